@@ -1,0 +1,86 @@
+#!/bin/sh
+# Counts the instructions of a pair of malloc and free under a preload library, with valgrind --tool=callgrind.
+#
+# The loop of bench/pair is run with N and with 2 N pairs, and the same loop without the calls; start-up and what happens
+# once cancel out:  ((with 2N - with N) - (empty 2N - empty N)) / N.  The calls themselves, PLT stubs included, are in
+# the figure. Callgrind does not replace malloc, and LD_PRELOAD given to valgrind reaches the client; that the
+# library then provides malloc is checked first.
+#
+# usage: instructions.sh [--lib FILE] [--programs DIR] [--pairs N] [--size BYTES] [--held N] [--peers]
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
+lib=$root/build/release/preload/liblabyrinth.so
+programs=$root/build/release/bench
+pairs=100000
+size=32
+held=16
+peers=
+
+usage() {
+	sed -n 's/^# usage: /usage: /p' "$0" >&2
+	exit 2
+}
+
+while [ $# -gt 0 ]; do
+	case $1 in
+	--peers) peers=yes; shift; continue ;;
+	--lib | --programs | --pairs | --size | --held) [ $# -ge 2 ] || usage ;;
+	*) usage ;;
+	esac
+	case $1 in
+	--lib) lib=$2 ;;
+	--programs) programs=$2 ;;
+	--pairs) pairs=$2 ;;
+	--size) size=$2 ;;
+	--held) held=$2 ;;
+	esac
+	shift 2
+done
+
+command -v valgrind >/dev/null || { echo "instructions.sh: valgrind is not installed" >&2; exit 2; }
+[ -x "$programs/pair" ] || { echo "instructions.sh: there is no program pair in $programs" >&2; exit 2; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# count LIBRARY PAIRS EMPTY: the instructions of one run.
+count() {
+	if ! LD_PRELOAD=$1 valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+		"$programs/pair" --pairs "$2" --empty "$3" --size "$size" --held "$held" >"$work/output" 2>&1; then
+		echo "instructions.sh: the run under ${1:-glibc} failed:" >&2
+		tail -5 "$work/output" >&2
+		return 1
+	fi
+	sed -n 's/^.*Collected : \([0-9]*\).*$/\1/p' "$work/output"
+}
+
+# pair_cost NAME LIBRARY: prints one line; LIBRARY is empty for glibc.
+pair_cost() {
+	[ -z "$2" ] || python3 "$here/allocators.py" --check "$programs/pair" "$2" || return 1
+	if ! with1=$(count "$2" "$pairs" 0) || ! with2=$(count "$2" $((2 * pairs)) 0) ||
+		! empty1=$(count "$2" "$pairs" 1) || ! empty2=$(count "$2" $((2 * pairs)) 1); then
+		echo "$1: failed"
+		return 1
+	fi
+	awk -v name="$1" -v calls=$((with2 - with1)) -v empty=$((empty2 - empty1)) -v pairs="$pairs" \
+		'BEGIN { printf "%-10s %7.1f instructions a pair\n", name, (calls - empty) / pairs }'
+}
+
+status=0
+echo "malloc($size) and free, $pairs and $((2 * pairs)) pairs, $held blocks held, $(valgrind --version)"
+if [ -e "$lib" ]; then
+	pair_cost labyrinth "$lib" || status=1
+else
+	echo "labyrinth: there is no $lib"
+	[ -n "$peers" ] || status=1
+fi
+if [ -n "$peers" ]; then
+	pair_cost glibc "" || status=1
+	python3 "$here/allocators.py" >"$work/peers"
+	while read -r name path; do
+		pair_cost "$name" "$path" || status=1
+	done <"$work/peers"
+fi
+exit $status

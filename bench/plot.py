@@ -1,0 +1,88 @@
+#!/usr/bin/python3
+"""Draws the ratios of a JSON file from run.py as bar charts, wall time above and peak RSS below, with gnuplot.
+
+One bar for each allocator at each benchmark, with a line from minimum to maximum. The axis begins at 0, as the length of a bar is
+its meaning. Bars longer than --cap are cut, and their ratio is written on them; a missing bar is a failed run.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+
+import samples
+
+COLOURS = {"glibc": "#999999", "jemalloc": "#0072b2", "mimalloc": "#e69f00", "tcmalloc": "#56b4e9", "labyrinth": "#009e73"}
+TERMINALS = {".svg": "svg size 1000,700 dynamic font 'sans,12' background '#ffffff'", ".png": "pngcairo size 1000,700 font 'sans,11'"}
+
+
+def quoted(text):
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def data_block(name, rows, allocator, place, cap):
+    """A gnuplot data block: x, ratio, low, high, and a label if the bar is cut."""
+    lines = [f"${name} << END"]
+    for x, row in enumerate(rows):
+        cell = row[allocator]
+        if cell.ratio is None:
+            lines.append(f"{x + place:.3f} NaN NaN NaN ''")
+            continue
+        label = f"{cell.ratio:.1f}" if cell.ratio > cap else ""
+        lines.append(f"{x + place:.3f} {min(cell.ratio, cap):.4f} {min(cell.low, cap):.4f} {min(cell.high, cap):.4f} {quoted(label)}")
+    return lines + ["END"]
+
+
+def chart(document, figure, cap):
+    """The commands for one chart."""
+    table, means = samples.table(document, figure)
+    names = list(means)
+    rows = list(table.values())
+    width = 0.8 / len(names)
+    tics = ", ".join(f"{quoted(name)} {x}" for x, name in enumerate(table))
+    plots, lines = [], []
+    for index, name in enumerate(names):
+        place = (index - (len(names) - 1) / 2) * width
+        block, colour = f"{figure}{index}", COLOURS.get(name, "#000000")
+        mean = f" (mean {means[name]:.2f})" if means[name] else " (failed)"
+        lines += data_block(block, rows, name, place, cap)
+        plots += [f"${block} using 1:2:({width:.4f}) with boxes fill solid noborder lc rgb {quoted(colour)} title {quoted(name + mean)}",
+                  f"${block} using 1:2:3:4 with yerrorbars pt 0 lw 1 lc rgb '#333333' notitle",
+                  f"${block} using 1:2:5 with labels rotate by 90 right offset 0,-0.3 font ',9' notitle"]
+    lines += [f"set title {quoted(samples.FIGURES[figure] + ' as a ratio to ' + document['baseline'] + ', less is better')}",
+              f"set xtics ({tics})", f"set xrange [-0.6:{len(rows) - 0.4}]", f"set yrange [0:{cap * 1.02}]",
+              "plot " + ", ".join(plots + ["1 lc rgb '#333333' dt 2 notitle"])]
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("json", help="what run.py --json wrote")
+    parser.add_argument("output", help="a name that ends in .svg or .png")
+    parser.add_argument("--cap", type=float, default=3.0, help="the longest bar, as a ratio (default 3)")
+    parser.add_argument("--commands", action="store_true", help="print the gnuplot commands instead of running gnuplot")
+    arguments = parser.parse_args()
+    terminal = TERMINALS.get(arguments.output[-4:])
+    if not terminal:
+        parser.error("the output must end in .svg or .png")
+    with open(arguments.json, encoding="utf-8") as file:
+        document = json.load(file)
+    machine = document["machine"]
+    caption = f"{machine['cpu']}, {machine['cores']} cores, {machine['libc']}, {document['rounds']} rounds"
+    commands = [f"set terminal {terminal}", f"set output {quoted(arguments.output)}", "set encoding utf8",
+                "set style textbox noborder", "set grid ytics lc rgb '#dddddd'", "set border 3", "set tics nomirror out",
+                "set key outside right top Left reverse", f"set multiplot layout 2,1 title {quoted(caption)} noenhanced font ',10'"]
+    for figure in samples.FIGURES:
+        commands += chart(document, figure, arguments.cap)
+    script = "\n".join(commands + ["unset multiplot", ""])
+    if arguments.commands:
+        print(script, end="")
+        return 0
+    try:
+        return subprocess.run(["gnuplot"], input=script, text=True, check=False).returncode
+    except FileNotFoundError:
+        sys.exit("plot.py: gnuplot is not installed (Debian package gnuplot-nox)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+#!/usr/bin/python3
+"""Runs the benchmark programs under glibc, jemalloc, mimalloc, tcmalloc and Labyrinth, and prints how they compare.
+
+Each benchmark is run in rounds; in a round each allocator has its turn, and another one begins each time, so that a
+drift of the machine's speed hits all alike. One more round goes first and does not count. Every run is a process of
+its own, measured by build/.../bench/measure (see measure.c: a child of Python would show Python's peak RSS). The
+tables give medians as ratios to jemalloc, with the extremes; below 1 is better. What failed once has no figures.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+
+import allocators
+import samples
+
+BENCHMARKS = ["churn", "lifetimes", "handover", "prodcons", "threads", "large", "realloc", "calloc", "cache", "spike", "pair"]
+MEASURED = re.compile(r"^measured \S+ wall_ns (\d+) cpu_us (\d+) maxrss_kib (\d+) exit (-?\d+) signal (\d+)$", re.MULTILINE)
+NO_FIGURES = {"wall_s": None, "cpu_s": None, "maxrss_kib": None, "ops": None, "checksum": None}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="NAMES", help="benchmarks to run, separated by commas; default: all, " + ",".join(BENCHMARKS))
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds that count, after one warm-up (default 5)")
+    parser.add_argument("--lib", metavar="FILE", help="Labyrinth's drop-in (default build/release/preload/liblabyrinth.so)")
+    parser.add_argument("--peers", metavar="NAMES", default=",".join(allocators.PEERS),
+                        help="allocators to compare with, separated by commas, or none (default %(default)s)")
+    parser.add_argument("--baseline", default="jemalloc", metavar="NAME", help="what the ratios are to (default jemalloc)")
+    parser.add_argument("--programs", metavar="DIR", default=os.path.join(allocators.ROOT, "build", "release", "bench"),
+                        help="where the programs are (default build/release/bench)")
+    parser.add_argument("--timeout", type=int, default=120, metavar="SECONDS", help="longest run (default 120)")
+    parser.add_argument("--quick", action="store_true", help="tiny runs: tests the runner, measures nothing")
+    parser.add_argument("--markdown", nargs="?", const="-", metavar="FILE", help="also write the tables as Markdown (to FILE)")
+    parser.add_argument("--json", metavar="FILE", help="save the raw samples")
+    parser.add_argument("--show", metavar="FILE", help="run nothing: print the tables of saved samples")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    arguments.only = arguments.only.split(",") if arguments.only else BENCHMARKS
+    arguments.peers = [] if arguments.peers == "none" else arguments.peers.split(",")
+    for name in arguments.only:
+        if name not in BENCHMARKS:
+            parser.error(f"no such benchmark: {name}")
+    for name in arguments.peers:
+        if name not in allocators.PEERS:
+            parser.error(f"no such peer: {name}")
+    return arguments
+
+
+def note(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def find_allocators(arguments):
+    """Peers and Labyrinth, in this order. What is missing, or has no effect, is said and left out."""
+    found = []
+    for name in arguments.peers:
+        peer = allocators.find_peer(name)
+        if peer:
+            found.append(peer)
+        else:
+            note(f"{name}: left out, not found (Debian package {allocators.PEERS[name][0]})")
+    library = arguments.lib or allocators.DEFAULT_LIBRARY
+    if os.path.exists(library):
+        found.append(allocators.labyrinth(library))
+    elif arguments.lib:
+        sys.exit(f"run.py: there is no {library}")
+    else:
+        note(f"labyrinth: left out, there is no {os.path.relpath(library)}")
+    return [a for a in found if has_effect(a, arguments.programs)]
+
+
+def has_effect(allocator, programs):
+    """False if the loader goes on without the library. One that crashes stays in: its runs will be reported as failed."""
+    if allocator.path is None:
+        return True
+    source = allocators.malloc_comes_from(os.path.join(programs, "pair"), allocator.path)
+    if source and not os.path.samefile(source, allocator.path):
+        note(f"{allocator.name}: left out, malloc comes from {source} when {allocator.path} is preloaded")
+        return False
+    return True
+
+
+def find_programs(arguments):
+    for name in arguments.only + ["measure", "pair"]:
+        if not os.access(os.path.join(arguments.programs, name), os.X_OK):
+            sys.exit(f"run.py: there is no program {name} in {arguments.programs}: build it, or give --programs")
+    arguments.programs = os.path.abspath(arguments.programs)
+
+
+def run_once(arguments, benchmark, allocator):
+    """One run: its figures, and `failure`, which is None if it ended well."""
+    command = [os.path.join(arguments.programs, "measure"), "--timeout", str(arguments.timeout), "--preload", allocator.path or "-",
+               "--", os.path.join(arguments.programs, benchmark)] + ["--quick"] * arguments.quick
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    measured = MEASURED.search(done.stdout)
+    result = dict(re.findall(r"^(\w+) ([0-9a-f]+)\b", done.stdout, re.MULTILINE))
+    if not measured:
+        return dict(NO_FIGURES, failure=f"measure ended with {done.returncode}: {done.stderr.strip()}")
+    wall, cpu, rss, status, signal = map(int, measured.groups())
+    figures = {"wall_s": wall / 1e9, "cpu_s": cpu / 1e6, "maxrss_kib": rss, "ops": int(result.get("ops", 0)),
+               "checksum": result.get("checksum"), "failure": None}
+    if "settled_rss_kib" in result:
+        figures["settled_rss_kib"] = int(result["settled_rss_kib"])
+    message = " ".join(done.stderr.split())[:200]
+    if signal:
+        figures["failure"] = f"signal {signal} {message}".strip()
+    elif status:
+        figures["failure"] = f"exit {status} {message}".strip()
+    elif "cannot be preloaded" in message:
+        figures["failure"] = "the library was not loaded"
+    elif not result.get("ops"):
+        figures["failure"] = "no result was printed"
+    return figures
+
+
+def collect(arguments, found):
+    """Runs everything. Gives the list of samples."""
+    collected = []
+    for benchmark in arguments.only:
+        for turn in range(arguments.rounds + 1):
+            first = turn % len(found)
+            for allocator in found[first:] + found[:first]:
+                sample = {"benchmark": benchmark, "allocator": allocator.name, "round": turn}
+                collected.append(dict(sample, **run_once(arguments, benchmark, allocator)))
+        slowest = max((s["wall_s"] or 0 for s in collected if s["benchmark"] == benchmark), default=0)
+        note(f"{benchmark}: {arguments.rounds} rounds and a warm-up, slowest run {slowest:.2f} s")
+    samples.mark_wrong_checksums(collected)
+    order = {allocator.name: place for place, allocator in enumerate(found)}
+    return sorted(collected, key=lambda s: (arguments.only.index(s["benchmark"]), order[s["allocator"]], s["round"]))
+
+
+def cell_text(cell):
+    if cell.failure:
+        return "FAILED"
+    if cell.ratio is None:
+        return "no baseline"
+    return f"{cell.ratio:.2f} ({cell.low:.2f}-{cell.high:.2f})"
+
+
+def table_rows(document, figure):
+    """The table as rows of strings, head first. The last column is the baseline in its unit, for scale."""
+    rows, means = samples.table(document, figure)
+    names, base = list(means), document["baseline"]
+    unit = (lambda c: f"{c.median:.3f} s") if figure == "wall_s" else (lambda c: f"{c.median / 1024:.1f} MiB")
+    lines = [["benchmark"] + names + [f"{base} is"]]
+    for benchmark, row in rows.items():
+        absolute = unit(row[base]) if base in row and row[base].median is not None else "-"
+        lines.append([benchmark] + [cell_text(row[name]) for name in names] + [absolute])
+    lines.append(["geometric mean"] + ["-" if means[name] is None else f"{means[name]:.2f}" for name in names] + [""])
+    return lines
+
+
+def render_text(lines):
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return ["  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in lines]
+
+
+def render_markdown(lines):
+    rule = ["---"] + ["---:"] * (len(lines[0]) - 1)
+    return ["| " + " | ".join(line) + " |" for line in [lines[0], rule] + lines[1:]]
+
+
+def failure_lines(document):
+    for benchmark in samples.names(document, "benchmark"):
+        for name in samples.names(document, "allocator"):
+            failure = samples.failure_of(samples.of(document, benchmark, name))
+            if failure:
+                yield f"FAILED: {benchmark} under {name}: {failure}"
+
+
+def settled_line(document):
+    """What `spike` reports besides time and peak: resident memory after the last spike. Medians, in MiB."""
+    parts = []
+    for name in samples.names(document, "allocator"):
+        settled = sorted(s["settled_rss_kib"] for s in samples.of(document, "spike", name) if s["round"] and "settled_rss_kib" in s)
+        if settled and not samples.failure_of(samples.of(document, "spike", name)):
+            parts.append(f"{name} {settled[len(settled) // 2] / 1024:.1f}")
+    return "resident after spike, at once, in MiB: " + ", ".join(parts) if parts else ""
+
+
+def report(document, render, bullet):
+    """The whole text: the machine and the allocators first, then the tables."""
+    head = [f"{bullet}{name}: {value}" for name, value in document["machine"].items()]
+    for allocator in document["allocators"]:
+        path = (allocator["path"] or "no preload").replace(allocators.ROOT + os.sep, "")
+        head.append(f"{bullet}{allocator['name']}: {allocator['version']}, {path}")
+    text = head + [f"{bullet}rounds: {document['rounds']}, after a warm-up" + (" (--quick: measures nothing)" if document["quick"] else "")]
+    for figure, title in samples.FIGURES.items():
+        text += ["", f"{title}: median as a ratio to {document['baseline']} (minimum-maximum); less is better", ""]
+        text += render(table_rows(document, figure))
+    if settled_line(document):
+        text += ["", settled_line(document)]
+    failures = list(failure_lines(document))
+    return "\n".join(text + ([""] + [bullet + line for line in failures] if failures else [])) + "\n"
+
+
+def main():
+    arguments = parse_arguments()
+    if arguments.show:
+        with open(arguments.show, encoding="utf-8") as file:
+            document = json.load(file)
+    else:
+        find_programs(arguments)
+        machine, found = allocators.machine(), find_allocators(arguments)
+        if not found:
+            sys.exit("run.py: no allocator is left")
+        document = {"machine": machine, "allocators": [a._asdict() for a in found], "baseline": arguments.baseline,
+                    "rounds": arguments.rounds, "quick": arguments.quick, "samples": collect(arguments, found)}
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(document, file, indent=1)
+    print(report(document, render_text, ""), end="")
+    if arguments.markdown == "-":
+        print("\n" + report(document, render_markdown, "- "), end="")
+    elif arguments.markdown:
+        with open(arguments.markdown, "w", encoding="utf-8") as file:
+            file.write(report(document, render_markdown, "- "))
+    return 1 if any(failure_lines(document)) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

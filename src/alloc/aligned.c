@@ -1,0 +1,86 @@
+/* aligned.c - calloc, aligned allocation, and the sized frees. Any context. */
+#include <errno.h>
+#include <string.h>
+
+#include "alloc/alloc.h"
+#include "alloc/fastpath.h"
+#include "base/check.h"
+
+LAB_EXPORT void *
+lab_calloc(size_t count, size_t size)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	size_t bytes;
+
+	if (lab_unlikely(__builtin_mul_overflow(count, size, &bytes)))
+		return lab_or_enomem(NULL);
+	if (lab_likely(bytes <= LAB_DIRECT_MAX)) {
+		void *p = lab_malloc_fast(bytes);
+		return lab_likely(p != NULL) ? memset(p, 0, bytes) : NULL;
+	}
+	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){bytes, LAB_ALIGN_DEFAULT, true}));
+}
+
+LAB_EXPORT void *
+lab_aligned_alloc(size_t alignment, size_t size)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (lab_unlikely(!lab_is_power_of_two(alignment))) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, alignment, false}));
+}
+
+LAB_EXPORT int
+lab_posix_memalign(void **block, size_t alignment, size_t size)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (alignment % sizeof(void *) != 0 || !lab_is_power_of_two(alignment))
+		return EINVAL;
+	void *p = lab_allocate(&bracket, (struct lab_request){size, alignment, false});
+	if (!p)
+		return ENOMEM;
+	*block = p;
+	return 0;
+}
+
+LAB_EXPORT void
+lab_free_sized(void *block, size_t size)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (!block)
+		return;
+	if (lab_unlikely(size > lab_block_size(block, "free_sized")))
+		lab_report_misuse("free_sized", block, "wrong size");
+	lab_release(&bracket, block, "free_sized");
+}
+
+LAB_EXPORT void
+lab_free_aligned_sized(void *block, size_t alignment, size_t size)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (!block)
+		return;
+	if (lab_unlikely(size > lab_block_size(block, "free_aligned_sized")))
+		lab_report_misuse("free_aligned_sized", block, "wrong size");
+	if (lab_unlikely(!lab_is_power_of_two(alignment) || (uintptr_t)block % alignment != 0))
+		lab_report_misuse("free_aligned_sized", block, "wrong alignment");
+	lab_release(&bracket, block, "free_aligned_sized");
+}
+
+LAB_EXPORT size_t
+lab_usable_size(const void *block)
+{
+	return block ? lab_block_size(block, "malloc_usable_size") : 0;
+}
+
+LAB_EXPORT bool
+lab_owns(const void *p)
+{
+	return p && lab_block_size(p, NULL) != 0;
+}

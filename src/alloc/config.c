@@ -1,0 +1,170 @@
+/*
+ * config.c - settings: their defaults, the environment, lab_set_param. One table; what is wrong is said once, in one line, and
+ * ignored.
+ */
+#include <string.h>
+
+#include "alloc/alloc.h"
+#include "base/format.h"
+#include "os/os.h"
+
+#define DECAY_MS_DEFAULT 1000
+#define DECAY_MS_MAX     ((size_t)86400 * 1000)
+
+struct lab_settings lab_settings = {
+        .decay_ms = DECAY_MS_DEFAULT,
+        .trim_threshold = SIZE_MAX,
+        .huge_threshold = SIZE_MAX,
+};
+
+void
+lab_config_apply(void)
+{
+	bool slow = lab_load_rlx(&lab_settings.perturb) != 0 || lab_load_rlx(&lab_settings.count_allocations);
+
+	lab_store_rlx(&lab_word_tag, slow ? LAB_WORD_SLOW : LAB_WORD_FAST);
+}
+
+LAB_EXPORT bool
+lab_set_param(enum lab_param param, size_t value)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	switch (param) {
+	case LAB_PARAM_TRIM_THRESHOLD:
+		lab_store_rlx(&lab_settings.trim_threshold, value);
+		return true;
+	case LAB_PARAM_DECAY_MS:
+		if (value > DECAY_MS_MAX && value != SIZE_MAX)
+			return false;
+		lab_store_rlx(&lab_settings.decay_ms, value);
+		return true;
+	case LAB_PARAM_HUGE_THRESHOLD:
+		if (value != 0 && value <= LAB_SMALL_MAX)
+			return false;
+		lab_store_rlx(&lab_settings.huge_threshold, value ? value : SIZE_MAX);
+		return true;
+	case LAB_PARAM_PERTURB:
+		if (value > UINT8_MAX)
+			return false;
+		lab_store_rlx(&lab_settings.perturb, (uint8_t)value);
+		lab_config_apply();
+		/* the calling thread's next call sees it; others see it after their next slow path */
+		if (lab_try_enter(&bracket))
+			lab_leave(&bracket);
+		return true;
+	}
+	return false;
+}
+
+static bool
+parse_size(const char *text, size_t *value)
+{
+	static const char suffixes[] = "KMGT";
+	size_t number = 0;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	for (; *text >= '0' && *text <= '9'; text++)
+		if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (size_t)(*text - '0'), &number))
+			return false;
+	const char *suffix = *text ? strchr(suffixes, *text) : NULL;
+	if (suffix) {
+		unsigned shift = 10 * (unsigned)(suffix - suffixes + 1);
+		if (number > SIZE_MAX >> shift)
+			return false;
+		number <<= shift;
+		text++;
+	}
+	*value = number;
+	return *text == 0;
+}
+
+static bool
+set_size(enum lab_param param, const char *text)
+{
+	size_t value;
+
+	return parse_size(text, &value) && lab_set_param(param, value);
+}
+
+static bool
+set_decay(const char *text)
+{
+	if (strcmp(text, "never") == 0)
+		return lab_set_param(LAB_PARAM_DECAY_MS, SIZE_MAX);
+	return set_size(LAB_PARAM_DECAY_MS, text);
+}
+
+static bool
+set_trim_threshold(const char *text)
+{
+	return set_size(LAB_PARAM_TRIM_THRESHOLD, text);
+}
+
+static bool
+set_perturb(const char *text)
+{
+	return set_size(LAB_PARAM_PERTURB, text);
+}
+
+static bool
+set_stats(const char *text)
+{
+	if (strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
+		return false;
+	if (*text == '1') {
+		lab_store_rlx(&lab_settings.count_allocations, true);
+		if (!lab_load_rlx(&lab_settings.stats_file))
+			lab_store_rlx(&lab_settings.stats_file, "");
+	}
+	return true;
+}
+
+static bool
+set_stats_file(const char *text)
+{
+	if (!*text)
+		return false;
+	lab_store_rlx(&lab_settings.stats_file, text);
+	return true;
+}
+
+static const struct setting {
+	const char *name;
+	bool (*set)(const char *text);
+	const char *expected;
+} settings[] = {
+        {"LABYRINTH_DECAY_MS", set_decay, "milliseconds up to a day, or \"never\""},
+        {"LABYRINTH_TRIM_THRESHOLD", set_trim_threshold, "bytes, with K, M, G or T"},
+        {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},
+        {"LABYRINTH_STATS", set_stats, "0 or 1"},
+        {"LABYRINTH_STATS_FILE", set_stats_file, "a path"},
+};
+
+static void
+complain(const char *name, const char *value, const char *expected)
+{
+	char buffer[256];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer - 1);
+
+	lab_text_string(&text, "labyrinth: ");
+	lab_text_string(&text, name);
+	lab_text_string(&text, "=");
+	lab_text_string(&text, value);
+	lab_text_string(&text, ": ignored; expected ");
+	lab_text_string(&text, expected);
+	buffer[text.length++] = '\n';
+	lab_os_write(NULL, buffer, text.length);
+}
+
+void
+lab_config_read(void)
+{
+	for (unsigned i = 0; i < sizeof settings / sizeof *settings; i++) {
+		const char *value = lab_os_environment(settings[i].name);
+		if (value && !settings[i].set(value))
+			complain(settings[i].name, value, settings[i].expected);
+	}
+	lab_config_apply();
+}

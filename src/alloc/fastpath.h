@@ -1,0 +1,75 @@
+/*
+ * fastpath.h - malloc and free as they nearly always run: a test, a bracket of two stores around the one store that commits, and a
+ * jump to the slow path, which does everything again from the start if anything at all is unusual. Any context.
+ *
+ * They are inline because they exist twice: as lab_malloc and lab_free, and under libc's names in preload/.
+ * Instruction budget for the pair: 45 (bench/instructions.sh). Read docs/architecture.md before you change this file.
+ */
+#ifndef LAB_ALLOC_FASTPATH_H
+#define LAB_ALLOC_FASTPATH_H
+
+#include "heap/thread.h"
+#include "page/map.h"
+
+/* Everything that the fast paths do not do. */
+void *lab_malloc_slow(size_t size) LAB_HIDDEN;
+void lab_free_slow(void *p) LAB_HIDDEN;
+
+static inline void *
+lab_malloc_fast(size_t size)
+{
+	struct lab_thread *t = &lab_thread;
+	uintptr_t word = t->word;
+
+	if (lab_unlikely(size > LAB_DIRECT_MAX) || lab_unlikely(!(word & LAB_WORD_FAST)))
+		return lab_malloc_slow(size);
+	lab_store_stack_pointer(&t->word); /* enter: nothing of the heap is read before this */
+
+	struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
+	struct lab_unit *span = heap->direct[(size + 15) / 16];
+	uint32_t hot = lab_peek(&span->hot);
+	uint16_t head = lab_hot_head(hot);
+	if (lab_unlikely(head == LAB_HOT_NIL)) {
+		t->word = word;
+		return lab_malloc_slow(size);
+	}
+	char *block = span->base + head;
+	lab_poke(&span->hot, lab_insert16(hot, lab_block_link(block)) + LAB_HOT_USED_ONE); /* commit */
+
+	lab_compiler_barrier();
+	t->word = word; /* leave */
+	return block;
+}
+
+static inline void
+lab_free_fast(void *p)
+{
+	struct lab_thread *t = &lab_thread;
+	uintptr_t word = t->word;
+	struct lab_unit *span = lab_map_first_arena_unit(p);
+
+	/* One comparison: ours, idle, the start of a carved block of an open span (INV-UNIT-1, -2). NULL never is. */
+	uint64_t offset = (uintptr_t)p + word - lab_peek(&span->key);
+	uint64_t number = lab_unit_block_number(offset, lab_peek(&span->inverse), span->shift);
+	if (lab_unlikely(number >= lab_peek(&span->limit))) {
+		lab_free_slow(p);
+		return;
+	}
+	lab_store_stack_pointer(&t->word); /* enter */
+
+	uint32_t hot = lab_peek(&span->hot);
+	bool is_head = lab_hot_head(hot) == (uint16_t)(uintptr_t)p; /* freed just before */
+	lab_poke((uint16_t *)p, lab_hot_head(hot));
+	if (lab_unlikely(is_head) || lab_unlikely(__builtin_sub_overflow(hot, LAB_HOT_USED_ONE, &hot))) {
+		t->word = word;
+		lab_free_slow(p);
+		return;
+	}
+	lab_compiler_barrier();
+	lab_poke(&span->hot, lab_insert16(hot, (uint16_t)(uintptr_t)p)); /* commit */
+
+	lab_compiler_barrier();
+	t->word = word; /* leave */
+}
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * lifecycle.c - what happens around main: settings are read, fork is prepared, figures are printed. Allocation works before and
+ * after all of it; nothing here is needed for it to be correct.
+ */
+#include <pthread.h>
+#include <string.h>
+
+#include "alloc/alloc.h"
+#include "base/format.h"
+#include "heap/remote.h"
+#include "os/os.h"
+
+/* What was freed into this thread's heap is taken before the fork: the child drops what is still on the stack. */
+static void
+before_fork(void)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (lab_try_enter(&bracket)) {
+		lab_batch_flush_owned(bracket.heap);
+		lab_remote_drain_owned(bracket.heap);
+		lab_leave(&bracket);
+	}
+}
+
+/* Entering is enough: the first bracket of the child re-stamps its heaps. */
+static void
+in_child(void)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (lab_try_enter(&bracket))
+		lab_leave(&bracket);
+}
+
+__attribute__((constructor)) static void
+start(void)
+{
+	lab_config_read();
+	(void)pthread_atfork(before_fork, NULL, in_child);
+}
+
+/* A path with %p replaced by the process id. */
+static void
+expand_path(struct lab_text *path, const char *pattern)
+{
+	for (; *pattern; pattern++) {
+		char letter[2] = {*pattern, 0};
+		if (pattern[0] == '%' && pattern[1] == 'p') {
+			lab_text_number(path, lab_os_pid());
+			pattern++;
+		} else {
+			lab_text_string(path, letter);
+		}
+	}
+}
+
+static void
+write_stats_line(void *path, const char *line)
+{
+	char buffer[128];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer - 1);
+
+	lab_text_string(&text, "labyrinth: ");
+	lab_text_string(&text, line);
+	buffer[text.length++] = '\n';
+	lab_os_append(path, buffer, text.length);
+}
+
+__attribute__((destructor)) static void
+print_stats(void)
+{
+	const char *file = lab_load_rlx(&lab_settings.stats_file);
+	char buffer[256];
+	struct lab_text path = lab_text_start(buffer, sizeof buffer);
+
+	if (!file)
+		return;
+	expand_path(&path, file);
+	char *target = *buffer ? buffer : NULL;
+	if (target)
+		lab_os_write(target, "", 0);
+	lab_stats_print(write_stats_line, target);
+}

@@ -1,0 +1,297 @@
+/*
+ * slow.c - what the fast paths leave: every size and alignment, re-entrant calls, other threads' blocks, misuse. Any context.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "alloc/alloc.h"
+#include "alloc/fastpath.h"
+#include "base/check.h"
+#include "heap/registry.h"
+#include "heap/remote.h"
+#include "os/os.h"
+#include "page/map.h"
+#include "reserve/reserve.h"
+
+enum { TICK_PAGES = 64 };
+
+static const char not_ours[] = "not a block of this heap";
+static const char not_start[] = "not the start of a block";
+static const char double_free[] = "double free";
+
+void *
+lab_or_enomem(void *p)
+{
+	if (lab_unlikely(!p))
+		errno = ENOMEM;
+	return p;
+}
+
+/* The class for a small block, or LAB_CLASS_COUNT if it is none. A block's address is a multiple of what divides its size. */
+static unsigned
+small_class(struct lab_request request)
+{
+	if (request.size > LAB_SMALL_MAX || request.align > LAB_SMALL_MAX)
+		return LAB_CLASS_COUNT;
+	if (request.align <= LAB_ALIGN_DEFAULT)
+		return lab_class_of(request.size);
+	size_t size = lab_round_up(request.size ? request.size : 1, request.align);
+	if (size > LAB_SMALL_MAX)
+		return LAB_CLASS_COUNT;
+	unsigned c = lab_class_of(size);
+	while (lab_class_size(c) % request.align != 0)
+		c++; /* ends: the largest size is a power of two */
+	return c;
+}
+
+static void *
+allocate_small(struct lab_heap *heap, unsigned c)
+{
+	struct lab_unit *span = heap->bins[c].current;
+
+	if (lab_hot_head(span->hot) == LAB_HOT_NIL && !lab_span_refill_owned(heap, c))
+		return NULL;
+	return lab_span_pop_owned(heap->bins[c].current);
+}
+
+static void *
+allocate_large(struct lab_heap *heap, struct lab_request request, bool *fresh)
+{
+	size_t pages = (request.size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
+	size_t align = (request.align + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
+
+	lab_batch_flush_owned(heap);
+	lab_remote_drain_owned(heap);
+	if (pages == 0)
+		pages = 1;
+	if (pages <= LAB_SEGMENT_PAGES && align <= LAB_SEGMENT_PAGES &&
+	    request.size < lab_load_rlx(&lab_settings.huge_threshold))
+		return lab_run_alloc_owned(heap, pages, align, fresh);
+	return lab_huge_alloc(heap, request.size, request.align, fresh);
+}
+
+static void *
+allocate_in(struct lab_heap *heap, struct lab_request request, bool *fresh)
+{
+	unsigned c = small_class(request);
+
+	if (lab_load_rlx(&lab_settings.count_allocations))
+		heap->allocations[c]++;
+	return c < LAB_CLASS_COUNT ? allocate_small(heap, c) : allocate_large(heap, request, fresh);
+}
+
+/* The bytes that M_PERTURB and zeroing want in a new block. */
+static void
+fill_new(void *p, struct lab_request request, bool fresh)
+{
+	uint8_t perturb = lab_load_rlx(&lab_settings.perturb);
+
+	if (request.zero && !fresh)
+		memset(p, 0, request.size);
+	else if (!request.zero && lab_unlikely(perturb))
+		memset(p, perturb ^ 0xff, request.size);
+}
+
+void *
+lab_allocate(struct lab_bracket *bracket, struct lab_request request)
+{
+	bool fresh = false;
+	void *p = NULL;
+
+	if (request.size > LAB_SIZE_MAX)
+		return NULL;
+	bool entered = lab_enter(bracket);
+	bool reentrant = lab_thread.word != bracket->sp;
+	if (entered) {
+		p = allocate_in(bracket->heap, request, &fresh);
+		lab_leave(bracket);
+	}
+	if (!p && reentrant && lab_thread.word != 0)
+		p = lab_reserve_claim_sig(request.size, request.align);
+	if (p)
+		fill_new(p, request, fresh);
+	return p;
+}
+
+LAB_NOINLINE void *
+lab_malloc_slow(size_t size)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, false}));
+}
+
+static void
+fill_freed(void *p, size_t size)
+{
+	uint8_t perturb = lab_load_rlx(&lab_settings.perturb);
+
+	if (lab_unlikely(perturb))
+		memset(p, perturb, size);
+}
+
+/* A carved block of a span: to its heap's free list if we are inside that heap, else by the remote stack. */
+static void
+release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const char *call)
+{
+	struct lab_heap *heap = lab_unit_heap(unit);
+	enum lab_free_result result = LAB_FREED;
+
+	fill_freed(p, lab_class_size(unit->size_class));
+	if (!lab_try_enter(bracket)) {
+		lab_add_rlx(&heap->remote_frees, 1);
+		lab_remote_push(heap, p, p);
+		return;
+	}
+	if (bracket->heap == heap)
+		result = lab_span_free_owned(heap, unit, p);
+	else
+		lab_batch_add_owned(bracket->heap, heap, p);
+	bool look = bracket->heap->freed_pages >= TICK_PAGES;
+	if (look)
+		bracket->heap->freed_pages = 0;
+	lab_leave(bracket);
+	if (result == LAB_FREE_DOUBLE)
+		lab_report_misuse(call, p, double_free);
+	if (look)
+		lab_decay_tick();
+}
+
+static void
+release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call)
+{
+	size_t pages = lab_load_rlx(&place->run->pages);
+	struct lab_heap *heap = lab_registry_heap(place->heap_id);
+
+	if (!lab_run_begin_free(place->run, lab_thread_tid()))
+		lab_report_misuse(call, p, double_free);
+	fill_freed(p, pages << LAB_PAGE_SHIFT);
+	bool entered = lab_try_enter(bracket);
+	if (entered && bracket->heap == heap) {
+		lab_run_free_owned(heap, place->segment, place->run);
+		lab_leave(bracket);
+		lab_decay_tick();
+		return;
+	}
+	if (entered)
+		lab_leave(bracket);
+	/* the last access: from here on the pages are the heap's holder's */
+	lab_add_rlx(&heap->remote_frees, 1);
+	lab_remote_push(heap, p, p);
+}
+
+static void
+release_huge(const struct lab_place *place, void *p, const char *call)
+{
+	size_t pages = lab_load_rlx(&place->run->pages);
+
+	if (!lab_run_begin_free(place->run, lab_thread_tid()))
+		lab_report_misuse(call, p, double_free);
+	fill_freed(p, pages << LAB_PAGE_SHIFT);
+	lab_huge_free(place->arena, place->index);
+	lab_decay_tick();
+}
+
+static void
+release_slot(void *p, const char *call)
+{
+	switch (lab_reserve_release_sig(p)) {
+	case LAB_RESERVE_RELEASED:
+		break;
+	case LAB_RESERVE_NOT_A_SLOT:
+		lab_report_misuse(call, p, not_start);
+	case LAB_RESERVE_WAS_FREE:
+		lab_report_misuse(call, p, double_free);
+	}
+}
+
+void
+lab_release(struct lab_bracket *bracket, void *p, const char *call)
+{
+	struct lab_unit *unit = lab_map_first_arena_unit(p);
+
+	if (lab_likely(lab_unit_is_block(unit, p))) {
+		release_small(bracket, unit, p, call);
+		return;
+	}
+	if (lab_reserve_contains(p)) {
+		release_slot(p, call);
+		return;
+	}
+	struct lab_place place = lab_map_find(p);
+	switch (place.kind) {
+	case LAB_PLACE_SPAN:
+		if (!lab_unit_is_block(place.unit, p))
+			lab_report_misuse(call, p, not_start);
+		release_small(bracket, place.unit, p, call);
+		break;
+	case LAB_PLACE_RUN:
+		release_run(bracket, &place, p, call);
+		break;
+	case LAB_PLACE_HUGE:
+		release_huge(&place, p, call);
+		break;
+	case LAB_PLACE_INTERIOR:
+		lab_report_misuse(call, p, not_start);
+	case LAB_PLACE_FREED:
+		lab_report_misuse(call, p, double_free);
+	case LAB_PLACE_FOREIGN:
+		lab_report_misuse(call, p, not_ours);
+	}
+}
+
+LAB_NOINLINE void
+lab_free_slow(void *p)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (p)
+		lab_release(&bracket, p, "free");
+}
+
+/* 0: not a live block; *why says what it is instead. */
+static size_t
+find_size(const void *p, const char **why)
+{
+	struct lab_place place = lab_map_find(p);
+
+	*why = not_ours;
+	if (lab_reserve_contains(p)) {
+		*why = not_start;
+		return lab_reserve_slot_size(p);
+	}
+	switch (place.kind) {
+	case LAB_PLACE_SPAN:
+		*why = not_start;
+		return lab_unit_is_block(place.unit, p) ? lab_class_size(place.unit->size_class) : 0;
+	case LAB_PLACE_RUN:
+	case LAB_PLACE_HUGE:
+		*why = double_free;
+		if ((lab_load_rlx(&place.run->state) & 3) != LAB_RUN_LIVE)
+			return 0;
+		return lab_load_rlx(&place.run->pages) << LAB_PAGE_SHIFT;
+	case LAB_PLACE_INTERIOR:
+		*why = not_start;
+		return 0;
+	case LAB_PLACE_FREED:
+		*why = double_free;
+		return 0;
+	case LAB_PLACE_FOREIGN:
+		break;
+	}
+	return 0;
+}
+
+size_t
+lab_block_size(const void *p, const char *call)
+{
+	const struct lab_unit *unit = lab_map_first_arena_unit(p);
+	const char *why;
+
+	if (lab_likely(lab_unit_is_block(unit, p)))
+		return lab_class_size(unit->size_class);
+	size_t size = find_size(p, &why);
+	if (size == 0 && call)
+		lab_report_misuse(call, p, why);
+	return size;
+}

@@ -1,0 +1,224 @@
+/*
+ * stats.c - figures, taken by walking what everybody may read: owner words, bitmaps, descriptors, counters. Nothing is decided by
+ * them. Any context; O(segments).
+ */
+#include <string.h>
+
+#include "alloc/alloc.h"
+#include "base/format.h"
+#include "heap/registry.h"
+#include "page/map.h"
+#include "page/purge.h"
+#include "reserve/reserve.h"
+
+/* What a walk adds up. */
+struct census {
+	struct lab_class_stats classes[LAB_CLASS_COUNT];
+	size_t runs, run_bytes;
+	struct lab_stats *stats;
+};
+
+static void
+count_span(struct census *census, const struct lab_unit *unit)
+{
+	unsigned c = unit->size_class;
+	const struct lab_heap *heap = lab_unit_heap(unit);
+	bool is_current = lab_peek(&heap->bins[c].current) == unit;
+	uint32_t used = ((lab_peek(&unit->hot) >> 16) + !is_current) & 0xffff; /* INV-SPAN-2 */
+	size_t carved = lab_peek(&unit->limit);
+
+	if (used > carved)
+		used = (uint32_t)carved; /* read in the middle of a change */
+	census->classes[c].live += used;
+	census->classes[c].carved += carved;
+	census->classes[c].spans++;
+}
+
+static void
+count_segment(struct census *census, const struct lab_arena *arena, const struct lab_segment *segment)
+{
+	for (size_t page = 0; page < LAB_SEGMENT_PAGES; page++) {
+		const struct lab_unit *unit = lab_arena_unit(arena, segment->base + page * LAB_PAGE_SIZE);
+		const struct lab_run *run = &segment->runs[page];
+		if (!(lab_load_rlx(&segment->taken[page / 64]) >> (page % 64) & 1))
+			continue;
+		if (lab_peek(&unit->kind) == LAB_UNIT_IS_SPAN) {
+			if (page % LAB_UNIT_PAGES == 0)
+				count_span(census, unit);
+			page |= LAB_UNIT_PAGES - 1;
+		} else if (lab_load_acq(&run->state) == LAB_RUN_LIVE) {
+			census->runs++;
+			census->run_bytes += lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
+		}
+	}
+}
+
+static void
+count_huge(struct census *census, const struct lab_segment *segment)
+{
+	const struct lab_run *run = &segment->runs[0];
+
+	if (lab_load_acq(&run->state) == LAB_RUN_LIVE) {
+		census->stats->huge_blocks++;
+		census->stats->huge += lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
+	}
+}
+
+static void
+count_arena(struct census *census, const struct lab_arena *arena)
+{
+	size_t end = lab_load_acq(&arena->high_water);
+
+	census->stats->reserved += arena->reserved;
+	for (size_t index = 0; index < end; index++) {
+		enum lab_segment_kind kind = lab_owner_kind(lab_load_acq(&arena->owners[index]));
+		if (!lab_arena_is_committed(arena, index))
+			continue;
+		census->stats->committed += LAB_SEGMENT_SIZE;
+		if (kind == LAB_SEGMENT_FREE)
+			continue;
+		census->stats->segments++;
+		if (kind == LAB_SEGMENT_SMALL)
+			count_segment(census, arena, lab_arena_segment(arena, index));
+		else
+			count_huge(census, lab_arena_segment(arena, index));
+	}
+}
+
+static void
+count_heaps(struct census *census)
+{
+	for (uint32_t id = 0; id < lab_registry_count(); id++) {
+		if (lab_registry_hold(id) == LAB_HOLD_VIRGIN)
+			continue;
+		const struct lab_heap *heap = lab_registry_heap(id);
+		census->stats->heaps++;
+		census->stats->remote_frees += lab_load_rlx(&heap->remote_frees);
+		census->stats->reentrant += lab_peek(&heap->reentrant);
+		census->stats->adopted += lab_peek(&heap->adopted);
+		for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
+			census->classes[c].allocations += lab_peek(&heap->allocations[c]);
+	}
+}
+
+static void
+take_census(struct census *census, struct lab_stats *stats)
+{
+	struct lab_arena *arena;
+
+	memset(census, 0, sizeof *census);
+	memset(stats, 0, sizeof *stats);
+	census->stats = stats;
+	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++)
+		count_arena(census, arena);
+	count_heaps(census);
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+		struct lab_class_stats *class = &census->classes[c];
+		class->size = lab_class_size(c);
+		stats->blocks += class->live;
+		stats->in_use += class->live * class->size;
+		stats->free_in_spans += (class->carved - class->live) * class->size;
+	}
+	stats->blocks += census->runs + stats->huge_blocks;
+	stats->in_use += census->run_bytes + stats->huge;
+	stats->dirty = lab_purge_dirty_pages() << LAB_PAGE_SHIFT;
+	stats->purged = lab_purge_total_pages() << LAB_PAGE_SHIFT;
+	stats->reserve_total = lab_reserve_total();
+	stats->reserve_used = lab_reserve_used();
+}
+
+LAB_EXPORT void
+lab_stats_get(struct lab_stats *stats)
+{
+	struct census census;
+
+	take_census(&census, stats);
+}
+
+LAB_EXPORT bool
+lab_class_stats_get(size_t index, struct lab_class_stats *stats)
+{
+	struct census census;
+	struct lab_stats all;
+
+	if (index >= LAB_CLASS_COUNT)
+		return false;
+	take_census(&census, &all);
+	*stats = census.classes[index];
+	return true;
+}
+
+struct printer {
+	void (*write_line)(void *context, const char *line);
+	void *context;
+};
+
+static void
+print_figure(const struct printer *printer, const char *name, uint64_t value)
+{
+	char buffer[96];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+
+	lab_text_string(&text, name);
+	while (text.length < 28)
+		lab_text_string(&text, " ");
+	lab_text_column(&text, value, 16);
+	printer->write_line(printer->context, buffer);
+}
+
+static void
+print_class(const struct printer *printer, const struct lab_class_stats *class)
+{
+	const uint64_t columns[] = {class->size, class->live, class->carved, class->spans, class->allocations};
+	char buffer[96];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+
+	for (unsigned i = 0; i < sizeof columns / sizeof *columns; i++)
+		lab_text_column(&text, columns[i], 12);
+	printer->write_line(printer->context, buffer);
+}
+
+LAB_EXPORT void
+lab_stats_print(void (*write_line)(void *context, const char *line), void *context)
+{
+	const struct printer printer = {write_line, context};
+	struct census census;
+	struct lab_stats s;
+
+	take_census(&census, &s);
+	const struct {
+		const char *name;
+		uint64_t value;
+	} figures[] = {
+	        {"reserved (bytes)", s.reserved},
+	        {"committed (bytes)", s.committed},
+	        {"in use (bytes)", s.in_use},
+	        {"live blocks", s.blocks},
+	        {"free in spans (bytes)", s.free_in_spans},
+	        {"free and dirty (bytes)", s.dirty},
+	        {"given back so far (bytes)", s.purged},
+	        {"huge (bytes)", s.huge},
+	        {"huge blocks", s.huge_blocks},
+	        {"segments", s.segments},
+	        {"heaps", s.heaps},
+	        {"remote frees", s.remote_frees},
+	        {"re-entrant calls", s.reentrant},
+	        {"heaps adopted", s.adopted},
+	        {"reserve (bytes)", s.reserve_total},
+	        {"reserve in use (bytes)", s.reserve_used},
+	};
+	for (unsigned i = 0; i < sizeof figures / sizeof *figures; i++)
+		print_figure(&printer, figures[i].name, figures[i].value);
+	write_line(context, "  class size        live      carved       spans allocations");
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
+		if (census.classes[c].carved || census.classes[c].allocations)
+			print_class(&printer, &census.classes[c]);
+}
+
+LAB_EXPORT const char *
+lab_version(void)
+{
+#define TEXT_(x) #x
+#define TEXT(x)  TEXT_(x)
+	return TEXT(LAB_VERSION_MAJOR) "." TEXT(LAB_VERSION_MINOR) "." TEXT(LAB_VERSION_PATCH);
+}

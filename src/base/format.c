@@ -1,0 +1,52 @@
+/* format.c - see format.h. */
+#include "base/format.h"
+
+struct lab_text
+lab_text_start(char *buffer, size_t size)
+{
+	buffer[0] = 0;
+	return (struct lab_text){.buffer = buffer, .size = size};
+}
+
+void
+lab_text_string(struct lab_text *text, const char *string)
+{
+	while (*string && text->length + 1 < text->size)
+		text->buffer[text->length++] = *string++;
+	text->buffer[text->length] = 0;
+}
+
+static void
+put_number(struct lab_text *text, uint64_t number, unsigned radix, unsigned width)
+{
+	char digits[24];
+	unsigned at = sizeof digits;
+
+	digits[--at] = 0;
+	do {
+		digits[--at] = "0123456789abcdef"[number % radix];
+		number /= radix;
+	} while (number != 0);
+	for (unsigned used = (unsigned)sizeof digits - 1 - at; used < width; used++)
+		lab_text_string(text, " ");
+	lab_text_string(text, digits + at);
+}
+
+void
+lab_text_number(struct lab_text *text, uint64_t number)
+{
+	put_number(text, number, 10, 0);
+}
+
+void
+lab_text_hex(struct lab_text *text, uint64_t number)
+{
+	lab_text_string(text, "0x");
+	put_number(text, number, 16, 0);
+}
+
+void
+lab_text_column(struct lab_text *text, uint64_t number, unsigned width)
+{
+	put_number(text, number, 10, width);
+}

@@ -1,0 +1,26 @@
+/*
+ * format.h - text into a fixed buffer, without locale, allocation or libc. Async-signal-safe.
+ */
+#ifndef LAB_BASE_FORMAT_H
+#define LAB_BASE_FORMAT_H
+
+#include "base/compiler.h"
+
+struct lab_text {
+	char *buffer;
+	size_t size;   /* bytes of buffer */
+	size_t length; /* bytes written, never above size - 1; always followed by a NUL */
+};
+
+/* Starts an empty text in a buffer of size >= 1. */
+struct lab_text lab_text_start(char *buffer, size_t size);
+
+/* What does not fit is cut off. */
+void lab_text_string(struct lab_text *text, const char *string);
+void lab_text_number(struct lab_text *text, uint64_t number);
+void lab_text_hex(struct lab_text *text, uint64_t number);
+
+/* Right-aligned in `width` columns. */
+void lab_text_column(struct lab_text *text, uint64_t number, unsigned width);
+
+#endif

@@ -1,0 +1,137 @@
+/*
+ * heap.h - a thread's heap: what it holds, and the rules for who may touch it.
+ *
+ * A heap is a set of segments and the derived lists by which its holder finds free blocks and pages in them. The truth is in
+ * the segments' owner words, the page bitmaps and the spans' hot words; every list can be rebuilt from them by a scan.
+ *
+ * INV-HEAP-1  At most one live thread is named by a heap's owner word (registry.h), and only that thread's frames write the
+ *             non-atomic fields: the innermost frame that marked the heap busy, in its thread's word or in `frame`.
+ * INV-HEAP-2  bins[c].current is never exhausted and replaced in two steps that a reader can tell apart: it is replaced only when
+ *             it has no free block and none left to carve, and is then `closed` (unit.h) and in no list.
+ * INV-HEAP-3  Every span of the heap is exactly one of: a bin's current span, listed in its bin (it has a free block or one to
+ *             carve), or full and closed. Every segment is in the bucket of its greatest free order, as last seen.
+ * INV-HEAP-4  torn != 0: the lists may not be read before lab_heap_rebuild_owned has been through.
+ */
+#ifndef LAB_HEAP_HEAP_H
+#define LAB_HEAP_HEAP_H
+
+#include "base/atomic.h"
+#include "heap/size_class.h"
+#include "page/arena.h"
+
+#define LAB_BATCH_MAX   32u /* blocks sent to another heap with one CAS */
+#define LAB_BATCH_SLOTS 8u
+
+/* What a heap is to the thread that holds it. */
+enum lab_heap_role {
+	LAB_ROLE_NONE = 0, /* just won, or idle */
+	LAB_ROLE_CURRENT,
+	LAB_ROLE_BORROWED, /* goes back when its frame ends */
+	LAB_ROLE_PARKED,   /* was current once; in the thread's list */
+};
+
+/* Blocks of one other heap, collected by this heap's holder, linked through their first word. */
+struct lab_batch {
+	struct lab_heap *target;
+	void *first, *last;
+	uint32_t count;
+};
+
+struct lab_bin {
+	struct lab_unit *current; /* the span that malloc takes from; lab_no_span if there is none */
+	struct lab_unit *partial; /* spans with free blocks */
+};
+
+struct lab_heap {
+	/* The holder's alone. direct: the current span by (size + 15) / 16, what malloc reads. */
+	struct lab_unit *direct[LAB_DIRECT_SLOTS];
+	struct lab_bin bins[LAB_CLASS_COUNT];
+	struct lab_segment *buckets[LAB_ORDER_MAX + 2]; /* by greatest free order + 1 */
+	struct lab_batch batches[LAB_BATCH_SLOTS];
+	struct lab_heap *next_parked;
+	uintptr_t frame; /* stack pointer of the frame that borrowed the heap, or was suspended in it when it was parked; or 0 */
+	uint32_t role;   /* enum lab_heap_role */
+	uint32_t id;
+	uint32_t torn;
+	size_t freed_pages; /* since the clock was looked at */
+
+	/* Counters; written by the holder, read by anyone as figures. */
+	uint64_t reentrant, adopted;
+	uint64_t allocations[LAB_CLASS_COUNT + 1]; /* the last: larger blocks. Kept with LABYRINTH_STATS=1 only */
+
+	/* The drain in progress: what is left of a list that was taken, {pointer, parity}. The holder's; see remote.h */
+	uintptr_t drain;
+
+	/* Written by any thread. {pointer, parity} of the remote stack. */
+	LAB_ALIGNED(64) _Atomic uintptr_t remote;
+	_Atomic uint64_t remote_frees;
+};
+_Static_assert(sizeof(struct lab_heap) <= LAB_HEAP_STRIDE, "a heap fits its place");
+
+/* The span that is always empty: a bin without a span points to it, so that malloc needs no test for that. */
+extern struct lab_unit lab_no_span;
+
+/* ---- spans of small blocks (span.c). _owned: by the holder, inside its bracket ---- */
+
+/* Sees to it that bins[c].current has a free block: drains, carves, takes a listed span or makes one. False: no memory. */
+bool lab_span_refill_owned(struct lab_heap *heap, unsigned c);
+
+/* Takes a block from the current span, which has one. */
+void *lab_span_pop_owned(struct lab_unit *unit);
+
+enum lab_free_result {
+	LAB_FREED,
+	LAB_FREE_DOUBLE, /* nothing was changed */
+};
+
+/* Frees block p of a span of this heap, in whatever state the span is. */
+enum lab_free_result lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p);
+
+/* The end of the fast path's free whose subtraction borrowed: the span is empty now, or was before. */
+enum lab_free_result lab_span_emptied_owned(struct lab_heap *heap, struct lab_unit *unit);
+
+/* ---- runs of pages (run.c) ---- */
+
+struct lab_pages {
+	struct lab_segment *segment; /* NULL: no memory */
+	size_t page;
+};
+
+/* `count` pages of the heap's segments at a multiple of `align` pages; count and align at most LAB_SEGMENT_PAGES. */
+struct lab_pages lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align);
+
+/* Gives them back; the first `dirty` of them may have been written to. */
+void lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t page, size_t count, size_t dirty);
+
+/* A block of `count` pages. *fresh: it reads as zero. */
+void *lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fresh);
+
+/* Frees a run whose LIVE→FREEING this thread, or the one that pushed it, has won. */
+void lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct lab_run *run);
+
+/* Changes a live run's length in place, if the pages behind it are free. */
+bool lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct lab_run *run, size_t count);
+
+/* LIVE→FREEING{tid}: true for the one freer that wins. Any thread. */
+bool lab_run_begin_free(struct lab_run *run, uint32_t tid);
+
+/* ---- huge runs (huge.c): any thread; the heap is only the name that the segments carry ---- */
+
+void *lab_huge_alloc(struct lab_heap *heap, size_t size, size_t align, bool *fresh);
+/* After lab_run_begin_free. */
+void lab_huge_free(struct lab_arena *arena, size_t index);
+/* Grows into the next segments, or gives the last ones back; false: not possible in place. The block must be the caller's. */
+bool lab_huge_resize(struct lab_arena *arena, size_t index, size_t size);
+
+/* ---- repair (rebuild.c) ---- */
+
+/* Makes every list of the heap anew from the owner words, bitmaps and spans, and finishes a torn drain. Also how a new heap
+ * is initialised. Repeatable if it is cut short. */
+void lab_heap_rebuild_owned(struct lab_heap *heap);
+
+/* Puts a span where INV-HEAP-3 wants it, from its hot word. */
+void lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit);
+void lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit);
+void lab_segment_bucket_owned(struct lab_heap *heap, struct lab_segment *segment);
+
+#endif

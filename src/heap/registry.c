@@ -1,0 +1,208 @@
+/* registry.c - see registry.h. Any context; every step is one CAS, and a frame cut short leaves a heap that its thread finds again. */
+#include "heap/registry.h"
+#include "base/check.h"
+#include "heap/remote.h"
+#include "os/os.h"
+#include "page/map.h"
+
+enum { PROBES = 4 };
+
+/* Dense, apart from the heaps, so that a search reads few lines and a word can be read before its heap exists. */
+static _Atomic uint64_t owners[LAB_HEAP_MAX];
+static _Atomic uint32_t count;        /* heaps with a lower id may exist */
+static _Atomic uint32_t probe_cursor; /* a hint */
+
+/* A page that the kernel clears in fork's child: 1 here means "the process that wrote the owner words". */
+static _Atomic(_Atomic uint64_t *) fork_mark;
+
+static uint64_t
+make_owner(uint64_t before, uint32_t tid, enum lab_hold hold)
+{
+	return ((before >> 32) + 1) << 32 | (uint64_t)tid << 2 | (uint64_t)hold;
+}
+
+static enum lab_hold
+hold_of(uint64_t owner)
+{
+	return (enum lab_hold)(owner & 3);
+}
+
+static uint32_t
+tid_of(uint64_t owner)
+{
+	return (uint32_t)owner >> 2;
+}
+
+bool
+lab_registry_start(void)
+{
+	if (!lab_map_start())
+		return false;
+	if (!lab_load_acq(&fork_mark)) {
+		_Atomic uint64_t *none = NULL, *mark = lab_os_map_wiped_on_fork();
+		if (!mark)
+			return false;
+		lab_store_rlx(mark, 1);
+		if (!atomic_compare_exchange_strong_explicit(&fork_mark, &none, mark, memory_order_acq_rel, memory_order_acquire))
+			lab_os.unmap((void *)mark, LAB_OS_PAGE_SIZE);
+	}
+	return true;
+}
+
+struct lab_heap *
+lab_registry_heap(uint32_t id)
+{
+	return (struct lab_heap *)(lab_map_arena(0)->heaps + (size_t)id * LAB_HEAP_STRIDE);
+}
+
+uint32_t
+lab_registry_count(void)
+{
+	return lab_load_acq(&count);
+}
+
+enum lab_hold
+lab_registry_hold(uint32_t id)
+{
+	return hold_of(lab_load_acq(&owners[id]));
+}
+
+uint32_t
+lab_registry_tid(uint32_t id)
+{
+	return tid_of(lab_load_rlx(&owners[id]));
+}
+
+/* From exactly `before` to OWNED by tid. acq pairs with the rel of whoever let go; sc fence after the probe: INV-REG-2. */
+static bool
+win(uint32_t id, uint64_t before, uint32_t tid)
+{
+	return lab_cas64(&owners[id], before, make_owner(before, tid, LAB_HOLD_OWNED));
+}
+
+struct lab_heap *
+lab_registry_adopt(uint32_t tid)
+{
+	uint32_t end = lab_registry_count();
+	int probes = 0;
+
+	if (end == 0 || lab_registry_is_forked())
+		return NULL;
+	for (uint32_t seen = 0; seen < end && probes < PROBES; seen++) {
+		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
+		uint64_t owner = lab_load_acq(&owners[id]);
+		if (hold_of(owner) != LAB_HOLD_OWNED || tid_of(owner) == tid)
+			continue;
+		probes++;
+		if (!lab_os.thread_is_dead(tid_of(owner)))
+			continue;
+		atomic_thread_fence(memory_order_seq_cst);
+		if (win(id, owner, tid)) {
+			struct lab_heap *heap = lab_registry_heap(id);
+			heap->torn = 1;
+			heap->role = LAB_ROLE_NONE;
+			heap->adopted++;
+			return heap;
+		}
+	}
+	return NULL;
+}
+
+static struct lab_heap *
+take_if_idle(uint32_t tid, uint32_t id)
+{
+	uint64_t owner = lab_load_rlx(&owners[id]);
+
+	return hold_of(owner) == LAB_HOLD_IDLE && win(id, owner, tid) ? lab_registry_heap(id) : NULL;
+}
+
+struct lab_heap *
+lab_registry_take_idle(uint32_t tid, uint32_t hint)
+{
+	uint32_t end = lab_registry_count();
+	struct lab_heap *heap = NULL;
+
+	if (lab_registry_is_forked())
+		return NULL;
+	if (hint < end)
+		heap = take_if_idle(tid, hint);
+	for (uint32_t id = 0; !heap && id < end; id++)
+		heap = take_if_idle(tid, id);
+	return heap;
+}
+
+struct lab_heap *
+lab_registry_make(uint32_t tid)
+{
+	uint32_t slots = (uint32_t)lab_map_arena(0)->heap_slots;
+
+	for (uint32_t id = 0; id < slots; id++) {
+		struct lab_heap *heap = lab_registry_heap(id);
+		uint64_t owner = lab_load_rlx(&owners[id]);
+		uint32_t end = lab_registry_count();
+		if (hold_of(owner) != LAB_HOLD_VIRGIN)
+			continue;
+		if (!lab_os.protect(heap, LAB_HEAP_STRIDE, LAB_ACCESS_WRITE))
+			return NULL;
+		/* counted first: a thread that is cut short after the CAS finds its heap again */
+		while (end <= id && !atomic_compare_exchange_weak(&count, &end, id + 1))
+			;
+		if (!win(id, owner, tid))
+			continue;
+		heap->id = id;
+		heap->torn = 1;
+		return heap;
+	}
+	return NULL;
+}
+
+struct lab_heap *
+lab_registry_next_of(uint32_t tid, uint32_t *id)
+{
+	uint32_t end = lab_registry_count();
+
+	while (*id < end) {
+		uint32_t at = (*id)++;
+		uint64_t owner = lab_load_rlx(&owners[at]);
+		if (hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) == tid)
+			return lab_registry_heap(at);
+	}
+	return NULL;
+}
+
+void
+lab_registry_give_back(struct lab_heap *heap)
+{
+	_Atomic uint64_t *word = &owners[heap->id];
+	uint64_t owner = lab_load_rlx(word);
+
+	lab_assert(hold_of(owner) == LAB_HOLD_OWNED && heap->torn == 0 && heap->drain == 0);
+	(void)lab_cas64(word, owner, make_owner(owner, 0, LAB_HOLD_IDLE));
+}
+
+bool
+lab_registry_is_forked(void)
+{
+	_Atomic uint64_t *mark = lab_load_acq(&fork_mark);
+
+	return mark && lab_load_rlx(mark) == 0;
+}
+
+void
+lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
+{
+	uint32_t end = lab_registry_count();
+
+	for (uint32_t id = 0; id < end; id++) {
+		uint64_t owner = lab_load_rlx(&owners[id]);
+		bool mine = hold_of(owner) == LAB_HOLD_OWNED && (tid_of(owner) == old_tid || tid_of(owner) == new_tid);
+		if (mine) {
+			lab_remote_drop(lab_registry_heap(id));
+			(void)win(id, owner, new_tid);
+		} else if (hold_of(owner) != LAB_HOLD_VIRGIN) {
+			(void)lab_cas64(&owners[id], owner, make_owner(owner, 0, LAB_HOLD_FROZEN));
+		}
+	}
+	/* last: torn before it, all is done again */
+	lab_store_rel(lab_load_acq(&fork_mark), 1);
+}

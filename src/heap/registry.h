@@ -1,0 +1,52 @@
+/*
+ * registry.h - which heap belongs to which thread.
+ *
+ * Each heap has an owner word {epoch, tid, state}. Every change is a CAS that raises the epoch, so that no value occurs twice
+ * (INV-REG-1). Nothing is taken from a living thread: a heap changes hands when it is idle, or when the thread that its word names is
+ * proved dead after the word was read, in the process that wrote it (INV-REG-2). In a child of fork all heaps but those of the forking
+ * thread are frozen: their memory was copied while others wrote it, so that nothing is allocated from them again.
+ */
+#ifndef LAB_HEAP_REGISTRY_H
+#define LAB_HEAP_REGISTRY_H
+
+#include "heap/heap.h"
+
+enum lab_hold {
+	LAB_HOLD_VIRGIN = 0, /* never used */
+	LAB_HOLD_IDLE,       /* whole; anyone may take it */
+	LAB_HOLD_OWNED,      /* by the thread in the word */
+	LAB_HOLD_FROZEN,     /* of a thread that this process does not have */
+};
+
+#define LAB_HEAP_MAX 32768u
+
+/* Prepares the first arena and the fork mark; repeatable. False if there is no memory. */
+bool lab_registry_start(void);
+
+struct lab_heap *lab_registry_heap(uint32_t id);
+uint32_t lab_registry_count(void);
+enum lab_hold lab_registry_hold(uint32_t id);
+uint32_t lab_registry_tid(uint32_t id);
+
+/* The heap of a dead thread, found by up to four probes; torn. NULL if none was found. */
+struct lab_heap *lab_registry_adopt(uint32_t tid);
+
+/* An idle heap, `hint` if it can be had; whole. NULL if there is none. */
+struct lab_heap *lab_registry_take_idle(uint32_t tid, uint32_t hint);
+
+/* A new heap; torn, as it has to be built first. NULL if there is no memory or no place. */
+struct lab_heap *lab_registry_make(uint32_t tid);
+
+/* The next heap from *id on whose word names tid; NULL at the end. *id is then behind it. */
+struct lab_heap *lab_registry_next_of(uint32_t tid, uint32_t *id);
+
+/* OWNED by the caller → IDLE. Nothing of the heap may be touched afterwards. */
+void lab_registry_give_back(struct lab_heap *heap);
+
+/* Whether this process is a fork's child in which lab_registry_after_fork has not been through. */
+bool lab_registry_is_forked(void);
+
+/* In the child's leader: its heaps get the new tid, all others are frozen. Repeatable. */
+void lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid);
+
+#endif

@@ -1,0 +1,212 @@
+/*
+ * run.c - pages of a heap's segments, and blocks that are runs of them. _owned: the holder, inside its bracket.
+ * Source: the buddy of buddy.h, with the tail of an odd size left free (as alloc_pages_exact does in the Linux kernel).
+ */
+#include "base/check.h"
+#include "heap/heap.h"
+#include "heap/registry.h"
+#include "os/os.h"
+#include "page/map.h"
+#include "page/purge.h"
+
+static void
+bucket_remove(struct lab_heap *heap, struct lab_segment *segment)
+{
+	if (segment->bucket < 0)
+		return;
+	if (segment->previous)
+		segment->previous->next = segment->next;
+	else
+		heap->buckets[segment->bucket] = segment->next;
+	if (segment->next)
+		segment->next->previous = segment->previous;
+	segment->bucket = -1;
+}
+
+void
+lab_segment_bucket_owned(struct lab_heap *heap, struct lab_segment *segment)
+{
+	int8_t bucket = (int8_t)(segment->greatest + 1);
+
+	if (segment->bucket == bucket)
+		return;
+	bucket_remove(heap, segment);
+	segment->previous = NULL;
+	segment->next = heap->buckets[bucket];
+	if (segment->next)
+		segment->next->previous = segment;
+	heap->buckets[bucket] = segment;
+	segment->bucket = bucket;
+}
+
+static void
+refresh_all(struct lab_heap *heap, struct lab_segment *segment)
+{
+	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES);
+	lab_segment_bucket_owned(heap, segment);
+}
+
+/* Takes from the segment that fits most closely. Each failure moves a segment to a lower bucket: it ends. */
+static struct lab_pages
+take_from_buckets(struct lab_heap *heap, unsigned order, size_t count)
+{
+	for (unsigned bucket = order + 1; bucket <= LAB_ORDER_MAX + 1; bucket++) {
+		struct lab_segment *segment;
+		while ((segment = heap->buckets[bucket]) != NULL) {
+			int page = lab_segment_take_owned(segment, order, count);
+			if (page >= 0) {
+				lab_segment_bucket_owned(heap, segment);
+				return (struct lab_pages){segment, (size_t)page};
+			}
+			refresh_all(heap, segment);
+			if (segment->bucket == (int8_t)bucket)
+				break; /* a purger holds bits that it is about to give back */
+		}
+	}
+	return (struct lab_pages){NULL, 0};
+}
+
+/* Looks again at the segments in which a purger held pages. True if there were any. */
+static bool
+refresh_disturbed(struct lab_heap *heap)
+{
+	bool any = false;
+
+	for (unsigned bucket = 0; bucket <= LAB_ORDER_MAX; bucket++) {
+		struct lab_segment *next;
+		for (struct lab_segment *s = heap->buckets[bucket]; s; s = next) {
+			next = s->next;
+			if (lab_load_acq(&s->disturbed) == 0)
+				continue;
+			lab_store_rlx(&s->disturbed, 0);
+			refresh_all(heap, s);
+			any = true;
+		}
+	}
+	return any;
+}
+
+/* Claims a segment for the heap, from any arena, or a new one. */
+static bool
+add_segment(struct lab_heap *heap)
+{
+	struct lab_arena *arena;
+	size_t i = 0;
+
+	do {
+		for (; (arena = lab_map_arena(i)) != NULL; i++) {
+			long index = lab_arena_claim(arena, LAB_SEGMENT_SMALL, heap->id, 1, LAB_SEGMENT_SIZE);
+			if (index >= 0) {
+				struct lab_segment *segment = lab_arena_segment(arena, (size_t)index);
+				segment->bucket = -1;
+				refresh_all(heap, segment);
+				return true;
+			}
+		}
+	} while (lab_map_grow(0));
+	return false;
+}
+
+/* Covers that were spans are spans no more, once other pages lie over them. */
+static void
+forget_retired(struct lab_pages pages, size_t count)
+{
+	char *start = pages.segment->base + pages.page * LAB_PAGE_SIZE;
+	struct lab_arena *arena = lab_map_find_arena(start);
+
+	for (char *p = start; p < start + count * LAB_PAGE_SIZE; p += LAB_UNIT_SIZE)
+		lab_poke(&lab_arena_unit(arena, p)->kind, LAB_UNIT_IS_PAGES);
+	lab_poke(&lab_arena_unit(arena, start + count * LAB_PAGE_SIZE - 1)->kind, LAB_UNIT_IS_PAGES);
+}
+
+struct lab_pages
+lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
+{
+	unsigned order = lab_log2_up(count > align ? count : align);
+	struct lab_pages pages = take_from_buckets(heap, order, count);
+
+	if (!pages.segment && refresh_disturbed(heap))
+		pages = take_from_buckets(heap, order, count);
+	while (!pages.segment && add_segment(heap))
+		pages = take_from_buckets(heap, order, count);
+	return pages;
+}
+
+/* An empty segment goes back to the arena, unless it is the heap's only empty one. */
+static void
+release_if_spare(struct lab_heap *heap, struct lab_segment *segment)
+{
+	struct lab_segment *first = heap->buckets[LAB_ORDER_MAX + 1];
+
+	if (segment->greatest != LAB_ORDER_MAX || (first == segment && !segment->next))
+		return;
+	struct lab_arena *arena = lab_map_find_arena(segment->base);
+	size_t index = (size_t)(segment->base - arena->base) >> LAB_SEGMENT_SHIFT;
+	if (!lab_segment_is_empty(segment))
+		return;
+	bucket_remove(heap, segment);
+	(void)lab_arena_release(arena, index, lab_load_rlx(&arena->owners[index]));
+}
+
+void
+lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t page, size_t count, size_t dirty)
+{
+	lab_store_rlx(&segment->stamp, lab_os.clock_ms());
+	lab_segment_give(segment, page, count, dirty);
+	lab_segment_refresh_owned(segment, page, count);
+	lab_segment_bucket_owned(heap, segment);
+	release_if_spare(heap, segment);
+	heap->freed_pages += dirty;
+}
+
+void *
+lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fresh)
+{
+	struct lab_pages pages = lab_pages_take_owned(heap, count, align);
+
+	if (!pages.segment)
+		return NULL;
+	forget_retired(pages, count);
+	*fresh = lab_segment_is_fresh(pages.segment, pages.page, count);
+	struct lab_run *run = &pages.segment->runs[pages.page];
+	lab_store_rlx(&run->pages, count);
+	lab_store_rel(&run->state, LAB_RUN_LIVE); /* pairs with the acq of lab_map_find */
+	return pages.segment->base + pages.page * LAB_PAGE_SIZE;
+}
+
+bool
+lab_run_begin_free(struct lab_run *run, uint32_t tid)
+{
+	return lab_cas64(&run->state, LAB_RUN_LIVE, (uint64_t)tid << 2 | LAB_RUN_FREEING);
+}
+
+void
+lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct lab_run *run)
+{
+	size_t count = lab_load_rlx(&run->pages);
+
+	lab_store_rlx(&run->state, LAB_RUN_DEAD);
+	lab_compiler_barrier();
+	lab_pages_give_owned(heap, segment, (size_t)(run - segment->runs), count, count);
+}
+
+bool
+lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct lab_run *run, size_t count)
+{
+	size_t page = (size_t)(run - segment->runs), old = lab_load_rlx(&run->pages);
+
+	if (page + count > LAB_SEGMENT_PAGES)
+		return false;
+	if (count > old) {
+		if (!lab_segment_take_at(segment, page + old, count - old))
+			return false;
+		lab_segment_refresh_owned(segment, page + old, count - old);
+		lab_segment_bucket_owned(heap, segment);
+		forget_retired((struct lab_pages){segment, page + old}, count - old);
+		lab_store_rel(&run->pages, count);
+	} else if (count < old) {
+		lab_store_rel(&run->pages, count);
+		lab_pages_give_owned(heap, segment, page + count, old - count, old - count);
+	}
+	return true;
+}

@@ -1,0 +1,219 @@
+/*
+ * span.c - spans of small blocks: carving, the lists of a bin, freeing, retirement. All _owned: the holder of the heap, inside its
+ * bracket. A tear anywhere loses at most the blocks of one carving step; the lists are rebuilt.
+ */
+#include "base/check.h"
+#include "heap/heap.h"
+#include "heap/remote.h"
+#include "page/map.h"
+
+struct lab_unit lab_no_span = {.hot = LAB_HOT_NIL};
+
+void
+lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
+{
+	size_t low = c == 0 ? 0 : lab_class_size(c - 1) / 16 + 1;
+	size_t high = lab_class_size(c) / 16;
+
+	heap->bins[c].current = unit;
+	for (size_t slot = low; slot <= high && slot < LAB_DIRECT_SLOTS; slot++)
+		heap->direct[slot] = unit;
+}
+
+static void
+list_push(struct lab_bin *bin, struct lab_unit *unit)
+{
+	unit->previous = NULL;
+	unit->next = bin->partial;
+	if (unit->next)
+		unit->next->previous = unit;
+	bin->partial = unit;
+	unit->listed = true;
+}
+
+static void
+list_remove(struct lab_bin *bin, struct lab_unit *unit)
+{
+	if (unit->previous)
+		unit->previous->next = unit->next;
+	else
+		bin->partial = unit->next;
+	if (unit->next)
+		unit->next->previous = unit->previous;
+	unit->listed = false;
+}
+
+static bool
+is_exhausted(const struct lab_unit *unit)
+{
+	return lab_hot_head(unit->hot) == LAB_HOT_NIL && unit->limit == unit->capacity;
+}
+
+static void
+open_unit(struct lab_unit *unit)
+{
+	lab_poke(&unit->key, unit->key & ~(uint64_t)LAB_UNIT_CLOSED);
+}
+
+static void
+close_unit(struct lab_unit *unit)
+{
+	lab_poke(&unit->key, unit->key | LAB_UNIT_CLOSED);
+}
+
+void
+lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit)
+{
+	unit->listed = false;
+	if (is_exhausted(unit)) {
+		close_unit(unit);
+	} else {
+		open_unit(unit);
+		list_push(&heap->bins[unit->size_class], unit);
+	}
+}
+
+/* A new span of class c, empty, not current, in no list. */
+static struct lab_unit *
+make_span(struct lab_heap *heap, unsigned c)
+{
+	struct lab_pages pages = lab_pages_take_owned(heap, LAB_UNIT_PAGES, LAB_UNIT_PAGES);
+
+	if (!pages.segment)
+		return NULL;
+	char *base = pages.segment->base + pages.page * LAB_PAGE_SIZE;
+	struct lab_unit *unit = lab_arena_unit(lab_map_find_arena(base), base);
+	size_t size = lab_class_size(c);
+	unit->shift = (uint8_t)lab_ctz(size);
+	unit->size_class = (uint8_t)c;
+	unit->capacity = (uint16_t)(LAB_UNIT_SIZE / size);
+	lab_poke(&unit->inverse, lab_inverse_odd(size >> unit->shift));
+	lab_poke(&unit->base, base);
+	lab_poke(&unit->limit, 0);
+	lab_poke(&unit->key, ((uint64_t)(uintptr_t)heap | 1) + (uintptr_t)base);
+	lab_poke(&unit->hot, lab_hot_make(LAB_HOT_NIL, 0xffff)); /* used - 1 */
+	unit->listed = false;
+	/* From here on the scan takes the pages for a span's. */
+	lab_compiler_barrier();
+	lab_poke(&unit->kind, LAB_UNIT_IS_SPAN);
+	return unit;
+}
+
+/* Makes the blocks up to the end of the next page, at least one, and puts them on the span's empty list, lowest first. */
+static void
+carve(struct lab_unit *unit)
+{
+	size_t size = lab_class_size(unit->size_class);
+	size_t first = unit->limit * size;
+	size_t page_end = lab_round_up(first + 1, LAB_PAGE_SIZE);
+	size_t count = (page_end - first) / size;
+	size_t left = unit->capacity - unit->limit;
+
+	if (count == 0)
+		count = 1;
+	if (count > left)
+		count = left;
+	for (size_t i = 0; i < count; i++) {
+		size_t next = i + 1 < count ? first + (i + 1) * size : LAB_HOT_NIL;
+		lab_poke((uint16_t *)(unit->base + first + i * size), (uint16_t)next);
+	}
+	/* The store to limit is the claim: torn after it, these blocks are lost; torn before it, nothing happened. */
+	lab_compiler_barrier();
+	lab_poke(&unit->limit, unit->limit + count);
+	lab_compiler_barrier();
+	lab_poke(&unit->hot, (unit->hot & 0xffff0000u) | (uint32_t)first);
+}
+
+/* Puts the exhausted current span aside and another in its place. */
+static void
+replace_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
+{
+	struct lab_unit *old = heap->bins[c].current;
+
+	if (old != &lab_no_span) {
+		close_unit(old);
+		lab_poke(&old->hot, old->hot - LAB_HOT_USED_ONE); /* INV-SPAN-2 */
+	}
+	lab_poke(&unit->hot, unit->hot + LAB_HOT_USED_ONE);
+	lab_bin_set_current(heap, c, unit);
+}
+
+bool
+lab_span_refill_owned(struct lab_heap *heap, unsigned c)
+{
+	struct lab_bin *bin = &heap->bins[c];
+
+	lab_batch_flush_owned(heap);
+	lab_remote_drain_owned(heap);
+	if (bin->current == &lab_no_span || is_exhausted(bin->current)) {
+		struct lab_unit *next = bin->partial;
+		if (next)
+			list_remove(bin, next);
+		else
+			next = make_span(heap, c);
+		if (!next)
+			return false;
+		replace_current(heap, c, next);
+	}
+	if (lab_hot_head(bin->current->hot) == LAB_HOT_NIL)
+		carve(bin->current);
+	return true;
+}
+
+void *
+lab_span_pop_owned(struct lab_unit *unit)
+{
+	char *block = unit->base + lab_hot_head(unit->hot);
+
+	lab_assert(lab_hot_head(unit->hot) != LAB_HOT_NIL);
+	lab_poke(&unit->hot, lab_insert16(unit->hot + LAB_HOT_USED_ONE, lab_block_link(block)));
+	return block;
+}
+
+static void
+retire(struct lab_heap *heap, struct lab_unit *unit)
+{
+	struct lab_arena *arena = lab_map_find_arena(unit->base);
+	size_t index = (size_t)(unit->base - arena->base) >> LAB_SEGMENT_SHIFT;
+	struct lab_segment *segment = lab_arena_segment(arena, index);
+	size_t carved = unit->limit * lab_class_size(unit->size_class);
+
+	if (unit->listed)
+		list_remove(&heap->bins[unit->size_class], unit);
+	close_unit(unit);
+	lab_poke(&unit->limit, 0);
+	lab_poke(&unit->kind, LAB_UNIT_IS_RETIRED);
+	lab_compiler_barrier();
+	lab_pages_give_owned(heap, segment, lab_segment_page_of(segment, unit->base), LAB_UNIT_PAGES,
+	                     lab_round_up(carved, LAB_PAGE_SIZE) / LAB_PAGE_SIZE);
+}
+
+enum lab_free_result
+lab_span_emptied_owned(struct lab_heap *heap, struct lab_unit *unit)
+{
+	if (heap->bins[unit->size_class].current == unit)
+		return LAB_FREE_DOUBLE; /* it was empty already */
+	retire(heap, unit);
+	return LAB_FREED;
+}
+
+enum lab_free_result
+lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p)
+{
+	uint32_t hot = unit->hot, freed;
+	uint16_t offset = (uint16_t)(uintptr_t)p; /* spans are aligned to 64 KiB */
+	bool was_closed = unit->key & LAB_UNIT_CLOSED;
+
+	if (lab_hot_head(hot) == offset)
+		return LAB_FREE_DOUBLE;
+	if (__builtin_sub_overflow(hot, LAB_HOT_USED_ONE, &freed))
+		return lab_span_emptied_owned(heap, unit);
+	lab_poke((uint16_t *)p, lab_hot_head(hot));
+	lab_compiler_barrier();
+	lab_poke(&unit->hot, lab_insert16(freed, offset));
+	if (was_closed) {
+		open_unit(unit);
+		list_push(&heap->bins[unit->size_class], unit);
+	}
+	return LAB_FREED;
+}

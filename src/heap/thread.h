@@ -1,0 +1,72 @@
+/*
+ * thread.h - the calling thread's heap, and the bracket around every use of it.
+ *
+ * A signal handler is a foreign thread: while a frame is inside the heap, the thread's word is that frame's stack pointer, and a handler
+ * that finds it so works in another heap, which it borrows. The word is one of
+ *
+ *     heap | LAB_WORD_FAST   the heap is idle, and the fast paths may enter it
+ *     heap | LAB_WORD_SLOW   the same, but every call takes the slow path (statistics, M_PERTURB)
+ *     a stack pointer        a frame is inside: it is a multiple of 8, hence even and not SLOW
+ *     0                      no heap yet
+ *
+ * so that "no heap yet" and "busy" cost the fast paths no test of their own: malloc tests one bit, and in free the word takes part in
+ * the arithmetic that checks the pointer (INV-UNIT-1).
+ *
+ * INV-THREAD-1  word is written by this thread's frames only: set to a stack pointer by the frame that found it idle, unborn or
+ *               proved stale, and to an idle value by the same frame when all lists are whole.
+ * INV-THREAD-2  While the word is idle it names `heap`, unless a frame that was parked has just ended: then it names the heap of that
+ *               frame, and `heap` may be torn (lab_enter sorts this out).
+ */
+#ifndef LAB_HEAP_THREAD_H
+#define LAB_HEAP_THREAD_H
+
+#include "heap/heap.h"
+
+#define LAB_WORD_FAST ((uintptr_t)1)
+#define LAB_WORD_SLOW ((uintptr_t)2)
+#define LAB_WORD_IDLE (LAB_WORD_FAST | LAB_WORD_SLOW)
+
+struct lab_thread {
+	uintptr_t word;
+	struct lab_heap *heap;   /* current; NULL before birth */
+	struct lab_heap *parked; /* list of heaps that were current when they got stuck */
+	uintptr_t stuck;         /* the word that re-entrant calls have found, and how often */
+	uintptr_t claiming;      /* stack pointer of the outermost frame between winning a heap and saying so in it; or 0 */
+	uint32_t stuck_count;
+	uint32_t tid;
+	uint32_t spare; /* id of the heap borrowed last: a hint */
+};
+_Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
+
+extern _Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
+
+/* LAB_WORD_FAST, or LAB_WORD_SLOW in a mode in which every call is to take the slow path. A thread takes over a change when it next
+ * leaves a bracket. */
+extern _Atomic uintptr_t lab_word_tag;
+
+/* A use of a heap, from lab_enter to lab_leave. */
+struct lab_bracket {
+	uintptr_t sp; /* the stack pointer at the entry of the API function: LAB_BRACKET_HERE */
+	struct lab_heap *heap;
+	enum lab_heap_role role; /* CURRENT: the thread's own; else it goes back on leaving */
+};
+
+/* In the API function itself, not in a helper: the proof that a frame is dead compares entries (frame address + return address). */
+#define LAB_BRACKET_HERE {.sp = (uintptr_t)__builtin_frame_address(0) + sizeof(void *)}
+
+/*
+ * Enters the thread's heap, or one that it borrows while its own is busy. False: no heap can be had. Any context. The heap that it
+ * gives is whole.
+ */
+bool lab_enter(struct lab_bracket *bracket);
+
+/* The same, but false at once if the thread's own heap is busy or there is none yet: for frees, which can do without. */
+bool lab_try_enter(struct lab_bracket *bracket);
+
+/* The frame that entered leaves. */
+void lab_leave(struct lab_bracket *bracket);
+
+/* The thread id, as the registry knows it; asked of the kernel if need be. */
+uint32_t lab_thread_tid(void);
+
+#endif

@@ -1,0 +1,220 @@
+/* linux.c - the os layer on Linux: see os.h. */
+#include <fcntl.h>
+#include <linux/mman.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/os.h"
+#include "os/syscall.h"
+
+static int
+protection(enum lab_access access)
+{
+	switch (access) {
+	case LAB_ACCESS_READ:
+		return PROT_READ;
+	case LAB_ACCESS_WRITE:
+		return PROT_READ | PROT_WRITE;
+	default:
+		return PROT_NONE;
+	}
+}
+
+static void *
+linux_map(size_t size, enum lab_access access)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	long result = lab_syscall(SYS_mmap, 0, (long)size, protection(access), flags, -1);
+
+	return lab_syscall_failed(result) ? NULL : (void *)result;
+}
+
+static void
+linux_unmap(void *start, size_t size)
+{
+	(void)lab_syscall(SYS_munmap, (long)start, (long)size, 0, 0, 0);
+}
+
+static bool
+linux_protect(void *start, size_t size, enum lab_access access)
+{
+	return !lab_syscall_failed(lab_syscall(SYS_mprotect, (long)start, (long)size, protection(access), 0, 0));
+}
+
+static bool
+linux_purge(void *start, size_t size)
+{
+	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
+}
+
+static bool
+linux_move(void *from, void *to, size_t size)
+{
+	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+	long result = lab_syscall(SYS_mremap, (long)from, (long)size, (long)size, flags, (long)to);
+
+	return !lab_syscall_failed(result);
+}
+
+static uint64_t
+linux_clock_ms(void)
+{
+	struct timespec now;
+
+	/* The vDSO answers; it neither sets errno nor enters the kernel for this clock. */
+	if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0)
+		return 0;
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static bool
+linux_thread_is_dead(uint32_t tid)
+{
+	/* tkill, not tgkill: a process made with CLONE_VM has another thread group. */
+	return lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -3 /* ESRCH */;
+}
+
+struct lab_os_table lab_os = {
+        .map = linux_map,
+        .unmap = linux_unmap,
+        .protect = linux_protect,
+        .purge = linux_purge,
+        .move = linux_move,
+        .clock_ms = linux_clock_ms,
+        .thread_is_dead = linux_thread_is_dead,
+};
+
+uint32_t
+lab_os_tid(void)
+{
+	return (uint32_t)lab_syscall(SYS_gettid, 0, 0, 0, 0, 0);
+}
+
+uint32_t
+lab_os_pid(void)
+{
+	return (uint32_t)lab_syscall(SYS_getpid, 0, 0, 0, 0, 0);
+}
+
+bool
+lab_os_on_alternate_stack(void)
+{
+	stack_t stack = {0};
+
+	if (lab_syscall_failed(lab_syscall(SYS_sigaltstack, 0, (long)&stack, 0, 0, 0)))
+		return true; /* cannot tell: the answer that claims nothing */
+	return (stack.ss_flags & SS_ONSTACK) != 0;
+}
+
+bool
+lab_os_is_mapped(uintptr_t low, uintptr_t high)
+{
+	enum { CHUNK = 256 };
+	unsigned char resident[CHUNK];
+
+	low &= ~(LAB_OS_PAGE_SIZE - 1);
+	while (low < high) {
+		size_t size = high - low;
+		if (size > CHUNK * LAB_OS_PAGE_SIZE)
+			size = CHUNK * LAB_OS_PAGE_SIZE;
+		if (lab_syscall_failed(lab_syscall(SYS_mincore, (long)low, (long)size, (long)resident, 0, 0)))
+			return false;
+		low += CHUNK * LAB_OS_PAGE_SIZE;
+	}
+	return true;
+}
+
+void *
+lab_os_map_wiped_on_fork(void)
+{
+	void *page = lab_os.map(LAB_OS_PAGE_SIZE, LAB_ACCESS_WRITE);
+
+	if (page && lab_syscall_failed(lab_syscall(SYS_madvise, (long)page, LAB_OS_PAGE_SIZE, MADV_WIPEONFORK, 0, 0))) {
+		lab_os.unmap(page, LAB_OS_PAGE_SIZE);
+		page = NULL;
+	}
+	return page;
+}
+
+uintptr_t
+lab_os_main_stack_top(void)
+{
+	/* The kernel puts these bytes above the first frame, with the environment's strings. */
+	return (uintptr_t)getauxval(AT_RANDOM);
+}
+
+size_t
+lab_os_address_space_limit(void)
+{
+	struct rlimit limit;
+
+	if (lab_syscall_failed(lab_syscall(SYS_prlimit64, 0, RLIMIT_AS, 0, (long)&limit, 0)) || limit.rlim_cur == RLIM_INFINITY)
+		return SIZE_MAX;
+	return limit.rlim_cur;
+}
+
+const char *
+lab_os_environment(const char *name)
+{
+	extern char **environ;
+	size_t length = strlen(name);
+
+	if (!environ || getauxval(AT_SECURE))
+		return NULL;
+	for (char **entry = environ; *entry; entry++)
+		if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=')
+			return *entry + length + 1;
+	return NULL;
+}
+
+static void
+write_all(int fd, const char *text, size_t length)
+{
+	while (length > 0) {
+		long done = lab_syscall(SYS_write, fd, (long)text, (long)length, 0, 0);
+		if (done == -4 /* EINTR */)
+			continue;
+		if (done <= 0)
+			return;
+		text += done;
+		length -= (size_t)done;
+	}
+}
+
+static void
+write_to(const char *path, int flags, const char *text, size_t length)
+{
+	if (!path) {
+		write_all(2, text, length);
+		return;
+	}
+	long fd = lab_syscall(SYS_openat, AT_FDCWD, (long)path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644, 0);
+	if (lab_syscall_failed(fd))
+		return;
+	write_all((int)fd, text, length);
+	(void)lab_syscall(SYS_close, fd, 0, 0, 0, 0);
+}
+
+void
+lab_os_write(const char *path, const char *text, size_t length)
+{
+	write_to(path, O_TRUNC, text, length);
+}
+
+void
+lab_os_append(const char *path, const char *text, size_t length)
+{
+	write_to(path, O_APPEND, text, length);
+}
+
+void
+lab_os_abort(void)
+{
+	abort();
+}

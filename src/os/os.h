@@ -1,0 +1,67 @@
+/*
+ * os.h - the only door to the kernel.
+ *
+ * Every call here leaves errno alone, takes no lock and is async-signal-safe: system calls are made directly, not
+ * through libc's wrappers. The calls that tests replace (to fail them, or to move the clock) go through a table;
+ * the others cannot fail in a way that matters.
+ */
+#ifndef LAB_OS_OS_H
+#define LAB_OS_OS_H
+
+#include "base/compiler.h"
+
+enum lab_access {
+	LAB_ACCESS_NONE,
+	LAB_ACCESS_READ,
+	LAB_ACCESS_WRITE,
+};
+
+struct lab_os_table {
+	/* `size` bytes of zeroed, private address space that is not charged against the commit limit where the kernel allows that;
+	 * NULL on failure. */
+	void *(*map)(size_t size, enum lab_access access);
+	void (*unmap)(void *start, size_t size);
+	bool (*protect)(void *start, size_t size, enum lab_access access);
+	/* Gives the pages back: they read as zero afterwards if true is returned, and are unchanged if false. */
+	bool (*purge)(void *start, size_t size);
+	/* Moves pages; `from` stays mapped and reads as zero. false: nothing moved. */
+	bool (*move)(void *from, void *to, size_t size);
+	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. */
+	uint64_t (*clock_ms)(void);
+	/* Whether no thread with this id exists in this PID namespace. false means nothing. */
+	bool (*thread_is_dead)(uint32_t tid);
+};
+
+extern struct lab_os_table lab_os;
+
+#define LAB_OS_PAGE_SHIFT 12
+#define LAB_OS_PAGE_SIZE  ((size_t)1 << LAB_OS_PAGE_SHIFT)
+
+uint32_t lab_os_tid(void);
+uint32_t lab_os_pid(void);
+
+/* Whether the calling thread runs on the alternate signal stack that it registered. */
+bool lab_os_on_alternate_stack(void);
+
+/* Whether every page of [low, high) is mapped. */
+bool lab_os_is_mapped(uintptr_t low, uintptr_t high);
+
+/* One page that reads as zero in a child of fork; NULL on failure. */
+void *lab_os_map_wiped_on_fork(void);
+
+/* An address above every frame of the main thread's stack. */
+uintptr_t lab_os_main_stack_top(void);
+
+/* The soft RLIMIT_AS in bytes; SIZE_MAX if there is none. */
+size_t lab_os_address_space_limit(void);
+
+/* The value of an environment variable; NULL if there is none, if the program runs set-user-ID, or if it is too early. */
+const char *lab_os_environment(const char *name);
+
+/* Writes to stderr, or to `path` (created, truncated) if it is not NULL. */
+void lab_os_write(const char *path, const char *text, size_t length);
+void lab_os_append(const char *path, const char *text, size_t length);
+
+LAB_NORETURN void lab_os_abort(void);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * buddy.h - split and merge of power-of-two blocks kept as aligned zero runs in a word (1 = taken). Pure functions on
+ * values: no state, any context. There is nothing to split or to merge: a block of order o is free exactly when its
+ * 2^o aligned bits are zero, so freeing clears bits and merging happens by itself.
+ *
+ * The same code serves two levels: pages in a word, and words in a segment.
+ * Source: the bit-parallel form of Knowlton's buddy system (1965) used by llfree for its leaf bit fields.
+ */
+#ifndef LAB_PAGE_BUDDY_H
+#define LAB_PAGE_BUDDY_H
+
+#include "base/bits.h"
+
+#define LAB_BUDDY_WORD_ORDER 6 /* a whole word */
+#define LAB_BUDDY_NONE       64u
+
+/* Bits i with i % 2^order == 0. */
+static inline uint64_t
+lab_buddy_aligned(unsigned order)
+{
+	static const uint64_t aligned[] = {
+	        ~UINT64_C(0),          0x5555555555555555ull, 0x1111111111111111ull, 0x0101010101010101ull,
+	        0x0001000100010001ull, 0x0000000100000001ull, 1,
+	};
+	return aligned[order];
+}
+
+/* The starts of all free blocks of an order, as bits. order <= 6. */
+static inline uint64_t
+lab_buddy_starts(uint64_t taken, unsigned order)
+{
+	uint64_t starts = ~taken;
+
+	for (unsigned o = 0; o < order; o++)
+		starts &= starts >> (1u << o);
+	return starts & lab_buddy_aligned(order);
+}
+
+/* The start of the lowest free block of an order, or LAB_BUDDY_NONE. */
+static inline unsigned
+lab_buddy_find(uint64_t taken, unsigned order)
+{
+	uint64_t starts = lab_buddy_starts(taken, order);
+
+	return starts ? lab_ctz(starts) : LAB_BUDDY_NONE;
+}
+
+/* The order of the greatest free block, or -1 if every bit is taken. */
+static inline int
+lab_buddy_greatest(uint64_t taken)
+{
+	int order = -1;
+	uint64_t starts = ~taken;
+
+	while (starts != 0) {
+		order++;
+		if (order == LAB_BUDDY_WORD_ORDER)
+			break;
+		starts &= starts >> (1u << order);
+		starts &= lab_buddy_aligned((unsigned)order + 1);
+	}
+	return order;
+}
+
+#endif

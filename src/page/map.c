@@ -1,0 +1,155 @@
+/* map.c - see map.h. */
+#include "page/map.h"
+
+static struct lab_unit no_unit; /* limit 0: nothing passes */
+struct lab_map lab_map = {.mask = 0, .units = (char *)&no_unit};
+
+/* Published once each, by CAS; acq/rel pair here, and every block's address was got after that. */
+static _Atomic(struct lab_arena *) arenas[LAB_ARENA_MAX];
+
+struct lab_arena *
+lab_map_arena(size_t i)
+{
+	return i < LAB_ARENA_MAX ? lab_load_acq(&arenas[i]) : NULL;
+}
+
+static bool
+publish(size_t i, struct lab_arena *arena)
+{
+	struct lab_arena *none = NULL;
+
+	return atomic_compare_exchange_strong_explicit(&arenas[i], &none, arena, memory_order_acq_rel, memory_order_acquire);
+}
+
+bool
+lab_map_start(void)
+{
+	struct lab_arena *first = lab_map_arena(0);
+
+	if (!first) {
+		first = lab_arena_reserve(0, true);
+		if (!first)
+			return false;
+		if (!publish(0, first)) {
+			lab_arena_unreserve(first);
+			first = lab_map_arena(0);
+		}
+	}
+	/* Every caller writes the same values. Only a free of a foreign pointer or NULL can read them before, and each
+	 * mixture of old and new leads it to a descriptor: mask 0 selects the first, of either array. */
+	lab_poke(&lab_map.units, (char *)first->units);
+	lab_compiler_barrier();
+	atomic_thread_fence(memory_order_release);
+	lab_poke(&lab_map.mask, first->unit_mask * sizeof(struct lab_unit));
+	return true;
+}
+
+bool
+lab_map_grow(size_t least)
+{
+	struct lab_arena *arena = NULL;
+
+	for (size_t i = 1; i < LAB_ARENA_MAX; i++) {
+		if (lab_map_arena(i))
+			continue;
+		if (!arena)
+			arena = lab_arena_reserve(least, false);
+		if (!arena)
+			return false;
+		if (publish(i, arena))
+			return true;
+	}
+	if (arena)
+		lab_arena_unreserve(arena);
+	return false;
+}
+
+struct lab_arena *
+lab_map_find_arena(const void *p)
+{
+	for (size_t i = 0; i < LAB_ARENA_MAX; i++) {
+		struct lab_arena *arena = lab_map_arena(i);
+		if (!arena)
+			return NULL;
+		if ((uintptr_t)p - (uintptr_t)arena->base < arena->size)
+			return arena;
+	}
+	return NULL;
+}
+
+static bool
+is_live(const struct lab_run *run)
+{
+	return lab_load_acq(&run->state) != LAB_RUN_DEAD;
+}
+
+/* Is the page inside a live run that starts before it? */
+static bool
+is_inside_run(const struct lab_segment *segment, size_t page)
+{
+	for (size_t start = page; start-- > 0;)
+		if (is_live(&segment->runs[start]))
+			return start + lab_load_rlx(&segment->runs[start].pages) > page;
+	return false;
+}
+
+static void
+find_in_segment(struct lab_place *place, const void *p)
+{
+	size_t page = lab_segment_page_of(place->segment, p);
+	struct lab_run *run = &place->segment->runs[page];
+	bool at_start = ((uintptr_t)p & (LAB_PAGE_SIZE - 1)) == 0;
+
+	place->unit = lab_arena_unit(place->arena, p);
+	place->run = run;
+	if (lab_peek(&place->unit->kind) == LAB_UNIT_IS_SPAN)
+		place->kind = LAB_PLACE_SPAN;
+	else if (at_start && is_live(run))
+		place->kind = LAB_PLACE_RUN;
+	else if (is_inside_run(place->segment, page) || is_live(run))
+		place->kind = LAB_PLACE_INTERIOR;
+	else if (lab_peek(&place->unit->kind) == LAB_UNIT_IS_RETIRED || (at_start && lab_load_rlx(&run->pages) != 0))
+		place->kind = LAB_PLACE_FREED;
+}
+
+static void
+find_in_huge(struct lab_place *place, const void *p)
+{
+	struct lab_run *run = &place->segment->runs[0];
+
+	place->run = run;
+	place->kind = LAB_PLACE_INTERIOR;
+	if (p == lab_arena_payload(place->arena, place->index)) {
+		if (is_live(run))
+			place->kind = LAB_PLACE_HUGE;
+	}
+}
+
+struct lab_place
+lab_map_find(const void *p)
+{
+	struct lab_place place = {.kind = LAB_PLACE_FOREIGN, .arena = lab_map_find_arena(p)};
+
+	if (!place.arena)
+		return place;
+	place.index = (size_t)((const char *)p - place.arena->base) >> LAB_SEGMENT_SHIFT;
+	if (!lab_arena_is_committed(place.arena, place.index))
+		return place;
+	uint64_t owner = lab_load_acq(&place.arena->owners[place.index]);
+	place.segment = lab_arena_segment(place.arena, place.index);
+	place.heap_id = lab_owner_heap(owner);
+	switch (lab_owner_kind(owner)) {
+	case LAB_SEGMENT_SMALL:
+		find_in_segment(&place, p);
+		break;
+	case LAB_SEGMENT_HUGE:
+		find_in_huge(&place, p);
+		break;
+	default: /* FREE: what its first page was is still written there */
+		if ((uintptr_t)p % LAB_PAGE_SIZE == 0 &&
+		    lab_load_rlx(&place.segment->runs[lab_segment_page_of(place.segment, p)].pages) != 0)
+			place.kind = LAB_PLACE_FREED;
+		break;
+	}
+	return place;
+}

@@ -1,0 +1,164 @@
+/* segment.c - the page bitmap of a segment: see segment.h. */
+#include "page/segment.h"
+#include "base/check.h"
+
+/* The part of [page, page + count) that lies in one word, as a mask. */
+static uint64_t
+mask_in_word(size_t word, size_t page, size_t count)
+{
+	size_t first = word * 64;
+	size_t low = page > first ? page - first : 0;
+	size_t high = page + count < first + 64 ? page + count - first : 64;
+
+	return lab_mask((unsigned)high) & ~lab_mask((unsigned)low);
+}
+
+/* 0 → 1 for all bits of the mask in one step, or false. acq pairs with the rel of lab_segment_give. */
+static bool
+set_bits(_Atomic uint64_t *word, uint64_t mask)
+{
+	uint64_t old = lab_load_rlx(word);
+
+	do {
+		if (old & mask)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(word, &old, old | mask, memory_order_acq_rel, memory_order_relaxed));
+	return true;
+}
+
+static void
+clear_bits(struct lab_segment *segment, size_t page, size_t count)
+{
+	size_t end = page + count;
+
+	for (size_t word = page / 64; word * 64 < end; word++)
+		lab_and_rel(&segment->taken[word], ~mask_in_word(word, page, count));
+}
+
+bool
+lab_segment_take_at(struct lab_segment *segment, size_t page, size_t count)
+{
+	size_t end = page + count;
+
+	for (size_t word = page / 64; word * 64 < end; word++) {
+		if (!set_bits(&segment->taken[word], mask_in_word(word, page, count))) {
+			size_t undone = word * 64 > page ? word * 64 - page : 0;
+			if (undone)
+				clear_bits(segment, page, undone);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The words that are free as a whole, as the zero bits of a word: the buddy's second level. */
+static uint64_t
+taken_words(const struct lab_segment *segment)
+{
+	uint64_t taken = ~lab_mask(LAB_SEGMENT_WORDS);
+
+	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
+		if (segment->word_order[word] != LAB_BUDDY_WORD_ORDER)
+			taken |= UINT64_C(1) << word;
+	return taken;
+}
+
+static int
+find_in_words(const struct lab_segment *segment, unsigned order)
+{
+	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++) {
+		if (segment->word_order[word] < (int)order)
+			continue;
+		unsigned bit = lab_buddy_find(lab_load_rlx(&segment->taken[word]), order);
+		if (bit != LAB_BUDDY_NONE)
+			return (int)(word * 64 + bit);
+	}
+	return -1;
+}
+
+int
+lab_segment_take_owned(struct lab_segment *segment, unsigned order, size_t count)
+{
+	int page;
+
+	if (order <= LAB_BUDDY_WORD_ORDER) {
+		page = find_in_words(segment, order);
+	} else {
+		unsigned word = lab_buddy_find(taken_words(segment), order - LAB_BUDDY_WORD_ORDER);
+		page = word == LAB_BUDDY_NONE ? -1 : (int)word * 64;
+	}
+	/* The view is a hint while a purger is at work: the CAS decides. */
+	if (page >= 0 && !lab_segment_take_at(segment, (size_t)page, count))
+		page = -1;
+	if (page >= 0)
+		lab_segment_refresh_owned(segment, (size_t)page, count);
+	return page;
+}
+
+void
+lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t count)
+{
+	size_t end = page + count;
+
+	for (size_t word = page / 64; word * 64 < end; word++) {
+		uint64_t mask = mask_in_word(word, page, count);
+		if ((lab_load_rlx(&segment->dirty[word]) & mask) != mask)
+			atomic_fetch_or_explicit(&segment->dirty[word], mask, memory_order_relaxed);
+	}
+}
+
+void
+lab_segment_give(struct lab_segment *segment, size_t page, size_t count, size_t dirty)
+{
+	lab_assert(page + count <= LAB_SEGMENT_PAGES && dirty <= count);
+	if (dirty)
+		lab_segment_mark_dirty(segment, page, dirty);
+	clear_bits(segment, page, count);
+}
+
+bool
+lab_segment_is_fresh(const struct lab_segment *segment, size_t page, size_t count)
+{
+	size_t end = page + count;
+
+	for (size_t word = page / 64; word * 64 < end; word++)
+		if (lab_load_rlx(&segment->dirty[word]) & mask_in_word(word, page, count))
+			return false;
+	return true;
+}
+
+void
+lab_segment_refresh_owned(struct lab_segment *segment, size_t page, size_t count)
+{
+	size_t end = page + count;
+	int greatest = -1;
+
+	for (size_t word = page / 64; word * 64 < end; word++)
+		segment->word_order[word] = (int8_t)lab_buddy_greatest(lab_load_rlx(&segment->taken[word]));
+	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
+		if (segment->word_order[word] > greatest)
+			greatest = segment->word_order[word];
+	if (greatest == LAB_BUDDY_WORD_ORDER)
+		greatest += lab_buddy_greatest(taken_words(segment));
+	segment->greatest = (int8_t)greatest;
+}
+
+bool
+lab_segment_is_empty(const struct lab_segment *segment)
+{
+	uint64_t any = 0;
+
+	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
+		any |= lab_load_acq(&segment->taken[word]);
+	return any == 0;
+}
+
+size_t
+lab_segment_count_dirty(const struct lab_segment *segment)
+{
+	size_t pages = 0;
+
+	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
+		pages += (size_t)__builtin_popcountll(lab_load_rlx(&segment->dirty[word]) & ~lab_load_rlx(&segment->taken[word]));
+	return pages;
+}

@@ -1,0 +1,102 @@
+/*
+ * unit.h - the descriptor of a 64 KiB unit, and the arithmetic by which free() checks a pointer.
+ *
+ * A unit that is a span holds blocks of one size, `limit` of them made so far ("carved"), the rest of it never touched. Free
+ * blocks link through their first two bytes, by the offset of the next one in the span. Descriptors are an array
+ * outside the memory that they describe, indexed by address bits; they are never unmapped and never another type.
+ *
+ * INV-UNIT-1  key = base + (heap | 1) while the span may be freed into on the fast path, and that plus 8 ("closed") while it may
+ *             not. For the pointer p of a block, and w the calling thread's heap word, n = p + w - key is the block's offset
+ *             if w names the span's heap as idle. If w is a stack pointer (busy; even) or 0 (unborn), n is odd; if w
+ *             names another heap, n is off by a multiple of 64 KiB of at most 64 GiB less 128 KiB (heaps lie in one region),
+ *             while pointers that share a descriptor differ by multiples of the arena's size: n is then no offset in this span.
+ * INV-UNIT-2  With size = odd * 2^shift and inverse * odd = 1 (mod 2^64), rotate_right(n * inverse, shift) is a bijection of the
+ *             64-bit numbers that sends q * size to q. So one comparison with `limit` says: own heap, idle, the start of a
+ *             block, inside the span, and carved. (Granlund and Montgomery, Division by Invariant Integers, 1994, section 9.)
+ * INV-SPAN-1  used + length of the free list == limit whenever no frame is inside the heap, lost blocks counted as used.
+ *             Every link is the offset of a carved block.
+ * INV-SPAN-2  hot = {used', head}: one store commits a malloc or a free. used' = used for the current span of its class, used - 1
+ *             for the others: so that the subtraction in free borrows exactly when a span that is not current becomes
+ *             empty (retire it), or when the current one was empty before (a double free).
+ */
+#ifndef LAB_PAGE_UNIT_H
+#define LAB_PAGE_UNIT_H
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "page/geometry.h"
+
+struct lab_heap;
+
+/* What a unit is. Pages of a unit that is not a span are described by struct lab_run. */
+enum lab_unit_kind {
+	LAB_UNIT_IS_PAGES = 0,
+	LAB_UNIT_IS_SPAN,
+	LAB_UNIT_IS_RETIRED, /* was a span; its pages are free. Kept to tell a double free from a wild one. */
+};
+
+struct LAB_ALIGNED(64) lab_unit {
+	/* Written by the holder of the heap; `hot` at every malloc and free. Foreign threads read hot and limit for figures. */
+	uint32_t hot;
+	uint16_t capacity; /* blocks that fit */
+	uint8_t size_class;
+	uint8_t shift;
+	uint64_t limit; /* blocks carved; 0: no span */
+	uint64_t key;
+	uint64_t inverse;
+	char *base;
+	struct lab_unit *next; /* in the bin's list of partly used spans; the list is derived, rebuilt by a scan */
+	struct lab_unit *previous;
+	uint8_t kind;
+	bool listed;
+};
+
+_Static_assert(sizeof(struct lab_unit) == 64, "a descriptor is a cache line");
+
+#define LAB_HOT_NIL      0xffffu   /* head: no free block. Block offsets are multiples of 16. */
+#define LAB_HOT_USED_ONE 0x10000u
+#define LAB_UNIT_CLOSED  8u        /* added to key: no pointer passes the check */
+
+static inline uint16_t
+lab_hot_head(uint32_t hot)
+{
+	return (uint16_t)hot;
+}
+
+static inline uint32_t
+lab_hot_make(uint32_t head, uint32_t used)
+{
+	return head | used << 16;
+}
+
+/* The number of the block at offset n of the span, as INV-UNIT-2 has it; at least 2^48 if no block can start there. */
+static inline uint64_t
+lab_unit_block_number(uint64_t n, uint64_t inverse, unsigned shift)
+{
+	return lab_rotate_right(n * inverse, shift);
+}
+
+/* The heap whose span this is: INV-UNIT-1 the other way round. */
+static inline struct lab_heap *
+lab_unit_heap(const struct lab_unit *unit)
+{
+	return (struct lab_heap *)((lab_peek(&unit->key) - (uintptr_t)unit->base) & ~(LAB_HEAP_STRIDE - 1));
+}
+
+/* Whether p is the start of a carved block of the span, whoever asks. */
+static inline bool
+lab_unit_is_block(const struct lab_unit *unit, const void *p)
+{
+	uint64_t n = (uintptr_t)p - (uintptr_t)unit->base;
+
+	return lab_unit_block_number(n, unit->inverse, unit->shift) < lab_peek(&unit->limit);
+}
+
+/* The link of a free block. May be read of any block of the span: it is 16 bits of mapped memory. */
+static inline uint16_t
+lab_block_link(const void *block)
+{
+	return lab_peek((const uint16_t *)block);
+}
+
+#endif
