@@ -18,8 +18,8 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DEFAULT_LIBRARY = os.path.join(ROOT, "build", "release", "preload", "liblabyrinth.so")
 
-# path: None means no preload. version: of the Debian package, or of the git tree.
-Allocator = collections.namedtuple("Allocator", "name path version")
+# path: what is preloaded, None for nothing. version: of the Debian package, or of the git tree. source: the path to name.
+Allocator = collections.namedtuple("Allocator", "name path version source")
 
 # name: (Debian package, the sonames to look for, best first)
 PEERS = {
@@ -62,15 +62,18 @@ def find_peer(name):
     if sonames and not path:
         return None
     version = output_of("dpkg-query", "-W", "-f", "${Version}", package)
-    return Allocator(name, path, f"{package} {version}" if version else "version unknown")
+    return Allocator(name, path, f"{package} {version}" if version else "version unknown", path)
 
 
-def labyrinth(path):
-    """The Allocator for the library under test; the digest says exactly which build."""
-    with open(path, "rb") as file:
+def labyrinth(path, directory):
+    """The Allocator for the library under test: a copy in `directory`, so that a build meanwhile does not change what is
+    measured. The digest says exactly which build it is."""
+    copy = shutil.copy(path, os.path.join(directory, os.path.basename(path)))
+    with open(copy, "rb") as file:
         digest = hashlib.sha256(file.read()).hexdigest()[:12]
     commit = output_of("git", "-C", ROOT, "describe", "--always", "--dirty", "--tags") or "no commit"
-    return Allocator("labyrinth", os.path.abspath(path), f"tree {commit}, sha256 {digest}")
+    source = os.path.abspath(path).replace(ROOT + os.sep, "")
+    return Allocator("labyrinth", copy, f"tree {commit}, sha256 {digest}", source)
 
 
 def malloc_comes_from(program, path):
@@ -79,7 +82,10 @@ def malloc_comes_from(program, path):
     ld.so goes on without a library that it cannot preload: without this check the figures would be glibc's."""
     environment = dict(os.environ, LD_PRELOAD=path, LD_DEBUG="bindings", LD_BIND_NOW="1")
     command = [program, "--pairs", "1"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False, timeout=10)
+    except subprocess.TimeoutExpired:
+        return ""
     bound = re.search(rf"binding file {re.escape(program)} \[0\] to (\S+) \[0\]: normal symbol `malloc'", done.stderr)
     return bound.group(1) if bound else ""
 

@@ -2,9 +2,9 @@
  * cache.c - a key-value cache: a hash table with chains, an age list, and values of all sizes; built, used and torn down.
  *
  * A workload with work between the calls: each entry is three blocks (entry, key, value) that are allocated together, looked at
- * while they live, and freed together when the cache is full and they are the oldest. Popular keys live long. One hit in
- * eight stores a value of another size with realloc. At the end of a round the whole table is freed. It shows locality, since most of
- * the time goes to following pointers into the blocks, and what the fast path is worth when malloc is not all there is.
+ * while they live, and freed together when the cache is full and they are the oldest. Popular keys live long. One hit in eight
+ * stores a value of another size with realloc. At the end of a round the whole table is freed. It shows locality, since
+ * most of the time goes to following pointers into the blocks, and what a fast malloc is worth when it is not all there is.
  */
 #include "bench.h"
 

@@ -28,10 +28,11 @@ struct population {
 	uint64_t sum;
 };
 
-/* Sizes of phase p are the skewed ones times 1, 5/4, 6/4, 7/4 in turn. */
+/* Sizes of phase p are the skewed ones times 1, 5/4, 6/4, 7/4 in turn; those of 16 KiB and more stay as they are. */
 static size_t size_in_phase(uint32_t bits, uint64_t phase)
 {
-	return bench_skewed_size(bits) * (4 + phase % 4) / 4;
+	size_t size = bench_skewed_size(bits);
+	return size < 16 * BENCH_KIB ? size * (4 + phase % 4) / 4 : size;
 }
 
 static void replace(struct population *people, size_t index, size_t size, uint64_t key)

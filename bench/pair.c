@@ -5,8 +5,8 @@
  * that the difference is the two calls and nothing else. As a timing it is the best case that an allocator has: the same block,
  * in the cache, each time. Do not take it for more.
  *
- * A few blocks of the size stay live meanwhile, as in any program. With --held 0 each free leaves its page empty, and allocators that
- * retire empty pages at once (mimalloc) take that path each time: a case of its own, not the common one.
+ * A few blocks of the size stay live meanwhile, as in any program. With --held 0 each free leaves its page empty, and
+ * allocators that look after empty pages at once (mimalloc) do so each time: a case of its own, not the common one.
  */
 #include "bench.h"
 

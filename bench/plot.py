@@ -13,7 +13,10 @@ import sys
 import samples
 
 COLOURS = {"glibc": "#999999", "jemalloc": "#0072b2", "mimalloc": "#e69f00", "tcmalloc": "#56b4e9", "labyrinth": "#009e73"}
-TERMINALS = {".svg": "svg size 1000,700 dynamic font 'sans,12' background '#ffffff'", ".png": "pngcairo size 1000,700 font 'sans,11'"}
+TERMINALS = {
+    ".svg": "svg size 1000,760 dynamic font 'sans,12' background '#ffffff'",
+    ".png": "pngcairo size 1000,760 font 'sans,11'",
+}
 
 
 def quoted(text):
@@ -21,37 +24,39 @@ def quoted(text):
 
 
 def data_block(name, rows, allocator, place, cap):
-    """A gnuplot data block: x, ratio, low, high, and a label if the bar is cut."""
+    """A gnuplot data block: x, ratio, low, high; without a line for a benchmark that failed."""
     lines = [f"${name} << END"]
     for x, row in enumerate(rows):
         cell = row[allocator]
-        if cell.ratio is None:
-            lines.append(f"{x + place:.3f} NaN NaN NaN ''")
-            continue
-        label = f"{cell.ratio:.1f}" if cell.ratio > cap else ""
-        lines.append(f"{x + place:.3f} {min(cell.ratio, cap):.4f} {min(cell.low, cap):.4f} {min(cell.high, cap):.4f} {quoted(label)}")
-    return lines + ["END"]
+        if cell.ratio is not None:
+            lines.append(f"{x + place:.3f} {min(cell.ratio, cap):.4f} {min(cell.low, cap):.4f} {min(cell.high, cap):.4f}")
+    return lines + ["-1 NaN NaN NaN", "END"]
+
+
+def cut_labels(rows, allocator, place, cap):
+    """The ratios of the bars that are cut, upright in their bars."""
+    for x, row in enumerate(rows):
+        if row[allocator].ratio is not None and row[allocator].ratio > cap:
+            yield f"set label '{row[allocator].ratio:.1f}' at {x + place:.3f},{cap * 0.98:.3f} rotate by 90 right front font ',9'"
 
 
 def chart(document, figure, cap):
     """The commands for one chart."""
     table, means = samples.table(document, figure)
-    names = list(means)
-    rows = list(table.values())
-    width = 0.8 / len(names)
-    tics = ", ".join(f"{quoted(name)} {x}" for x, name in enumerate(table))
-    plots, lines = [], []
-    for index, name in enumerate(names):
-        place = (index - (len(names) - 1) / 2) * width
-        block, colour = f"{figure}{index}", COLOURS.get(name, "#000000")
-        mean = f" (mean {means[name]:.2f})" if means[name] else " (failed)"
+    rows, width = list(table.values()), 0.84 / len(means)
+    plots, lines = [], ["unset label"]
+    for index, (name, mean) in enumerate(means.items()):
+        place = (index - (len(means) - 1) / 2) * width
+        block, colour = f"{figure}{index}", quoted(COLOURS.get(name, "#000000"))
+        title = quoted(f"{name}, geometric mean {mean:.2f}" if mean else f"{name}, no mean")
         lines += data_block(block, rows, name, place, cap)
-        plots += [f"${block} using 1:2:({width:.4f}) with boxes fill solid noborder lc rgb {quoted(colour)} title {quoted(name + mean)}",
-                  f"${block} using 1:2:3:4 with yerrorbars pt 0 lw 1 lc rgb '#333333' notitle",
-                  f"${block} using 1:2:5 with labels rotate by 90 right offset 0,-0.3 font ',9' notitle"]
+        lines += cut_labels(rows, name, place, cap)
+        plots += [f"${block} using 1:2:({width:.4f}) with boxes fill solid noborder lc rgb {colour} title {title}",
+                  f"${block} using 1:3:(0):($4-$3) with vectors nohead lw 1.5 lc rgb '#222222' notitle"]
+    tics = ", ".join(f"{quoted(name)} {x}" for x, name in enumerate(table))
     lines += [f"set title {quoted(samples.FIGURES[figure] + ' as a ratio to ' + document['baseline'] + ', less is better')}",
-              f"set xtics ({tics})", f"set xrange [-0.6:{len(rows) - 0.4}]", f"set yrange [0:{cap * 1.02}]",
-              "plot " + ", ".join(plots + ["1 lc rgb '#333333' dt 2 notitle"])]
+              f"set xtics ({tics})", f"set xrange [-0.6:{len(rows) - 0.4}]", f"set yrange [0:{cap}]",
+              "plot " + ", ".join(plots + ["1 lc rgb '#222222' dt 2 notitle"])]
     return lines
 
 
@@ -70,8 +75,9 @@ def main():
     machine = document["machine"]
     caption = f"{machine['cpu']}, {machine['cores']} cores, {machine['libc']}, {document['rounds']} rounds"
     commands = [f"set terminal {terminal}", f"set output {quoted(arguments.output)}", "set encoding utf8",
-                "set style textbox noborder", "set grid ytics lc rgb '#dddddd'", "set border 3", "set tics nomirror out",
-                "set key outside right top Left reverse", f"set multiplot layout 2,1 title {quoted(caption)} noenhanced font ',10'"]
+                "set grid ytics lt 1 lc rgb '#dddddd'", "set border 3", "set tics nomirror out",
+                "set key outside below center horizontal Left reverse samplen 1",
+                f"set multiplot layout 2,1 title {quoted(caption)} noenhanced font ',10'"]
     for figure in samples.FIGURES:
         commands += chart(document, figure, arguments.cap)
     script = "\n".join(commands + ["unset multiplot", ""])

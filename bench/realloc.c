@@ -1,10 +1,11 @@
 /*
  * realloc.c - vectors that grow with realloc, several at a time.
  *
- * One vector in eight grows by half of its size, as vector types do; the others grow by a small step each time, as naive string and
- * line buffers do. (With more of the first kind, filling them would be most of the time.) Each grows to a length of its own, up to several MiB, is verified in full and freed. The interleaving keeps a
- * vector from always being the last block of the heap, where growing in place is easy. An allocator gains by slack in
- * its size classes, by growing in place and by moving pages instead of bytes.
+ * One vector in eight grows by half of its size, as vector types do; the others grow by a small step each time, as naive
+ * string and line buffers do. (With more of the first kind, filling them would be most of the time.) Each grows to a
+ * length of its own, up to several MiB, is verified in full and freed. The interleaving keeps a vector from always being the
+ * last block of the heap, where growing in place is easy. An allocator gains by slack in its size classes, by growing in
+ * place and by moving pages instead of bytes.
  */
 #include "bench.h"
 
@@ -18,11 +19,11 @@ static uint64_t max_size = 4 * BENCH_MIB;
 static uint64_t seed = 1;
 
 static const struct bench_option options[] = {
-        {"ops", &ops, 20000, 1, BENCH_MAX_OPS, "calls of realloc"},
+        {"ops", &ops, 8000, 1, BENCH_MAX_OPS, "calls of realloc"},
         {"vectors", &vectors, 8, 1, BENCH_MAX_BLOCK, "vectors at a time"},
         {"step", &step, 256, 8, BENCH_MAX_BLOCK, "bytes by which the slowly growing ones grow"},
         {"min", &min_size, 4 * BENCH_KIB, 1024, BENCH_MAX_BLOCK, "smallest final size, bytes"},
-        {"max", &max_size, 1 * BENCH_MIB, 1024, BENCH_MAX_BLOCK, "largest final size, bytes"},
+        {"max", &max_size, 256 * BENCH_KIB, 1024, BENCH_MAX_BLOCK, "largest final size, bytes"},
         {"seed", &seed, 1, 0, UINT64_MAX, "seed of the random numbers"},
 };
 

@@ -11,8 +11,10 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import allocators
 import samples
@@ -24,7 +26,8 @@ NO_FIGURES = {"wall_s": None, "cpu_s": None, "maxrss_kib": None, "ops": None, "c
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="NAMES", help="benchmarks to run, separated by commas; default: all, " + ",".join(BENCHMARKS))
+    parser.add_argument("--only", metavar="NAMES",
+                        help="benchmarks to run, separated by commas; default: all, " + ",".join(BENCHMARKS))
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds that count, after one warm-up (default 5)")
     parser.add_argument("--lib", metavar="FILE", help="Labyrinth's drop-in (default build/release/preload/liblabyrinth.so)")
     parser.add_argument("--peers", metavar="NAMES", default=",".join(allocators.PEERS),
@@ -55,7 +58,7 @@ def note(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def find_allocators(arguments):
+def find_allocators(arguments, programs):
     """Peers and Labyrinth, in this order. What is missing, or has no effect, is said and left out."""
     found = []
     for name in arguments.peers:
@@ -66,12 +69,12 @@ def find_allocators(arguments):
             note(f"{name}: left out, not found (Debian package {allocators.PEERS[name][0]})")
     library = arguments.lib or allocators.DEFAULT_LIBRARY
     if os.path.exists(library):
-        found.append(allocators.labyrinth(library))
+        found.append(allocators.labyrinth(library, programs))
     elif arguments.lib:
         sys.exit(f"run.py: there is no {library}")
     else:
         note(f"labyrinth: left out, there is no {os.path.relpath(library)}")
-    return [a for a in found if has_effect(a, arguments.programs)]
+    return [a for a in found if has_effect(a, programs)]
 
 
 def has_effect(allocator, programs):
@@ -85,17 +88,19 @@ def has_effect(allocator, programs):
     return True
 
 
-def find_programs(arguments):
-    for name in arguments.only + ["measure", "pair"]:
-        if not os.access(os.path.join(arguments.programs, name), os.X_OK):
+def copy_programs(arguments, directory):
+    """Copies what will be run, so that a build meanwhile does not change what is measured."""
+    for name in dict.fromkeys(arguments.only + ["measure", "pair"]):
+        path = os.path.join(arguments.programs, name)
+        if not os.access(path, os.X_OK):
             sys.exit(f"run.py: there is no program {name} in {arguments.programs}: build it, or give --programs")
-    arguments.programs = os.path.abspath(arguments.programs)
+        shutil.copy(path, directory)
 
 
-def run_once(arguments, benchmark, allocator):
+def run_once(arguments, programs, benchmark, allocator):
     """One run: its figures, and `failure`, which is None if it ended well."""
-    command = [os.path.join(arguments.programs, "measure"), "--timeout", str(arguments.timeout), "--preload", allocator.path or "-",
-               "--", os.path.join(arguments.programs, benchmark)] + ["--quick"] * arguments.quick
+    command = [os.path.join(programs, "measure"), "--timeout", str(arguments.timeout), "--preload", allocator.path or "-",
+               "--", os.path.join(programs, benchmark)] + ["--quick"] * arguments.quick
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     measured = MEASURED.search(done.stdout)
     result = dict(re.findall(r"^(\w+) ([0-9a-f]+)\b", done.stdout, re.MULTILINE))
@@ -118,7 +123,7 @@ def run_once(arguments, benchmark, allocator):
     return figures
 
 
-def collect(arguments, found):
+def collect(arguments, programs, found):
     """Runs everything. Gives the list of samples."""
     collected = []
     for benchmark in arguments.only:
@@ -126,7 +131,7 @@ def collect(arguments, found):
             first = turn % len(found)
             for allocator in found[first:] + found[:first]:
                 sample = {"benchmark": benchmark, "allocator": allocator.name, "round": turn}
-                collected.append(dict(sample, **run_once(arguments, benchmark, allocator)))
+                collected.append(dict(sample, **run_once(arguments, programs, benchmark, allocator)))
         slowest = max((s["wall_s"] or 0 for s in collected if s["benchmark"] == benchmark), default=0)
         note(f"{benchmark}: {arguments.rounds} rounds and a warm-up, slowest run {slowest:.2f} s")
     samples.mark_wrong_checksums(collected)
@@ -187,9 +192,9 @@ def report(document, render, bullet):
     """The whole text: the machine and the allocators first, then the tables."""
     head = [f"{bullet}{name}: {value}" for name, value in document["machine"].items()]
     for allocator in document["allocators"]:
-        path = (allocator["path"] or "no preload").replace(allocators.ROOT + os.sep, "")
-        head.append(f"{bullet}{allocator['name']}: {allocator['version']}, {path}")
-    text = head + [f"{bullet}rounds: {document['rounds']}, after a warm-up" + (" (--quick: measures nothing)" if document["quick"] else "")]
+        head.append(f"{bullet}{allocator['name']}: {allocator['version']}, {allocator['source'] or 'no preload'}")
+    quick = " (--quick: measures nothing)" if document["quick"] else ""
+    text = head + [f"{bullet}rounds: {document['rounds']}, after a warm-up{quick}"]
     for figure, title in samples.FIGURES.items():
         text += ["", f"{title}: median as a ratio to {document['baseline']} (minimum-maximum); less is better", ""]
         text += render(table_rows(document, figure))
@@ -199,18 +204,26 @@ def report(document, render, bullet):
     return "\n".join(text + ([""] + [bullet + line for line in failures] if failures else [])) + "\n"
 
 
+def measure(arguments):
+    """Runs everything in a directory of its own. Gives the document to save and to print."""
+    machine = allocators.machine()
+    with tempfile.TemporaryDirectory(prefix="labyrinth-bench-") as programs:
+        copy_programs(arguments, programs)
+        found = find_allocators(arguments, programs)
+        if not found:
+            sys.exit("run.py: no allocator is left")
+        collected = collect(arguments, programs, found)
+    return {"machine": machine, "allocators": [{"name": a.name, "version": a.version, "source": a.source} for a in found],
+            "baseline": arguments.baseline, "rounds": arguments.rounds, "quick": arguments.quick, "samples": collected}
+
+
 def main():
     arguments = parse_arguments()
     if arguments.show:
         with open(arguments.show, encoding="utf-8") as file:
             document = json.load(file)
     else:
-        find_programs(arguments)
-        machine, found = allocators.machine(), find_allocators(arguments)
-        if not found:
-            sys.exit("run.py: no allocator is left")
-        document = {"machine": machine, "allocators": [a._asdict() for a in found], "baseline": arguments.baseline,
-                    "rounds": arguments.rounds, "quick": arguments.quick, "samples": collect(arguments, found)}
+        document = measure(arguments)
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(document, file, indent=1)

@@ -1,8 +1,8 @@
 /*
  * spike.c - the heap swells and shrinks again and again, each time with blocks of another size, and few survivors.
  *
- * Servers see this: a burst of requests allocates a lot, almost all of it is freed, and a few blocks stay behind, scattered over all
- * pages. An allocator that binds memory to a size for good, or to the few blocks that are left, needs new memory for
+ * Servers see this: a burst of requests allocates a lot, almost all of it is freed, and a few blocks stay behind, scattered
+ * over all pages. An allocator that binds memory to a size for good, or to the few blocks that are left, needs new memory for
  * each spike: peak RSS shows it. The line `settled_rss_kib` is the resident set after the last spike, with the survivors still
  * live: what the process would go on holding. It is read at once, or after --settle milliseconds of light use, since most
  * allocators give memory back with a delay.

@@ -16,7 +16,7 @@
  * that delete a derived object through a base without a virtual destructor get away with it.
  *
  * Not in the static archive: there the runtime's operators are linked in, and call the archive's malloc.
- * Threads only; not for signal handlers (malloc is), since failure asks the loader.
+ * Success is as async-signal-safe as malloc; failure is not, since it asks the loader and may throw.
  */
 #include "base/compiler.h"
 #include "labyrinth/labyrinth.h"

@@ -17,6 +17,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 RUNS = 3  # of each, in turn; the median counts
+CLASSES = 12  # size classes to show: those with the most allocations
 
 
 class Measurement:
@@ -140,13 +141,38 @@ def print_comparison(glibc, loaded):
 def print_statistics(job, library, folder):
     """One more run, with LABYRINTH_STATS: what the allocator did in the program's main process."""
     stats = pathlib.Path(folder) / "stats"
-    measurement, pid = job(environment(library, stats), folder)
+    _, pid = job(environment(library, stats), folder)
     file = pathlib.Path(f"{stats}.{pid}")
-    print("  what the allocator did (one more run, with LABYRINTH_STATS=1):")
-    lines = file.read_text().splitlines() if file.exists() else ["the library wrote no figures"]
+    print("  what the allocator did (one more run, with LABYRINTH_STATS=1; the main process, at its end):")
+    if not file.exists():
+        print("    the library wrote no figures")
+        return
+    lines = [line.removeprefix("labyrinth: ") for line in file.read_text().splitlines()]
+    table = [line for line in lines if re.fullmatch(r"[\d\s]+", line)]
     for line in lines:
-        print("    " + line.removeprefix("labyrinth: "))
-    return measurement
+        if line not in table:
+            print("    " + readable(line))
+    for line in busiest(table):
+        print("    " + line)
+
+
+def readable(line):
+    """A figure in bytes as one in MiB, in the same column; any other line as it is."""
+    found = re.fullmatch(r"(.*) \(bytes\)(\s+)(\d+)", line)
+    if not found:
+        return line
+    name, space, number = found.groups()
+    return f"{name} (MiB)  {int(number) / 2**20:>{len(space) + len(number)}.2f}"
+
+
+def busiest(table):
+    """The lines of the size classes with the most allocations (the last column), and what the others add up to."""
+    by_allocations = sorted(table, key=lambda line: -int(line.split()[-1]))
+    kept, rest = set(by_allocations[:CLASSES]), by_allocations[CLASSES:]
+    lines = [line for line in table if line in kept]
+    if rest:
+        lines.append(f"and {len(rest)} more classes with {sum(int(line.split()[-1]) for line in rest)} allocations")
+    return lines
 
 
 def main():

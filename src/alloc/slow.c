@@ -64,8 +64,7 @@ allocate_large(struct lab_heap *heap, struct lab_request request, bool *fresh)
 	lab_remote_drain_owned(heap);
 	if (pages == 0)
 		pages = 1;
-	if (pages <= LAB_SEGMENT_PAGES && align <= LAB_SEGMENT_PAGES &&
-	    request.size < lab_load_rlx(&lab_settings.huge_threshold))
+	if (pages <= LAB_SEGMENT_PAGES && align <= LAB_SEGMENT_PAGES && request.size < lab_load_rlx(&lab_settings.huge_threshold))
 		return lab_run_alloc_owned(heap, pages, align, fresh);
 	return lab_huge_alloc(heap, request.size, request.align, fresh);
 }

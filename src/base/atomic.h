@@ -9,12 +9,12 @@
 
 #include "base/compiler.h"
 
-#define lab_load_rlx(p)     atomic_load_explicit((p), memory_order_relaxed)
-#define lab_load_acq(p)     atomic_load_explicit((p), memory_order_acquire)
-#define lab_store_rlx(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
-#define lab_store_rel(p, v) atomic_store_explicit((p), (v), memory_order_release)
-#define lab_add_rlx(p, v)   atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
-#define lab_sub_rlx(p, v)   atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
+#define lab_load_rlx(p)       atomic_load_explicit((p), memory_order_relaxed)
+#define lab_load_acq(p)       atomic_load_explicit((p), memory_order_acquire)
+#define lab_store_rlx(p, v)   atomic_store_explicit((p), (v), memory_order_relaxed)
+#define lab_store_rel(p, v)   atomic_store_explicit((p), (v), memory_order_release)
+#define lab_add_rlx(p, v)     atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define lab_sub_rlx(p, v)     atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
 #define lab_or_acq_rel(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)
 #define lab_and_rel(p, v)     atomic_fetch_and_explicit((p), (v), memory_order_release)
 #define lab_and_acq_rel(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)
@@ -38,10 +38,10 @@ lab_cas64(_Atomic uint64_t *word, uint64_t from, uint64_t to)
 #endif
 #endif
 #if defined(LAB_THREAD_SANITIZER)
-#define lab_peek(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define lab_peek(p)    __atomic_load_n((p), __ATOMIC_RELAXED)
 #define lab_poke(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #else
-#define lab_peek(p) (*(p))
+#define lab_peek(p)    (*(p))
 #define lab_poke(p, v) (*(p) = (v))
 #endif
 

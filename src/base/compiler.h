@@ -9,14 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LAB_EXPORT       __attribute__((visibility("default")))
-#define LAB_HIDDEN        __attribute__((visibility("hidden")))
-#define LAB_NOINLINE     __attribute__((noinline))
-#define LAB_COLD         __attribute__((noinline, cold))
-#define LAB_NORETURN     __attribute__((noreturn))
-#define LAB_ALIGNED(n)   __attribute__((aligned(n)))
-#define lab_likely(x)    __builtin_expect(!!(x), 1)
-#define lab_unlikely(x)  __builtin_expect(!!(x), 0)
+#define LAB_EXPORT      __attribute__((visibility("default")))
+#define LAB_HIDDEN      __attribute__((visibility("hidden")))
+#define LAB_NOINLINE    __attribute__((noinline))
+#define LAB_COLD        __attribute__((noinline, cold))
+#define LAB_NORETURN    __attribute__((noreturn))
+#define LAB_ALIGNED(n)  __attribute__((aligned(n)))
+#define lab_likely(x)   __builtin_expect(!!(x), 1)
+#define lab_unlikely(x) __builtin_expect(!!(x), 0)
 
 /* A store before it is seen before a store after it by a handler on the same thread. Costs no instruction. */
 static inline void

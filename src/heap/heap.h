@@ -54,6 +54,8 @@ struct lab_heap {
 	uint32_t id;
 	uint32_t torn;
 	size_t freed_pages; /* since the clock was looked at */
+	struct lab_unit
+	        *changing; /* the span that is becoming current or ceasing to be: `current` and used' may disagree in it alone */
 
 	/* Counters; written by the holder, read by anyone as figures. */
 	uint64_t reentrant, adopted;
@@ -103,6 +105,9 @@ struct lab_pages lab_pages_take_owned(struct lab_heap *heap, size_t count, size_
 /* Gives them back; the first `dirty` of them may have been written to. */
 void lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t page, size_t count, size_t dirty);
 
+/* Gives the heap's empty segments back to the arena, all but one. */
+void lab_segments_release_spare_owned(struct lab_heap *heap);
+
 /* A block of `count` pages. *fresh: it reads as zero. */
 void *lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fresh);
 
@@ -129,8 +134,21 @@ bool lab_huge_resize(struct lab_arena *arena, size_t index, size_t size);
  * is initialised. Repeatable if it is cut short. */
 void lab_heap_rebuild_owned(struct lab_heap *heap);
 
+/*
+ * Takes over all that `dead` holds, another heap that the caller has won, and makes that one an empty idle heap. This is the only way
+ * in which spans change heap: both heaps are the caller's. A remote free that was under way to the old heap is forwarded by whoever
+ * drains it next.
+ */
+void lab_heap_absorb_owned(struct lab_heap *heap, struct lab_heap *dead);
+
 /* Puts a span where INV-HEAP-3 wants it, from its hot word. */
 void lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit);
+
+/* Makes a span not current, if it is, and lists it. */
+void lab_span_demote_owned(struct lab_heap *heap, struct lab_unit *unit);
+
+/* Ends a change that heap->changing says was cut short: the span is not current, and its count is what its list says. */
+void lab_span_repair_owned(struct lab_heap *heap);
 void lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit);
 void lab_segment_bucket_owned(struct lab_heap *heap, struct lab_segment *segment);
 

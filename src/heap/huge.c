@@ -7,6 +7,8 @@
 #include "os/os.h"
 #include "page/map.h"
 
+#define HUGE_MAX ((size_t)1 << 46)
+
 static size_t
 segments_for(size_t size)
 {
@@ -37,12 +39,15 @@ void *
 lab_huge_alloc(struct lab_heap *heap, size_t size, size_t align, bool *fresh)
 {
 	struct lab_arena *arena;
-	size_t count = segments_for(size), i = 0;
+	size_t i = 0;
 
 	if (align < LAB_SEGMENT_SIZE)
 		align = LAB_SEGMENT_SIZE;
-	if (size > LAB_ARENA_SIZE_DEFAULT << 10)
+	if (size == 0)
+		size = 1;
+	if (size > HUGE_MAX || align > HUGE_MAX)
 		return NULL; /* more than any address space here: do not try */
+	size_t count = segments_for(size);
 	do {
 		for (; (arena = lab_map_arena(i)) != NULL; i++) {
 			long index = lab_arena_claim(arena, LAB_SEGMENT_HUGE, heap->id, count, align);

@@ -1,6 +1,7 @@
 /*
  * rebuild.c - makes a heap's lists from the truth: owner words, page bitmaps, spans' hot words. For a heap that was left in the
- * middle of something (a jump, a dead thread), and for a new one. _owned. Every step can be cut short and done again.
+ * middle of something (a jump, a dead thread), for a new one, and to take over a dead thread's heap. _owned. Every step can be cut short
+ * and done again.
  */
 #include <string.h>
 
@@ -12,65 +13,57 @@
 #include "os/os.h"
 #include "page/map.h"
 
-/* Length of a span's free list. A link that leads nowhere (written by a use after free) ends the list there. */
-static size_t
-count_free(struct lab_unit *unit)
-{
-	size_t size = lab_class_size(unit->size_class), length = 0;
-	uint32_t at = lab_hot_head(unit->hot);
-
-	if (at != LAB_HOT_NIL && (at % size != 0 || at / size >= unit->limit))
-		lab_poke(&unit->hot, unit->hot | LAB_HOT_NIL);
-	at = lab_hot_head(unit->hot);
-	while (at != LAB_HOT_NIL && length < unit->limit) {
-		uint16_t *link = (uint16_t *)(unit->base + at);
-		uint32_t next = lab_peek(link);
-		length++;
-		if (next != LAB_HOT_NIL && (next % size != 0 || next / size >= unit->limit || length == unit->limit)) {
-			lab_poke(link, LAB_HOT_NIL);
-			next = LAB_HOT_NIL;
-		}
-		at = next;
-	}
-	return length;
-}
+/* What a pass over segments carries along. */
+struct scan {
+	struct lab_heap *heap; /* gets what is found */
+	uint32_t from_id;      /* the heap whose segments are looked at: its own, or one that it absorbs */
+	struct lab_arena *arena;
+	size_t index;
+	struct lab_segment *segment;
+	uint64_t covered[LAB_SEGMENT_WORDS]; /* pages of spans and runs */
+	bool freeing;                        /* runs were seen whose free has begun */
+};
 
 static void
-rebuild_span(struct lab_heap *heap, struct lab_unit *unit)
-{
-	uint32_t used = (uint32_t)(unit->limit - count_free(unit));
-
-	/* No span is current yet: INV-SPAN-2. */
-	lab_poke(&unit->hot, lab_hot_make(lab_hot_head(unit->hot), (used - 1) & 0xffff));
-	lab_span_list_owned(heap, unit);
-}
-
-static void
-cover(uint64_t covered[LAB_SEGMENT_WORDS], size_t page, size_t count)
+cover(struct scan *scan, size_t page, size_t count)
 {
 	for (size_t i = page; i < page + count && i < LAB_SEGMENT_PAGES; i++)
-		covered[i / 64] |= UINT64_C(1) << (i % 64);
+		scan->covered[i / 64] |= UINT64_C(1) << (i % 64);
 }
 
-/* Marks what spans and runs cover, and lists the spans. */
-static void
-rebuild_blocks(struct lab_heap *heap, struct lab_arena *arena, struct lab_segment *segment, uint64_t covered[LAB_SEGMENT_WORDS])
+/* What starts at a page: its length in pages, or 1. A span in a segment of ours is ours, whatever heap it was made in. */
+static size_t
+rebuild_block(struct scan *scan, size_t page)
 {
-	for (size_t page = 0; page < LAB_SEGMENT_PAGES; page++) {
-		char *start = segment->base + page * LAB_PAGE_SIZE;
-		struct lab_unit *unit = lab_arena_unit(arena, start);
-		struct lab_run *run = &segment->runs[page];
-		bool taken = lab_load_rlx(&segment->taken[page / 64]) >> (page % 64) & 1;
-		if (!taken)
-			continue;
-		if (page % LAB_UNIT_PAGES == 0 && unit->kind == LAB_UNIT_IS_SPAN && lab_unit_heap(unit) == heap) {
-			cover(covered, page, LAB_UNIT_PAGES);
-			rebuild_span(heap, unit);
-			page += LAB_UNIT_PAGES - 1;
-		} else if (lab_load_acq(&run->state) != LAB_RUN_DEAD) {
-			cover(covered, page, lab_load_rlx(&run->pages));
-			page += lab_load_rlx(&run->pages) - 1;
-		}
+	struct lab_unit *unit = lab_arena_unit(scan->arena, scan->segment->base + page * LAB_PAGE_SIZE);
+	struct lab_run *run = &scan->segment->runs[page];
+
+	if (page % LAB_UNIT_PAGES == 0 && unit->kind == LAB_UNIT_IS_SPAN) {
+		lab_poke(&unit->key, ((uint64_t)(uintptr_t)scan->heap | LAB_UNIT_OPEN) + (uintptr_t)unit->base);
+		lab_span_demote_owned(scan->heap, unit);
+		cover(scan, page, LAB_UNIT_PAGES);
+		return LAB_UNIT_PAGES;
+	}
+	uint64_t state = lab_load_acq(&run->state);
+	if (state == LAB_RUN_DEAD)
+		return 1;
+	size_t count = lab_load_rlx(&run->pages);
+	scan->freeing |= (state & 3) == LAB_RUN_FREEING;
+	cover(scan, page, count);
+	return count;
+}
+
+static void
+rebuild_blocks(struct scan *scan)
+{
+	size_t step;
+
+	for (size_t page = 0; page < LAB_SEGMENT_PAGES; page += step) {
+		uint64_t taken = lab_load_rlx(&scan->segment->taken[page / 64]) >> (page % 64);
+		if (taken & 1)
+			step = rebuild_block(scan, page);
+		else
+			step = taken ? lab_ctz(taken) : 64 - page % 64;
 	}
 }
 
@@ -85,12 +78,17 @@ win_purge_word(struct lab_segment *segment, uint64_t claim)
 	return lab_cas64(&segment->purge, now, claim);
 }
 
-/* Frees pages that are taken but in no block: what a frame that was cut short had in hand. */
+/* Frees pages that are taken but in no block: what a frame that was cut short had in hand. Under the purge word, as a purger's
+ * pages look the same. */
 static void
 free_orphans(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WORDS])
 {
-	uint64_t claim = lab_thread_tid();
+	uint64_t claim = lab_thread_tid(), any = 0;
 
+	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
+		any |= lab_load_acq(&segment->taken[word]) & ~covered[word];
+	if (!any)
+		return;
 	if (!win_purge_word(segment, claim)) {
 		lab_store_rel(&segment->disturbed, 1);
 		return;
@@ -105,71 +103,81 @@ free_orphans(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WOR
 	(void)lab_cas64(&segment->purge, claim, 0);
 }
 
+/* Runs whose freer won and died before it could hand them over. The remote stack has been emptied since it died. */
 static void
-rebuild_segment(struct lab_heap *heap, struct lab_arena *arena, size_t index, uint64_t owner)
+free_abandoned_runs(struct lab_heap *heap, struct lab_segment *segment)
 {
-	struct lab_segment *segment = lab_arena_segment(arena, index);
-	uint64_t covered[LAB_SEGMENT_WORDS] = {0};
-
-	if (!lab_arena_is_committed(arena, index)) {
-		(void)lab_arena_release(arena, index, owner); /* claimed, and cut short there */
-		return;
+	for (size_t page = 0; page < LAB_SEGMENT_PAGES; page++) {
+		uint64_t state = lab_load_acq(&segment->runs[page].state);
+		if ((state & 3) == LAB_RUN_FREEING && lab_os.thread_is_dead((uint32_t)(state >> 2)))
+			lab_run_free_owned(heap, segment, &segment->runs[page]);
 	}
-	rebuild_blocks(heap, arena, segment, covered);
-	free_orphans(segment, covered);
-	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES);
-	segment->bucket = -1;
-	lab_segment_bucket_owned(heap, segment);
 }
 
-/* A huge segment of ours that no live block covers: a claim or a release was cut short. Returns the segments to skip. */
-static size_t
-rebuild_huge(struct lab_arena *arena, size_t index, uint64_t owner)
+static void
+rebuild_segment(struct scan *scan)
 {
-	if (lab_arena_is_committed(arena, index)) {
-		struct lab_run *run = &lab_arena_segment(arena, index)->runs[0];
-		if (lab_load_acq(&run->state) != LAB_RUN_DEAD)
-			return (lab_load_rlx(&run->pages) + LAB_SEGMENT_PAGES - 1) / LAB_SEGMENT_PAGES;
-		lab_segment_mark_dirty(lab_arena_segment(arena, index), 0, LAB_SEGMENT_PAGES);
+	struct lab_segment *segment = lab_arena_segment(scan->arena, scan->index);
+
+	scan->segment = segment;
+	memset(scan->covered, 0, sizeof scan->covered);
+	rebuild_blocks(scan);
+	free_orphans(segment, scan->covered);
+	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES);
+	segment->bucket = -1;
+	lab_segment_bucket_owned(scan->heap, segment);
+}
+
+/* A huge segment: how many segments its block has; 0 if no live block covers it, as a claim or a release was cut short. */
+static size_t
+huge_length(const struct scan *scan)
+{
+	const struct lab_run *run = &lab_arena_segment(scan->arena, scan->index)->runs[0];
+
+	if (lab_load_acq(&run->state) == LAB_RUN_DEAD)
+		return 0;
+	return (lab_load_rlx(&run->pages) + LAB_SEGMENT_PAGES - 1) / LAB_SEGMENT_PAGES;
+}
+
+/* One segment of the heap that is scanned. Returns how many to go on by. */
+static size_t
+rebuild_at(struct scan *scan, uint64_t owner)
+{
+	_Atomic uint64_t *word = &scan->arena->owners[scan->index];
+	bool committed = lab_arena_is_committed(scan->arena, scan->index);
+	bool huge = lab_owner_kind(owner) == LAB_SEGMENT_HUGE;
+	size_t length = committed && huge ? huge_length(scan) : 0;
+
+	if (length > 0)
+		return length;
+	if (huge || !committed) {
+		if (committed)
+			lab_segment_mark_dirty(lab_arena_segment(scan->arena, scan->index), 0, LAB_SEGMENT_PAGES);
+		(void)lab_arena_release(scan->arena, scan->index, owner);
+		return 1;
 	}
-	(void)lab_arena_release(arena, index, owner);
+	if (scan->from_id != scan->heap->id)
+		(void)lab_cas64(word, owner, lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, LAB_SEGMENT_SMALL));
+	rebuild_segment(scan);
 	return 1;
 }
 
-static void
-rebuild_segments(struct lab_heap *heap)
+/* Everything of heap from_id goes into the lists of `heap`. True if there are runs whose free has begun. */
+static bool
+rebuild_segments(struct lab_heap *heap, uint32_t from_id)
 {
-	struct lab_arena *arena;
+	struct scan scan = {.heap = heap, .from_id = from_id};
 
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
-		size_t end = lab_load_acq(&arena->high_water);
-		for (size_t index = 0; index < end;) {
-			uint64_t owner = lab_load_acq(&arena->owners[index]);
-			size_t step = 1;
-			if (lab_owner_kind(owner) == LAB_SEGMENT_SMALL && lab_owner_heap(owner) == heap->id)
-				rebuild_segment(heap, arena, index, owner);
-			else if (lab_owner_kind(owner) == LAB_SEGMENT_HUGE && lab_owner_heap(owner) == heap->id)
-				step = rebuild_huge(arena, index, owner);
-			index += step;
+	for (size_t i = 0; (scan.arena = lab_map_arena(i)) != NULL; i++) {
+		size_t end = lab_load_acq(&scan.arena->high_water);
+		size_t step;
+		for (scan.index = 0; scan.index < end; scan.index += step) {
+			uint64_t owner = lab_load_acq(&scan.arena->owners[scan.index]);
+			bool ours = lab_owner_kind(owner) != LAB_SEGMENT_FREE && lab_owner_heap(owner) == from_id;
+			step = ours ? rebuild_at(&scan, owner) : 1;
 		}
 	}
-}
-
-/* Runs whose freer won and died before it could hand them over. The remote stack has been emptied since it died. */
-static void
-free_abandoned_runs(struct lab_heap *heap)
-{
-	for (int bucket = 0; bucket <= LAB_ORDER_MAX; bucket++) {
-		struct lab_segment *next;
-		for (struct lab_segment *s = heap->buckets[bucket]; s; s = next) {
-			next = s->next;
-			for (size_t page = 0; page < LAB_SEGMENT_PAGES; page++) {
-				uint64_t state = lab_load_acq(&s->runs[page].state);
-				if ((state & 3) == LAB_RUN_FREEING && lab_os.thread_is_dead((uint32_t)(state >> 2)))
-					lab_run_free_owned(heap, s, &s->runs[page]);
-			}
-		}
-	}
+	return scan.freeing;
 }
 
 static void
@@ -185,20 +193,52 @@ retire_empty_spans(struct lab_heap *heap)
 	}
 }
 
+static void
+free_all_abandoned_runs(struct lab_heap *heap)
+{
+	for (int bucket = 0; bucket <= LAB_ORDER_MAX; bucket++) {
+		struct lab_segment *next;
+		for (struct lab_segment *segment = heap->buckets[bucket]; segment; segment = next) {
+			next = segment->next;
+			free_abandoned_runs(heap, segment);
+		}
+	}
+}
+
 void
 lab_heap_rebuild_owned(struct lab_heap *heap)
 {
+	lab_span_repair_owned(heap);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
 		lab_bin_set_current(heap, c, &lab_no_span);
 		heap->bins[c].partial = NULL;
 	}
 	memset(heap->buckets, 0, sizeof heap->buckets);
-	rebuild_segments(heap);
+	bool freeing = rebuild_segments(heap, heap->id);
 	lab_remote_resume_owned(heap);
 	lab_remote_drain_owned(heap);
-	free_abandoned_runs(heap);
+	if (freeing)
+		free_all_abandoned_runs(heap);
 	retire_empty_spans(heap);
+	lab_segments_release_spare_owned(heap);
 	lab_batch_flush_owned(heap);
 	lab_compiler_barrier();
 	heap->torn = 0;
+}
+
+void
+lab_heap_absorb_owned(struct lab_heap *heap, struct lab_heap *dead)
+{
+	lab_heap_rebuild_owned(dead);
+	dead->torn = 1; /* its lists are void from here on, and ours are not whole until the end */
+	heap->torn = 1;
+	lab_compiler_barrier();
+	(void)rebuild_segments(heap, dead->id);
+	lab_segments_release_spare_owned(heap);
+	lab_compiler_barrier();
+	heap->torn = 0;
+	lab_heap_rebuild_owned(dead); /* now empty */
+	dead->role = LAB_ROLE_NONE;
+	dead->frame = 0;
+	lab_registry_give_back(dead);
 }

@@ -5,8 +5,6 @@
 #include "os/os.h"
 #include "page/map.h"
 
-enum { PROBES = 4 };
-
 /* Dense, apart from the heaps, so that a search reads few lines and a word can be read before its heap exists. */
 static _Atomic uint64_t owners[LAB_HEAP_MAX];
 static _Atomic uint32_t count;        /* heaps with a lower id may exist */
@@ -81,19 +79,18 @@ win(uint32_t id, uint64_t before, uint32_t tid)
 }
 
 struct lab_heap *
-lab_registry_adopt(uint32_t tid)
+lab_registry_adopt(uint32_t tid, unsigned probes)
 {
 	uint32_t end = lab_registry_count();
-	int probes = 0;
 
 	if (end == 0 || lab_registry_is_forked())
 		return NULL;
-	for (uint32_t seen = 0; seen < end && probes < PROBES; seen++) {
+	for (uint32_t seen = 0; seen < end && probes > 0; seen++) {
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
 		uint64_t owner = lab_load_acq(&owners[id]);
 		if (hold_of(owner) != LAB_HOLD_OWNED || tid_of(owner) == tid)
 			continue;
-		probes++;
+		probes--;
 		if (!lab_os.thread_is_dead(tid_of(owner)))
 			continue;
 		atomic_thread_fence(memory_order_seq_cst);

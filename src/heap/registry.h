@@ -28,8 +28,8 @@ uint32_t lab_registry_count(void);
 enum lab_hold lab_registry_hold(uint32_t id);
 uint32_t lab_registry_tid(uint32_t id);
 
-/* The heap of a dead thread, found by up to four probes; torn. NULL if none was found. */
-struct lab_heap *lab_registry_adopt(uint32_t tid);
+/* The heap of a dead thread, found by up to `probes` questions to the kernel; torn. NULL if none was found. */
+struct lab_heap *lab_registry_adopt(uint32_t tid, unsigned probes);
 
 /* An idle heap, `hint` if it can be had; whole. NULL if there is none. */
 struct lab_heap *lab_registry_take_idle(uint32_t tid, uint32_t hint);

@@ -1,6 +1,7 @@
 /* remote.c - see remote.h. */
 #include "heap/remote.h"
 #include "base/check.h"
+#include "heap/registry.h"
 #include "page/map.h"
 
 #define PARITY  ((uintptr_t)1)
@@ -16,8 +17,8 @@ lab_remote_push(struct lab_heap *heap, void *first, void *last)
 	do {
 		lab_poke((uintptr_t *)last, old & POINTER);
 		/* rel pairs with the acq of take: the links are written before they can be followed */
-	} while (!atomic_compare_exchange_weak_explicit(&heap->remote, &old, (uintptr_t)first | (old & PARITY), memory_order_release,
-	                                                memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(&heap->remote, &old, (uintptr_t)first | (old & PARITY),
+	                                                memory_order_release, memory_order_relaxed));
 }
 
 static void
@@ -79,18 +80,36 @@ take(struct lab_heap *heap)
 	return 0;
 }
 
+/* What is not a block of one of the heap's spans in the first arena. A block whose span has changed heap since it was pushed is
+ * sent on. */
+static enum lab_free_result
+free_other(struct lab_heap *heap, void *block)
+{
+	struct lab_place place = lab_map_find(block);
+	bool is_small = place.kind == LAB_PLACE_SPAN && lab_unit_is_block(place.unit, block);
+
+	if (!is_small && place.kind != LAB_PLACE_RUN)
+		return LAB_FREE_DOUBLE; /* its span was retired after the first free */
+	struct lab_heap *holder = is_small ? lab_unit_heap(place.unit) : lab_registry_heap(place.heap_id);
+	if (holder != heap)
+		lab_remote_push(holder, block, block);
+	else if (is_small)
+		return lab_span_free_owned(heap, place.unit, block);
+	else
+		lab_run_free_owned(heap, place.segment, place.run);
+	return LAB_FREED;
+}
+
 static void
 free_one(struct lab_heap *heap, void *block)
 {
-	struct lab_place place = lab_map_find(block);
-	enum lab_free_result result = LAB_FREED;
+	struct lab_unit *unit = lab_map_first_arena_unit(block);
+	enum lab_free_result result;
 
-	if (place.kind == LAB_PLACE_SPAN && lab_unit_is_block(place.unit, block) && lab_unit_heap(place.unit) == heap)
-		result = lab_span_free_owned(heap, place.unit, block);
-	else if (place.kind == LAB_PLACE_RUN)
-		lab_run_free_owned(heap, place.segment, place.run);
+	if (lab_likely(lab_unit_is_block(unit, block) && lab_unit_heap(unit) == heap))
+		result = lab_span_free_owned(heap, unit, block);
 	else
-		result = LAB_FREE_DOUBLE; /* its span was retired after the first free */
+		result = free_other(heap, block);
 	if (result == LAB_FREE_DOUBLE)
 		lab_report_misuse("free", block, "double free");
 }

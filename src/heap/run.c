@@ -5,9 +5,13 @@
 #include "base/check.h"
 #include "heap/heap.h"
 #include "heap/registry.h"
+#include "heap/thread.h"
 #include "os/os.h"
 #include "page/map.h"
 #include "page/purge.h"
+
+/* For the heaps of dead threads, before a segment is added to this one. */
+enum { PROBES = 4 };
 
 static void
 bucket_remove(struct lab_heap *heap, struct lab_segment *segment)
@@ -127,25 +131,31 @@ lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
 
 	if (!pages.segment && refresh_disturbed(heap))
 		pages = take_from_buckets(heap, order, count);
-	while (!pages.segment && add_segment(heap))
+	while (!pages.segment && (lab_thread_absorb_dead_owned(heap, PROBES) || add_segment(heap)))
 		pages = take_from_buckets(heap, order, count);
 	return pages;
 }
 
-/* An empty segment goes back to the arena, unless it is the heap's only empty one. */
 static void
-release_if_spare(struct lab_heap *heap, struct lab_segment *segment)
+release(struct lab_heap *heap, struct lab_segment *segment)
 {
-	struct lab_segment *first = heap->buckets[LAB_ORDER_MAX + 1];
-
-	if (segment->greatest != LAB_ORDER_MAX || (first == segment && !segment->next))
-		return;
 	struct lab_arena *arena = lab_map_find_arena(segment->base);
 	size_t index = (size_t)(segment->base - arena->base) >> LAB_SEGMENT_SHIFT;
-	if (!lab_segment_is_empty(segment))
-		return;
+
 	bucket_remove(heap, segment);
 	(void)lab_arena_release(arena, index, lab_load_rlx(&arena->owners[index]));
+}
+
+void
+lab_segments_release_spare_owned(struct lab_heap *heap)
+{
+	struct lab_segment *next, *kept = heap->buckets[LAB_ORDER_MAX + 1];
+
+	for (struct lab_segment *segment = kept ? kept->next : NULL; segment; segment = next) {
+		next = segment->next;
+		if (lab_segment_is_empty(segment)) /* the view may be older than a purger's bits */
+			release(heap, segment);
+	}
 }
 
 void
@@ -155,7 +165,8 @@ lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t 
 	lab_segment_give(segment, page, count, dirty);
 	lab_segment_refresh_owned(segment, page, count);
 	lab_segment_bucket_owned(heap, segment);
-	release_if_spare(heap, segment);
+	if (segment->greatest == LAB_ORDER_MAX)
+		lab_segments_release_spare_owned(heap);
 	heap->freed_pages += dirty;
 }
 

@@ -1,22 +1,22 @@
 /*
  * size_class.h - the sizes of small blocks. Pure functions; any context.
  *
- * 16 to 128 bytes in steps of 16, then eight classes a doubling up to 16 KiB. Eight, where four are usual: the worst internal
+ * 16 to 128 bytes in steps of 16, then eight classes a doubling up to 32 KiB. Eight, where four are usual: the worst internal
  * waste above 128 bytes is then 1/9 (129 bytes in 144) instead of 1/5, and a class more costs a heap 24 bytes and, since
- * spans are carved page by page, at most a page of memory.
+ * spans are carved page by page, at most a page of memory. Up to 32 KiB, since whole pages waste less than 1/8 only from there on.
  */
 #ifndef LAB_HEAP_SIZE_CLASS_H
 #define LAB_HEAP_SIZE_CLASS_H
 
 #include "base/bits.h"
 
-#define LAB_CLASS_COUNT 64u
-#define LAB_SMALL_MAX   ((size_t)16384) /* the largest small block */
-#define LAB_DIRECT_MAX  ((size_t)1024)  /* up to here malloc finds the span by size alone */
+#define LAB_CLASS_COUNT  72u
+#define LAB_SMALL_MAX    ((size_t)32768) /* the largest small block */
+#define LAB_DIRECT_MAX   ((size_t)1024)  /* up to here malloc finds the span by size alone */
 #define LAB_DIRECT_SLOTS (LAB_DIRECT_MAX / 16 + 1)
 
 /* Bytes of a block of class c. */
-#define LAB_CLASS_SIZE(c) ((c) < 8 ? ((size_t)(c) + 1) * 16 : ((size_t)128 + 16 * (((c) & 7) + 1)) << (((c) >> 3) - 1))
+#define LAB_CLASS_SIZE(c) ((c) < 8 ? ((size_t)(c) + 1) * 16 : ((size_t)128 + 16 * (((c)&7) + 1)) << (((c) >> 3) - 1))
 
 static inline size_t
 lab_class_size(unsigned c)

@@ -90,9 +90,10 @@ make_span(struct lab_heap *heap, unsigned c)
 	lab_poke(&unit->inverse, lab_inverse_odd(size >> unit->shift));
 	lab_poke(&unit->base, base);
 	lab_poke(&unit->limit, 0);
-	lab_poke(&unit->key, ((uint64_t)(uintptr_t)heap | 1) + (uintptr_t)base);
+	lab_poke(&unit->key, ((uint64_t)(uintptr_t)heap | LAB_UNIT_OPEN) + (uintptr_t)base);
 	lab_poke(&unit->hot, lab_hot_make(LAB_HOT_NIL, 0xffff)); /* used - 1 */
 	unit->listed = false;
+	unit->current = false;
 	/* From here on the scan takes the pages for a span's. */
 	lab_compiler_barrier();
 	lab_poke(&unit->kind, LAB_UNIT_IS_SPAN);
@@ -124,17 +125,60 @@ carve(struct lab_unit *unit)
 	lab_poke(&unit->hot, (unit->hot & 0xffff0000u) | (uint32_t)first);
 }
 
-/* Puts the exhausted current span aside and another in its place. */
+/* Length of a span's free list. A link that leads nowhere (written by a use after free) ends it. */
+static uint32_t
+count_free(const struct lab_unit *unit)
+{
+	size_t size = lab_class_size(unit->size_class), length = 0;
+	uint32_t at = lab_hot_head(unit->hot);
+
+	while (at % size == 0 && at / size < unit->limit && length < unit->limit) {
+		length++;
+		at = lab_block_link(unit->base + at);
+	}
+	return (uint32_t)length;
+}
+
+/* One step of INV-SPAN-2's change, on record in heap->changing while `current` and used' disagree. */
+static void
+set_current_mark(struct lab_heap *heap, struct lab_unit *unit, bool current, uint32_t hot)
+{
+	heap->changing = unit;
+	lab_compiler_barrier();
+	unit->current = current;
+	lab_poke(&unit->hot, hot);
+	lab_compiler_barrier();
+	heap->changing = NULL;
+}
+
+void
+lab_span_repair_owned(struct lab_heap *heap)
+{
+	struct lab_unit *unit = heap->changing;
+
+	if (unit) {
+		uint32_t used = (uint32_t)unit->limit - count_free(unit);
+		set_current_mark(heap, unit, false, lab_hot_make(lab_hot_head(unit->hot), (used - 1) & 0xffff));
+	}
+}
+
+void
+lab_span_demote_owned(struct lab_heap *heap, struct lab_unit *unit)
+{
+	if (unit->current)
+		set_current_mark(heap, unit, false, unit->hot - LAB_HOT_USED_ONE);
+	lab_span_list_owned(heap, unit);
+}
+
+/* Puts the exhausted current span aside and another, which is in no list, in its place. */
 static void
 replace_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 {
 	struct lab_unit *old = heap->bins[c].current;
 
-	if (old != &lab_no_span) {
-		close_unit(old);
-		lab_poke(&old->hot, old->hot - LAB_HOT_USED_ONE); /* INV-SPAN-2 */
-	}
-	lab_poke(&unit->hot, unit->hot + LAB_HOT_USED_ONE);
+	if (old != &lab_no_span)
+		lab_span_demote_owned(heap, old);
+	set_current_mark(heap, unit, true, unit->hot + LAB_HOT_USED_ONE);
 	lab_bin_set_current(heap, c, unit);
 }
 

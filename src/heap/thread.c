@@ -5,7 +5,14 @@
 #include "heap/remote.h"
 #include "os/os.h"
 
-enum { PARK_AFTER = 64 };
+enum {
+	PARK_AFTER = 64,
+	/* A probe costs a system call of 0.1 us; a heap that need not have been made, some pages and 20 us. */
+	PROBES_AT_BIRTH = 32,
+	PROBES_TO_BORROW = 4,
+	PROBES_TO_ABSORB = 4,
+	ABSORB_AT_BIRTH = 1, /* the dead are more than the newborn where threads die faster than they are found out */
+};
 
 _Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
 _Atomic uintptr_t lab_word_tag = LAB_WORD_FAST;
@@ -112,6 +119,20 @@ find_left_behind(struct lab_thread *t, uintptr_t sp, bool newborn, bool claims_a
 	return NULL;
 }
 
+bool
+lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
+{
+	struct lab_thread *t = &lab_thread;
+	bool outermost;
+
+	begin_claim(t, (uintptr_t)__builtin_frame_address(0), &outermost);
+	struct lab_heap *dead = lab_registry_adopt(lab_thread_tid(), probes);
+	if (dead)
+		lab_heap_absorb_owned(heap, dead);
+	end_claim(t, outermost);
+	return dead != NULL;
+}
+
 /* The thread's first heap. The word is busy already: a handler borrows meanwhile. */
 static struct lab_heap *
 be_born(struct lab_thread *t, uintptr_t sp)
@@ -124,7 +145,7 @@ be_born(struct lab_thread *t, uintptr_t sp)
 	begin_claim(t, sp, &outermost);
 	struct lab_heap *heap = find_left_behind(t, sp, true, true);
 	if (!heap)
-		heap = lab_registry_adopt(t->tid);
+		heap = lab_registry_adopt(t->tid, PROBES_AT_BIRTH);
 	if (!heap)
 		heap = lab_registry_take_idle(t->tid, 0);
 	if (!heap)
@@ -176,7 +197,7 @@ borrow(struct lab_thread *t, struct lab_bracket *bracket)
 	if (!heap)
 		heap = find_left_behind(t, bracket->sp, false, outermost);
 	if (!heap)
-		heap = lab_registry_adopt(tid);
+		heap = lab_registry_adopt(tid, PROBES_TO_BORROW);
 	if (!heap)
 		heap = lab_registry_make(tid);
 	if (heap) {
@@ -226,7 +247,8 @@ settle(struct lab_thread *t, struct lab_bracket *bracket)
 {
 	if (lab_unlikely(lab_registry_is_forked()))
 		after_fork(t);
-	if (lab_unlikely(!bracket->heap))
+	bool newborn = !bracket->heap;
+	if (lab_unlikely(newborn))
 		bracket->heap = be_born(t, bracket->sp);
 	if (lab_unlikely(!bracket->heap)) {
 		t->word = 0;
@@ -234,6 +256,9 @@ settle(struct lab_thread *t, struct lab_bracket *bracket)
 	}
 	if (lab_unlikely(bracket->heap->torn))
 		lab_heap_rebuild_owned(bracket->heap);
+	if (lab_unlikely(newborn))
+		for (int i = 0; i < ABSORB_AT_BIRTH && lab_thread_absorb_dead_owned(bracket->heap, PROBES_TO_ABSORB); i++)
+			;
 	return true;
 }
 

@@ -52,7 +52,10 @@ struct lab_bracket {
 };
 
 /* In the API function itself, not in a helper: the proof that a frame is dead compares entries (frame address + return address). */
-#define LAB_BRACKET_HERE {.sp = (uintptr_t)__builtin_frame_address(0) + sizeof(void *)}
+#define LAB_BRACKET_HERE                                                                                                           \
+	{                                                                                                                          \
+		.sp = (uintptr_t)__builtin_frame_address(0) + sizeof(void *)                                                       \
+	}
 
 /*
  * Enters the thread's heap, or one that it borrows while its own is busy. False: no heap can be had. Any context. The heap that it
@@ -65,6 +68,9 @@ bool lab_try_enter(struct lab_bracket *bracket);
 
 /* The frame that entered leaves. */
 void lab_leave(struct lab_bracket *bracket);
+
+/* Finds a dead thread's heap by up to `probes` questions and puts all that it holds into `heap`, which the caller is inside. */
+bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
 
 /* The thread id, as the registry knows it; asked of the kernel if need be. */
 uint32_t lab_thread_tid(void);

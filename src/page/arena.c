@@ -4,7 +4,7 @@
 #include "os/os.h"
 
 struct layout {
-	size_t words; /* struct lab_arena, owners, hints, committed */
+	size_t words;                           /* struct lab_arena, owners, hints, committed */
 	size_t units, segments, heaps, payload; /* offsets */
 	size_t heap_slots, segment_count, total;
 };
@@ -65,7 +65,8 @@ lay_out(char *start, const struct layout *l, size_t size)
 	arena->free_hint = arena->owners + l->segment_count;
 	arena->committed = arena->free_hint + words;
 	for (size_t i = 0; i < l->segment_count; i += 64)
-		lab_store_rlx(&arena->free_hint[i / 64], lab_mask((unsigned)(l->segment_count - i < 64 ? l->segment_count - i : 64)));
+		lab_store_rlx(&arena->free_hint[i / 64],
+		              lab_mask((unsigned)(l->segment_count - i < 64 ? l->segment_count - i : 64)));
 	return true;
 }
 
@@ -132,8 +133,8 @@ raise_high_water(struct lab_arena *arena, size_t end)
 {
 	size_t now = lab_load_rlx(&arena->high_water);
 
-	while (now < end && !atomic_compare_exchange_weak_explicit(&arena->high_water, &now, end, memory_order_acq_rel,
-	                                                           memory_order_relaxed))
+	while (now < end &&
+	       !atomic_compare_exchange_weak_explicit(&arena->high_water, &now, end, memory_order_acq_rel, memory_order_relaxed))
 		;
 }
 
@@ -159,8 +160,7 @@ claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id,
 	if (lab_owner_kind(free) != LAB_SEGMENT_FREE || !lab_cas64(word, free, mine))
 		return false;
 	atomic_fetch_and_explicit(&arena->free_hint[index / 64], ~(UINT64_C(1) << (index % 64)), memory_order_relaxed);
-	if (!commit(arena, index) ||
-	    (kind == LAB_SEGMENT_HUGE && atomic_load(&lab_arena_segment(arena, index)->purge) != 0)) {
+	if (!commit(arena, index) || (kind == LAB_SEGMENT_HUGE && atomic_load(&lab_arena_segment(arena, index)->purge) != 0)) {
 		(void)lab_arena_release(arena, index, mine);
 		return false;
 	}

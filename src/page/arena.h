@@ -38,8 +38,9 @@ struct lab_arena {
 	size_t reserved;
 	_Atomic uint64_t *owners;    /* a word a segment */
 	_Atomic uint64_t *free_hint; /* a bit a segment, 1 = probably free */
-	_Atomic uint64_t *committed; /* a bit a segment, 1 = metadata and payload are accessible. rel; pairs with the acq of readers */
-	_Atomic size_t high_water;   /* no segment from this index on was ever claimed */
+	_Atomic uint64_t
+	        *committed; /* a bit a segment, 1 = metadata and payload are accessible. rel; pairs with the acq of readers */
+	_Atomic size_t high_water; /* no segment from this index on was ever claimed */
 };
 
 static inline uint64_t

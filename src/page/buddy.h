@@ -19,8 +19,13 @@ static inline uint64_t
 lab_buddy_aligned(unsigned order)
 {
 	static const uint64_t aligned[] = {
-	        ~UINT64_C(0),          0x5555555555555555ull, 0x1111111111111111ull, 0x0101010101010101ull,
-	        0x0001000100010001ull, 0x0000000100000001ull, 1,
+	        ~UINT64_C(0),
+	        0x5555555555555555ull,
+	        0x1111111111111111ull,
+	        0x0101010101010101ull,
+	        0x0001000100010001ull,
+	        0x0000000100000001ull,
+	        1,
 	};
 	return aligned[order];
 }

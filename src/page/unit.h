@@ -13,9 +13,9 @@
  * INV-UNIT-2  With size = odd * 2^shift and inverse * odd = 1 (mod 2^64), rotate_right(n * inverse, shift) is a bijection of the
  *             64-bit numbers that sends q * size to q. So one comparison with `limit` says: own heap, idle, the start of a
  *             block, inside the span, and carved. (Granlund and Montgomery, Division by Invariant Integers, 1994, section 9.)
- * INV-SPAN-1  used + length of the free list == limit whenever no frame is inside the heap, lost blocks counted as used.
- *             Every link is the offset of a carved block.
- * INV-SPAN-2  hot = {used', head}: one store commits a malloc or a free. used' = used for the current span of its class, used - 1
+ * INV-SPAN-1  used + length of the free list == limit whenever no frame is inside the heap, but for blocks that a torn frame has
+ *             lost: they come back when the span is retired. Every link is the offset of a carved block.
+ * INV-SPAN-2  hot = {used', head}: one store commits a malloc or a free. used' = used for the current span of its class (`current`), used - 1
  *             for the others: so that the subtraction in free borrows exactly when a span that is not current becomes
  *             empty (retire it), or when the current one was empty before (a double free).
  */
@@ -49,13 +49,15 @@ struct LAB_ALIGNED(64) lab_unit {
 	struct lab_unit *previous;
 	uint8_t kind;
 	bool listed;
+	bool current;
 };
 
 _Static_assert(sizeof(struct lab_unit) == 64, "a descriptor is a cache line");
 
-#define LAB_HOT_NIL      0xffffu   /* head: no free block. Block offsets are multiples of 16. */
+#define LAB_HOT_NIL      0xffffu /* head: no free block. Block offsets are multiples of 16. */
 #define LAB_HOT_USED_ONE 0x10000u
-#define LAB_UNIT_CLOSED  8u        /* added to key: no pointer passes the check */
+#define LAB_UNIT_CLOSED  8u /* added to key: no pointer passes the check */
+#define LAB_UNIT_OPEN    1u /* the low bits of an idle heap's word: LAB_WORD_FAST */
 
 static inline uint16_t
 lab_hot_head(uint32_t hot)

@@ -64,7 +64,8 @@ static void test_many(void)
 /* memalign rounds an alignment up to a power of two; small ones, 0 included, are malloc's. */
 static void test_memalign_rounds_up(void)
 {
-	static const size_t pairs[][2] = {{0, 16}, {1, 16}, {3, 16}, {15, 16}, {17, 32}, {24, 32}, {33, 64}, {100, 128}, {4097, 8192}, {0x180000, 0x200000}};
+	static const size_t pairs[][2] = {{0, 16},  {1, 16},  {3, 16},    {15, 16},     {17, 32},
+	                                  {24, 32}, {33, 64}, {100, 128}, {4097, 8192}, {0x180000, 0x200000}};
 
 	for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
 		for (int round = 0; round < 20; round++) {

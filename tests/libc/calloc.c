@@ -82,8 +82,15 @@ static void test_nothing(void)
 static void test_overflow(void)
 {
 	static const size_t pairs[][2] = {
-		{SIZE_MAX, 2}, {2, SIZE_MAX}, {SIZE_MAX, SIZE_MAX}, {SIZE_MAX / 2 + 1, 2}, {(size_t)1 << 32, (size_t)1 << 32},
-		{SIZE_MAX / 16 + 2, 16}, {(size_t)PTRDIFF_MAX / 2 + 1, 2}, {PTRDIFF_MAX, 1}, {1, SIZE_MAX},
+	        {SIZE_MAX, 2},
+	        {2, SIZE_MAX},
+	        {SIZE_MAX, SIZE_MAX},
+	        {SIZE_MAX / 2 + 1, 2},
+	        {(size_t)1 << 32, (size_t)1 << 32},
+	        {SIZE_MAX / 16 + 2, 16},
+	        {(size_t)PTRDIFF_MAX / 2 + 1, 2},
+	        {PTRDIFF_MAX, 1},
+	        {1, SIZE_MAX},
 	};
 
 	for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {

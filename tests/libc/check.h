@@ -28,8 +28,8 @@ static bool check_glibc; /* --glibc was given */
 enum { ERRNO_KEPT = 7777 };
 
 /* Counts a check; says where it failed, and with what (`detail` may be NULL). */
-#define CHECK(condition)                 check_that(condition, #condition, NULL, __FILE__, __LINE__)
-#define CHECK_FOR(condition, detail)     check_that(condition, #condition, detail, __FILE__, __LINE__)
+#define CHECK(condition)             check_that(condition, #condition, NULL, __FILE__, __LINE__)
+#define CHECK_FOR(condition, detail) check_that(condition, #condition, detail, __FILE__, __LINE__)
 
 static inline bool check_that(bool ok, const char *text, const char *detail, const char *file, int line)
 {

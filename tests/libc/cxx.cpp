@@ -21,7 +21,13 @@ using std::align_val_t;
 using std::nothrow;
 
 const std::size_t impossible[] = {
-	(std::size_t)1 << 47, (std::size_t)PTRDIFF_MAX - 4096, (std::size_t)PTRDIFF_MAX, (std::size_t)PTRDIFF_MAX + 1, SIZE_MAX - 4095, SIZE_MAX - 15, SIZE_MAX,
+        (std::size_t)1 << 47,
+        (std::size_t)PTRDIFF_MAX - 4096,
+        (std::size_t)PTRDIFF_MAX,
+        (std::size_t)PTRDIFF_MAX + 1,
+        SIZE_MAX - 4095,
+        SIZE_MAX - 15,
+        SIZE_MAX,
 };
 
 /* Each form, brought to one signature. Those without an alignment ignore it. */
@@ -34,30 +40,30 @@ struct form {
 };
 
 const form forms[] = {
-	{"new", [](std::size_t n, align_val_t) { return ::operator new(n); }, [](void *p, std::size_t, align_val_t) { ::operator delete(p); }, true,
-	 false},
-	{"new, sized delete", [](std::size_t n, align_val_t) { return ::operator new(n); },
-	 [](void *p, std::size_t n, align_val_t) { ::operator delete(p, n); }, true, false},
-	{"new[]", [](std::size_t n, align_val_t) { return ::operator new[](n); }, [](void *p, std::size_t, align_val_t) { ::operator delete[](p); },
-	 true, false},
-	{"new[], sized delete", [](std::size_t n, align_val_t) { return ::operator new[](n); },
-	 [](void *p, std::size_t n, align_val_t) { ::operator delete[](p, n); }, true, false},
-	{"new nothrow", [](std::size_t n, align_val_t) { return ::operator new(n, nothrow); },
-	 [](void *p, std::size_t, align_val_t) { ::operator delete(p, nothrow); }, false, false},
-	{"new[] nothrow", [](std::size_t n, align_val_t) { return ::operator new[](n, nothrow); },
-	 [](void *p, std::size_t, align_val_t) { ::operator delete[](p, nothrow); }, false, false},
-	{"aligned new", [](std::size_t n, align_val_t a) { return ::operator new(n, a); },
-	 [](void *p, std::size_t, align_val_t a) { ::operator delete(p, a); }, true, true},
-	{"aligned new, sized delete", [](std::size_t n, align_val_t a) { return ::operator new(n, a); },
-	 [](void *p, std::size_t n, align_val_t a) { ::operator delete(p, n, a); }, true, true},
-	{"aligned new[]", [](std::size_t n, align_val_t a) { return ::operator new[](n, a); },
-	 [](void *p, std::size_t, align_val_t a) { ::operator delete[](p, a); }, true, true},
-	{"aligned new[], sized delete", [](std::size_t n, align_val_t a) { return ::operator new[](n, a); },
-	 [](void *p, std::size_t n, align_val_t a) { ::operator delete[](p, n, a); }, true, true},
-	{"aligned new nothrow", [](std::size_t n, align_val_t a) { return ::operator new(n, a, nothrow); },
-	 [](void *p, std::size_t, align_val_t a) { ::operator delete(p, a, nothrow); }, false, true},
-	{"aligned new[] nothrow", [](std::size_t n, align_val_t a) { return ::operator new[](n, a, nothrow); },
-	 [](void *p, std::size_t, align_val_t a) { ::operator delete[](p, a, nothrow); }, false, true},
+        {"new", [](std::size_t n, align_val_t) { return ::operator new(n); },
+         [](void *p, std::size_t, align_val_t) { ::operator delete(p); }, true, false},
+        {"new, sized delete", [](std::size_t n, align_val_t) { return ::operator new(n); },
+         [](void *p, std::size_t n, align_val_t) { ::operator delete(p, n); }, true, false},
+        {"new[]", [](std::size_t n, align_val_t) { return ::operator new[](n); },
+         [](void *p, std::size_t, align_val_t) { ::operator delete[](p); }, true, false},
+        {"new[], sized delete", [](std::size_t n, align_val_t) { return ::operator new[](n); },
+         [](void *p, std::size_t n, align_val_t) { ::operator delete[](p, n); }, true, false},
+        {"new nothrow", [](std::size_t n, align_val_t) { return ::operator new(n, nothrow); },
+         [](void *p, std::size_t, align_val_t) { ::operator delete(p, nothrow); }, false, false},
+        {"new[] nothrow", [](std::size_t n, align_val_t) { return ::operator new[](n, nothrow); },
+         [](void *p, std::size_t, align_val_t) { ::operator delete[](p, nothrow); }, false, false},
+        {"aligned new", [](std::size_t n, align_val_t a) { return ::operator new(n, a); },
+         [](void *p, std::size_t, align_val_t a) { ::operator delete(p, a); }, true, true},
+        {"aligned new, sized delete", [](std::size_t n, align_val_t a) { return ::operator new(n, a); },
+         [](void *p, std::size_t n, align_val_t a) { ::operator delete(p, n, a); }, true, true},
+        {"aligned new[]", [](std::size_t n, align_val_t a) { return ::operator new[](n, a); },
+         [](void *p, std::size_t, align_val_t a) { ::operator delete[](p, a); }, true, true},
+        {"aligned new[], sized delete", [](std::size_t n, align_val_t a) { return ::operator new[](n, a); },
+         [](void *p, std::size_t n, align_val_t a) { ::operator delete[](p, n, a); }, true, true},
+        {"aligned new nothrow", [](std::size_t n, align_val_t a) { return ::operator new(n, a, nothrow); },
+         [](void *p, std::size_t, align_val_t a) { ::operator delete(p, a, nothrow); }, false, true},
+        {"aligned new[] nothrow", [](std::size_t n, align_val_t a) { return ::operator new[](n, a, nothrow); },
+         [](void *p, std::size_t, align_val_t a) { ::operator delete[](p, a, nothrow); }, false, true},
 };
 
 enum outcome { MEMORY, NOTHING, BAD_ALLOC, OTHER };
@@ -267,9 +273,11 @@ void handler_that_makes_room()
 	setrlimit(RLIMIT_DATA, &before);
 }
 
-/* The handler finds memory: the operator then returns it. */
+/* The handler finds memory: the operator then returns it. Each block is larger than all before: none can be one kept for reuse. */
 void test_handler_makes_room()
 {
+	std::size_t size = (std::size_t)512 << 20;
+
 	getrlimit(RLIMIT_DATA, &before);
 	for (const form &f : forms) {
 		rlimit tight = {(rlim_t)16 << 20, before.rlim_max};
@@ -277,7 +285,7 @@ void test_handler_makes_room()
 		calls = 0;
 		std::set_new_handler(handler_that_makes_room);
 		setrlimit(RLIMIT_DATA, &tight);
-		CHECK_FOR(outcome_of(f, (std::size_t)512 << 20) == MEMORY, f.name);
+		CHECK_FOR(outcome_of(f, size += (std::size_t)32 << 20) == MEMORY, f.name);
 		setrlimit(RLIMIT_DATA, &before);
 		CHECK_FOR(calls == 1, f.name);
 	}

@@ -97,9 +97,23 @@ static void test_mallinfo_in_ints(void)
 static void test_mallopt_values(void)
 {
 	static const int accepted[][2] = {
-		{M_ARENA_MAX, 1}, {M_ARENA_MAX, 8}, {M_ARENA_MAX, 0}, {M_ARENA_TEST, 2}, {M_TOP_PAD, 65536}, {M_MMAP_MAX, 1000}, {M_CHECK_ACTION, 3},
-		{M_MMAP_THRESHOLD, 256 << 10}, {M_MMAP_THRESHOLD, 8 << 20}, {M_TRIM_THRESHOLD, 1 << 20}, {M_TRIM_THRESHOLD, -1},
-		{M_TRIM_THRESHOLD, 128 << 10}, {M_PERTURB, 0}, {M_MXFAST, 0}, {M_MXFAST, 64}, {M_MXFAST, 160}, {-12345, 1},
+	        {M_ARENA_MAX, 1},
+	        {M_ARENA_MAX, 8},
+	        {M_ARENA_MAX, 0},
+	        {M_ARENA_TEST, 2},
+	        {M_TOP_PAD, 65536},
+	        {M_MMAP_MAX, 1000},
+	        {M_CHECK_ACTION, 3},
+	        {M_MMAP_THRESHOLD, 256 << 10},
+	        {M_MMAP_THRESHOLD, 8 << 20},
+	        {M_TRIM_THRESHOLD, 1 << 20},
+	        {M_TRIM_THRESHOLD, -1},
+	        {M_TRIM_THRESHOLD, 128 << 10},
+	        {M_PERTURB, 0},
+	        {M_MXFAST, 0},
+	        {M_MXFAST, 64},
+	        {M_MXFAST, 160},
+	        {-12345, 1},
 	};
 
 	errno = ERRNO_KEPT;

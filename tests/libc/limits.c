@@ -27,10 +27,29 @@ static void test_smallest(void)
 static void test_too_large(void)
 {
 	static const size_t sizes[] = {
-		(size_t)1 << 47, (size_t)1 << 62, PTRDIFF_MAX - (size_t)65536, (size_t)PTRDIFF_MAX - 4096, (size_t)PTRDIFF_MAX - 1,
-		(size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1, (size_t)PTRDIFF_MAX + 4096, SIZE_MAX / 4 * 3, SIZE_MAX - ((size_t)4 << 20),
-		SIZE_MAX - ((size_t)2 << 20), SIZE_MAX - 65536, SIZE_MAX - 4097, SIZE_MAX - 4096, SIZE_MAX - 4095, SIZE_MAX - 64,
-		SIZE_MAX - 63, SIZE_MAX - 31, SIZE_MAX - 16, SIZE_MAX - 15, SIZE_MAX - 7, SIZE_MAX - 1, SIZE_MAX,
+	        (size_t)1 << 47,
+	        (size_t)1 << 62,
+	        PTRDIFF_MAX - (size_t)65536,
+	        (size_t)PTRDIFF_MAX - 4096,
+	        (size_t)PTRDIFF_MAX - 1,
+	        (size_t)PTRDIFF_MAX,
+	        (size_t)PTRDIFF_MAX + 1,
+	        (size_t)PTRDIFF_MAX + 4096,
+	        SIZE_MAX / 4 * 3,
+	        SIZE_MAX - ((size_t)4 << 20),
+	        SIZE_MAX - ((size_t)2 << 20),
+	        SIZE_MAX - 65536,
+	        SIZE_MAX - 4097,
+	        SIZE_MAX - 4096,
+	        SIZE_MAX - 4095,
+	        SIZE_MAX - 64,
+	        SIZE_MAX - 63,
+	        SIZE_MAX - 31,
+	        SIZE_MAX - 16,
+	        SIZE_MAX - 15,
+	        SIZE_MAX - 7,
+	        SIZE_MAX - 1,
+	        SIZE_MAX,
 	};
 
 	for (int e = 0; e < ENTRIES; e++)
@@ -49,9 +68,17 @@ static void test_too_large(void)
 static void test_products(void)
 {
 	static const size_t pairs[][2] = {
-		{SIZE_MAX, 2}, {2, SIZE_MAX}, {SIZE_MAX, SIZE_MAX}, {SIZE_MAX / 2 + 1, 2}, {2, SIZE_MAX / 2 + 1},
-		{(size_t)1 << 32, (size_t)1 << 32}, {((size_t)1 << 32) + 1, ((size_t)1 << 32) - 1}, {SIZE_MAX / 24 + 1, 24},
-		{(size_t)PTRDIFF_MAX / 2 + 1, 2}, {PTRDIFF_MAX, 1}, {1, PTRDIFF_MAX},
+	        {SIZE_MAX, 2},
+	        {2, SIZE_MAX},
+	        {SIZE_MAX, SIZE_MAX},
+	        {SIZE_MAX / 2 + 1, 2},
+	        {2, SIZE_MAX / 2 + 1},
+	        {(size_t)1 << 32, (size_t)1 << 32},
+	        {((size_t)1 << 32) + 1, ((size_t)1 << 32) - 1},
+	        {SIZE_MAX / 24 + 1, 24},
+	        {(size_t)PTRDIFF_MAX / 2 + 1, 2},
+	        {PTRDIFF_MAX, 1},
+	        {1, PTRDIFF_MAX},
 	};
 
 	for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
@@ -75,9 +102,17 @@ static void test_products(void)
 static void test_large_alignments(void)
 {
 	static const size_t pairs[][2] = {
-		{(size_t)1 << 47, 1}, {(size_t)1 << 62, 1}, {SIZE_MAX / 2 + 1, 0}, {SIZE_MAX / 2 + 1, 1}, {SIZE_MAX / 2 + 1, SIZE_MAX},
-		{SIZE_MAX / 2 + 1, PTRDIFF_MAX}, {(size_t)1 << 62, PTRDIFF_MAX}, {(size_t)1 << 62, SIZE_MAX / 4 * 3}, {4096, SIZE_MAX - 4095},
-		{(size_t)1 << 30, SIZE_MAX - ((size_t)1 << 30) + 1}, {(size_t)1 << 30, (size_t)PTRDIFF_MAX - ((size_t)1 << 30)},
+	        {(size_t)1 << 47, 1},
+	        {(size_t)1 << 62, 1},
+	        {SIZE_MAX / 2 + 1, 0},
+	        {SIZE_MAX / 2 + 1, 1},
+	        {SIZE_MAX / 2 + 1, SIZE_MAX},
+	        {SIZE_MAX / 2 + 1, PTRDIFF_MAX},
+	        {(size_t)1 << 62, PTRDIFF_MAX},
+	        {(size_t)1 << 62, SIZE_MAX / 4 * 3},
+	        {4096, SIZE_MAX - 4095},
+	        {(size_t)1 << 30, SIZE_MAX - ((size_t)1 << 30) + 1},
+	        {(size_t)1 << 30, (size_t)PTRDIFF_MAX - ((size_t)1 << 30)},
 	};
 	char untouched;
 

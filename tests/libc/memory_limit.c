@@ -12,9 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LIMIT     ((size_t)256 << 20)
-#define TOO_MUCH  (LIMIT * 2) /* a test that gets so much has no limit on it, and stops before it hurts the machine */
-#define MAX_TIME  20          /* seconds; it takes about one */
+#define LIMIT    ((size_t)256 << 20)
+#define TOO_MUCH (LIMIT * 2) /* a test that gets so much has no limit on it, and stops before it hurts the machine */
+#define MAX_TIME 20          /* seconds; it takes about one */
 
 struct link {
 	struct link *next;
@@ -139,7 +139,7 @@ static void run_part(char *program, const char *part)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		char *arguments[] = {program, (char *)(uintptr_t)part, check_glibc ? (char *)(uintptr_t)"--glibc" : NULL, NULL};
+		char *arguments[] = {program, (char *)(uintptr_t)part, check_glibc ? (char *)(uintptr_t) "--glibc" : NULL, NULL};
 
 		if (strcmp(part, "--as") == 0)
 			limit(RLIMIT_AS, LIMIT + ((size_t)16 << 20)); /* the program itself needs less than 16 MiB */

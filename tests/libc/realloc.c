@@ -6,7 +6,8 @@
 
 static void test_grow_and_shrink(void)
 {
-	static const size_t steps[] = {1, 17, 16, 100, 4096, 100, 70000, 65536, 1 << 20, 300000, 9 << 20, 30 << 20, 5 << 20, 40, 0x10001};
+	static const size_t steps[] = {1,       17,     16,      100,      4096,    100, 70000,  65536,
+	                               1 << 20, 300000, 9 << 20, 30 << 20, 5 << 20, 40,  0x10001};
 	size_t old = 1;
 	unsigned char *block = malloc(old);
 

@@ -12,11 +12,10 @@ dir .
 logfile server.log
 appendonly yes
 save ""
-io-threads 2
-io-threads-do-reads yes
 enable-debug-command local
 lazyfree-lazy-user-del yes
 """
+IO_THREADS = ("--io-threads", "2", "--io-threads-do-reads", "yes")
 TESTS = "set,get,incr,lpush,rpush,lpop,sadd,hset,spop,zadd,lrange_100,mset"
 SCRIPT = "local t = {} for i = 1, 5000 do t[i] = string.rep('x', i % 100) .. i end return redis.sha1hex(table.concat(t))"
 
@@ -25,7 +24,7 @@ def run(box):
     (box.folder / "redis.conf").write_text(CONFIGURATION)
     with box.serve("redis-server", "redis.conf", ready=lambda: answers(box)):
         fill(box)
-        box.run("redis-benchmark", "-s", "redis.sock", "-q", "-n", "10000", "-c", "20", "-P", "4", "-t", TESTS, record=False)
+        benchmark(box, 10000, TESTS)
         digest = cli(box, "DEBUG", "DIGEST")
         cli(box, "EVAL", SCRIPT, "0")
         cli(box, "SAVE")
@@ -35,6 +34,14 @@ def run(box):
         in_background(box, "BGREWRITEAOF", "aof_rewrite_in_progress")
         cli(box, "FLUSHALL", "ASYNC")
         cli(box, "DBSIZE")
+    # Threads for I/O wait by spinning, which is slow where there are few CPUs: few requests. They free what others made.
+    with box.serve("redis-server", "redis.conf", *IO_THREADS, ready=lambda: answers(box)):
+        benchmark(box, 1000, "set,get,lrange_100,mset")
+        cli(box, "DEBUG", "DIGEST")
+
+
+def benchmark(box, requests, tests):
+    box.run("redis-benchmark", "-s", "redis.sock", "-q", "-n", requests, "-c", "20", "-P", "4", "-d", "200", "-t", tests, record=False)
 
 
 def cli(box, *argv, **options):

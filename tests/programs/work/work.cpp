@@ -1,6 +1,7 @@
 // Purpose: a C++ program that uses operator new and delete in all their forms, from several threads, with the same
 // output in every run. Compiled and run by cases/gcc.py and cases/clang.py.
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <future>
 #include <iostream>
