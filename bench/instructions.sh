@@ -45,9 +45,9 @@ command -v valgrind >/dev/null || { echo "instructions.sh: valgrind is not insta
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# count LIBRARY PAIRS EMPTY: the instructions of one run.
+# count LIBRARY PAIRS EMPTY: the instructions of one run; with $inside set, of malloc and free alone.
 count() {
-	if ! LD_PRELOAD=$1 valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+	if ! LD_PRELOAD=$1 valgrind --tool=callgrind --callgrind-out-file=/dev/null $inside \
 		"$programs/pair" --pairs "$2" --empty "$3" --size "$size" --held "$held" >"$work/output" 2>&1; then
 		echo "instructions.sh: the run under ${1:-glibc} failed:" >&2
 		tail -5 "$work/output" >&2
@@ -64,10 +64,17 @@ pair_cost() {
 		echo "$1: failed"
 		return 1
 	fi
-	awk -v name="$1" -v calls=$((with2 - with1)) -v empty=$((empty2 - empty1)) -v pairs="$pairs" \
-		'BEGIN { printf "%-10s %7.1f instructions a pair\n", name, (calls - empty) / pairs }'
+	inside='--toggle-collect=malloc --toggle-collect=free'
+	if ! in1=$(count "$2" "$pairs" 0) || ! in2=$(count "$2" $((2 * pairs)) 0); then
+		echo "$1: failed"
+		return 1
+	fi
+	inside=
+	awk -v name="$1" -v calls=$((with2 - with1)) -v empty=$((empty2 - empty1)) -v inside=$((in2 - in1)) -v pairs="$pairs" \
+		'BEGIN { printf "%-10s %7.1f instructions a pair, %7.1f of them in malloc and free\n", name, (calls - empty) / pairs, inside / pairs }'
 }
 
+inside=
 status=0
 echo "malloc($size) and free, $pairs and $((2 * pairs)) pairs, $held blocks held, $(valgrind --version)"
 if [ -e "$lib" ]; then

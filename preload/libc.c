@@ -3,7 +3,7 @@
  *
  * Called by everybody, from any context in which the lab_ function behind the name may be called (labyrinth.h says which);
  * valloc, pvalloc and memalign add only arithmetic to it. errno is set here or by the lab_ function, and on failure only.
- * malloc and free are one jump each: nothing may be added to them.
+ * malloc and free are the inline fast paths, as in lab_malloc and lab_free: nothing may be added to them.
  *
  * Compile with -fno-builtin: a compiler that knows malloc by name would drop calls or turn pairs of them into others.
  *
@@ -11,6 +11,7 @@
  * behaviour stays accepted (memalign rounds its alignment up). The one exception is aligned_alloc with an alignment that is not
  * a power of two: the C standard and glibc's manual ask for EINVAL, and glibc does it since 2.38; 2.36 rounded up.
  */
+#include "alloc/fastpath.h"
 #include "base/compiler.h"
 #include "labyrinth/labyrinth.h"
 
@@ -45,12 +46,12 @@ static inline size_t round_up_to_power_of_two(size_t n)
 
 LAB_EXPORT void *malloc(size_t size)
 {
-	return lab_malloc(size);
+	return lab_malloc_fast(size);
 }
 
 LAB_EXPORT void free(void *block)
 {
-	lab_free(block);
+	lab_free_fast(block);
 }
 
 LAB_EXPORT void *calloc(size_t count, size_t size)

@@ -39,7 +39,7 @@ step() {
         word=FAILED
         FAILED_STEPS+=("$title")
         echo "---- $title: end of $log"
-        tail -n 150 "$log"
+        tail -n 300 "$log" | sed "s/^/    | /" # indented: the counts in it are not ours
         echo "---- $title: exit status $status"
     fi
     # What a step did not test is said, never hidden.

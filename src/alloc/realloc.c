@@ -19,7 +19,7 @@
 static size_t
 pages_for(size_t size)
 {
-	return (size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
+	return lab_run_pages((size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT);
 }
 
 static bool

@@ -10,8 +10,10 @@
 #include "page/map.h"
 #include "page/purge.h"
 
-/* For the heaps of dead threads, before a segment is added to this one. */
-enum { PROBES = 4 };
+enum {
+	PROBES = 4, /* for the heaps of dead threads, before a segment is added to this one */
+	TRIES_IN_BUCKET = 8,
+};
 
 static void
 bucket_remove(struct lab_heap *heap, struct lab_segment *segment)
@@ -50,24 +52,51 @@ refresh_all(struct lab_heap *heap, struct lab_segment *segment)
 	lab_segment_bucket_owned(heap, segment);
 }
 
-/* Takes from the segment that fits most closely. Each failure moves a segment to a lower bucket: it ends. */
-static struct lab_pages
-take_from_buckets(struct lab_heap *heap, unsigned order, size_t count)
+/* Pages that are wanted: a block of the buddy if they have to be aligned, else any in a row. */
+struct demand {
+	size_t count;
+	unsigned order; /* of the aligned block that holds them */
+	bool aligned;
+};
+
+static int
+take_from(struct lab_segment *segment, const struct demand *demand)
 {
-	for (unsigned bucket = order + 1; bucket <= LAB_ORDER_MAX + 1; bucket++) {
-		struct lab_segment *segment;
-		while ((segment = heap->buckets[bucket]) != NULL) {
-			int page = lab_segment_take_owned(segment, order, count);
-			if (page >= 0) {
-				lab_segment_bucket_owned(heap, segment);
-				return (struct lab_pages){segment, (size_t)page};
-			}
-			refresh_all(heap, segment);
-			if (segment->bucket == (int8_t)bucket)
-				break; /* a purger holds bits that it is about to give back */
+	return demand->aligned ? lab_segment_take_owned(segment, demand->order, demand->count)
+	                       : lab_segment_take_run_owned(segment, demand->count);
+}
+
+/* From the first few segments of a bucket in which the demand may or may not fit. */
+static struct lab_pages
+try_bucket(struct lab_heap *heap, unsigned bucket, const struct demand *demand)
+{
+	struct lab_segment *segment = heap->buckets[bucket];
+
+	for (int tries = 0; segment && tries < TRIES_IN_BUCKET; tries++, segment = segment->next) {
+		int page = take_from(segment, demand);
+		if (page >= 0) {
+			lab_segment_bucket_owned(heap, segment);
+			return (struct lab_pages){segment, (size_t)page};
 		}
 	}
 	return (struct lab_pages){NULL, 0};
+}
+
+/*
+ * Takes from the segment that fits most closely. A segment's bucket is the order of its greatest aligned block: n pages in a row
+ * hold an aligned block of order log2(n + 1) - 1, so that below the bucket of their own order they may be found as well.
+ */
+static struct lab_pages
+take_from_buckets(struct lab_heap *heap, const struct demand *demand)
+{
+	unsigned bucket = demand->order + 1;
+	struct lab_pages pages = {NULL, 0};
+
+	if (!demand->aligned)
+		bucket = lab_log2(demand->count + 1);
+	for (; bucket <= LAB_ORDER_MAX + 1 && !pages.segment; bucket++)
+		pages = try_bucket(heap, bucket, demand);
+	return pages;
 }
 
 /* Looks again at the segments in which a purger held pages. True if there were any. */
@@ -126,13 +155,13 @@ forget_retired(struct lab_pages pages, size_t count)
 struct lab_pages
 lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
 {
-	unsigned order = lab_log2_up(count > align ? count : align);
-	struct lab_pages pages = take_from_buckets(heap, order, count);
+	const struct demand demand = {count, lab_log2_up(count > align ? count : align), align > 1};
+	struct lab_pages pages = take_from_buckets(heap, &demand);
 
 	if (!pages.segment && refresh_disturbed(heap))
-		pages = take_from_buckets(heap, order, count);
+		pages = take_from_buckets(heap, &demand);
 	while (!pages.segment && (lab_thread_absorb_dead_owned(heap, PROBES) || add_segment(heap)))
-		pages = take_from_buckets(heap, order, count);
+		pages = take_from_buckets(heap, &demand);
 	return pages;
 }
 

@@ -34,6 +34,19 @@ lab_class_of(size_t n)
 	return 8 + 8 * group + ((unsigned)((n - 1) >> (group + 4)) & 7);
 }
 
+/*
+ * The length of a run for at least `pages` pages: eight lengths a doubling, as above. A hole that one run leaves then fits another
+ * one exactly, and a block that grows has some room.
+ */
+static inline size_t
+lab_run_pages(size_t pages)
+{
+	if (pages <= 16)
+		return pages;
+	unsigned shift = lab_log2(pages - 1) - 3;
+	return ((pages - 1) >> shift << shift) + ((size_t)1 << shift);
+}
+
 _Static_assert(LAB_CLASS_SIZE(0) == 16 && LAB_CLASS_SIZE(7) == 128 && LAB_CLASS_SIZE(8) == 144, "spacing");
 _Static_assert(LAB_CLASS_SIZE(15) == 256 && LAB_CLASS_SIZE(16) == 288 && LAB_CLASS_SIZE(31) == LAB_DIRECT_MAX, "spacing");
 _Static_assert(LAB_CLASS_SIZE(LAB_CLASS_COUNT - 1) == LAB_SMALL_MAX, "spacing");

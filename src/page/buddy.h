@@ -50,6 +50,21 @@ lab_buddy_find(uint64_t taken, unsigned order)
 	return starts ? lab_ctz(starts) : LAB_BUDDY_NONE;
 }
 
+/* The starts of `count` free pages in a row, aligned or not, as bits. 1 <= count <= 64. */
+static inline uint64_t
+lab_buddy_runs(uint64_t taken, unsigned count)
+{
+	uint64_t starts = ~taken;
+
+	/* bits i .. i + have - 1 are free for each start i; `have` doubles up to count */
+	for (unsigned have = 1; have < count && starts;) {
+		unsigned more = count - have < have ? count - have : have;
+		starts &= starts >> more;
+		have += more;
+	}
+	return starts;
+}
+
 /* The order of the greatest free block, or -1 if every bit is taken. */
 static inline int
 lab_buddy_greatest(uint64_t taken)

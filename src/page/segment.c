@@ -76,6 +76,45 @@ find_in_words(const struct lab_segment *segment, unsigned order)
 	return -1;
 }
 
+/* The lowest `count` free pages in a row, inside a word or across words; -1 if there are none. */
+static int
+find_run(const struct lab_segment *segment, size_t count)
+{
+	size_t open = 0; /* free pages just before the word */
+
+	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++) {
+		uint64_t taken = lab_load_rlx(&segment->taken[word]);
+		if (taken == ~UINT64_C(0)) {
+			open = 0;
+			continue;
+		}
+		size_t low = taken ? lab_ctz(taken) : 64;
+		if (open + low >= count)
+			return (int)(word * 64 - open);
+		uint64_t starts = count <= 64 ? lab_buddy_runs(taken, (unsigned)count) & lab_mask((unsigned)(65 - count)) : 0;
+		if (starts)
+			return (int)(word * 64 + lab_ctz(starts));
+		open = taken ? 63 - lab_log2(taken) : open + 64;
+	}
+	return -1;
+}
+
+/* The view is a hint while a purger is at work: the CAS decides. */
+static int
+take_found(struct lab_segment *segment, int page, size_t count)
+{
+	if (page < 0 || !lab_segment_take_at(segment, (size_t)page, count))
+		return -1;
+	lab_segment_refresh_owned(segment, (size_t)page, count);
+	return page;
+}
+
+int
+lab_segment_take_run_owned(struct lab_segment *segment, size_t count)
+{
+	return take_found(segment, find_run(segment, count), count);
+}
+
 int
 lab_segment_take_owned(struct lab_segment *segment, unsigned order, size_t count)
 {
@@ -87,12 +126,7 @@ lab_segment_take_owned(struct lab_segment *segment, unsigned order, size_t count
 		unsigned word = lab_buddy_find(taken_words(segment), order - LAB_BUDDY_WORD_ORDER);
 		page = word == LAB_BUDDY_NONE ? -1 : (int)word * 64;
 	}
-	/* The view is a hint while a purger is at work: the CAS decides. */
-	if (page >= 0 && !lab_segment_take_at(segment, (size_t)page, count))
-		page = -1;
-	if (page >= 0)
-		lab_segment_refresh_owned(segment, (size_t)page, count);
-	return page;
+	return take_found(segment, page, count);
 }
 
 void

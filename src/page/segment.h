@@ -60,6 +60,9 @@ bool lab_segment_take_at(struct lab_segment *segment, size_t page, size_t count)
 /* Takes the first `count` pages of the lowest free block of `order`; the page, or -1. _owned: the holder only. */
 int lab_segment_take_owned(struct lab_segment *segment, unsigned order, size_t count);
 
+/* Takes the lowest `count` free pages in a row, whatever their alignment; the page, or -1. _owned. */
+int lab_segment_take_run_owned(struct lab_segment *segment, size_t count);
+
 /* Clears bits that the caller set. `dirty`: that many pages at the front may have been written to. */
 void lab_segment_give(struct lab_segment *segment, size_t page, size_t count, size_t dirty);
 

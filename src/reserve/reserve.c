@@ -6,10 +6,11 @@
 enum {
 	CLASSES = 6,
 	TRIES = 64,
+	POOL_ALIGN = 4096, /* more would make the loader place .bss apart, which tools do not expect */
 	POOL_SIZE = 64 * 1024 * 4 + 16 * 1024 * 8 + 4096 * 32 + 1024 * 64 + 256 * 64 + 64 * 64,
 };
 
-/* Largest first, so that every slot is aligned to its size. At most one bitmap word a class. */
+/* Largest first, so that every slot is aligned to its size, up to POOL_ALIGN. At most one bitmap word a class. */
 static const struct slot_class {
 	uint32_t size, count, offset;
 } classes[CLASSES] = {
@@ -19,7 +20,7 @@ static const struct slot_class {
 _Static_assert(65536 * 4 + 16384 * 8 + 4096 * 32 == 524288, "offset of the class of 1024");
 _Static_assert(524288 + 65536 + 16384 + 4096 == POOL_SIZE, "size of the pool");
 
-static LAB_ALIGNED(65536) char pool[POOL_SIZE];
+static LAB_ALIGNED(POOL_ALIGN) char pool[POOL_SIZE];
 
 /* Bits of slots that are *taken*, so that the initial state is zero: a claim sets, a release clears. */
 static _Atomic uint64_t taken[CLASSES];
@@ -46,7 +47,7 @@ void *
 lab_reserve_claim_sig(size_t size, size_t align)
 {
 	for (unsigned c = CLASSES; c-- > 0;) {
-		if (classes[c].size < size || classes[c].size % align != 0)
+		if (classes[c].size < size || classes[c].size % align != 0 || align > POOL_ALIGN)
 			continue;
 		void *slot = claim_in(c);
 		if (slot)

@@ -13,7 +13,7 @@
 
 #include "base/compiler.h"
 
-/* A slot of at least `size` bytes at a multiple of `align`, or NULL: every slot that fits was seen taken, or 64 claims of a
+/* A slot of at least `size` bytes at a multiple of `align` (at most 4096), or NULL: every slot that fits was seen taken, or 64 claims of a
  * word were lost to others. Contents are indeterminate. */
 void *lab_reserve_claim_sig(size_t size, size_t align);
 
