@@ -12,6 +12,7 @@
 #include "heap/thread.h"
 #include "os/os.h"
 #include "page/map.h"
+#include "page/purge.h"
 
 /* What a pass over segments carries along. */
 struct scan {
@@ -159,6 +160,8 @@ rebuild_at(struct scan *scan, uint64_t owner)
 	if (scan->from_id != scan->heap->id)
 		(void)lab_cas64(word, owner, lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, LAB_SEGMENT_SMALL));
 	rebuild_segment(scan);
+	if (scan->from_id != scan->heap->id)
+		(void)lab_purge_segment(scan->arena, scan->index, lab_thread_tid());
 	return 1;
 }
 

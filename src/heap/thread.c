@@ -11,7 +11,7 @@ enum {
 	PROBES_AT_BIRTH = 32,
 	PROBES_TO_BORROW = 4,
 	PROBES_TO_ABSORB = 4,
-	ABSORB_AT_BIRTH = 1, /* the dead are more than the newborn where threads die faster than they are found out */
+	ABSORB_AT_BIRTH = 4, /* the dead are more than the newborn where threads die faster than they are found out */
 };
 
 _Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
