@@ -124,9 +124,14 @@ set_stats(const char *text)
 static bool
 set_stats_file(const char *text)
 {
-	if (!*text)
+	/* a copy: programs that change their title overwrite the environment */
+	static char path[256];
+	size_t length = strlen(text);
+
+	if (length == 0 || length >= sizeof path)
 		return false;
-	lab_store_rlx(&lab_settings.stats_file, text);
+	memcpy(path, text, length + 1);
+	lab_store_rlx(&lab_settings.stats_file, path);
 	return true;
 }
 
@@ -139,7 +144,7 @@ static const struct setting {
         {"LABYRINTH_TRIM_THRESHOLD", set_trim_threshold, "bytes, with K, M, G or T"},
         {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},
         {"LABYRINTH_STATS", set_stats, "0 or 1"},
-        {"LABYRINTH_STATS_FILE", set_stats_file, "a path"},
+        {"LABYRINTH_STATS_FILE", set_stats_file, "a path of at most 255 bytes"},
 };
 
 static void

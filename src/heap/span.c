@@ -20,26 +20,40 @@ lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 		heap->direct[slot] = unit;
 }
 
+/*
+ * The list is first in, first out: a span that was full and gets one block back has time to get more, so that a refill is worth its
+ * while. The first one's `previous` is the last one.
+ */
 static void
 list_push(struct lab_bin *bin, struct lab_unit *unit)
 {
-	unit->previous = NULL;
-	unit->next = bin->partial;
-	if (unit->next)
-		unit->next->previous = unit;
-	bin->partial = unit;
+	struct lab_unit *first = bin->partial;
+
+	unit->next = NULL;
 	unit->listed = true;
+	if (!first) {
+		unit->previous = unit;
+		bin->partial = unit;
+		return;
+	}
+	unit->previous = first->previous;
+	first->previous->next = unit;
+	first->previous = unit;
 }
 
 static void
 list_remove(struct lab_bin *bin, struct lab_unit *unit)
 {
-	if (unit->previous)
-		unit->previous->next = unit->next;
-	else
-		bin->partial = unit->next;
+	struct lab_unit *first = bin->partial;
+
 	if (unit->next)
 		unit->next->previous = unit->previous;
+	else
+		first->previous = unit->previous;
+	if (unit == first)
+		bin->partial = unit->next;
+	else
+		unit->previous->next = unit->next;
 	unit->listed = false;
 }
 

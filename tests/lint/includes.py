@@ -1,0 +1,70 @@
+"""No #include against the layer order, and none of a .c file."""
+
+import os
+import re
+from pathlib import Path
+
+from source import code, files, finding, line_of
+
+INCLUDE = re.compile(r"^[ \t]*#[ \t]*include\b[ \t]*(.*?)[ \t]*$", re.M)
+NAME = re.compile(r'([<"])([^>"]+)[>"]')
+
+PRELOAD_MAY = {"include/labyrinth/labyrinth.h", "src/base/compiler.h", "src/alloc/fastpath.h"}
+FREESTANDING = {"float", "iso646", "limits", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdnoreturn"}
+
+
+def check_layers(root, layers):
+    """`layers`: the table of src/meson.build, {layer: layers that it may include}."""
+    below = {layer for others in layers.values() for layer in others}
+    top = set(layers) - below
+    for path in files(root, ("src", "preload")):
+        layer = path.relative_to(root).parts[1] if path.is_relative_to(root / "src") else "preload"
+        if layer != "preload" and layer not in layers:
+            yield finding(root, path, 1, f"{layer} is no layer of src/meson.build")
+            continue
+        for line, text in includes(path):
+            why = objection(root, path, text, layer, layers, top)
+            if why:
+                yield finding(root, path, line, f"#include {text}: {why}")
+
+
+def check_no_source(root):
+    for path in files(root):
+        for line, text in includes(path):
+            if re.search(r"\.(c|cpp)[>\"]$", text):
+                yield finding(root, path, line, f"#include {text}: a source file")
+
+
+def includes(path):
+    text = code(path.read_text(), keep_literals=True)
+    return [(line_of(text, match.start()), match[1]) for match in INCLUDE.finditer(text)]
+
+
+def objection(root, path, text, layer, layers, top):
+    """Why this file of `layer` may not have `#include text`; None if it may."""
+    name = NAME.fullmatch(text)
+    if not name:
+        return "cannot be read"
+    target = resolve(root, path, name[2])
+    if target is None:
+        if name[1] == '"':
+            return "no such header in src, include or beside the file"
+        if layer in layers and not layers[layer] and name[2].removesuffix(".h") not in FREESTANDING:
+            return f"{layer} is freestanding"
+        return None
+    folder, _, rest = str(target).partition("/")
+    if layer == "preload":
+        return None if str(target) in PRELOAD_MAY or folder == "preload" else f"preload may not include {target}"
+    if folder == "include":
+        return None if layer in top else f"{layer} may not include the public header"
+    if folder == "src" and rest.partition("/")[0] in [layer, *layers[layer]]:
+        return None
+    return f"{layer} may not include {target}"
+
+
+def resolve(root, path, name):
+    """The file of this tree that the name means, relative to the root; None: one of the system."""
+    for folder in (path.parent, root / "src", root / "include", root / "preload"):
+        if (folder / name).is_file():
+            return Path(os.path.relpath(folder / name, root))
+    return None

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""One check of the sources or the libraries: prints what is wrong, a line each, and fails if there is any.
+
+usage: lint.py CHECK ROOT [ARGUMENTS…]       the checks and their arguments are the table below; meson.build calls them
+"""
+
+import sys
+from pathlib import Path
+
+import elf
+import form
+import headers
+import includes
+import invariants
+import size
+import symbols
+from source import files
+
+
+def parse_layers(arguments):
+    """The table of src/meson.build, as `page=os,base` arguments."""
+    pairs = (argument.split("=") for argument in arguments)
+    return {layer: others.split(",") if others else [] for layer, others in pairs}
+
+
+def uses_urcu(root):
+    return any("#include <urcu" in path.read_text() for path in files(root, ("src",)))
+
+
+CHECKS = {
+    "layers": lambda root, *table: includes.check_layers(root, parse_layers(table)),
+    "included-sources": includes.check_no_source,
+    "headers": headers.check,
+    "file-length": size.check_files,
+    "function-length": size.check_functions,
+    "conditionals": size.check_conditionals,
+    "head-comments": form.check_heads,
+    "type-names": form.check_types,
+    "format": form.check_format,
+    "invariants": invariants.check,
+    "map": lambda root, library, text: symbols.check_map(Path(library), root / text),
+    "api-core": lambda root, library: symbols.check_header(Path(library), root / "include", lab_only=False),
+    "api-dropin": lambda root, library: symbols.check_header(Path(library), root / "include", lab_only=True),
+    "references": lambda root, *archives: symbols.check_references(archives),
+    "definitions": lambda root, *archives: symbols.check_definitions(archives),
+    "elf": lambda root, library: elf.check(Path(library), uses_urcu(root)),
+}
+
+
+def main(check, root, *arguments):
+    count = 0
+    for count, finding in enumerate(CHECKS[check](Path(root).resolve(), *arguments), 1):
+        print(finding)
+    return 1 if count else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in CHECKS:
+        sys.exit(__doc__ + "checks: " + " ".join(CHECKS))
+    sys.exit(main(*sys.argv[1:]))

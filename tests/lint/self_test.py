@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""Each check of lint.py reports what it is for, at the right place, and nothing in a tree that is in order."""
+
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import elf
+import form
+import headers
+import includes
+import invariants
+import size
+import symbols
+
+LAYERS = {"base": [], "page": ["base"], "heap": ["page", "base"]}
+
+GOOD = {
+    "src/base/bits.h": "/* bits.h - bits */\n#ifndef BITS_H\n#define BITS_H\n#include <stddef.h>\nstruct bits {\n\tsize_t n;\n};\n#endif\n",
+    "src/page/map.h": '/* map.h - a map\n * INV-MAP-1  whole */\n#ifndef MAP_H\n#define MAP_H\n#include "base/bits.h"\n#endif\n',
+    "src/heap/heap.c": '/* heap.c - INV-MAP-1 */\n#include "page/map.h"\n\n#include <labyrinth/labyrinth.h>\n',
+    "include/labyrinth/labyrinth.h": "/* labyrinth.h - the API */\n#ifndef LAB_H\n#define LAB_H\nint lab_a(void);\n#endif\n",
+    "preload/libc.c": '/* libc.c - names */\n#include "labyrinth/labyrinth.h"\n',
+}
+
+
+class Folder(unittest.TestCase):
+    """A test with a folder of its own."""
+
+    def setUp(self):
+        self.root = Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def write(self, path, text):
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text)
+
+
+class Sources(Folder):
+    """A good tree, then one more file in it."""
+
+    def setUp(self):
+        super().setUp()
+        for path, text in GOOD.items():
+            self.write(path, text)
+
+    def reports(self, check, path, text, *expected):
+        """check(root) finds nothing in the good tree, and `expected` (in this order) with this file in it."""
+        self.assertEqual(list(check(self.root)), [])
+        self.write(path, text)
+        findings = list(check(self.root))
+        self.assertEqual(len(findings), len(expected), findings)
+        for found, start in zip(findings, expected):
+            self.assertTrue(found.startswith(start), f"{found!r} does not start with {start!r}")
+
+    def layers(self, root):
+        return includes.check_layers(root, LAYERS)
+
+    def test_layer_upward(self):
+        self.reports(self.layers, "src/page/a.c", '/**/\n#include "base/bits.h"\n#include "heap/heap.h"\n#include "../heap/heap.c"\n',
+                     "src/page/a.c:3: ", "src/page/a.c:4: ")
+
+    def test_layer_public_header(self):
+        self.reports(self.layers, "src/page/a.c", "#include <labyrinth/labyrinth.h>\n", "src/page/a.c:1: ")
+
+    def test_layer_freestanding(self):
+        self.reports(self.layers, "src/base/a.c", "#include <string.h>\n", "src/base/a.c:1: #include <string.h>: base is freestanding")
+
+    def test_layer_preload(self):
+        self.reports(self.layers, "preload/a.c", '#include "page/map.h"\n', "preload/a.c:1: ")
+
+    def test_layer_unknown(self):
+        self.reports(self.layers, "src/new/a.c", "", "src/new/a.c:1: new is no layer")
+
+    def test_included_source(self):
+        self.reports(includes.check_no_source, "tests/a.c", '// #include "b.c"\n#include "b.c"\n', "tests/a.c:2: ")
+
+    def test_header_incomplete(self):
+        both = 2 if shutil.which("clang") else 1
+        self.reports(headers.check, "src/page/a.h", "struct a {\n\tsize_t n;\n};\n", *["src/page/a.h:1: does not"] * both)
+
+    def test_header_not_cxx(self):
+        both = 2 if shutil.which("clang++") else 1
+        self.reports(headers.check, "include/a.h", "#ifndef A_H\n#define A_H\nvoid f(int new);\n#endif\n", *["include/a.h:1: "] * both)
+
+    def test_file_length(self):
+        self.reports(size.check_files, "src/page/a.c", "\n" * 401, "src/page/a.c:401: 401 lines")
+
+    def test_function_length(self):
+        body = 'int\nf(int x)\n{ // {\n\tchar c = \'{\';\n' + "\tif (x) {\n\t}\n" * 29 + "}\n"
+        self.reports(size.check_functions, "src/page/a.c", "int a[] = {\n" + "1,\n" * 80 + "};\n" + body, "src/page/a.c:85: 61 lines")
+
+    def test_function_braces(self):
+        self.reports(size.check_functions, "src/page/a.c", "int f(void)\n{\n#if 1\n\tif (1) {\n#else\n\t{\n#endif\n}\n}\n", "src/page/a.c:10: braces")
+
+    def test_conditionals(self):
+        self.reports(size.check_conditionals, "src/page/a.c", "#if 1\n" + "\n" * 100 + "#elif 0\n#endif\n", "src/page/a.c:1: ", "src/page/a.c:102: ")
+
+    def test_head_comment(self):
+        self.reports(form.check_heads, "src/page/a.c", "int a;\n/* a */\n", "src/page/a.c:1: ")
+
+    def test_head_comment_of_script(self):
+        self.reports(form.check_heads, "tests/a.py", "#!/bin/python3\nimport sys\n", "tests/a.py:1: ")
+
+    def test_type_names(self):
+        text = """/* typedef int in_comment_t; */
+typedef struct page page;
+typedef struct { int n; } other;
+typedef unsigned page_t;
+struct span_t {
+};
+typedef void (*callback_t)(size_t n);
+typedef void (*callback)(size_t);
+typedef struct page *(*find)(void);
+struct page { size_t n; };
+"""
+        self.reports(form.check_types, "src/page/a.h", text, *[f"src/page/a.h:{line}: " for line in (2, 3, 4, 7, 5)])
+
+    def test_format(self):
+        self.write(".clang-format", "BasedOnStyle: LLVM\nUseTab: ForIndentation\nIndentWidth: 8\nTabWidth: 8\n")
+        self.reports(form.check_format, "src/page/a.c", "/* a */\nint a;\nint  b;\nint  c;\n", "src/page/a.c:3: ")
+
+    def test_invariant_undefined(self):
+        self.reports(invariants.check, "src/page/a.c", "/* a\n * INV-MAP-1, INV-MAP-2  */\n", "src/page/a.c:2: INV-MAP-2 is not")
+
+    def test_invariant_twice(self):
+        self.reports(invariants.check, "src/page/z.c", "/* z\n * INV-MAP-1  again\n */\n", "src/page/z.c:2: INV-MAP-1 is defined more")
+
+
+class Libraries(Folder):
+    """They are made here, right ones and wrong ones."""
+
+    FLAGS = ["-shared", "-fPIC", "-nostdlib", "-Wl,-z,now", "-Wl,-soname,libx.so.0"]
+
+    def library(self, text, *flags, name="libx.so"):
+        self.write("x.c", text)
+        command = ["gcc", *self.FLAGS, "-o", name, "x.c", *flags]
+        subprocess.run(command, cwd=self.root, check=True, capture_output=True)
+        return self.root / name
+
+    def archive(self, text):
+        self.write("x.c", text)
+        subprocess.run("gcc -fno-builtin -c x.c && ar rc libx.a x.o", shell=True, cwd=self.root, check=True, capture_output=True)
+        return [self.root / "libx.a"]
+
+    def finds(self, findings, *parts):
+        findings = list(findings)
+        self.assertEqual(len(findings), len(parts), findings)
+        for found, part in zip(findings, parts):
+            self.assertIn(part, found)
+
+    def test_map(self):
+        self.write("x.map", "/* ; c; */\n{\nglobal:\n\tlab_a; lab_b;\n\tlab_*;\nlocal:\n\tx;\n};\n")
+        library, version_script = self.library("int lab_a, lab_c;"), self.root / "x.map"
+        found = ["x.map:1: lab_c is exported", "x.map:5: lab_* is not exported", "x.map:4: lab_b is not exported"]
+        self.finds(symbols.check_map(library, version_script), *found)
+        self.finds(symbols.check_map(self.library("int lab_a, lab_b;"), version_script), "lab_*")
+
+    def test_header(self):
+        self.write("include/labyrinth/labyrinth.h", """#define X(x) macro(x)
+#ifdef __cplusplus
+extern "C" {
+#endif
+struct s { int (*f)(int lab_no(int)); };
+struct s lab_a(void (*call)(int)) __attribute__((alloc_size(1)));
+static inline int lab_inline(void) { return lab_no(); }
+int *
+lab_b(
+    int);
+#ifdef __cplusplus
+}
+#endif
+""")
+        include = self.root / "include"
+        self.finds(symbols.check_header(self.library("void lab_a(void){} void lab_b(void){} void free(void){}"), include, True))
+        library = self.library("void lab_a(void){} void lab_c(void){} void free(void){}")
+        self.finds(symbols.check_header(library, include, True), "labyrinth.h:9: lab_b", "lab_c is exported")
+        self.finds(symbols.check_header(library, include, False), "labyrinth.h:9: lab_b", "free is exported", "lab_c is exported")
+
+    def test_references(self):
+        archive = self.archive("void *malloc(long); void lab_f(void); void lab_g(void) { malloc(1); lab_f(); }")
+        self.finds(symbols.check_references(archive), "libx.a[x.o]: refers to malloc")
+
+    def test_definitions(self):
+        archive = self.archive("void lab_f(void) {} void free(void *p) {} static void g(void) {}")
+        self.finds(symbols.check_definitions(archive), "libx.a[x.o]: defines free")
+
+    def test_elf_good(self):
+        self.finds(elf.check(self.library("__thread long x[8] __attribute__((tls_model(\"initial-exec\"))); long *f(void) { return x; }")))
+
+    def test_elf_dynamic_tls(self):
+        text = "__thread int x; int *f(void) { return &x; }"
+        self.finds(elf.check(self.library(text)), "DTPMOD64", "DTPOFF64")
+
+    def test_elf_descriptor_tls(self):
+        self.finds(elf.check(self.library("__thread int x; int *f(void) { return &x; }", "-mtls-dialect=gnu2")), "TLSDESC")
+
+    def test_elf_large_tls(self):
+        self.finds(elf.check(self.library("__thread char x[65];")), "65 bytes of static TLS")
+
+    def test_elf_lazy(self):
+        self.finds(elf.check(self.library("int x;", "-Wl,-z,lazy")), "BIND_NOW")
+
+    def test_elf_stack(self):
+        self.finds(elf.check(self.library("int x;", "-Wl,-z,execstack")), "stack is executable")
+
+    def test_elf_text_relocations(self):
+        text = '__asm__(".text; .globl f; f: .quad f");'
+        self.finds(elf.check(self.library(text, "-Wl,-z,notext")), "text relocations")
+
+    def test_elf_needed(self):
+        self.library("int y;", "-Wl,-soname,liburcu-mb.so.8", name="liby.so")
+        library = self.library("int x;", "-Wl,--no-as-needed", "-L.", "-ly", "-lc")
+        self.finds(elf.check(library), "needs liburcu-mb.so.8")
+        self.finds(elf.check(library, allow_urcu=True))
+
+    def test_elf_soname(self):
+        self.finds(elf.check(self.library("int x;", "-Wl,-soname,libx.so")), "no soname")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,99 @@
+"""Names: what the libraries export, define and refer to, against the map files and the public headers (nm)."""
+
+import re
+import subprocess
+
+from source import code, files, line_of
+
+# What a layer may not call: the heap itself, what takes a lock or allocates, what writes errno, what the loader must resolve.
+FORBIDDEN = re.compile(
+    r"(?:__libc_)?(?:malloc|calloc|realloc|reallocarray|free|cfree|memalign|aligned_alloc|posix_memalign|p?valloc)"
+    r"|malloc_usable_size|strn?dup|v?asprintf|v?s?n?printf|v?fprintf|fopen|fputs|qsort"
+    r"|pthread_(?:mutex|rwlock|cond|spin|key)_\w+|pthread_(?:get|set)specific|pthread_once|pthread_getattr_np"
+    r"|dl(?:sym|open|close|addr|_iterate_phdr)|__tls_get_addr|syscall|__cxa_thread_atexit_impl"
+)
+STATEMENT = re.compile(r"[^;{}]+")
+NOT_EXPORTED = re.compile(r"\s*(?:static|typedef|_Static_assert|static_assert)\b")
+
+
+def nm(*arguments):
+    """(object file, name) for each line of nm's portable form; the version of a name is cut off."""
+    output = subprocess.run(["nm", "--format=posix", *arguments], check=True, capture_output=True, text=True).stdout
+    place = None
+    for line in output.splitlines():
+        if line.endswith(":"):
+            place = line[:-1]
+        elif line:
+            yield place, line.split()[0].split("@")[0]
+
+
+def exported(library):
+    return {name for _, name in nm("-D", "--defined-only", library)}
+
+
+def check_map(library, map_file):
+    """The library exports what its map says, no more and no less."""
+    names = exported(library)
+    entries = map_entries(map_file.read_text())
+    for name in sorted(names - entries.keys()):
+        yield f"{map_file}:1: {name} is exported by {library.name} and not in its map"
+    for name in sorted(entries.keys() - names):
+        yield f"{map_file}:{entries[name]}: {name} is not exported by {library.name}"
+
+
+def map_entries(text):
+    """{name: line} of the global names of a version script."""
+    text = code(text)
+    scope = re.search(r"\bglobal:(.*?)(?:\blocal:|\Z)", text, re.S)
+    names = re.compile(r"[^\s;{}]+").finditer(text, *scope.span(1)) if scope else ()
+    return {name[0]: line_of(text, name.start()) for name in names}
+
+
+def check_header(library, include, lab_only):
+    """The library exports the functions of the public headers, and no others; lab_only: no others that begin with lab_."""
+    names = exported(library)
+    functions = declared(include)
+    for name, place in sorted(functions.items()):
+        if name not in names:
+            yield f"{place}: {name} is not exported by {library.name}"
+    for name in sorted(names - functions.keys()):
+        if not lab_only or name.startswith("lab_"):
+            yield f"{include}:1: {name} is exported by {library.name} and declared in no public header"
+
+
+def declared(include):
+    """{function: file:line} of the functions that the headers declare, inline ones left out."""
+    functions = {}
+    for header in files(include, (".",), {".h"}):
+        text = declarations(header.read_text())
+        for statement in STATEMENT.finditer(text):
+            name = re.search(r"\b(\w*[a-z]\w*)\s*\(", statement[0])
+            if name and not NOT_EXPORTED.match(statement[0]):
+                functions[name[1]] = f"{header}:{line_of(text, statement.start() + name.start())}"
+    return functions
+
+
+def declarations(text):
+    """C text without comments, literals, directives, attributes, and what stands in braces but those of extern "C"."""
+    text = code(text)
+    text = re.sub(r'extern\s*""\s*\{', lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+    for pattern in (r"^[ \t]*#(?:[^\n]*\\\n)*[^\n]*", r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)"):
+        text = re.sub(pattern, lambda match: re.sub(r"[^\n]", " ", match[0]), text, flags=re.M)
+    inner = re.compile(r"\{[^{}]*\}")
+    while inner.search(text):
+        text = inner.sub(lambda match: ";" + "\n" * match[0].count("\n"), text)
+    return text
+
+
+def check_references(archives):
+    """The layers call nothing that could take a lock or come back to malloc."""
+    for place, name in nm("-u", *archives):
+        if FORBIDDEN.fullmatch(name):
+            yield f"{place}: refers to {name}"
+
+
+def check_definitions(archives):
+    """The layers define names of ours only, and therefore none of libc's."""
+    for place, name in nm("-g", "--defined-only", *archives):
+        if not name.startswith("lab_"):
+            yield f"{place}: defines {name}, which does not begin with lab_"

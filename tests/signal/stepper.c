@@ -1,0 +1,178 @@
+/* stepper.c - see stepper.h. */
+#include "stepper.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "support.h"
+
+enum { TRAP_FLAG = 0x100, TEXT_MAX = 4 << 20 };
+
+/* First and last + 1 address of executable pages. */
+struct range {
+	uintptr_t low, high;
+};
+
+static struct range library, program;
+static uintptr_t library_base;
+static unsigned char reached[TEXT_MAX / 8];
+static struct step_figures figures;
+static step_hook *hook_of_test;
+static bool was_in_library; /* at the trap before */
+static uintptr_t offset_now;
+
+/*
+ * step_on and step_off change the trap flag of their own flags: the first trap is in the instruction after popfq.
+ *
+ * step_resume is where a function outside the library returns to: it goes on to the true return address with the trap flag set, all
+ * registers and flags as they were. Below the stack pointer there is nothing of value, as the caller is no leaf.
+ */
+void step_resume(void);
+uintptr_t step_return_address;
+
+__asm__(".text\n"
+        ".globl step_on\n"
+        "step_on:\n"
+        "	pushfq\n"
+        "	orq $0x100, (%rsp)\n"
+        "	popfq\n"
+        "	ret\n"
+        ".globl step_off\n"
+        "step_off:\n"
+        "	pushfq\n"
+        "	andq $~0x100, (%rsp)\n"
+        "	popfq\n"
+        "	ret\n"
+        ".globl step_resume\n"
+        "step_resume:\n"
+        "	pushq step_return_address(%rip)\n"
+        "	pushfq\n"
+        "	orq $0x100, (%rsp)\n"
+        "	popfq\n"
+        "	ret\n");
+
+static bool
+is_in(struct range range, uintptr_t address)
+{
+	return address - range.low < range.high - range.low;
+}
+
+static void
+count(uintptr_t offset)
+{
+	unsigned char bit = (unsigned char)(1u << (offset % 8));
+
+	figures.traps++;
+	if (offset / 8 < sizeof reached && !(reached[offset / 8] & bit)) {
+		reached[offset / 8] |= bit;
+		figures.distinct++;
+	}
+}
+
+static void
+on_trap(int number, siginfo_t *info, void *context)
+{
+	greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
+	uintptr_t rip = (uintptr_t)registers[REG_RIP];
+	int saved = errno;
+
+	(void)number, (void)info;
+	if (is_in(library, rip)) {
+		offset_now = current_offset = rip - library_base;
+		count(offset_now);
+		hook_of_test();
+		was_in_library = true;
+	} else if (was_in_library && !is_in(program, rip)) {
+		/* The library has called, or jumped to, a function: its return address is on top of the stack. */
+		uintptr_t *top = (uintptr_t *)registers[REG_RSP];
+		hook_of_test(); /* first: it may step calls of its own */
+		step_return_address = *top;
+		*top = (uintptr_t)step_resume;
+		registers[REG_EFL] &= ~(greg_t)TRAP_FLAG;
+		was_in_library = false;
+	} else {
+		was_in_library = false;
+	}
+	errno = saved;
+}
+
+/* The executable segment of the object at data->base. */
+struct search {
+	uintptr_t inside;
+	struct range found;
+	uintptr_t base;
+};
+
+static int
+look_at_object(struct dl_phdr_info *info, size_t size, void *data)
+{
+	struct search *search = data;
+
+	(void)size;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+		uintptr_t start = info->dlpi_addr + header->p_vaddr;
+		if (header->p_type != PT_LOAD || !(header->p_flags & PF_X) || search->inside - start >= header->p_memsz)
+			continue;
+		search->found = (struct range){start, start + header->p_memsz};
+		search->base = info->dlpi_addr;
+		return 1;
+	}
+	return 0;
+}
+
+static struct search
+find_text(uintptr_t address)
+{
+	struct search search = {.inside = address};
+
+	REQUIRE(dl_iterate_phdr(look_at_object, &search) == 1);
+	return search;
+}
+
+void
+step_start(step_hook *hook, int flags)
+{
+	struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | flags};
+	struct search found = find_text((uintptr_t)dlsym(RTLD_DEFAULT, "malloc"));
+
+	library = found.found;
+	library_base = found.base;
+	program = find_text((uintptr_t)&step_start).found;
+	hook_of_test = hook;
+	REQUIRE(sigaction(SIGTRAP, &action, NULL) == 0);
+}
+
+uintptr_t
+step_offset(void)
+{
+	return offset_now;
+}
+
+struct step_figures
+step_figures(void)
+{
+	return figures;
+}
+
+void
+step_write_coverage(void)
+{
+	const char *path = getenv("SIGNAL_COVERAGE");
+	FILE *file = path ? fopen(path, "a") : NULL;
+
+	if (!file)
+		return;
+	for (size_t offset = 0; offset < TEXT_MAX; offset++)
+		if (reached[offset / 8] >> (offset % 8) & 1)
+			fprintf(file, "%zx\n", offset);
+	fclose(file);
+}

@@ -1,0 +1,44 @@
+/*
+ * stepper.h - runs a hook after every single instruction of the malloc library (x86-64, the trap flag).
+ *
+ * Between step_on and step_off the processor traps after each instruction; the SIGTRAP handler calls the hook if the next instruction
+ * is one of the library's, or the first of a function that the library calls in another (memcpy, the vDSO's clock). The rest
+ * of such a function runs at full speed: nothing of the library's state changes in it, and a `rep movsb` would trap for each byte.
+ * The kernel clears the trap flag while a handler runs. After a `syscall` instruction one instruction is run without a trap.
+ *
+ * "The library" is the object from which the dynamic linker takes malloc, so that the same program steps any malloc, glibc's included.
+ * One thread of the process can be stepped at a time.
+ */
+#ifndef LAB_TESTS_SIGNAL_STEPPER_H
+#define LAB_TESTS_SIGNAL_STEPPER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Called in the SIGTRAP handler, which may be left by siglongjmp: step_off is then not needed. */
+typedef void step_hook(void);
+
+/* Finds the library's text and installs the handler with these flags besides SA_SIGINFO (SA_ONSTACK, SA_NODEFER). */
+void step_start(step_hook *hook, int flags);
+
+/* Nothing may be called between them but what is to be stepped. */
+void step_on(void);
+void step_off(void);
+
+/* In a hook: the instruction to be executed next, as an offset in the library; and whether it is the library's. */
+uintptr_t step_offset(void);
+
+struct step_figures {
+	size_t traps;    /* in the library */
+	size_t distinct; /* instructions of the library before which the hook has run */
+};
+struct step_figures step_figures(void);
+
+/*
+ * Writes the offsets of the instructions that were reached, one a line, to the file that the environment names in SIGNAL_COVERAGE, if
+ * it does: coverage.py makes a table of them.
+ */
+void step_write_coverage(void);
+
+#endif
