@@ -13,7 +13,26 @@
 
 /* Everything that the fast paths do not do. */
 void *lab_malloc_slow(size_t size) LAB_HIDDEN;
+/* The same path for the small sizes that need their class computed; then the slow one. */
+void *lab_malloc_medium(size_t size) LAB_HIDDEN;
 void lab_free_slow(void *p) LAB_HIDDEN;
+
+/* Takes a block of the span, inside the bracket, and leaves the bracket; NULL if the span has none. */
+static inline void *
+lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
+{
+	uint32_t hot = lab_peek(&span->hot);
+	uint16_t head = lab_hot_head(hot);
+	char *block = NULL;
+
+	if (lab_likely(head != LAB_HOT_NIL)) {
+		block = span->base + head;
+		lab_poke(&span->hot, lab_insert16(hot, lab_block_link(block)) + LAB_HOT_USED_ONE); /* commit */
+	}
+	lab_compiler_barrier();
+	t->word = word; /* leave */
+	return block;
+}
 
 static inline void *
 lab_malloc_fast(size_t size)
@@ -22,23 +41,12 @@ lab_malloc_fast(size_t size)
 	uintptr_t word = t->word;
 
 	if (lab_unlikely(size > LAB_DIRECT_MAX) || lab_unlikely(!(word & LAB_WORD_FAST)))
-		return lab_malloc_slow(size);
+		return lab_malloc_medium(size);
 	lab_store_stack_pointer(&t->word); /* enter: nothing of the heap is read before this */
 
 	struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
-	struct lab_unit *span = heap->direct[(size + 15) / 16];
-	uint32_t hot = lab_peek(&span->hot);
-	uint16_t head = lab_hot_head(hot);
-	if (lab_unlikely(head == LAB_HOT_NIL)) {
-		t->word = word;
-		return lab_malloc_slow(size);
-	}
-	char *block = span->base + head;
-	lab_poke(&span->hot, lab_insert16(hot, lab_block_link(block)) + LAB_HOT_USED_ONE); /* commit */
-
-	lab_compiler_barrier();
-	t->word = word; /* leave */
-	return block;
+	void *block = lab_pop_and_leave(t, word, heap->direct[(size + 15) / 16]);
+	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
 }
 
 static inline void

@@ -8,6 +8,21 @@ lab_malloc(size_t size)
 	return lab_malloc_fast(size);
 }
 
+void *
+lab_malloc_medium(size_t size)
+{
+	struct lab_thread *t = &lab_thread;
+	uintptr_t word = t->word;
+	void *block = NULL;
+
+	if (lab_likely(size <= LAB_SMALL_MAX) && lab_likely(word & LAB_WORD_FAST)) {
+		lab_store_stack_pointer(&t->word); /* enter */
+		struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
+		block = lab_pop_and_leave(t, word, heap->bins[lab_class_of(size)].current);
+	}
+	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
+}
+
 LAB_EXPORT void
 lab_free(void *p)
 {

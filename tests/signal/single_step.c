@@ -582,7 +582,7 @@ hook_of_two_levels(void)
 		free_block(&block);
 		return;
 	}
-	if (level_turn++ % 17 != 0) {
+	if (level_turn++ % 401 != 0) {
 		handler_program();
 		return;
 	}
