@@ -39,7 +39,8 @@
 /* ---- failure ----------------------------------------------------------------------------------------------------- */
 
 /* Ends the process with status 1 and one line. Does not allocate: the heap may be what is broken. */
-__attribute__((noreturn, format(printf, 1, 2))) static inline void bench_fail(const char *format, ...)
+__attribute__((noreturn, format(printf, 1, 2))) static inline void
+bench_fail(const char *format, ...)
 {
 	char line[256];
 	va_list args;
@@ -66,7 +67,8 @@ struct bench_option {
 	const char *help;
 };
 
-static inline void bench_usage(FILE *out, const char *purpose, const struct bench_option *options, size_t count)
+static inline void
+bench_usage(FILE *out, const char *purpose, const struct bench_option *options, size_t count)
 {
 	fprintf(out, "%s: %s\n\nOptions (numbers may end in k, m or g, for 2^10, 2^20 and 2^30):\n", program_invocation_short_name,
 	        purpose);
@@ -75,7 +77,8 @@ static inline void bench_usage(FILE *out, const char *purpose, const struct benc
 	fprintf(out, "  --%-12s %s\n", "quick", "a run of some hundredths of a second, as a smoke test");
 }
 
-static inline bool bench_parse_number(const char *text, uint64_t *value)
+static inline bool
+bench_parse_number(const char *text, uint64_t *value)
 {
 	char *end;
 	errno = 0;
@@ -92,7 +95,8 @@ static inline bool bench_parse_number(const char *text, uint64_t *value)
 }
 
 /* The option that an argument names, or NULL. */
-static inline const struct bench_option *bench_find_option(const char *argument, const struct bench_option *options, size_t count)
+static inline const struct bench_option *
+bench_find_option(const char *argument, const struct bench_option *options, size_t count)
 {
 	for (size_t i = 0; i < count && strncmp(argument, "--", 2) == 0; i++) {
 		if (strcmp(argument + 2, options[i].name) == 0)
@@ -102,7 +106,8 @@ static inline const struct bench_option *bench_find_option(const char *argument,
 }
 
 /* Reads `--name NUMBER` pairs, in which --quick may be mixed. Gives the argument that is wrong, or NULL. */
-static inline const char *bench_read_options(int argc, char **argv, const struct bench_option *options, size_t count)
+static inline const char *
+bench_read_options(int argc, char **argv, const struct bench_option *options, size_t count)
 {
 	for (int arg = 1; arg < argc; arg++) {
 		if (strcmp(argv[arg], "--quick") == 0)
@@ -119,7 +124,8 @@ static inline const char *bench_read_options(int argc, char **argv, const struct
 }
 
 /* Reads the command line; exits with status 2 if it is not understood, and with 0 after --help. */
-static inline void bench_options(int argc, char **argv, const char *purpose, const struct bench_option *options, size_t count)
+static inline void
+bench_options(int argc, char **argv, const char *purpose, const struct bench_option *options, size_t count)
 {
 	bool quick = false;
 	for (int arg = 1; arg < argc; arg++) {
@@ -142,7 +148,8 @@ static inline void bench_options(int argc, char **argv, const char *purpose, con
 /* ---- random numbers ------------------------------------------------------------------------------------------------ */
 
 /* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). Any state is a good seed. */
-static inline uint64_t bench_random(uint64_t *state)
+static inline uint64_t
+bench_random(uint64_t *state)
 {
 	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
 	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -151,18 +158,21 @@ static inline uint64_t bench_random(uint64_t *state)
 }
 
 /* Maps 32 random bits to 0 … bound - 1 without a division. */
-static inline uint64_t bench_scale(uint32_t bits, uint64_t bound)
+static inline uint64_t
+bench_scale(uint32_t bits, uint64_t bound)
 {
 	return bits * bound >> 32;
 }
 
 /* The two halves of one random number serve as two numbers: most programs want a place and a size. */
-static inline uint64_t bench_scale_high(uint64_t random, uint64_t bound)
+static inline uint64_t
+bench_scale_high(uint64_t random, uint64_t bound)
 {
 	return bench_scale((uint32_t)(random >> 32), bound);
 }
 
-static inline uint64_t bench_scale_low(uint64_t random, uint64_t min, uint64_t max)
+static inline uint64_t
+bench_scale_low(uint64_t random, uint64_t min, uint64_t max)
 {
 	return min + bench_scale((uint32_t)random, max - min + 1);
 }
@@ -171,7 +181,8 @@ static inline uint64_t bench_scale_low(uint64_t random, uint64_t min, uint64_t m
  * A size from 16 B to 32 KiB - 1, skewed as sizes in programs are: half of them below 64 B, 9 in 10 below 1 KiB, 1 in 50 of
  * 4 KiB and more, 440 B on average. The shape is made up in the manner of published histograms; it is no trace.
  */
-static inline size_t bench_skewed_size(uint32_t bits)
+static inline size_t
+bench_skewed_size(uint32_t bits)
 {
 	/* Of 1024 sizes, how many are below 2^5, 2^6, … 2^15. */
 	static const uint16_t below[] = {205, 492, 697, 820, 902, 953, 984, 1004, 1016, 1021, 1024};
@@ -185,13 +196,15 @@ static inline size_t bench_skewed_size(uint32_t bits)
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
 /* Hides from the compiler where a pointer comes from, so that it can drop neither the allocation nor the writes. */
-static inline void *bench_opaque(void *pointer)
+static inline void *
+bench_opaque(void *pointer)
 {
 	__asm__ volatile("" : "+r"(pointer) : : "memory");
 	return pointer;
 }
 
-static inline void *bench_malloc(size_t size)
+static inline void *
+bench_malloc(size_t size)
 {
 	void *block = bench_opaque(malloc(size));
 	if (!block)
@@ -199,12 +212,14 @@ static inline void *bench_malloc(size_t size)
 	return block;
 }
 
-static inline void bench_write_word(void *at, uint64_t word)
+static inline void
+bench_write_word(void *at, uint64_t word)
 {
 	memcpy(at, &word, sizeof(word));
 }
 
-static inline uint64_t bench_read_word(const void *at)
+static inline uint64_t
+bench_read_word(const void *at)
 {
 	uint64_t word;
 	memcpy(&word, at, sizeof(word));
@@ -212,7 +227,8 @@ static inline uint64_t bench_read_word(const void *at)
 }
 
 /* Fails unless the word `offset` bytes into the block is what was written there. */
-static inline void bench_expect_word(const void *block, size_t offset, uint64_t expected)
+static inline void
+bench_expect_word(const void *block, size_t offset, uint64_t expected)
 {
 	uint64_t found = bench_read_word((const char *)block + offset);
 	if (__builtin_expect(found != expected, 0))
@@ -220,13 +236,15 @@ static inline void bench_expect_word(const void *block, size_t offset, uint64_t 
 }
 
 /* Writes the key into the first and the last word of a block of at least BENCH_MIN_BLOCK bytes. */
-static inline void bench_stamp(void *block, size_t size, uint64_t key)
+static inline void
+bench_stamp(void *block, size_t size, uint64_t key)
 {
 	bench_write_word(block, key);
 	bench_write_word((char *)block + size - sizeof(key), ~key);
 }
 
-static inline void bench_check(const void *block, size_t size, uint64_t key)
+static inline void
+bench_check(const void *block, size_t size, uint64_t key)
 {
 	bench_expect_word(block, 0, key);
 	bench_expect_word(block, size - sizeof(key), ~key);
@@ -239,7 +257,8 @@ struct bench_slot {
 	uint64_t key;
 };
 
-static inline void bench_slot_fill(struct bench_slot *slot, size_t size, uint64_t key)
+static inline void
+bench_slot_fill(struct bench_slot *slot, size_t size, uint64_t key)
 {
 	slot->block = bench_malloc(size);
 	slot->size = size;
@@ -248,7 +267,8 @@ static inline void bench_slot_fill(struct bench_slot *slot, size_t size, uint64_
 }
 
 /* Checks and frees the slot's block. Gives its key, for the checksum; 0 if the slot was empty. */
-static inline uint64_t bench_slot_empty(struct bench_slot *slot)
+static inline uint64_t
+bench_slot_empty(struct bench_slot *slot)
 {
 	if (!slot->block)
 		return 0;
@@ -259,7 +279,8 @@ static inline uint64_t bench_slot_empty(struct bench_slot *slot)
 }
 
 /* A table of empty slots. It lives to the end, and costs every allocator the same. */
-static inline struct bench_slot *bench_slots_new(size_t count)
+static inline struct bench_slot *
+bench_slots_new(size_t count)
 {
 	struct bench_slot *slots = calloc(count, sizeof(*slots));
 	if (!slots)
@@ -268,7 +289,8 @@ static inline struct bench_slot *bench_slots_new(size_t count)
 }
 
 /* Empties every slot and frees the table. Gives the sum of the keys. */
-static inline uint64_t bench_slots_free(struct bench_slot *slots, size_t count)
+static inline uint64_t
+bench_slots_free(struct bench_slot *slots, size_t count)
 {
 	uint64_t sum = 0;
 	for (size_t i = 0; i < count; i++)
@@ -279,7 +301,8 @@ static inline uint64_t bench_slots_free(struct bench_slot *slots, size_t count)
 
 /* ---- time and result --------------------------------------------------------------------------------------------- */
 
-static inline double bench_seconds(void)
+static inline double
+bench_seconds(void)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -287,7 +310,8 @@ static inline double bench_seconds(void)
 }
 
 /* The closing lines. `ops`: as each program counts them; `since`: bench_seconds() at the start. */
-static inline void bench_report(uint64_t ops, double since, uint64_t checksum)
+static inline void
+bench_report(uint64_t ops, double since, uint64_t checksum)
 {
 	double seconds = bench_seconds() - since;
 	printf("checksum %016" PRIx64 "\n", checksum);

@@ -46,7 +46,8 @@ struct cache {
 };
 
 /* A key text that depends on the id: "user/" and 8 to 40 letters. */
-static size_t make_key(uint64_t id, char text[KEY_MAX])
+static size_t
+make_key(uint64_t id, char text[KEY_MAX])
 {
 	uint64_t state = id;
 	size_t length = 5 + 8 + bench_random(&state) % 33;
@@ -59,13 +60,15 @@ static size_t make_key(uint64_t id, char text[KEY_MAX])
 	return length;
 }
 
-static void age_unlink(struct entry *entry)
+static void
+age_unlink(struct entry *entry)
 {
 	entry->newer->older = entry->older;
 	entry->older->newer = entry->newer;
 }
 
-static void age_link_newest(struct cache *cache, struct entry *entry)
+static void
+age_link_newest(struct cache *cache, struct entry *entry)
 {
 	entry->newer = &cache->ages;
 	entry->older = cache->ages.older;
@@ -73,7 +76,8 @@ static void age_link_newest(struct cache *cache, struct entry *entry)
 	cache->ages.older = entry;
 }
 
-static struct entry *find(const struct cache *cache, uint64_t hash, const char *key)
+static struct entry *
+find(const struct cache *cache, uint64_t hash, const char *key)
 {
 	struct entry *entry = cache->buckets[hash & cache->mask];
 	while (entry && (entry->hash != hash || strcmp(entry->key, key) != 0))
@@ -81,7 +85,8 @@ static struct entry *find(const struct cache *cache, uint64_t hash, const char *
 	return entry;
 }
 
-static void drop(struct cache *cache, struct entry *entry)
+static void
+drop(struct cache *cache, struct entry *entry)
 {
 	struct entry **link = &cache->buckets[entry->hash & cache->mask];
 	while (*link != entry)
@@ -96,7 +101,8 @@ static void drop(struct cache *cache, struct entry *entry)
 	free(entry);
 }
 
-static void store(struct entry *entry, size_t size, uint64_t stamp)
+static void
+store(struct entry *entry, size_t size, uint64_t stamp)
 {
 	void *value = bench_opaque(realloc(entry->value, size));
 	if (!value)
@@ -108,7 +114,8 @@ static void store(struct entry *entry, size_t size, uint64_t stamp)
 	entry->stamp = stamp;
 }
 
-static void insert(struct cache *cache, uint64_t hash, const char *key, size_t length, size_t size, uint64_t stamp)
+static void
+insert(struct cache *cache, uint64_t hash, const char *key, size_t length, size_t size, uint64_t stamp)
 {
 	if (cache->count == entries)
 		drop(cache, cache->ages.newer);
@@ -121,7 +128,8 @@ static void insert(struct cache *cache, uint64_t hash, const char *key, size_t l
 	cache->count++;
 }
 
-static void request(struct cache *cache, uint64_t random)
+static void
+request(struct cache *cache, uint64_t random)
 {
 	/* The cube of an even random number: the first tenth of the ids gets almost half of the requests. */
 	double even = (double)(random >> 11) * 0x1p-53;
@@ -145,7 +153,8 @@ static void request(struct cache *cache, uint64_t random)
 		store(entry, size, stamp);
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	bench_options(argc, argv, "a key-value cache is built, used and torn down", options, BENCH_COUNT(options));
 	double start = bench_seconds();

@@ -28,12 +28,14 @@ static const struct bench_option options[] = {
 };
 
 /* How far apart the words of a block that are looked at and dirtied lie. */
-static size_t stride_of(size_t size)
+static size_t
+stride_of(size_t size)
 {
 	return size <= max_small ? sizeof(uint64_t) : STRIDE;
 }
 
-static void fill(struct bench_slot *slot, size_t size, uint64_t key)
+static void
+fill(struct bench_slot *slot, size_t size, uint64_t key)
 {
 	char *block = bench_opaque(calloc(1, size));
 	if (!block)
@@ -50,7 +52,8 @@ static void fill(struct bench_slot *slot, size_t size, uint64_t key)
 	*slot = (struct bench_slot){.block = block, .size = size, .key = key};
 }
 
-static uint64_t run(struct bench_slot *slots)
+static uint64_t
+run(struct bench_slot *slots)
 {
 	uint64_t state = seed, sum = 0, larges = live / 50 + 1;
 	for (uint64_t op = 0; op < ops; op++) {
@@ -66,7 +69,8 @@ static uint64_t run(struct bench_slot *slots)
 	return sum;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	bench_options(argc, argv, "zeroed blocks, small and large", options, BENCH_COUNT(options));
 	if (min_large > max_large)

@@ -20,7 +20,8 @@ static const struct bench_option options[] = {
         {"seed", &seed, 1, 0, UINT64_MAX, "seed of the random numbers"},
 };
 
-static uint64_t churn(struct bench_slot *slots)
+static uint64_t
+churn(struct bench_slot *slots)
 {
 	uint64_t state = seed, sum = 0;
 	for (uint64_t op = 0; op < ops; op++) {
@@ -32,7 +33,8 @@ static uint64_t churn(struct bench_slot *slots)
 	return sum;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	bench_options(argc, argv, "one thread replaces small blocks in a window", options, BENCH_COUNT(options));
 	if (min_size > max_size)

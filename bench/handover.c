@@ -52,7 +52,8 @@ struct chain {
 static struct mailbox mailboxes[MAILBOXES];
 static sem_t chains_done;
 
-static void swap_with_mailbox(struct bench_slot *slot, struct mailbox *box)
+static void
+swap_with_mailbox(struct bench_slot *slot, struct mailbox *box)
 {
 	/* Pairs with the release below: the swap sees the slot that the last holder left. */
 	if (atomic_exchange_explicit(&box->busy, true, memory_order_acquire))
@@ -65,7 +66,8 @@ static void swap_with_mailbox(struct bench_slot *slot, struct mailbox *box)
 
 static void *live_and_pass_on(void *argument);
 
-static void start_thread(struct chain *chain)
+static void
+start_thread(struct chain *chain)
 {
 	pthread_attr_t attributes;
 	pthread_t thread;
@@ -76,7 +78,8 @@ static void start_thread(struct chain *chain)
 	pthread_attr_destroy(&attributes);
 }
 
-static void *live_and_pass_on(void *argument)
+static void *
+live_and_pass_on(void *argument)
 {
 	struct chain *chain = argument;
 	uint64_t state = chain->state, sum = 0;
@@ -97,7 +100,8 @@ static void *live_and_pass_on(void *argument)
 	return NULL;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	bench_options(argc, argv, "blocks are handed over between threads and to new threads", options, BENCH_COUNT(options));
 	if (min_size > max_size)

@@ -24,19 +24,22 @@ static const struct bench_option options[] = {
 };
 
 /* Where the touched words are: one in each touched page, none of them in the first or last word, which bench_stamp uses. */
-static size_t next_touch(size_t offset)
+static size_t
+next_touch(size_t offset)
 {
 	return offset + every * BENCH_PAGE;
 }
 
-static void fill(struct bench_slot *slot, size_t size, uint64_t key)
+static void
+fill(struct bench_slot *slot, size_t size, uint64_t key)
 {
 	bench_slot_fill(slot, size, key);
 	for (size_t at = sizeof(key); at + 2 * sizeof(key) <= size; at = next_touch(at))
 		bench_write_word((char *)slot->block + at, key + at);
 }
 
-static uint64_t empty(struct bench_slot *slot)
+static uint64_t
+empty(struct bench_slot *slot)
 {
 	if (!slot->block)
 		return 0;
@@ -45,7 +48,8 @@ static uint64_t empty(struct bench_slot *slot)
 	return bench_slot_empty(slot);
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	bench_options(argc, argv, "blocks of megabytes, touched and freed", options, BENCH_COUNT(options));
 	if (min_size > max_size)

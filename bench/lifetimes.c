@@ -29,13 +29,15 @@ struct population {
 };
 
 /* Sizes of phase p are the skewed ones times 1, 5/4, 6/4, 7/4 in turn; those of 16 KiB and more stay as they are. */
-static size_t size_in_phase(uint32_t bits, uint64_t phase)
+static size_t
+size_in_phase(uint32_t bits, uint64_t phase)
 {
 	size_t size = bench_skewed_size(bits);
 	return size < 16 * BENCH_KIB ? size * (4 + phase % 4) / 4 : size;
 }
 
-static void replace(struct population *people, size_t index, size_t size, uint64_t key)
+static void
+replace(struct population *people, size_t index, size_t size, uint64_t key)
 {
 	struct bench_slot *slot = &people->slots[index];
 	if (slot->block)
@@ -51,7 +53,8 @@ static void replace(struct population *people, size_t index, size_t size, uint64
 		people->peak = people->live;
 }
 
-static void live_and_die(struct population *people)
+static void
+live_and_die(struct population *people)
 {
 	uint64_t state = seed;
 	for (size_t i = 1; i < (size_t)1 << tiers; i++) {
@@ -67,7 +70,8 @@ static void live_and_die(struct population *people)
 	}
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	bench_options(argc, argv, "a large live set with random lifetimes and skewed sizes", options, BENCH_COUNT(options));
 	double start = bench_seconds();

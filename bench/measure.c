@@ -45,19 +45,22 @@ struct figures {
 	int status; /* as wait4 gives it */
 };
 
-static void die(const char *what)
+static void
+die(const char *what)
 {
 	fprintf(stderr, "measure: %s: %s\n", what, strerror(errno));
 	exit(2);
 }
 
-static void usage(void)
+static void
+usage(void)
 {
 	fputs("usage: measure [--runs N] [--timeout SECONDS] [--preload LIBRARY|-]... -- COMMAND [ARGUMENT]...\n", stderr);
 	exit(2);
 }
 
-static unsigned long number(const char *text)
+static unsigned long
+number(const char *text)
 {
 	char *end;
 	unsigned long value = strtoul(text, &end, 10);
@@ -66,7 +69,8 @@ static unsigned long number(const char *text)
 	return value;
 }
 
-static struct plan read_plan(int argc, char **argv)
+static struct plan
+read_plan(int argc, char **argv)
 {
 	struct plan plan = {.runs = 1};
 	int arg = 1;
@@ -88,20 +92,23 @@ static struct plan read_plan(int argc, char **argv)
 	return plan;
 }
 
-static long long now_ns(void)
+static long long
+now_ns(void)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-static long long microseconds(struct timeval time)
+static long long
+microseconds(struct timeval time)
 {
 	return time.tv_sec * 1000000LL + time.tv_usec;
 }
 
 /* In the child: becomes the command. Exit status 127 if it cannot. */
-static void become(const struct plan *plan, const char *preload)
+static void
+become(const struct plan *plan, const char *preload)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	alarm((unsigned)plan->timeout);
@@ -112,7 +119,8 @@ static void become(const struct plan *plan, const char *preload)
 	_exit(127);
 }
 
-static struct figures run_once(const struct plan *plan, const char *preload)
+static struct figures
+run_once(const struct plan *plan, const char *preload)
 {
 	struct rusage usage;
 	struct figures figures;
@@ -133,7 +141,8 @@ static struct figures run_once(const struct plan *plan, const char *preload)
 	return figures;
 }
 
-static bool report(const char *preload, const struct figures *figures)
+static bool
+report(const char *preload, const struct figures *figures)
 {
 	bool exited = WIFEXITED(figures->status);
 	int status = exited ? WEXITSTATUS(figures->status) : -1;
@@ -142,7 +151,8 @@ static bool report(const char *preload, const struct figures *figures)
 	return status == 0;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	struct plan plan = read_plan(argc, argv);
 	bool good = true;

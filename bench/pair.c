@@ -23,7 +23,8 @@ static const struct bench_option options[] = {
 };
 
 /* Stands for bench_malloc in the empty loop, its check included. */
-static void *borrow_static(size_t bytes)
+static void *
+borrow_static(size_t bytes)
 {
 	static _Alignas(16) char block[BENCH_MIB];
 	void *borrowed = bench_opaque(block);
@@ -32,7 +33,8 @@ static void *borrow_static(size_t bytes)
 	return borrowed;
 }
 
-static uint64_t loop_pairs(void)
+static uint64_t
+loop_pairs(void)
 {
 	uint64_t sum = 0;
 	for (uint64_t i = 0; i < pairs; i++) {
@@ -46,7 +48,8 @@ static uint64_t loop_pairs(void)
 	return sum;
 }
 
-static uint64_t loop_empty(void)
+static uint64_t
+loop_empty(void)
 {
 	uint64_t sum = 0;
 	for (uint64_t i = 0; i < pairs; i++) {
@@ -59,7 +62,8 @@ static uint64_t loop_empty(void)
 	return sum;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	bench_options(argc, argv, "a tight loop of malloc and free", options, BENCH_COUNT(options));
 	double start = bench_seconds();

@@ -42,7 +42,8 @@ struct channel {
 };
 
 /* Waits until *index >= wanted and gives what it is then. The acquire pairs with the other side's release of its index. */
-static uint64_t wait_for(const atomic_uint_fast64_t *index, uint64_t wanted)
+static uint64_t
+wait_for(const atomic_uint_fast64_t *index, uint64_t wanted)
 {
 	for (unsigned spins = 0;; spins++) {
 		uint64_t seen = atomic_load_explicit(index, memory_order_acquire);
@@ -53,7 +54,8 @@ static uint64_t wait_for(const atomic_uint_fast64_t *index, uint64_t wanted)
 	}
 }
 
-static void *produce(void *argument)
+static void *
+produce(void *argument)
 {
 	struct channel *channel = argument;
 	uint64_t state = channel->state, taken = 0, place = 0;
@@ -70,7 +72,8 @@ static void *produce(void *argument)
 	return NULL;
 }
 
-static void *consume(void *argument)
+static void *
+consume(void *argument)
 {
 	struct channel *channel = argument;
 	uint64_t sum = 0, made = 0, place = 0;
@@ -86,7 +89,8 @@ static void *consume(void *argument)
 	return NULL;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	bench_options(argc, argv, "one thread allocates, another frees", options, BENCH_COUNT(options));
 	if (min_size > max_size)

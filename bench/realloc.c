@@ -35,13 +35,15 @@ struct vector {
 	uint64_t key;
 };
 
-static size_t next_length(const struct vector *vector, bool by_half)
+static size_t
+next_length(const struct vector *vector, bool by_half)
 {
 	size_t grown = by_half ? vector->length + vector->length / 2 + 2 : vector->length + step / sizeof(uint64_t);
 	return grown < vector->final ? grown : vector->final;
 }
 
-static void grow(struct vector *vector, size_t length)
+static void
+grow(struct vector *vector, size_t length)
 {
 	uint64_t *words = realloc(vector->words, length * sizeof(uint64_t));
 	if (!words)
@@ -57,7 +59,8 @@ static void grow(struct vector *vector, size_t length)
 }
 
 /* Verifies and frees the vector. Gives its key, for the checksum. */
-static uint64_t finish(struct vector *vector)
+static uint64_t
+finish(struct vector *vector)
 {
 	for (size_t i = 0; i < vector->length; i++)
 		bench_expect_word(vector->words, i * sizeof(uint64_t), vector->key + i);
@@ -68,7 +71,8 @@ static uint64_t finish(struct vector *vector)
 }
 
 /* The sum of the keys is taken when vectors are finished; those that are not at the end are finished then. */
-static uint64_t run(struct vector *table)
+static uint64_t
+run(struct vector *table)
 {
 	uint64_t state = seed, sum = 0;
 	for (uint64_t op = 0; op < ops; op++) {
@@ -88,7 +92,8 @@ static uint64_t run(struct vector *table)
 	return sum;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	bench_options(argc, argv, "vectors grow by half or by small steps", options, BENCH_COUNT(options));
 	if (min_size > max_size)

@@ -29,7 +29,8 @@ static const struct bench_option options[] = {
 static const size_t base_sizes[] = {64, 400, 48, 2000, 160, 1000};
 
 /* Resident KiB of this process. Allocates nothing, as that could change the figure. */
-static uint64_t resident_kib(void)
+static uint64_t
+resident_kib(void)
 {
 	char text[128];
 	int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
@@ -53,13 +54,15 @@ struct run {
 };
 
 /* Blocks in a spike: each has base bytes and up to half as much again, so a quarter more on average. */
-static size_t blocks_in_spike(uint64_t index)
+static size_t
+blocks_in_spike(uint64_t index)
 {
 	size_t base = base_sizes[index % BENCH_COUNT(base_sizes)];
 	return bytes / (base + base / 4);
 }
 
-static void keep(struct run *run, struct bench_slot slot)
+static void
+keep(struct run *run, struct bench_slot slot)
 {
 	if (run->survived == run->room)
 		bench_fail("more than %zu survivors", run->room);
@@ -68,7 +71,8 @@ static void keep(struct run *run, struct bench_slot slot)
 
 /* Makes the blocks of a spike, then frees all but the survivors. Keys and sizes come from the same random numbers, which
  * the second pass draws anew, so that the table costs 8 bytes a block. */
-static void spike(struct run *run, uint64_t index)
+static void
+spike(struct run *run, uint64_t index)
 {
 	size_t count = blocks_in_spike(index), base = base_sizes[index % BENCH_COUNT(base_sizes)], max = base + base / 2;
 	uint64_t replay = run->state;
@@ -89,7 +93,8 @@ static void spike(struct run *run, uint64_t index)
 }
 
 /* Light use: a small block now and then, as in a process that waits for requests. */
-static void idle(uint64_t milliseconds)
+static void
+idle(uint64_t milliseconds)
 {
 	for (uint64_t i = 0; i < milliseconds; i++) {
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
@@ -97,7 +102,8 @@ static void idle(uint64_t milliseconds)
 	}
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	bench_options(argc, argv, "the heap swells and shrinks, with other sizes each time", options, BENCH_COUNT(options));
 	double start = bench_seconds();

@@ -31,7 +31,8 @@ struct worker {
 	uint64_t sum;   /* written once, when the thread ends */
 };
 
-static void *churn(void *argument)
+static void *
+churn(void *argument)
 {
 	struct worker *worker = argument;
 	uint64_t state = worker->state, sum = 0;
@@ -46,7 +47,8 @@ static void *churn(void *argument)
 	return NULL;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	bench_options(argc, argv, "threads churn blocks of their own", options, BENCH_COUNT(options));
 	if (min_size > max_size)

@@ -60,7 +60,8 @@ void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const st
 /* ---- finding the C++ runtime ----------------------------------------------------------------------------------- */
 
 /* The definition of `name` that `handle` gives, unless it is in this library. (No tail call: dlsym looks at its caller.) */
-static any_function *find_in(void *handle, const char *name)
+static any_function *
+find_in(void *handle, const char *name)
 {
 	void *found = dlsym(handle, name);
 	Dl_info theirs;
@@ -72,7 +73,8 @@ static any_function *find_in(void *handle, const char *name)
 }
 
 /* As find_in, in the scope of a library that is loaded already. Nothing is kept: whoever needed it loaded still does. */
-static any_function *find_in_library(const char *library, const char *name)
+static any_function *
+find_in_library(const char *library, const char *name)
 {
 	any_function *found = NULL;
 	void *handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
@@ -89,7 +91,8 @@ static any_function *find_in_library(const char *library, const char *name)
  * scope of the object that called us (`caller` is an address in it), when both came by dlopen without RTLD_GLOBAL; else by its
  * name. Not remembered: it may be unloaded, and failures are rare. Allocates nothing in the first case, little in the others.
  */
-static LAB_COLD any_function *find_in_runtime(const char *name, const void *caller)
+static LAB_COLD any_function *
+find_in_runtime(const char *name, const void *caller)
 {
 	static const char *const runtimes[] = {"libstdc++.so.6", "libc++abi.so.1", "libc++.so.1"};
 	any_function *found = find_in(RTLD_NEXT, name);
@@ -103,7 +106,8 @@ static LAB_COLD any_function *find_in_runtime(const char *name, const void *call
 	return found;
 }
 
-static LAB_COLD LAB_NORETURN void die_without_runtime(void)
+static LAB_COLD LAB_NORETURN void
+die_without_runtime(void)
 {
 	static const char line[] = "labyrinth: operator new: out of memory, and no C++ runtime found to throw std::bad_alloc\n";
 	ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
@@ -128,7 +132,8 @@ extern new_aligned_function own_new_array_aligned __attribute__((alias("_ZnamSt1
 		bound == own_name;                                                                                                 \
 	})
 
-static LAB_COLD void *new_failed(size_t size, const void *caller)
+static LAB_COLD void *
+new_failed(size_t size, const void *caller)
 {
 	new_function *theirs = (new_function *)find_in_runtime("_Znwm", caller);
 
@@ -141,7 +146,8 @@ static LAB_COLD void *new_failed(size_t size, const void *caller)
  * libstdc++ rounds the size up to the alignment, and can wrap around and succeed with a block that is too small: it is given
  * the greatest size that cannot wrap, which fails for certain.
  */
-static LAB_COLD void *new_aligned_failed(size_t size, size_t alignment, const void *caller)
+static LAB_COLD void *
+new_aligned_failed(size_t size, size_t alignment, const void *caller)
 {
 	new_aligned_function *theirs = (new_aligned_function *)find_in_runtime("_ZnwmSt11align_val_t", caller);
 
@@ -151,60 +157,68 @@ static LAB_COLD void *new_aligned_failed(size_t size, size_t alignment, const vo
 }
 
 /* Without a runtime there is no new_handler either, and nothing to catch: the answer of a nothrow form is NULL. */
-static LAB_COLD void *new_nothrow_failed(const char *name, size_t size, const struct nothrow *tag, const void *caller)
+static LAB_COLD void *
+new_nothrow_failed(const char *name, size_t size, const struct nothrow *tag, const void *caller)
 {
 	new_nothrow_function *theirs = (new_nothrow_function *)find_in_runtime(name, caller);
 
 	return theirs ? theirs(size, tag) : NULL;
 }
 
-static LAB_COLD void *new_aligned_nothrow_failed(const char *name, size_t size, size_t alignment, const struct nothrow *tag,
-                                                 const void *caller)
+static LAB_COLD void *
+new_aligned_nothrow_failed(const char *name, size_t size, size_t alignment, const struct nothrow *tag, const void *caller)
 {
 	new_aligned_nothrow_function *theirs = (new_aligned_nothrow_function *)find_in_runtime(name, caller);
 
 	return theirs ? theirs(size, alignment, tag) : NULL;
 }
 
-OPERATOR void *_Znwm(size_t size)
+OPERATOR void *
+_Znwm(size_t size)
 {
 	void *block = lab_malloc(size);
 
 	return lab_likely(block) ? block : new_failed(size, __builtin_return_address(0));
 }
 
-OPERATOR void *_Znam(size_t size)
+OPERATOR void *
+_Znam(size_t size)
 {
 	return _Znwm(size);
 }
 
-OPERATOR void *_ZnwmRKSt9nothrow_t(size_t size, const struct nothrow *tag)
+OPERATOR void *
+_ZnwmRKSt9nothrow_t(size_t size, const struct nothrow *tag)
 {
 	void *block = IS_OURS(_Znwm, own_new) ? lab_malloc(size) : NULL;
 
 	return lab_likely(block) ? block : new_nothrow_failed("_ZnwmRKSt9nothrow_t", size, tag, __builtin_return_address(0));
 }
 
-OPERATOR void *_ZnamRKSt9nothrow_t(size_t size, const struct nothrow *tag)
+OPERATOR void *
+_ZnamRKSt9nothrow_t(size_t size, const struct nothrow *tag)
 {
 	void *block = IS_OURS(_Znam, own_new_array) && IS_OURS(_Znwm, own_new) ? lab_malloc(size) : NULL;
 
 	return lab_likely(block) ? block : new_nothrow_failed("_ZnamRKSt9nothrow_t", size, tag, __builtin_return_address(0));
 }
 
-OPERATOR void *_ZnwmSt11align_val_t(size_t size, size_t alignment)
+OPERATOR void *
+_ZnwmSt11align_val_t(size_t size, size_t alignment)
 {
 	void *block = lab_aligned_alloc(alignment, size);
 
 	return lab_likely(block) ? block : new_aligned_failed(size, alignment, __builtin_return_address(0));
 }
 
-OPERATOR void *_ZnamSt11align_val_t(size_t size, size_t alignment)
+OPERATOR void *
+_ZnamSt11align_val_t(size_t size, size_t alignment)
 {
 	return _ZnwmSt11align_val_t(size, alignment);
 }
 
-OPERATOR void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const struct nothrow *tag)
+OPERATOR void *
+_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const struct nothrow *tag)
 {
 	void *block = IS_OURS(_ZnwmSt11align_val_t, own_new_aligned) ? lab_aligned_alloc(alignment, size) : NULL;
 
@@ -213,7 +227,8 @@ OPERATOR void *_ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment,
 	                                                      __builtin_return_address(0));
 }
 
-OPERATOR void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const struct nothrow *tag)
+OPERATOR void *
+_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const struct nothrow *tag)
 {
 	bool ours = IS_OURS(_ZnamSt11align_val_t, own_new_array_aligned) && IS_OURS(_ZnwmSt11align_val_t, own_new_aligned);
 	void *block = ours ? lab_aligned_alloc(alignment, size) : NULL;
@@ -225,70 +240,82 @@ OPERATOR void *_ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment,
 
 /* ---- operator delete ------------------------------------------------------------------------------------------- */
 
-OPERATOR void _ZdlPv(void *block)
+OPERATOR void
+_ZdlPv(void *block)
 {
 	lab_free(block);
 }
 
-OPERATOR void _ZdaPv(void *block)
+OPERATOR void
+_ZdaPv(void *block)
 {
 	_ZdlPv(block);
 }
 
-OPERATOR void _ZdlPvm(void *block, size_t size)
+OPERATOR void
+_ZdlPvm(void *block, size_t size)
 {
 	(void)size;
 	_ZdlPv(block);
 }
 
-OPERATOR void _ZdaPvm(void *block, size_t size)
+OPERATOR void
+_ZdaPvm(void *block, size_t size)
 {
 	(void)size;
 	_ZdaPv(block);
 }
 
-OPERATOR void _ZdlPvRKSt9nothrow_t(void *block, const struct nothrow *tag)
+OPERATOR void
+_ZdlPvRKSt9nothrow_t(void *block, const struct nothrow *tag)
 {
 	(void)tag;
 	_ZdlPv(block);
 }
 
-OPERATOR void _ZdaPvRKSt9nothrow_t(void *block, const struct nothrow *tag)
+OPERATOR void
+_ZdaPvRKSt9nothrow_t(void *block, const struct nothrow *tag)
 {
 	(void)tag;
 	_ZdaPv(block);
 }
 
-OPERATOR void _ZdlPvSt11align_val_t(void *block, size_t alignment)
+OPERATOR void
+_ZdlPvSt11align_val_t(void *block, size_t alignment)
 {
 	(void)alignment;
 	lab_free(block);
 }
 
-OPERATOR void _ZdaPvSt11align_val_t(void *block, size_t alignment)
+OPERATOR void
+_ZdaPvSt11align_val_t(void *block, size_t alignment)
 {
 	_ZdlPvSt11align_val_t(block, alignment);
 }
 
-OPERATOR void _ZdlPvmSt11align_val_t(void *block, size_t size, size_t alignment)
+OPERATOR void
+_ZdlPvmSt11align_val_t(void *block, size_t size, size_t alignment)
 {
 	(void)size;
 	_ZdlPvSt11align_val_t(block, alignment);
 }
 
-OPERATOR void _ZdaPvmSt11align_val_t(void *block, size_t size, size_t alignment)
+OPERATOR void
+_ZdaPvmSt11align_val_t(void *block, size_t size, size_t alignment)
 {
 	(void)size;
 	_ZdaPvSt11align_val_t(block, alignment);
 }
 
-OPERATOR void _ZdlPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const struct nothrow *tag)
+OPERATOR void
+_ZdlPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const struct nothrow *tag)
 {
 	(void)tag;
 	_ZdlPvSt11align_val_t(block, alignment);
 }
 
-OPERATOR void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const struct nothrow *tag)
+OPERATOR void
+_ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const struct nothrow *tag)
 {
 	(void)tag;
 	_ZdaPvSt11align_val_t(block, alignment);

@@ -39,42 +39,50 @@ int __posix_memalign(void **block, size_t alignment, size_t size);
 int __libc_mallopt(int parameter, int value);
 struct mallinfo __libc_mallinfo(void);
 
-LAB_EXPORT void *__libc_malloc(size_t size)
+LAB_EXPORT void *
+__libc_malloc(size_t size)
 {
 	return lab_malloc(size);
 }
 
-LAB_EXPORT void *__libc_calloc(size_t count, size_t size)
+LAB_EXPORT void *
+__libc_calloc(size_t count, size_t size)
 {
 	return lab_calloc(count, size);
 }
 
-LAB_EXPORT void *__libc_realloc(void *block, size_t size)
+LAB_EXPORT void *
+__libc_realloc(void *block, size_t size)
 {
 	return lab_realloc(block, size);
 }
 
-LAB_EXPORT void __libc_free(void *block)
+LAB_EXPORT void
+__libc_free(void *block)
 {
 	lab_free(block);
 }
 
-LAB_EXPORT void *__libc_memalign(size_t alignment, size_t size)
+LAB_EXPORT void *
+__libc_memalign(size_t alignment, size_t size)
 {
 	return memalign(alignment, size);
 }
 
-LAB_EXPORT void *__libc_valloc(size_t size)
+LAB_EXPORT void *
+__libc_valloc(size_t size)
 {
 	return valloc(size);
 }
 
-LAB_EXPORT void *__libc_pvalloc(size_t size)
+LAB_EXPORT void *
+__libc_pvalloc(size_t size)
 {
 	return pvalloc(size);
 }
 
-LAB_EXPORT int __posix_memalign(void **block, size_t alignment, size_t size)
+LAB_EXPORT int
+__posix_memalign(void **block, size_t alignment, size_t size)
 {
 	return lab_posix_memalign(block, alignment, size);
 }
@@ -94,7 +102,8 @@ LAB_EXPORT int __posix_memalign(void **block, size_t alignment, size_t size)
  * M_ARENA_MAX, M_ARENA_TEST  accepted: heaps belong to threads here, and their number follows the threads
  * M_TOP_PAD, M_MMAP_MAX, M_MXFAST, M_CHECK_ACTION, M_GRAIN, M_NLBLKS, M_KEEP  accepted: they tune structures that glibc has
  */
-LAB_EXPORT int mallopt(int parameter, int value)
+LAB_EXPORT int
+mallopt(int parameter, int value)
 {
 	switch (parameter) {
 	case M_TRIM_THRESHOLD:
@@ -113,24 +122,28 @@ LAB_EXPORT int mallopt(int parameter, int value)
 	}
 }
 
-LAB_EXPORT int __libc_mallopt(int parameter, int value)
+LAB_EXPORT int
+__libc_mallopt(int parameter, int value)
 {
 	return mallopt(parameter, value);
 }
 
-LAB_EXPORT int malloc_trim(size_t pad)
+LAB_EXPORT int
+malloc_trim(size_t pad)
 {
 	return lab_trim(pad) ? 1 : 0;
 }
 
 /* ---- figures --------------------------------------------------------------------------------------------------- */
 
-static inline size_t less(size_t from, size_t what)
+static inline size_t
+less(size_t from, size_t what)
 {
 	return from > what ? from - what : 0; /* figures of one snapshot need not agree to the byte */
 }
 
-static inline size_t free_blocks_of(const struct lab_class_stats *class)
+static inline size_t
+free_blocks_of(const struct lab_class_stats *class)
 {
 	return less(class->carved, class->live);
 }
@@ -145,7 +158,8 @@ static inline size_t free_blocks_of(const struct lab_class_stats *class)
  *   keepcost  what malloc_trim could give back
  *   smblks, usmblks, fsmblks  0: there are no fast bins
  */
-LAB_EXPORT struct mallinfo2 mallinfo2(void)
+LAB_EXPORT struct mallinfo2
+mallinfo2(void)
 {
 	struct mallinfo2 info = {0};
 	struct lab_stats stats;
@@ -163,13 +177,15 @@ LAB_EXPORT struct mallinfo2 mallinfo2(void)
 	return info;
 }
 
-static inline int clamped(size_t n)
+static inline int
+clamped(size_t n)
 {
 	return n > INT_MAX ? INT_MAX : (int)n;
 }
 
 /* The same in ints: a figure that does not fit is INT_MAX (glibc's wraps around). */
-static struct mallinfo narrow_mallinfo(void)
+static struct mallinfo
+narrow_mallinfo(void)
 {
 	struct mallinfo2 wide = mallinfo2();
 
@@ -184,17 +200,20 @@ static struct mallinfo narrow_mallinfo(void)
 	};
 }
 
-LAB_EXPORT struct mallinfo mallinfo(void)
+LAB_EXPORT struct mallinfo
+mallinfo(void)
 {
 	return narrow_mallinfo();
 }
 
-LAB_EXPORT struct mallinfo __libc_mallinfo(void)
+LAB_EXPORT struct mallinfo
+__libc_mallinfo(void)
 {
 	return narrow_mallinfo();
 }
 
-static void write_line(void *stream, const char *line)
+static void
+write_line(void *stream, const char *line)
 {
 	size_t length = strlen(line);
 
@@ -203,7 +222,8 @@ static void write_line(void *stream, const char *line)
 		putc('\n', stream);
 }
 
-LAB_EXPORT void malloc_stats(void)
+LAB_EXPORT void
+malloc_stats(void)
 {
 	flockfile(stderr);
 	lab_stats_print(write_line, stderr);
@@ -211,7 +231,8 @@ LAB_EXPORT void malloc_stats(void)
 }
 
 /* <sizes>: as in glibc, the free blocks by size. Returns their number and adds up their bytes. */
-static size_t write_free_sizes(FILE *stream, size_t *bytes)
+static size_t
+write_free_sizes(FILE *stream, size_t *bytes)
 {
 	struct lab_class_stats class;
 	size_t count = 0;
@@ -233,7 +254,8 @@ static size_t write_free_sizes(FILE *stream, size_t *bytes)
 }
 
 /* What only this allocator has, in an element that a reader of glibc's format will skip. */
-static void write_own_figures(FILE *stream, const struct lab_stats *stats)
+static void
+write_own_figures(FILE *stream, const struct lab_stats *stats)
 {
 	struct lab_class_stats class;
 
@@ -255,7 +277,8 @@ static void write_own_figures(FILE *stream, const struct lab_stats *stats)
  * XML in glibc's format, version 1, with all heaps as one; <system type="max"> is left out, as no peak is kept, and so is
  * <unsorted>, as there is no such list. Errors of the stream are the stream's, as in glibc.
  */
-LAB_EXPORT int malloc_info(int options, FILE *stream)
+LAB_EXPORT int
+malloc_info(int options, FILE *stream)
 {
 	struct lab_stats stats;
 	size_t free_count;

@@ -31,50 +31,59 @@ void free_aligned_sized(void *block, size_t alignment, size_t size);
 /* What every block is aligned to. */
 #define ALIGNMENT_OF_MALLOC ((size_t)16)
 
-static inline size_t page_size(void)
+static inline size_t
+page_size(void)
 {
 	return (size_t)getpagesize(); /* read from the auxiliary vector by the loader: valid before any constructor */
 }
 
 /* The least power of two that is not less than n; 1 < n <= ALIGNMENT_MAX. */
-static inline size_t round_up_to_power_of_two(size_t n)
+static inline size_t
+round_up_to_power_of_two(size_t n)
 {
 	return (size_t)1 << (64 - __builtin_clzl(n - 1));
 }
 
 /* ---- ISO C ----------------------------------------------------------------------------------------------------- */
 
-LAB_EXPORT void *malloc(size_t size)
+LAB_EXPORT void *
+malloc(size_t size)
 {
 	return lab_malloc_fast(size);
 }
 
-LAB_EXPORT void free(void *block)
+LAB_EXPORT void
+free(void *block)
 {
 	lab_free_fast(block);
 }
 
-LAB_EXPORT void *calloc(size_t count, size_t size)
+LAB_EXPORT void *
+calloc(size_t count, size_t size)
 {
 	return lab_calloc(count, size);
 }
 
-LAB_EXPORT void *realloc(void *block, size_t size)
+LAB_EXPORT void *
+realloc(void *block, size_t size)
 {
 	return lab_realloc(block, size);
 }
 
-LAB_EXPORT void *aligned_alloc(size_t alignment, size_t size)
+LAB_EXPORT void *
+aligned_alloc(size_t alignment, size_t size)
 {
 	return lab_aligned_alloc(alignment, size);
 }
 
-LAB_EXPORT void free_sized(void *block, size_t size)
+LAB_EXPORT void
+free_sized(void *block, size_t size)
 {
 	lab_free_sized(block, size);
 }
 
-LAB_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size)
+LAB_EXPORT void
+free_aligned_sized(void *block, size_t alignment, size_t size)
 {
 	lab_free_aligned_sized(block, alignment, size);
 }
@@ -82,12 +91,14 @@ LAB_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size)
 /* ---- POSIX and BSD --------------------------------------------------------------------------------------------- */
 
 /* POSIX leaves errno unspecified; ours stays as it was, also on ENOMEM (glibc's does not). */
-LAB_EXPORT int posix_memalign(void **block, size_t alignment, size_t size)
+LAB_EXPORT int
+posix_memalign(void **block, size_t alignment, size_t size)
 {
 	return lab_posix_memalign(block, alignment, size);
 }
 
-LAB_EXPORT void *reallocarray(void *block, size_t count, size_t size)
+LAB_EXPORT void *
+reallocarray(void *block, size_t count, size_t size)
 {
 	return lab_reallocarray(block, count, size);
 }
@@ -95,7 +106,8 @@ LAB_EXPORT void *reallocarray(void *block, size_t count, size_t size)
 /* ---- SunOS and older ------------------------------------------------------------------------------------------- */
 
 /* As glibc: an alignment of any value up to ALIGNMENT_MAX is taken, and rounded up to a power of two. */
-LAB_EXPORT void *memalign(size_t alignment, size_t size)
+LAB_EXPORT void *
+memalign(size_t alignment, size_t size)
 {
 	if (alignment <= ALIGNMENT_OF_MALLOC)
 		return lab_malloc(size);
@@ -106,13 +118,15 @@ LAB_EXPORT void *memalign(size_t alignment, size_t size)
 	return lab_aligned_alloc(round_up_to_power_of_two(alignment), size);
 }
 
-LAB_EXPORT void *valloc(size_t size)
+LAB_EXPORT void *
+valloc(size_t size)
 {
 	return lab_aligned_alloc(page_size(), size);
 }
 
 /* The size is rounded up to whole pages; 0 stays 0. */
-LAB_EXPORT void *pvalloc(size_t size)
+LAB_EXPORT void *
+pvalloc(size_t size)
 {
 	size_t page = page_size();
 
@@ -123,13 +137,15 @@ LAB_EXPORT void *pvalloc(size_t size)
 	return lab_aligned_alloc(page, (size + page - 1) & ~(page - 1));
 }
 
-LAB_EXPORT size_t malloc_usable_size(void *block)
+LAB_EXPORT size_t
+malloc_usable_size(void *block)
 {
 	return lab_usable_size(block);
 }
 
 /* Gone from glibc's headers since 2.26; old binaries still call it. */
-LAB_EXPORT void cfree(void *block)
+LAB_EXPORT void
+cfree(void *block)
 {
 	lab_free(block);
 }

@@ -63,7 +63,8 @@ void lab_free_aligned_sized(void *block, size_t alignment, size_t size);
 /* The bytes that may be used in a block, at least what was asked for; 0 for NULL. */
 size_t lab_usable_size(const void *block);
 
-/* Whether p is the start of a live block of this allocator. Any pointer value is allowed; never crashes. */
+/* Whether p is the start of a block of this allocator. Any pointer value is allowed; never crashes. A small block that was freed while
+ * others of its span live still counts as one: to tell would cost a walk. */
 bool lab_owns(const void *p);
 
 /* ---- memory and figures ------------------------------------------------------------------------------------------ */
@@ -76,7 +77,7 @@ enum lab_param {
 	LAB_PARAM_TRIM_THRESHOLD, /* bytes of free dirty pages kept before they go back at once; SIZE_MAX: never at once */
 	LAB_PARAM_DECAY_MS,       /* how long free pages stay before they go back to the system; milliseconds */
 	LAB_PARAM_PERTURB,        /* byte: new blocks are filled with its complement, freed ones with it; 0: off */
-	LAB_PARAM_HUGE_THRESHOLD, /* bytes: requests from here on are given whole segments; 0: default */
+	LAB_PARAM_HUGE_THRESHOLD, /* bytes: requests from here on are given whole segments of 4 MiB; at least 1 MiB; 0: default */
 };
 bool lab_set_param(enum lab_param param, size_t value);
 

@@ -9,7 +9,9 @@
 #include "os/os.h"
 
 #define DECAY_MS_DEFAULT 1000
-#define DECAY_MS_MAX     ((size_t)86400 * 1000)
+/* A huge block takes 4 MiB of address space at least. */
+#define HUGE_THRESHOLD_MIN ((size_t)1 << 20)
+#define DECAY_MS_MAX       ((size_t)86400 * 1000)
 
 struct lab_settings lab_settings = {
         .decay_ms = DECAY_MS_DEFAULT,
@@ -40,8 +42,8 @@ lab_set_param(enum lab_param param, size_t value)
 		lab_store_rlx(&lab_settings.decay_ms, value);
 		return true;
 	case LAB_PARAM_HUGE_THRESHOLD:
-		if (value != 0 && value <= LAB_SMALL_MAX)
-			return false;
+		if (value != 0 && value < HUGE_THRESHOLD_MIN)
+			value = HUGE_THRESHOLD_MIN;
 		lab_store_rlx(&lab_settings.huge_threshold, value ? value : SIZE_MAX);
 		return true;
 	case LAB_PARAM_PERTURB:

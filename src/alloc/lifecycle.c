@@ -7,8 +7,10 @@
 
 #include "alloc/alloc.h"
 #include "base/format.h"
+#include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
+#include "page/map.h"
 
 /* What was freed into this thread's heap is taken before the fork: the child drops what is still on the stack. */
 static void
@@ -29,6 +31,7 @@ in_child(void)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
+	lab_registry_note_fork();
 	if (lab_try_enter(&bracket))
 		lab_leave(&bracket);
 }
@@ -74,7 +77,7 @@ print_stats(void)
 	char buffer[256];
 	struct lab_text path = lab_text_start(buffer, sizeof buffer);
 
-	if (!file)
+	if (!file || !lab_map_arena(0)) /* core under the drop-in: the heap is the drop-in's */
 		return;
 	expand_path(&path, file);
 	char *target = *buffer ? buffer : NULL;

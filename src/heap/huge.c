@@ -8,6 +8,7 @@
 #include "page/map.h"
 
 #define HUGE_MAX ((size_t)1 << 46)
+#define ASK_FROM ((size_t)1 << 30)
 
 static size_t
 segments_for(size_t size)
@@ -47,6 +48,8 @@ lab_huge_alloc(struct lab_heap *heap, size_t size, size_t align, bool *fresh)
 		size = 1;
 	if (size > HUGE_MAX || align > HUGE_MAX)
 		return NULL; /* more than any address space here: do not try */
+	if (size >= ASK_FROM && !lab_os.may_commit(size))
+		return NULL; /* as the kernel would answer a program that maps it: arenas are not charged when they are reserved */
 	size_t count = segments_for(size);
 	do {
 		for (; (arena = lab_map_arena(i)) != NULL; i++) {

@@ -186,6 +186,15 @@ lab_registry_is_forked(void)
 }
 
 void
+lab_registry_note_fork(void)
+{
+	_Atomic uint64_t *mark = lab_load_acq(&fork_mark);
+
+	if (mark)
+		lab_store_rlx(mark, 0);
+}
+
+void
 lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
 {
 	uint32_t end = lab_registry_count();

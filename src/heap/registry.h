@@ -1,10 +1,12 @@
 /*
  * registry.h - which heap belongs to which thread.
  *
- * Each heap has an owner word {epoch, tid, state}. Every change is a CAS that raises the epoch, so that no value occurs twice
- * (INV-REG-1). Nothing is taken from a living thread: a heap changes hands when it is idle, or when the thread that its word names is
- * proved dead after the word was read, in the process that wrote it (INV-REG-2). In a child of fork all heaps but those of the forking
- * thread are frozen: their memory was copied while others wrote it, so that nothing is allocated from them again.
+ * Each heap has an owner word {epoch, tid, state}. In a child of fork all heaps but those of the forking thread are frozen: their memory was
+ * copied while others wrote it, so that nothing is allocated from them again.
+ *
+ * INV-REG-1  Every change of an owner word is a CAS that raises the epoch: no value occurs twice.
+ * INV-REG-2  Nothing is taken from a living thread: a heap changes hands when it is idle, or when the thread that its word names is
+ *            proved dead after the word was read, in the process that wrote it.
  */
 #ifndef LAB_HEAP_REGISTRY_H
 #define LAB_HEAP_REGISTRY_H
@@ -45,6 +47,9 @@ void lab_registry_give_back(struct lab_heap *heap);
 
 /* Whether this process is a fork's child in which lab_registry_after_fork has not been through. */
 bool lab_registry_is_forked(void);
+
+/* From libc's hook in the child: the same, where the kernel does not wipe pages. */
+void lab_registry_note_fork(void);
 
 /* In the child's leader: its heaps get the new tid, all others are frozen. Repeatable. */
 void lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid);

@@ -21,6 +21,8 @@ struct lab_os_table {
 	 * NULL on failure. */
 	void *(*map)(size_t size, enum lab_access access);
 	void (*unmap)(void *start, size_t size);
+	/* Whether the system would let a program have so much memory at once, by its overcommit policy. */
+	bool (*may_commit)(size_t size);
 	bool (*protect)(void *start, size_t size, enum lab_access access);
 	/* Gives the pages back: they read as zero afterwards if true is returned, and are unchanged if false. */
 	bool (*purge)(void *start, size_t size);
@@ -46,7 +48,7 @@ bool lab_os_on_alternate_stack(void);
 /* Whether every page of [low, high) is mapped. */
 bool lab_os_is_mapped(uintptr_t low, uintptr_t high);
 
-/* One page that reads as zero in a child of fork; NULL on failure. */
+/* One page that reads as zero in a child of fork, where the kernel can do that; NULL if there is no memory. */
 void *lab_os_map_wiped_on_fork(void);
 
 /* An address above every frame of the main thread's stack. */

@@ -36,8 +36,8 @@ class Installed:
 
     def only(self, name):
         """The one installed file of that name."""
-        [path] = self.root.rglob(name)
-        return path
+        found = list(self.root.rglob(name))
+        return found[0] if len(found) == 1 else sys.exit(f"installed as {name}: {found or 'nothing'}")
 
     def pkg_config(self, *arguments):
         return run(["pkg-config", *arguments], env=self.environment).split()
@@ -88,6 +88,7 @@ def check(installed):
     for linking in "archive", "static":
         installed.run(installed.build("core.c", "labyrinth_core", linking), "two-heaps")
 
+    installed.only("labyrinth.3")
     # A program finds the version that it was linked with.
     for name in "liblabyrinth", "liblabyrinth_core":
         link = installed.only(f"{name}.so")

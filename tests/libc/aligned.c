@@ -6,7 +6,8 @@
 
 typedef void *(*aligned_function)(size_t alignment, size_t size);
 
-static void *by_posix_memalign(size_t alignment, size_t size)
+static void *
+by_posix_memalign(size_t alignment, size_t size)
 {
 	void *block = NULL;
 
@@ -17,7 +18,8 @@ static void *by_posix_memalign(size_t alignment, size_t size)
 static const aligned_function functions[] = {aligned_alloc, memalign, by_posix_memalign};
 
 /* All alignments up to 1 GiB, for sizes below, at and above the alignment (of large blocks only the ends are written). */
-static void test_each_alignment(void)
+static void
+test_each_alignment(void)
 {
 	for (int f = 0; f < 3; f++)
 		for (size_t alignment = f == 2 ? sizeof(void *) : 1; alignment <= (size_t)1 << 30; alignment *= 2) {
@@ -40,7 +42,8 @@ static void test_each_alignment(void)
 }
 
 /* Many at once do not overlap, and mix with plain blocks. */
-static void test_many(void)
+static void
+test_many(void)
 {
 	enum { N = 600 };
 	static void *blocks[N];
@@ -62,7 +65,8 @@ static void test_many(void)
 }
 
 /* memalign rounds an alignment up to a power of two; small ones, 0 included, are malloc's. */
-static void test_memalign_rounds_up(void)
+static void
+test_memalign_rounds_up(void)
 {
 	static const size_t pairs[][2] = {{0, 16},  {1, 16},  {3, 16},    {15, 16},     {17, 32},
 	                                  {24, 32}, {33, 64}, {100, 128}, {4097, 8192}, {0x180000, 0x200000}};
@@ -77,7 +81,8 @@ static void test_memalign_rounds_up(void)
 }
 
 /* C23 and glibc >= 2.38: EINVAL. glibc 2.36 rounds up, against its manual. */
-static void test_aligned_alloc_bad_alignment(void)
+static void
+test_aligned_alloc_bad_alignment(void)
 {
 	static const size_t bad[] = {0, 3, 24, 100, 4097, SIZE_MAX, SIZE_MAX / 2 + 2, SIZE_MAX / 2};
 
@@ -90,7 +95,8 @@ static void test_aligned_alloc_bad_alignment(void)
 	}
 }
 
-static void test_posix_memalign_bad_alignment(void)
+static void
+test_posix_memalign_bad_alignment(void)
 {
 	static const size_t bad[] = {0, 1, 2, 4, 3, 12, 24, 40, 100, 4095, SIZE_MAX, SIZE_MAX / 2 + 2, SIZE_MAX - 7};
 	char untouched;
@@ -105,7 +111,8 @@ static void test_posix_memalign_bad_alignment(void)
 	}
 }
 
-static void test_pages(void)
+static void
+test_pages(void)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
@@ -126,7 +133,8 @@ static void test_pages(void)
 	}
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	test_each_alignment();

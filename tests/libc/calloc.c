@@ -5,7 +5,8 @@ static const size_t sizes[] = {1, 16, 40, 100, 1000, 4000, 4096, 10000, 65536, 7
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
 /* Dirty memory of the same size goes back right before: a calloc that skips clearing "fresh" pages must know these. */
-static void test_zero_after_use(size_t size)
+static void
+test_zero_after_use(size_t size)
 {
 	enum { N = 8 };
 	void *blocks[N];
@@ -32,7 +33,8 @@ static void test_zero_after_use(size_t size)
 }
 
 /* Large memory that was dirtied in small pieces, and small memory that was dirtied as a large block. */
-static void test_zero_after_other_sizes(void)
+static void
+test_zero_after_other_sizes(void)
 {
 	enum { N = 20000 };
 	static void *blocks[N];
@@ -56,7 +58,8 @@ static void test_zero_after_other_sizes(void)
 		free(blocks[i]);
 }
 
-static void test_product(void)
+static void
+test_product(void)
 {
 	unsigned char *block = calloc(1000, 37);
 
@@ -65,7 +68,8 @@ static void test_product(void)
 	free(block);
 }
 
-static void test_nothing(void)
+static void
+test_nothing(void)
 {
 	static const size_t pairs[][2] = {{0, 0}, {0, 10}, {10, 0}, {0, SIZE_MAX}, {SIZE_MAX, 0}};
 
@@ -79,7 +83,8 @@ static void test_nothing(void)
 	}
 }
 
-static void test_overflow(void)
+static void
+test_overflow(void)
 {
 	static const size_t pairs[][2] = {
 	        {SIZE_MAX, 2},
@@ -100,7 +105,8 @@ static void test_overflow(void)
 	}
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	for (int i = 0; i < SIZES; i++)

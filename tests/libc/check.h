@@ -31,7 +31,8 @@ enum { ERRNO_KEPT = 7777 };
 #define CHECK(condition)             check_that(condition, #condition, NULL, __FILE__, __LINE__)
 #define CHECK_FOR(condition, detail) check_that(condition, #condition, detail, __FILE__, __LINE__)
 
-static inline bool check_that(bool ok, const char *text, const char *detail, const char *file, int line)
+static inline bool
+check_that(bool ok, const char *text, const char *detail, const char *file, int line)
 {
 	__atomic_add_fetch(&check_count, 1, __ATOMIC_RELAXED);
 	if (!ok) {
@@ -42,7 +43,8 @@ static inline bool check_that(bool ok, const char *text, const char *detail, con
 }
 
 /* Whether ld.so binds `name` to liblabyrinth. */
-static inline bool check_is_ours(const char *name)
+static inline bool
+check_is_ours(const char *name)
 {
 	Dl_info info;
 	void *address = dlsym(RTLD_DEFAULT, name);
@@ -50,7 +52,8 @@ static inline bool check_is_ours(const char *name)
 	return address && dladdr(address, &info) && info.dli_fname && strstr(info.dli_fname, "liblabyrinth");
 }
 
-static inline void check_begin(int argc, char **argv)
+static inline void
+check_begin(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++)
 		check_glibc |= strcmp(argv[i], "--glibc") == 0;
@@ -60,38 +63,44 @@ static inline void check_begin(int argc, char **argv)
 	}
 }
 
-static inline int check_end(void)
+static inline int
+check_end(void)
 {
 	printf("%d checks, %d failed\n", check_count, check_failures);
 	return check_failures == 0 ? 0 : 1;
 }
 
 /* The same pointer, and the same number; but no compiler knows, warns or optimises on where they came from. */
-static inline void *check_opaque(const volatile void *p)
+static inline void *
+check_opaque(const volatile void *p)
 {
 	__asm__ volatile("" : "+r"(p) : : "memory");
 	return (void *)(uintptr_t)p;
 }
 
-static inline size_t check_opaque_number(size_t n)
+static inline size_t
+check_opaque_number(size_t n)
 {
 	__asm__ volatile("" : "+r"(n));
 	return n;
 }
 
 /* A byte pattern that depends on position and seed, to see whether blocks overlap or move wrongly. */
-static inline unsigned char check_byte(size_t position, unsigned seed)
+static inline unsigned char
+check_byte(size_t position, unsigned seed)
 {
 	return (unsigned char)(position * 31 + (position >> 8) * 7 + seed * 101 + 1);
 }
 
-static inline void check_fill(void *block, size_t size, unsigned seed)
+static inline void
+check_fill(void *block, size_t size, unsigned seed)
 {
 	for (size_t i = 0; i < size; i++)
 		((unsigned char *)block)[i] = check_byte(i, seed);
 }
 
-static inline bool check_filled(const void *block, size_t size, unsigned seed)
+static inline bool
+check_filled(const void *block, size_t size, unsigned seed)
 {
 	for (size_t i = 0; i < size; i++)
 		if (((const unsigned char *)block)[i] != check_byte(i, seed))
@@ -99,14 +108,16 @@ static inline bool check_filled(const void *block, size_t size, unsigned seed)
 	return true;
 }
 
-static inline bool check_zero(const void *block, size_t size)
+static inline bool
+check_zero(const void *block, size_t size)
 {
 	const unsigned char *bytes = (const unsigned char *)block;
 
 	return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
 }
 
-static inline bool check_aligned(const void *block, size_t alignment)
+static inline bool
+check_aligned(const void *block, size_t alignment)
 {
 	return ((uintptr_t)block & (alignment - 1)) == 0;
 }

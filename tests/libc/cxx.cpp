@@ -69,7 +69,8 @@ const form forms[] = {
 enum outcome { MEMORY, NOTHING, BAD_ALLOC, OTHER };
 
 /* What a call of the form ends with. */
-outcome outcome_of(const form &f, std::size_t size, align_val_t alignment = align_val_t(64))
+outcome
+outcome_of(const form &f, std::size_t size, align_val_t alignment = align_val_t(64))
 {
 	try {
 		void *block = f.allocate(size, alignment);
@@ -86,14 +87,16 @@ outcome outcome_of(const form &f, std::size_t size, align_val_t alignment = alig
 }
 
 /* How a form that cannot have memory ends. */
-outcome failure_of(const form &f)
+outcome
+failure_of(const form &f)
 {
 	return f.throws ? BAD_ALLOC : NOTHING;
 }
 
 /* ---- success --------------------------------------------------------------------------------------------------- */
 
-void test_success()
+void
+test_success()
 {
 	for (const form &f : forms)
 		for (std::size_t size = 0; size < (std::size_t)8 << 20; size = size * 5 / 2 + 1)
@@ -112,7 +115,8 @@ void test_success()
 			}
 }
 
-void test_delete_null()
+void
+test_delete_null()
 {
 	for (const form &f : forms)
 		f.release(nullptr, 10, align_val_t(64));
@@ -133,7 +137,8 @@ struct unlucky {
 	}
 };
 
-void test_language()
+void
+test_language()
 {
 	std::map<int, std::unique_ptr<wide>> wides;
 	std::vector<std::string> strings;
@@ -156,7 +161,8 @@ void test_language()
 
 thread_local std::vector<std::string> of_thread;
 
-void test_thread_local()
+void
+test_thread_local()
 {
 	for (int i = 0; i < 20; i++)
 		std::thread([] {
@@ -168,7 +174,8 @@ void test_thread_local()
 
 /* ---- failure --------------------------------------------------------------------------------------------------- */
 
-void test_failure()
+void
+test_failure()
 {
 	for (const form &f : forms)
 		for (std::size_t size : impossible) {
@@ -179,7 +186,8 @@ void test_failure()
 		}
 }
 
-void test_bad_alignment()
+void
+test_bad_alignment()
 {
 	for (const form &f : forms)
 		if (f.aligned)
@@ -192,32 +200,37 @@ void test_bad_alignment()
 int calls;
 
 struct special_bad_alloc : std::bad_alloc {
-	const char *what() const noexcept override
+	const char *
+	what() const noexcept override
 	{
 		return "special";
 	}
 };
 
 /* The handler is called until it gives up its place: then the failure is final. */
-void handler_that_resigns()
+void
+handler_that_resigns()
 {
 	if (++calls == 3)
 		std::set_new_handler(nullptr);
 }
 
-void handler_that_throws()
+void
+handler_that_throws()
 {
 	calls++;
 	throw special_bad_alloc();
 }
 
-void handler_that_throws_a_number()
+void
+handler_that_throws_a_number()
 {
 	calls++;
 	throw 42;
 }
 
-void test_handler_resigns()
+void
+test_handler_resigns()
 {
 	for (const form &f : forms) {
 		calls = 0;
@@ -229,7 +242,8 @@ void test_handler_resigns()
 }
 
 /* What the handler throws comes out of the throwing forms as it is, and out of no nothrow form. */
-void test_handler_throws()
+void
+test_handler_throws()
 {
 	for (const form &f : forms) {
 		bool special = false;
@@ -253,7 +267,8 @@ void test_handler_throws()
 }
 
 /* A bad alignment is no lack of memory: the handler is not asked. */
-void test_handler_and_bad_alignment()
+void
+test_handler_and_bad_alignment()
 {
 	for (const form &f : forms)
 		if (f.aligned) {
@@ -267,14 +282,16 @@ void test_handler_and_bad_alignment()
 
 rlimit before;
 
-void handler_that_makes_room()
+void
+handler_that_makes_room()
 {
 	calls++;
 	setrlimit(RLIMIT_DATA, &before);
 }
 
 /* The handler finds memory: the operator then returns it. Each block is larger than all before: none can be one kept for reuse. */
-void test_handler_makes_room()
+void
+test_handler_makes_room()
 {
 	std::size_t size = (std::size_t)512 << 20;
 
@@ -294,7 +311,8 @@ void test_handler_makes_room()
 
 } // namespace
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	CHECK(check_is_ours("_Znwm") != check_glibc && check_is_ours("_ZdlPvm") != check_glibc);

@@ -4,7 +4,8 @@
  */
 #include "check.h"
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	if (!CHECK(argc > 1))

@@ -8,7 +8,8 @@ namespace
 
 int calls;
 
-void handler()
+void
+handler()
 {
 	if (++calls == 2)
 		std::set_new_handler(nullptr);
@@ -17,7 +18,8 @@ void handler()
 struct special : std::bad_alloc {
 };
 
-void throwing_handler()
+void
+throwing_handler()
 {
 	throw special();
 }
@@ -25,7 +27,8 @@ void throwing_handler()
 } // namespace
 
 /* Returns NULL, or what went wrong. */
-extern "C" const char *plugin_test()
+extern "C" const char *
+plugin_test()
 {
 	const std::size_t impossible = PTRDIFF_MAX;
 	void *block = ::operator new(100);
@@ -60,7 +63,8 @@ extern "C" const char *plugin_test()
 }
 
 /* A block that outlives the plugin. */
-extern "C" void *plugin_block()
+extern "C" void *
+plugin_block()
 {
 	return ::operator new(1000);
 }

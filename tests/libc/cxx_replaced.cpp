@@ -14,7 +14,8 @@ namespace
 enum { HEADER = 64 };
 int news, deletes, aligned_news, aligned_deletes;
 
-void *with_header(std::size_t size, std::size_t header)
+void *
+with_header(std::size_t size, std::size_t header)
 {
 	char *block =
 	        size < (std::size_t)1 << 40 ? (char *)aligned_alloc(header, (size + 2 * header - 1) / header * header) : nullptr;
@@ -25,7 +26,8 @@ void *with_header(std::size_t size, std::size_t header)
 	return block + header;
 }
 
-void without_header(void *block, std::size_t header)
+void
+without_header(void *block, std::size_t header)
 {
 	if (!block)
 		return;
@@ -41,25 +43,29 @@ void without_header(void *block, std::size_t header)
 #pragma GCC diagnostic ignored "-Wunknown-warning-option"
 #pragma GCC diagnostic ignored "-Wsized-deallocation"
 
-void *operator new(std::size_t size)
+void *
+operator new(std::size_t size)
 {
 	news++;
 	return with_header(size, HEADER);
 }
 
-void operator delete(void *block) noexcept
+void
+operator delete(void *block) noexcept
 {
 	deletes++;
 	without_header(block, HEADER);
 }
 
-void *operator new(std::size_t size, std::align_val_t alignment)
+void *
+operator new(std::size_t size, std::align_val_t alignment)
 {
 	aligned_news++;
 	return with_header(size, (std::size_t)alignment);
 }
 
-void operator delete(void *block, std::align_val_t alignment) noexcept
+void
+operator delete(void *block, std::align_val_t alignment) noexcept
 {
 	aligned_deletes++;
 	without_header(block, (std::size_t)alignment);
@@ -69,7 +75,8 @@ namespace
 {
 
 /* Each of these forms goes through the four above exactly once. */
-void test_plain()
+void
+test_plain()
 {
 	const std::size_t size = 100;
 
@@ -84,7 +91,8 @@ void test_plain()
 	CHECK(deletes == 6);
 }
 
-void test_aligned()
+void
+test_aligned()
 {
 	const std::size_t size = 1000;
 	const std::align_val_t alignment = std::align_val_t(128);
@@ -100,7 +108,8 @@ void test_aligned()
 }
 
 /* What the replaced form throws is caught by the nothrow form that is made of it. */
-void test_nothrow()
+void
+test_nothrow()
 {
 	CHECK(::operator new(SIZE_MAX, std::nothrow) == nullptr);
 	CHECK(::operator new[](SIZE_MAX, std::nothrow) == nullptr);
@@ -109,7 +118,8 @@ void test_nothrow()
 }
 
 /* Blocks that libstdc++ itself made go through the replaced forms as well. */
-void test_library()
+void
+test_library()
 {
 	std::vector<std::string> strings;
 
@@ -123,7 +133,8 @@ void test_library()
 
 } // namespace
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	test_plain();

@@ -18,7 +18,8 @@ static bool early_done[STAGES];
 static int ended; /* how many stages after main ran */
 
 /* Uses each kind of call; leaves one filled block behind. No stdio, no CHECK: the loader may be at work. */
-static void allocate_early(int stage)
+static void
+allocate_early(int stage)
 {
 	unsigned char *block = malloc(10);
 	unsigned char *zeroed = calloc(100, 30);
@@ -35,7 +36,8 @@ static void allocate_early(int stage)
 
 /* ---- before main ----------------------------------------------------------------------------------------------- */
 
-static int resolved(void)
+static int
+resolved(void)
 {
 	return 42;
 }
@@ -51,7 +53,8 @@ static int (*resolve(void))(void)
 
 int through_ifunc(void) __attribute__((ifunc("resolve")));
 
-static void preinit(int argc, char **argv, char **environment)
+static void
+preinit(int argc, char **argv, char **environment)
 {
 	(void)argc, (void)argv, (void)environment;
 	allocate_early(STAGE_PREINIT);
@@ -59,12 +62,14 @@ static void preinit(int argc, char **argv, char **environment)
 
 __attribute__((section(".preinit_array"), used)) static void (*const preinit_entry)(int, char **, char **) = preinit;
 
-__attribute__((constructor(101))) static void first_constructor(void)
+__attribute__((constructor(101))) static void
+first_constructor(void)
 {
 	allocate_early(STAGE_FIRST_CONSTRUCTOR);
 }
 
-__attribute__((constructor)) static void constructor(void)
+__attribute__((constructor)) static void
+constructor(void)
 {
 	allocate_early(STAGE_CONSTRUCTOR);
 }
@@ -73,7 +78,8 @@ __attribute__((constructor)) static void constructor(void)
 
 static void *kept; /* handed from each late stage to the next, grown by each */
 
-static void allocate_late(void)
+static void
+allocate_late(void)
 {
 	void *block = malloc(100);
 
@@ -86,17 +92,20 @@ static void allocate_late(void)
 	ended++;
 }
 
-static void at_exit(void)
+static void
+at_exit(void)
 {
 	allocate_late();
 }
 
-__attribute__((destructor)) static void destructor(void)
+__attribute__((destructor)) static void
+destructor(void)
 {
 	allocate_late();
 }
 
-__attribute__((destructor(101))) static void last_destructor(void)
+__attribute__((destructor(101))) static void
+last_destructor(void)
 {
 	allocate_late();
 	free(kept);
@@ -109,14 +118,16 @@ __attribute__((destructor(101))) static void last_destructor(void)
 extern int __cxa_thread_atexit_impl(void (*destructor_function)(void *), void *object, void *dso);
 extern void *__dso_handle;
 
-static void tls_destructor(void *object)
+static void
+tls_destructor(void *object)
 {
 	CHECK(check_filled(object, 300, 70));
 	free(object);
 	allocate_late();
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	void *object = malloc(300);
 

@@ -24,63 +24,75 @@ struct entry {
 	size_t alignment; /* of what it returns */
 };
 
-static inline void *entry_calloc_size(size_t size)
+static inline void *
+entry_calloc_size(size_t size)
 {
 	return calloc(1, size);
 }
 
-static inline void *entry_calloc_count(size_t size)
+static inline void *
+entry_calloc_count(size_t size)
 {
 	return calloc(size, 1);
 }
 
-static inline void *entry_realloc_null(size_t size)
+static inline void *
+entry_realloc_null(size_t size)
 {
 	return realloc(NULL, size);
 }
 
-static inline void *entry_reallocarray_size(size_t size)
+static inline void *
+entry_reallocarray_size(size_t size)
 {
 	return reallocarray(NULL, 1, size);
 }
 
-static inline void *entry_reallocarray_count(size_t size)
+static inline void *
+entry_reallocarray_count(size_t size)
 {
 	return reallocarray(NULL, size, 1);
 }
 
-static inline void *entry_aligned_alloc_16(size_t size)
+static inline void *
+entry_aligned_alloc_16(size_t size)
 {
 	return aligned_alloc(16, size);
 }
 
-static inline void *entry_aligned_alloc_64(size_t size)
+static inline void *
+entry_aligned_alloc_64(size_t size)
 {
 	return aligned_alloc(64, size);
 }
 
-static inline void *entry_aligned_alloc_2m(size_t size)
+static inline void *
+entry_aligned_alloc_2m(size_t size)
 {
 	return aligned_alloc((size_t)2 << 20, size);
 }
 
-static inline void *entry_memalign_8(size_t size)
+static inline void *
+entry_memalign_8(size_t size)
 {
 	return memalign(8, size);
 }
 
-static inline void *entry_memalign_4096(size_t size)
+static inline void *
+entry_memalign_4096(size_t size)
 {
 	return memalign(4096, size);
 }
 
-static inline void *entry_memalign_48(size_t size)
+static inline void *
+entry_memalign_48(size_t size)
 {
 	return memalign(check_opaque_number(48), size);
 }
 
 /* Brings a posix_memalign to the common form. On failure the pointer must not have been written. */
-static inline void *entry_posix(int (*function)(void **, size_t, size_t), size_t alignment, size_t size)
+static inline void *
+entry_posix(int (*function)(void **, size_t, size_t), size_t alignment, size_t size)
 {
 	static char untouched;
 	void *block = &untouched;
@@ -93,32 +105,38 @@ static inline void *entry_posix(int (*function)(void **, size_t, size_t), size_t
 	return NULL;
 }
 
-static inline void *entry_posix_memalign_8(size_t size)
+static inline void *
+entry_posix_memalign_8(size_t size)
 {
 	return entry_posix(posix_memalign, 8, size);
 }
 
-static inline void *entry_posix_memalign_8192(size_t size)
+static inline void *
+entry_posix_memalign_8192(size_t size)
 {
 	return entry_posix(posix_memalign, 8192, size);
 }
 
-static inline void *entry_posix_memalign_private(size_t size)
+static inline void *
+entry_posix_memalign_private(size_t size)
 {
 	return entry_posix(__posix_memalign ? __posix_memalign : posix_memalign, 256, size);
 }
 
-static inline void *entry_libc_calloc(size_t size)
+static inline void *
+entry_libc_calloc(size_t size)
 {
 	return __libc_calloc(1, size);
 }
 
-static inline void *entry_libc_realloc(size_t size)
+static inline void *
+entry_libc_realloc(size_t size)
 {
 	return __libc_realloc(NULL, size);
 }
 
-static inline void *entry_libc_memalign(size_t size)
+static inline void *
+entry_libc_memalign(size_t size)
 {
 	return __libc_memalign(128, size);
 }

@@ -6,7 +6,8 @@ static const size_t sizes[] = {0, 1, 100, 3000, 20000, 65536, 200000, 3 << 20, 4
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
 /* First allocations of a size map memory, frees of large blocks unmap it: their system calls must not show. */
-static void test_success(void)
+static void
+test_success(void)
 {
 	for (int e = 0; e < ENTRIES; e++)
 		for (int i = 0; i < SIZES; i++) {
@@ -24,7 +25,8 @@ static void test_success(void)
 		}
 }
 
-static void test_realloc(void)
+static void
+test_realloc(void)
 {
 	void *block = NULL;
 
@@ -37,7 +39,8 @@ static void test_realloc(void)
 	CHECK(realloc(block, 0) == NULL && errno == ERRNO_KEPT);
 }
 
-static void test_others(void)
+static void
+test_others(void)
 {
 	void *block = malloc(10);
 
@@ -53,7 +56,8 @@ static void test_others(void)
 }
 
 /* posix_memalign reports by its value. (glibc sets errno as well when memory is short; POSIX allows it.) */
-static void test_posix_memalign(void)
+static void
+test_posix_memalign(void)
 {
 	void *block;
 
@@ -64,7 +68,8 @@ static void test_posix_memalign(void)
 	CHECK(posix_memalign(&block, 64, PTRDIFF_MAX) == ENOMEM && (check_glibc || errno == ERRNO_KEPT));
 }
 
-static void test_many_frees(void)
+static void
+test_many_frees(void)
 {
 	enum { N = 3000 };
 	static void *blocks[N];
@@ -80,7 +85,8 @@ static void test_many_frees(void)
 	CHECK(kept);
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	test_success();

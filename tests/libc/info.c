@@ -15,7 +15,8 @@ int __libc_mallopt(int parameter, int value);
 enum { BLOCKS = 20000, BLOCK_SIZE = 1000 };
 static void *blocks[BLOCKS];
 
-static void allocate_blocks(void)
+static void
+allocate_blocks(void)
 {
 	for (int i = 0; i < BLOCKS; i++) {
 		blocks[i] = malloc(BLOCK_SIZE);
@@ -23,7 +24,8 @@ static void allocate_blocks(void)
 	}
 }
 
-static void free_blocks(void)
+static void
+free_blocks(void)
 {
 	for (int i = 0; i < BLOCKS; i++)
 		free(blocks[i]);
@@ -31,7 +33,8 @@ static void free_blocks(void)
 
 /* ---- mallinfo -------------------------------------------------------------------------------------------------- */
 
-static void test_mallinfo_of_small_blocks(void)
+static void
+test_mallinfo_of_small_blocks(void)
 {
 	const size_t sum = (size_t)BLOCKS * BLOCK_SIZE;
 	struct mallinfo2 before = mallinfo2();
@@ -57,7 +60,8 @@ static void test_mallinfo_of_small_blocks(void)
 	CHECK(after.uordblks <= before.uordblks + sum / 20);
 }
 
-static void test_mallinfo_of_huge_block(void)
+static void
+test_mallinfo_of_huge_block(void)
 {
 	const size_t size = (size_t)40 << 20;
 	struct mallinfo2 before = mallinfo2();
@@ -73,7 +77,8 @@ static void test_mallinfo_of_huge_block(void)
 	CHECK(after.hblks == before.hblks && after.hblkhd == before.hblkhd);
 }
 
-static void test_mallinfo_in_ints(void)
+static void
+test_mallinfo_in_ints(void)
 {
 	struct mallinfo2 wide = mallinfo2();
 	struct mallinfo narrow = mallinfo();
@@ -94,7 +99,8 @@ static void test_mallinfo_in_ints(void)
 
 /* ---- mallopt --------------------------------------------------------------------------------------------------- */
 
-static void test_mallopt_values(void)
+static void
+test_mallopt_values(void)
 {
 	static const int accepted[][2] = {
 	        {M_ARENA_MAX, 1},
@@ -129,7 +135,8 @@ static void test_mallopt_values(void)
 }
 
 /* New memory has the complement of the byte, freed memory the byte, calloc's is zero. (Small blocks escape glibc's.) */
-static void test_perturb(void)
+static void
+test_perturb(void)
 {
 	static const size_t sizes[] = {2000, 5000, 40000};
 
@@ -148,7 +155,8 @@ static void test_perturb(void)
 
 /* ---- malloc_trim, malloc_stats --------------------------------------------------------------------------------- */
 
-static size_t resident(void)
+static size_t
+resident(void)
 {
 	long total = 0;
 	long pages = 0;
@@ -159,7 +167,8 @@ static size_t resident(void)
 	return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static void test_trim(void)
+static void
+test_trim(void)
 {
 	size_t during;
 
@@ -174,7 +183,8 @@ static void test_trim(void)
 }
 
 /* malloc_stats writes something, and on stderr. */
-static void test_stats(void)
+static void
+test_stats(void)
 {
 	char text[200] = "";
 	FILE *file = tmpfile();
@@ -196,7 +206,8 @@ static void test_stats(void)
 /* ---- malloc_info ----------------------------------------------------------------------------------------------- */
 
 /* `at` is behind '<' and a name: reads attributes and '>' or '/>'. Returns what is behind, or NULL. */
-static const char *read_attributes(const char *at, bool *empty)
+static const char *
+read_attributes(const char *at, bool *empty)
 {
 	*empty = false;
 	for (;;) {
@@ -221,7 +232,8 @@ static const char *read_attributes(const char *at, bool *empty)
 }
 
 /* Whether text is one XML element with properly nested others in it, and nothing but white space between. */
-static bool is_xml(const char *text)
+static bool
+is_xml(const char *text)
 {
 	enum { DEPTH = 16 };
 	const char *open[DEPTH];
@@ -257,7 +269,8 @@ static bool is_xml(const char *text)
 }
 
 /* The number in attribute `name` of the last element that begins with `element`; SIZE_MAX if there is none. */
-static size_t figure(const char *text, const char *element, const char *name)
+static size_t
+figure(const char *text, const char *element, const char *name)
 {
 	const char *last = NULL;
 
@@ -267,7 +280,8 @@ static size_t figure(const char *text, const char *element, const char *name)
 	return last ? strtoul(last + strlen(name) + 2, NULL, 10) : SIZE_MAX;
 }
 
-static char *read_malloc_info(void)
+static char *
+read_malloc_info(void)
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -279,7 +293,8 @@ static char *read_malloc_info(void)
 	return text;
 }
 
-static void test_info(void)
+static void
+test_info(void)
 {
 	const size_t size = (size_t)40 << 20;
 	char *text;
@@ -307,7 +322,8 @@ static void test_info(void)
 		free(blocks[i]);
 }
 
-static void test_info_options(void)
+static void
+test_info_options(void)
 {
 	static const int options[] = {1, -1, 2, INT_MAX};
 	char *text = NULL;
@@ -323,7 +339,8 @@ static void test_info_options(void)
 	free(text);
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	CHECK(is_xml("<a><b x=\"1\"/><c></c></a>\n") && !is_xml("<a><b></a></b>") && !is_xml("<a x=1/>")); /* the reader works */

@@ -5,7 +5,8 @@
 #include "check.h"
 #include "entries.h"
 
-static void test_smallest(void)
+static void
+test_smallest(void)
 {
 	for (int e = 0; e < ENTRIES; e++)
 		for (size_t size = 0; size <= 1; size++) {
@@ -24,7 +25,8 @@ static void test_smallest(void)
 }
 
 /* The address space of a process has 2^47 bytes at most (2^56 if asked for by address, which malloc does not). */
-static void test_too_large(void)
+static void
+test_too_large(void)
 {
 	static const size_t sizes[] = {
 	        (size_t)1 << 47,
@@ -65,7 +67,8 @@ static void test_too_large(void)
 		}
 }
 
-static void test_products(void)
+static void
+test_products(void)
 {
 	static const size_t pairs[][2] = {
 	        {SIZE_MAX, 2},
@@ -99,7 +102,8 @@ static void test_products(void)
 }
 
 /* Powers of two that are valid alignments, but that no address space holds, and sums of size and alignment that wrap. */
-static void test_large_alignments(void)
+static void
+test_large_alignments(void)
 {
 	static const size_t pairs[][2] = {
 	        {(size_t)1 << 47, 1},
@@ -131,7 +135,8 @@ static void test_large_alignments(void)
 }
 
 /* Above the greatest power of two there is nothing to round up to. */
-static void test_memalign_too_large(void)
+static void
+test_memalign_too_large(void)
 {
 	static const size_t alignments[] = {SIZE_MAX / 2 + 2, SIZE_MAX - 1, SIZE_MAX};
 
@@ -147,7 +152,8 @@ static void test_memalign_too_large(void)
 	}
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	test_smallest();

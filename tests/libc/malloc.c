@@ -2,7 +2,8 @@
 #include "check.h"
 
 /* Blocks live at once do not overlap: each keeps its pattern until it is freed, in a different order. */
-static void test_many_live_blocks(void)
+static void
+test_many_live_blocks(void)
 {
 	enum { N = 4000 };
 	static unsigned char *blocks[N];
@@ -23,7 +24,8 @@ static void test_many_live_blocks(void)
 	}
 }
 
-static void test_each_small_size(void)
+static void
+test_each_small_size(void)
 {
 	for (size_t size = 0; size <= 4096; size++) {
 		void *block = malloc(size);
@@ -36,7 +38,8 @@ static void test_each_small_size(void)
 	}
 }
 
-static void test_large_sizes(void)
+static void
+test_large_sizes(void)
 {
 	for (size_t size = 4096; size <= (size_t)64 << 20; size *= 2)
 		for (int off = -1; off <= 1; off++) {
@@ -54,7 +57,8 @@ static void test_large_sizes(void)
 }
 
 /* malloc(0) gives blocks that differ from each other and from all others. */
-static void test_zero_is_unique(void)
+static void
+test_zero_is_unique(void)
 {
 	enum { N = 1000 };
 	static void *blocks[N];
@@ -72,14 +76,16 @@ static void test_zero_is_unique(void)
 		free(blocks[i]);
 }
 
-static void test_free_null(void)
+static void
+test_free_null(void)
 {
 	errno = ERRNO_KEPT;
 	free(NULL);
 	CHECK(errno == ERRNO_KEPT);
 }
 
-static size_t address_space(void)
+static size_t
+address_space(void)
 {
 	size_t pages = 0;
 	FILE *file = fopen("/proc/self/statm", "r");
@@ -90,7 +96,8 @@ static size_t address_space(void)
 }
 
 /* Freed memory is used again: the address space does not grow with the number of calls. */
-static void test_reuse(void)
+static void
+test_reuse(void)
 {
 	static const size_t sizes[] = {1, 100, 5000, 100000, 20 << 20};
 
@@ -107,7 +114,8 @@ static void test_reuse(void)
 	}
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	test_each_small_size();

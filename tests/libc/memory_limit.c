@@ -23,7 +23,8 @@ struct link {
 static struct link *chain;
 
 /* Allocates until there is no more. Returns the number of blocks. */
-static size_t exhaust(size_t size)
+static size_t
+exhaust(size_t size)
 {
 	size_t taken = 0;
 	size_t count = 0;
@@ -48,7 +49,8 @@ static size_t exhaust(size_t size)
 	return count;
 }
 
-static void free_all(void)
+static void
+free_all(void)
 {
 	while (chain) {
 		struct link *next = chain->next;
@@ -59,7 +61,8 @@ static void free_all(void)
 }
 
 /* With nothing left every entry fails in the same way, and what there is stays usable. */
-static void test_while_exhausted(void)
+static void
+test_while_exhausted(void)
 {
 	void *block = NULL;
 
@@ -76,7 +79,8 @@ static void test_while_exhausted(void)
 	CHECK(realloc(chain, (size_t)16 << 20) == NULL && errno == ENOMEM); /* chain stays */
 }
 
-static void test_goes_on(void)
+static void
+test_goes_on(void)
 {
 	for (size_t size = 1; size <= (size_t)32 << 20; size *= 4) {
 		void *block = malloc(size);
@@ -88,7 +92,8 @@ static void test_goes_on(void)
 	}
 }
 
-static void test_exhaustion(void)
+static void
+test_exhaustion(void)
 {
 	time_t start = time(NULL);
 	size_t first = exhaust(1);
@@ -111,7 +116,8 @@ static void test_exhaustion(void)
 	CHECK(time(NULL) - start <= 3 * MAX_TIME);
 }
 
-static void limit(int resource, size_t value)
+static void
+limit(int resource, size_t value)
 {
 	struct rlimit limits = {value, value};
 
@@ -119,7 +125,8 @@ static void limit(int resource, size_t value)
 }
 
 /* Bytes that count against RLIMIT_DATA now. */
-static size_t data_size(void)
+static size_t
+data_size(void)
 {
 	char line[200];
 	size_t kib = 0;
@@ -133,7 +140,8 @@ static size_t data_size(void)
 }
 
 /* Runs this program again with `part` as its argument, under the limits that the caller set. */
-static void run_part(char *program, const char *part)
+static void
+run_part(char *program, const char *part)
 {
 	int status = -1;
 	pid_t pid = fork();
@@ -149,7 +157,8 @@ static void run_part(char *program, const char *part)
 	CHECK_FOR(waitpid(pid, &status, 0) == pid && status == 0, part);
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	if (argc > 1 && strcmp(argv[1], "--as") == 0) {

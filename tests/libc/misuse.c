@@ -27,90 +27,106 @@ struct misuse {
 	void (*commit)(void *); /* the misuse */
 };
 
-static void do_free(void *p)
+static void
+do_free(void *p)
 {
 	free(p);
 }
 
-static void do_realloc(void *p)
+static void
+do_realloc(void *p)
 {
 	p = realloc(p, 50);
 	(void)check_opaque(p);
 }
 
-static void do_realloc_zero(void *p)
+static void
+do_realloc_zero(void *p)
 {
 	p = realloc(p, 0);
 	(void)check_opaque(p);
 }
 
-static void do_free_sized(void *p)
+static void
+do_free_sized(void *p)
 {
 	free_sized(p, 5000);
 }
 
-static void do_free_sized_large(void *p)
+static void
+do_free_sized_large(void *p)
 {
 	free_sized(p, 600000);
 }
 
-static void do_free_aligned_sized(void *p)
+static void
+do_free_aligned_sized(void *p)
 {
 	free_aligned_sized(p, 64, 100000);
 }
 
 /* ---- pointers that are no blocks ------------------------------------------------------------------------------- */
 
-static void *stack_pointer(void)
+static void *
+stack_pointer(void)
 {
 	char *here = __builtin_frame_address(0);
 
 	return check_opaque((char *)((uintptr_t)here & ~(uintptr_t)15) - 4096);
 }
 
-static void *static_pointer(void)
+static void *
+static_pointer(void)
 {
 	static char object[64];
 
 	return check_opaque(object + 16);
 }
 
-static void *code_pointer(void)
+static void *
+code_pointer(void)
 {
 	return check_opaque((void *)(uintptr_t)code_pointer);
 }
 
-static void *small_number(void)
+static void *
+small_number(void)
 {
 	return check_opaque((void *)16);
 }
 
-static void *odd_number(void)
+static void *
+odd_number(void)
 {
 	return check_opaque((void *)12345677);
 }
 
-static void *noncanonical(void)
+static void *
+noncanonical(void)
 {
 	return check_opaque((void *)0x1234567890abcdf0);
 }
 
-static void *kernel_pointer(void)
+static void *
+kernel_pointer(void)
 {
 	return check_opaque((void *)0xffffffffff600000);
 }
 
-static void *last_pointer(void)
+static void *
+last_pointer(void)
 {
 	return check_opaque((void *)(UINTPTR_MAX - 15));
 }
 
-static void *mapped_elsewhere(void)
+static void *
+mapped_elsewhere(void)
 {
 	return check_opaque(mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 }
 
-static void *unmapped(void)
+static void *
+unmapped(void)
 {
 	void *p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -120,54 +136,64 @@ static void *unmapped(void)
 
 /* ---- pointers into blocks -------------------------------------------------------------------------------------- */
 
-static void *inside_small(void)
+static void *
+inside_small(void)
 {
 	return (char *)check_opaque(malloc(64)) + 16;
 }
 
-static void *inside_small_odd(void)
+static void *
+inside_small_odd(void)
 {
 	return (char *)check_opaque(malloc(64)) + 1;
 }
 
-static void *inside_medium(void)
+static void *
+inside_medium(void)
 {
 	return (char *)check_opaque(malloc(3000)) + 1024;
 }
 
-static void *inside_large(void)
+static void *
+inside_large(void)
 {
 	return (char *)check_opaque(malloc(100 << 10)) + 16;
 }
 
-static void *inside_large_page(void)
+static void *
+inside_large_page(void)
 {
 	return (char *)check_opaque(malloc(100 << 10)) + 8192;
 }
 
-static void *inside_large_unit(void)
+static void *
+inside_large_unit(void)
 {
 	return (char *)check_opaque(malloc(300 << 10)) + (128 << 10);
 }
 
-static void *inside_huge(void)
+static void *
+inside_huge(void)
 {
 	return (char *)check_opaque(malloc(20 << 20)) + 4096;
 }
 
-static void *inside_huge_segment(void)
+static void *
+inside_huge_segment(void)
 {
 	return (char *)check_opaque(malloc(20 << 20)) + (12 << 20);
 }
 
-static void *inside_aligned(void)
+static void *
+inside_aligned(void)
 {
 	return (char *)check_opaque(memalign(4096, 10000)) + 4096;
 }
 
 /* ---- blocks that were freed ------------------------------------------------------------------------------------ */
 
-static void *freed(size_t size)
+static void *
+freed(size_t size)
 {
 	void *p = check_opaque(malloc(size));
 
@@ -176,38 +202,45 @@ static void *freed(size_t size)
 }
 
 /* A block of the same size lives, so that the span is not empty. */
-static void *freed_beside_another(size_t size)
+static void *
+freed_beside_another(size_t size)
 {
 	(void)check_opaque(malloc(size));
 	return freed(size);
 }
 
-static void *freed_small(void)
+static void *
+freed_small(void)
 {
 	return freed_beside_another(100);
 }
 
-static void *freed_tiny(void)
+static void *
+freed_tiny(void)
 {
 	return freed_beside_another(1);
 }
 
-static void *freed_medium(void)
+static void *
+freed_medium(void)
 {
 	return freed_beside_another(3000);
 }
 
-static void *freed_large(void)
+static void *
+freed_large(void)
 {
 	return freed(100 << 10);
 }
 
-static void *freed_huge(void)
+static void *
+freed_huge(void)
 {
 	return freed(20 << 20);
 }
 
-static void *freed_aligned(void)
+static void *
+freed_aligned(void)
 {
 	void *p = check_opaque(memalign(1 << 16, 1 << 17));
 
@@ -215,7 +248,8 @@ static void *freed_aligned(void)
 	return check_opaque(p);
 }
 
-static void *freed_by_realloc(void)
+static void *
+freed_by_realloc(void)
 {
 	void *p = check_opaque(malloc(200 << 10));
 	void *moved = realloc(p, 0);
@@ -225,7 +259,8 @@ static void *freed_by_realloc(void)
 }
 
 /* A block of a span whose blocks were all freed: of the first one, which was not the last to go. */
-static void *in_empty_span(void)
+static void *
+in_empty_span(void)
 {
 	enum { N = 200 };
 	static void *blocks[N];
@@ -239,17 +274,20 @@ static void *in_empty_span(void)
 
 /* ---- sizes that a block cannot have had: larger ones; it may have a smaller one from realloc in place -------------- */
 
-static void *small_block(void)
+static void *
+small_block(void)
 {
 	return check_opaque(malloc(100));
 }
 
-static void *large_block(void)
+static void *
+large_block(void)
 {
 	return check_opaque(malloc(300000));
 }
 
-static void *aligned_block(void)
+static void *
+aligned_block(void)
 {
 	return check_opaque(aligned_alloc(64, 128));
 }
@@ -300,7 +338,8 @@ static const struct misuse misuses[] = {
 };
 
 /* In the child: says on `told` which pointer it is, then misuses it. */
-static void run(const struct misuse *misuse, int told)
+static void
+run(const struct misuse *misuse, int told)
 {
 	const struct rlimit no_core = {0, 0};
 	void *p;
@@ -313,7 +352,8 @@ static void run(const struct misuse *misuse, int told)
 	_exit(0);
 }
 
-static void expect(const struct misuse *misuse)
+static void
+expect(const struct misuse *misuse)
 {
 	int told[2];
 	int errors[2];
@@ -347,7 +387,8 @@ static void expect(const struct misuse *misuse)
 		fprintf(stderr, "  expected: %s  printed:  %s\n", line, output);
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	for (size_t i = 0; !check_glibc && i < sizeof misuses / sizeof misuses[0]; i++)

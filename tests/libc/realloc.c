@@ -4,7 +4,8 @@
 #include <malloc.h>
 #include <pthread.h>
 
-static void test_grow_and_shrink(void)
+static void
+test_grow_and_shrink(void)
 {
 	static const size_t steps[] = {1,       17,     16,      100,      4096,    100, 70000,  65536,
 	                               1 << 20, 300000, 9 << 20, 30 << 20, 5 << 20, 40,  0x10001};
@@ -26,7 +27,8 @@ static void test_grow_and_shrink(void)
 }
 
 /* Every pair of sizes around the borders of classes, with a neighbour on either side that must stay whole. */
-static void test_pairs(void)
+static void
+test_pairs(void)
 {
 	static const size_t sizes[] = {1, 15, 16, 17, 64, 128, 129, 1000, 1024, 4095, 4097, 32768, 65535, 65537, 200000, 1500000};
 	enum { N = sizeof sizes / sizeof sizes[0] };
@@ -53,7 +55,8 @@ static void test_pairs(void)
 }
 
 /* A vector that grows by a few bytes at a time: contents stay, and it takes less than minutes. */
-static void test_growth(void)
+static void
+test_growth(void)
 {
 	unsigned char *block = NULL;
 	size_t size = 0;
@@ -71,7 +74,8 @@ static void test_growth(void)
 	free(block);
 }
 
-static void test_zero(void)
+static void
+test_zero(void)
 {
 	void *block = malloc(100);
 
@@ -92,7 +96,8 @@ static void test_zero(void)
 	free(block);
 }
 
-static void test_failure_keeps_the_block(size_t size)
+static void
+test_failure_keeps_the_block(size_t size)
 {
 	static const size_t too_much[] = {SIZE_MAX, SIZE_MAX - 4095, (size_t)PTRDIFF_MAX + 1, PTRDIFF_MAX, (size_t)1 << 47};
 	void *block = malloc(size);
@@ -108,7 +113,8 @@ static void test_failure_keeps_the_block(size_t size)
 	free(block);
 }
 
-static void test_aligned(void)
+static void
+test_aligned(void)
 {
 	for (size_t alignment = 32; alignment <= (size_t)8 << 20; alignment *= 4)
 		for (size_t size = 10; size < 3000000; size *= 30) {
@@ -125,13 +131,15 @@ static void test_aligned(void)
 		}
 }
 
-static void *grow_in_thread(void *block)
+static void *
+grow_in_thread(void *block)
 {
 	return realloc(block, 3000);
 }
 
 /* A thread grows the block of another; a third party frees it after that thread's death. */
-static void test_foreign(void)
+static void
+test_foreign(void)
 {
 	for (int i = 0; i < 50; i++) {
 		pthread_t thread;
@@ -146,7 +154,8 @@ static void test_foreign(void)
 	}
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	test_grow_and_shrink();

@@ -6,7 +6,8 @@
 void free_sized(void *block, size_t size) __attribute__((weak));
 void free_aligned_sized(void *block, size_t alignment, size_t size) __attribute__((weak));
 
-static void test_free_sized(void)
+static void
+test_free_sized(void)
 {
 	errno = ERRNO_KEPT;
 	free_sized(NULL, 0);
@@ -20,7 +21,8 @@ static void test_free_sized(void)
 }
 
 /* C23 lets free_sized take the size that was asked for, not the usable one; the latter is as good here. */
-static void test_free_sized_usable(void)
+static void
+test_free_sized_usable(void)
 {
 	for (size_t size = 1; size < 1 << 20; size = size * 2 + 7) {
 		void *block = malloc(size);
@@ -30,7 +32,8 @@ static void test_free_sized_usable(void)
 	CHECK(true);
 }
 
-static void test_free_aligned_sized(void)
+static void
+test_free_aligned_sized(void)
 {
 	errno = ERRNO_KEPT;
 	free_aligned_sized(NULL, 16, 0);
@@ -45,7 +48,8 @@ static void test_free_aligned_sized(void)
 	CHECK(errno == ERRNO_KEPT);
 }
 
-static void test_cfree(void)
+static void
+test_cfree(void)
 {
 	void (*cfree_function)(void *) = (void (*)(void *))(uintptr_t)dlsym(RTLD_DEFAULT, "cfree");
 
@@ -58,7 +62,8 @@ static void test_cfree(void)
 		cfree_function(malloc(size));
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	CHECK(check_glibc || (free_sized && free_aligned_sized));

@@ -79,7 +79,8 @@ static const char *const names[] = {
  * The bindings that ld.so made for others: callers ask for glibc's and libstdc++'s versions of these names, and still get ours. (Only
  * dlvsym insists on the version: it finds glibc's.)
  */
-static void test_bindings(void)
+static void
+test_bindings(void)
 {
 	bool (*owns)(const void *) = (bool (*)(const void *))(uintptr_t)dlsym(RTLD_DEFAULT, "lab_owns");
 	char *line = NULL;
@@ -100,7 +101,8 @@ static void test_bindings(void)
 	CHECK(!owns(&owns) && !owns((void *)1) && !owns(NULL));
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)

@@ -9,7 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void run(void *(*function)(void *), void *argument, void **result)
+static void
+run(void *(*function)(void *), void *argument, void **result)
 {
 	pthread_t thread;
 
@@ -24,7 +25,8 @@ static pthread_key_t many_keys[64]; /* beyond 32 glibc allocates the second leve
 static int destructor_runs;
 
 /* Frees the block of its thread, allocates another for the next round, until the last round that POSIX promises. */
-static void destructor(void *value)
+static void
+destructor(void *value)
 {
 	unsigned char *block = value;
 	unsigned char round = block[0];
@@ -42,7 +44,8 @@ static void destructor(void *value)
 	pthread_setspecific(key, block);
 }
 
-static void *thread_with_destructor(void *unused)
+static void *
+thread_with_destructor(void *unused)
 {
 	unsigned char *block = malloc(500);
 
@@ -54,7 +57,8 @@ static void *thread_with_destructor(void *unused)
 	return unused;
 }
 
-static void test_destructors(void)
+static void
+test_destructors(void)
 {
 	enum { THREADS = 20 };
 
@@ -70,7 +74,8 @@ static void test_destructors(void)
 }
 
 /* A thread whose only use of the heap is in its destructor: its heap is born after its code has ended. */
-static void first_use(void *value)
+static void
+first_use(void *value)
 {
 	void *block = malloc(1000);
 
@@ -81,13 +86,15 @@ static void first_use(void *value)
 	free(block);
 }
 
-static void *thread_without_use(void *unused)
+static void *
+thread_without_use(void *unused)
 {
 	pthread_setspecific(key, &key);
 	return unused;
 }
 
-static void test_birth_in_destructor(void)
+static void
+test_birth_in_destructor(void)
 {
 	CHECK(pthread_key_create(&key, first_use) == 0);
 	for (int i = 0; i < 20; i++)
@@ -97,7 +104,8 @@ static void test_birth_in_destructor(void)
 
 /* ---- hand-over ------------------------------------------------------------------------------------------------- */
 
-static void *allocate_chain(void *count)
+static void *
+allocate_chain(void *count)
 {
 	void **head = NULL;
 
@@ -110,7 +118,8 @@ static void *allocate_chain(void *count)
 	return head;
 }
 
-static void *free_chain(void *head)
+static void *
+free_chain(void *head)
 {
 	while (head) {
 		void *next = *(void **)head;
@@ -121,7 +130,8 @@ static void *free_chain(void *head)
 	return NULL;
 }
 
-static size_t resident(void)
+static size_t
+resident(void)
 {
 	long total = 0;
 	long pages = 0;
@@ -133,7 +143,8 @@ static size_t resident(void)
 }
 
 /* Blocks of dead threads are freed by others, in every pairing, many times over. */
-static void test_handover(void)
+static void
+test_handover(void)
 {
 	size_t before = 0;
 	void *chain;
@@ -156,7 +167,8 @@ static void test_handover(void)
 /* ---- small stacks, many threads, fork -------------------------------------------------------------------------- */
 
 /* Blocks of all sizes up to 16 MiB, or up to *limit. */
-static void *allocate_everything(void *limit)
+static void *
+allocate_everything(void *limit)
 {
 	for (size_t size = 1; size <= (limit ? *(size_t *)limit : (size_t)16 << 20); size *= 2) {
 		void *block = malloc(size);
@@ -173,7 +185,8 @@ static void *allocate_everything(void *limit)
 	return NULL;
 }
 
-static void test_smallest_stack(void)
+static void
+test_smallest_stack(void)
 {
 	pthread_attr_t attributes;
 	pthread_t thread;
@@ -187,7 +200,8 @@ static void test_smallest_stack(void)
 	pthread_attr_destroy(&attributes);
 }
 
-static void test_many_at_once(void)
+static void
+test_many_at_once(void)
 {
 	enum { THREADS = 40 };
 	pthread_t threads[THREADS];
@@ -204,13 +218,15 @@ static void test_many_at_once(void)
 }
 
 /* Detached threads that end while nobody looks: the process does not grow. */
-static void *short_life(void *unused)
+static void *
+short_life(void *unused)
 {
 	free(malloc(1000));
 	return unused;
 }
 
-static void test_many_in_turn(void)
+static void
+test_many_in_turn(void)
 {
 	size_t before = 0;
 
@@ -224,7 +240,8 @@ static void test_many_in_turn(void)
 
 static int stop;
 
-static void *churn(void *unused)
+static void *
+churn(void *unused)
 {
 	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
 		free_chain(allocate_chain((void *)200));
@@ -232,7 +249,8 @@ static void *churn(void *unused)
 }
 
 /* The child of a process whose other threads are in the middle of malloc has a heap that works, threads included. */
-static void test_fork(void)
+static void
+test_fork(void)
 {
 	pthread_t threads[2];
 	void *chain = allocate_chain((void *)1000);
@@ -259,7 +277,8 @@ static void test_fork(void)
 	free_chain(chain);
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	test_destructors();

@@ -2,7 +2,8 @@
 #include "check.h"
 #include "entries.h"
 
-static void test_every_entry(void)
+static void
+test_every_entry(void)
 {
 	static const size_t sizes[] = {0, 1, 15, 16, 24, 25, 100, 1000, 4096, 5000, 40000, 65536, 131072, 1000000, 7 << 20};
 
@@ -26,7 +27,8 @@ static void test_every_entry(void)
 }
 
 /* What a program may do with the whole usable size: fill it, and have realloc keep what it asks for. */
-static void test_realloc_within(void)
+static void
+test_realloc_within(void)
 {
 	for (size_t size = 1; size < 300000; size = size * 3 / 2 + 1) {
 		void *block = malloc(size);
@@ -41,7 +43,8 @@ static void test_realloc_within(void)
 }
 
 /* Internal waste is bounded: at most an eighth above 128 bytes in blocks of a size class, less than a page in runs of pages. */
-static void test_waste(void)
+static void
+test_waste(void)
 {
 	if (check_glibc)
 		return;
@@ -54,7 +57,8 @@ static void test_waste(void)
 	}
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
 	check_begin(argc, argv);
 	errno = ERRNO_KEPT;

@@ -668,7 +668,8 @@ main(int argc, char **argv)
 	step_start(call_hook, SA_NODEFER);
 	for (unsigned round = 0; round < scale; round++)
 		for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
-			run_scenario(&scenarios[i]);
+			if (strstr(scenarios[i].name, only))
+				run_scenario(&scenarios[i]);
 	struct step_figures figures = step_figures();
 	printf("%zu traps, %zu distinct instructions of the library re-entered\n", figures.traps, figures.distinct);
 	step_write_coverage();

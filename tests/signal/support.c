@@ -16,6 +16,7 @@ enum { WHOLE = 4096, SAMPLE = 32 };
 void (*library_stats)(struct lab_stats *stats);
 bool (*library_set)(enum lab_param param, size_t value);
 unsigned scale = 1;
+const char *only = "";
 
 const char *volatile current_scenario = "start";
 volatile uintptr_t current_offset;
@@ -80,13 +81,20 @@ report(const char *what, uintptr_t a, uintptr_t b)
 	write_line(2, &line);
 }
 
+/* Ends the process, unless a debugger is to have a look at it. */
+static _Noreturn void
+stop(int status)
+{
+	while (getenv("SIGNAL_TEST_WAIT"))
+		pause();
+	_exit(status);
+}
+
 void
 fail(const char *what, uintptr_t a, uintptr_t b)
 {
 	report(what, a, b);
-	if (getenv("SIGNAL_TEST_CORE")) /* for a debugger */
-		abort();
-	_exit(1);
+	stop(1);
 }
 
 /* ---- the frame of a test ------------------------------------------------------------------------------------------------ */
@@ -96,9 +104,7 @@ on_alarm(int number)
 {
 	(void)number;
 	report("no progress: hang", 0, 0);
-	if (getenv("SIGNAL_TEST_CORE"))
-		abort();
-	_exit(HANG_STATUS);
+	stop(HANG_STATUS);
 }
 
 /* Says where a crash happened, and lets it happen. */
@@ -106,8 +112,10 @@ static void
 on_crash(int number, siginfo_t *info, void *context)
 {
 	(void)context;
-	signal(number, SIG_DFL);
 	report("crash: signal, address", (uintptr_t)number, (uintptr_t)info->si_addr);
+	while (getenv("SIGNAL_TEST_WAIT"))
+		pause();
+	signal(number, SIG_DFL);
 	if (number == SIGABRT)
 		raise(number);
 }
@@ -132,8 +140,10 @@ read_options(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--scale") == 0 && i + 1 < argc && atoi(argv[i + 1]) > 0) {
 			scale = (unsigned)atoi(argv[++i]);
+		} else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+			only = argv[++i];
 		} else {
-			fprintf(stderr, "usage: %s [--scale N]\n", argv[0]);
+			fprintf(stderr, "usage: %s [--scale N] [--only TEXT]\n", argv[0]);
 			exit(2);
 		}
 	}

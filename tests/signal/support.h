@@ -21,11 +21,14 @@ extern void (*library_stats)(struct lab_stats *stats);
 extern bool (*library_set)(enum lab_param param, size_t value);
 
 /*
- * Reads the options (see usage in support.c), finds the library, and starts the watchdog: `seconds`, or SIGNAL_TEST_TIMEOUT. `scale`
- * is 1, or the number after --scale: how much longer than in CI the test is to be.
+ * Reads the options, finds the library, and starts the watchdog: `seconds`, or SIGNAL_TEST_TIMEOUT.
+ *
+ *     --scale N    how much longer than in CI the test is to be
+ *     --only TEXT  only scenarios whose names contain this
  */
 void start_test(int argc, char **argv, unsigned seconds);
 extern unsigned scale;
+extern const char *only;
 
 /* Prints that the test has passed; gives the exit status. */
 int end_test(void);

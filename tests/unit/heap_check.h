@@ -1,0 +1,134 @@
+/*
+ * heap_check.h - the oracle for a heap at rest: every list against the words that it is derived from (INV-HEAP-2, INV-HEAP-3,
+ * INV-SPAN-1, INV-SPAN-2, INV-PAGE-1). It counts what is there on its own, by walking all segments.
+ */
+#ifndef LAB_TESTS_UNIT_HEAP_CHECK_H
+#define LAB_TESTS_UNIT_HEAP_CHECK_H
+
+#include "heap/heap.h"
+#include "page/map.h"
+#include "require.h"
+
+struct heap_census {
+	size_t segments, spans, runs, listed_spans, current_spans;
+	size_t used, free, carved; /* blocks */
+	size_t pages;              /* of spans and runs */
+};
+
+static inline size_t
+heap_check_free_list(const struct lab_unit *unit)
+{
+	size_t size = lab_class_size(unit->size_class), length = 0;
+
+	for (uint32_t at = lab_hot_head(unit->hot); at != LAB_HOT_NIL; at = lab_block_link(unit->base + at)) {
+		REQUIRE(at % size == 0);
+		REQUIRE(at / size < unit->limit);
+		REQUIRE(++length <= unit->limit);
+	}
+	return length;
+}
+
+static inline bool
+heap_check_is_listed(const struct lab_bin *bin, const struct lab_unit *unit)
+{
+	const struct lab_unit *previous = NULL;
+	bool found = false;
+
+	for (const struct lab_unit *u = bin->partial; u; previous = u, u = u->next) {
+		if (previous)
+			REQUIRE(u->previous == previous);
+		if (!u->next)
+			REQUIRE(bin->partial->previous == u); /* the first one's `previous` is the last one */
+		found |= u == unit;
+	}
+	return found;
+}
+
+static inline void
+heap_check_span(const struct lab_heap *heap, const struct lab_unit *unit, struct heap_census *census)
+{
+	const struct lab_bin *bin = &heap->bins[unit->size_class];
+	bool current = bin->current == unit, listed = heap_check_is_listed(bin, unit);
+	size_t length = heap_check_free_list(unit);
+	size_t used = ((unit->hot >> 16) + !current) & 0xffff;
+	bool exhausted = length == 0 && unit->limit == unit->capacity;
+
+	REQUIRE(lab_unit_heap(unit) == heap);
+	REQUIRE_EQUAL(used + length, unit->limit); /* INV-SPAN-1 */
+	REQUIRE(unit->limit <= unit->capacity);
+	REQUIRE(unit->current == current);
+	REQUIRE(unit->listed == listed);
+	REQUIRE(!(current && listed));
+	REQUIRE(current || listed || exhausted); /* INV-HEAP-3 */
+	REQUIRE(!listed || !exhausted);
+	if (!current)
+		REQUIRE(used > 0); /* else it would have been retired */
+	REQUIRE(((unit->key & LAB_UNIT_CLOSED) != 0) == (!current && !listed));
+	census->spans++;
+	census->listed_spans += listed;
+	census->current_spans += current;
+	census->used += used;
+	census->free += length;
+	census->carved += unit->limit;
+	census->pages += LAB_UNIT_PAGES;
+}
+
+static inline void
+heap_check_segment(const struct lab_heap *heap, const struct lab_arena *arena, size_t index, struct heap_census *census)
+{
+	const struct lab_segment *segment = lab_arena_segment(arena, index);
+	bool found = false;
+
+	census->segments++;
+	for (const struct lab_segment *s = heap->buckets[segment->bucket]; s; s = s->next)
+		found |= s == segment;
+	REQUIRE(found);
+	REQUIRE(segment->bucket == segment->greatest + 1);
+	for (size_t page = 0; page < LAB_SEGMENT_PAGES;) {
+		const struct lab_unit *unit = lab_arena_unit(arena, segment->base + page * LAB_PAGE_SIZE);
+		const struct lab_run *run = &segment->runs[page];
+		bool taken = lab_load_rlx(&segment->taken[page / 64]) >> (page % 64) & 1;
+		size_t length = 1;
+		if (taken && page % LAB_UNIT_PAGES == 0 && unit->kind == LAB_UNIT_IS_SPAN) {
+			heap_check_span(heap, unit, census);
+			length = LAB_UNIT_PAGES;
+		} else if (taken) {
+			REQUIRE(lab_load_rlx(&run->state) != LAB_RUN_DEAD); /* else an orphan: INV-PAGE-1 */
+			length = lab_load_rlx(&run->pages);
+			census->runs++;
+			census->pages += length;
+		}
+		for (size_t i = page; i < page + length; i++) /* all of the block is taken */
+			REQUIRE((lab_load_rlx(&segment->taken[i / 64]) >> (i % 64) & 1) == taken);
+		page += length;
+	}
+}
+
+/* Checks everything that the heap has; returns what it counted. */
+static inline struct heap_census
+heap_check(const struct lab_heap *heap)
+{
+	struct heap_census census = {0};
+	struct lab_arena *arena;
+	size_t listed = 0, current = 0;
+
+	REQUIRE(heap->torn == 0 && heap->drain == 0 && heap->changing == NULL);
+	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++)
+		for (size_t index = 0; index < lab_load_rlx(&arena->high_water); index++) {
+			uint64_t owner = lab_load_rlx(&arena->owners[index]);
+			if (lab_owner_kind(owner) == LAB_SEGMENT_SMALL && lab_owner_heap(owner) == heap->id)
+				heap_check_segment(heap, arena, index, &census);
+		}
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+		for (const struct lab_unit *u = heap->bins[c].partial; u; u = u->next)
+			listed++;
+		current += heap->bins[c].current != &lab_no_span;
+	}
+	REQUIRE_EQUAL(listed, census.listed_spans);
+	REQUIRE_EQUAL(current, census.current_spans);
+	for (size_t slot = 0; slot < LAB_DIRECT_SLOTS; slot++)
+		REQUIRE(heap->direct[slot] == heap->bins[lab_class_of(slot * 16)].current);
+	return census;
+}
+
+#endif

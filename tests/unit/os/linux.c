@@ -1,0 +1,175 @@
+/* linux.c - the os layer: each call does what os.h says, and none touches errno. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/os.h"
+#include "trace.h"
+
+enum { KEPT = 7777 };
+
+Test(os, memory_is_mapped_protected_purged_and_moved)
+{
+	const size_t size = 16 * LAB_OS_PAGE_SIZE;
+
+	errno = KEPT;
+	char *p = lab_os.map(size, LAB_ACCESS_NONE);
+	cr_assert(p);
+	cr_assert(lab_os.protect(p, size, LAB_ACCESS_WRITE));
+	cr_assert(trace_is_zero(p, size));
+	trace_fill(p, size, 1);
+	cr_assert(lab_os.protect(p, size, LAB_ACCESS_READ));
+	cr_assert(trace_reads_as(p, size, size, 1));
+	cr_assert(lab_os.protect(p, size, LAB_ACCESS_WRITE));
+
+	char *q = lab_os.map(size, LAB_ACCESS_WRITE);
+	cr_assert(q);
+	cr_assert(lab_os.move(p, q, size));
+	cr_assert(trace_reads_as(q, size, size, 1));
+	cr_assert(trace_is_zero(p, size), "what moved reads as zero where it was");
+	p[0] = 1;
+
+	cr_assert(lab_os.purge(q, size));
+	cr_assert(trace_is_zero(q, size));
+	lab_os.unmap(p, size);
+	lab_os.unmap(q, size);
+	cr_assert(!lab_os_is_mapped((uintptr_t)p, (uintptr_t)p + size));
+	cr_assert_eq(errno, KEPT);
+}
+
+Test(os, failures_are_told_and_leave_errno)
+{
+	errno = KEPT;
+	cr_assert_null(lab_os.map(SIZE_MAX / 2, LAB_ACCESS_WRITE));
+	cr_assert(!lab_os.protect((void *)LAB_OS_PAGE_SIZE, LAB_OS_PAGE_SIZE, LAB_ACCESS_WRITE));
+	cr_assert(!lab_os.purge((char *)LAB_OS_PAGE_SIZE + 1, LAB_OS_PAGE_SIZE));
+	cr_assert(!lab_os.move((void *)LAB_OS_PAGE_SIZE, (void *)(2 * LAB_OS_PAGE_SIZE), LAB_OS_PAGE_SIZE));
+	cr_assert_eq(errno, KEPT);
+}
+
+Test(os, a_hole_is_not_mapped)
+{
+	enum { PAGES = 700 }; /* more than one question to the kernel */
+	char *p = lab_os.map(PAGES * LAB_OS_PAGE_SIZE, LAB_ACCESS_NONE);
+	uintptr_t low = (uintptr_t)p, high = low + PAGES * LAB_OS_PAGE_SIZE;
+
+	cr_assert(lab_os_is_mapped(low, high));
+	cr_assert(lab_os_is_mapped(low + 5, low + 6));
+	lab_os.unmap(p + 600 * LAB_OS_PAGE_SIZE, LAB_OS_PAGE_SIZE);
+	cr_assert(!lab_os_is_mapped(low, high));
+	cr_assert(!lab_os_is_mapped(low + 599 * LAB_OS_PAGE_SIZE + 1, low + 600 * LAB_OS_PAGE_SIZE + 1));
+	cr_assert(lab_os_is_mapped(low + 1, low + 600 * LAB_OS_PAGE_SIZE));
+	cr_assert(lab_os_is_mapped(low + 601 * LAB_OS_PAGE_SIZE, high));
+}
+
+static void *
+tell_tid(void *tid)
+{
+	*(uint32_t *)tid = lab_os_tid();
+	return NULL;
+}
+
+Test(os, a_thread_is_dead_soon_after_it_ended)
+{
+	pthread_t thread;
+	uint32_t tid = 0;
+	bool dead = false;
+
+	cr_assert(!lab_os.thread_is_dead(lab_os_tid()));
+	cr_assert_eq(pthread_create(&thread, NULL, tell_tid, &tid), 0);
+	pthread_join(thread, NULL);
+	cr_assert_neq(tid, lab_os_tid());
+	for (int i = 0; i < 10000 && !dead; i++) {
+		dead = lab_os.thread_is_dead(tid);
+		usleep(100);
+	}
+	cr_assert(dead);
+	cr_assert_eq(lab_os_tid(), (uint32_t)gettid());
+	cr_assert_eq(lab_os_pid(), (uint32_t)getpid());
+}
+
+static volatile int seen_on_alternate = -1;
+
+static void
+look(int signal)
+{
+	(void)signal;
+	seen_on_alternate = lab_os_on_alternate_stack();
+}
+
+Test(os, the_alternate_stack_is_recognised)
+{
+	static char stack[1 << 16];
+	stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
+	struct sigaction action = {.sa_handler = look};
+
+	sigaction(SIGUSR1, &action, NULL);
+	raise(SIGUSR1);
+	cr_assert_eq(seen_on_alternate, 0);
+	sigaltstack(&alternate, NULL);
+	raise(SIGUSR1);
+	cr_assert_eq(seen_on_alternate, 0, "registered, but not used");
+	action.sa_flags = SA_ONSTACK;
+	sigaction(SIGUSR1, &action, NULL);
+	raise(SIGUSR1);
+	cr_assert_eq(seen_on_alternate, 1);
+	cr_assert(!lab_os_on_alternate_stack());
+}
+
+Test(os, a_page_is_wiped_on_fork)
+{
+	uint64_t *page = lab_os_map_wiped_on_fork();
+	int status;
+
+	cr_assert(page);
+	*page = 1;
+	pid_t child = fork();
+	if (child == 0)
+		_exit(*page == 0 ? 0 : 1);
+	waitpid(child, &status, 0);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	cr_assert_eq(*page, 1);
+}
+
+Test(os, limits_clock_stack_and_environment)
+{
+	struct rlimit limit = {.rlim_cur = (rlim_t)1 << 40, .rlim_max = RLIM_INFINITY};
+	char local;
+
+	cr_assert_gt(lab_os_main_stack_top(), (uintptr_t)&local);
+	uint64_t before = lab_os.clock_ms();
+	usleep(30000);
+	uint64_t after = lab_os.clock_ms();
+	cr_assert(after - before >= 15 && after - before < 10000);
+
+	cr_assert_eq(setenv("LABYRINTH_TEST_X", "y=z", 1), 0);
+	cr_assert_str_eq(lab_os_environment("LABYRINTH_TEST_X"), "y=z");
+	cr_assert_null(lab_os_environment("LABYRINTH_TEST"), "a prefix is another name");
+#if !defined(__SANITIZE_ADDRESS__) /* its shadow needs more */
+	cr_assert_eq(lab_os_address_space_limit(), SIZE_MAX);
+	setrlimit(RLIMIT_AS, &limit);
+	cr_assert_eq(lab_os_address_space_limit(), (size_t)1 << 40);
+#else
+	(void)limit;
+#endif
+}
+
+Test(os, files_are_written_and_appended_to)
+{
+	char path[] = "/tmp/labyrinth-os-XXXXXX", text[32] = "";
+	int fd = mkstemp(path);
+
+	cr_assert_geq(fd, 0);
+	lab_os_write(path, "first line\n", 11);
+	lab_os_write(path, "one\n", 4);
+	lab_os_append(path, "two\n", 4);
+	lab_os_write("/no/such/folder/file", "x", 1);
+	cr_assert_eq(pread(fd, text, sizeof text - 1, 0), 8);
+	cr_assert_str_eq(text, "one\ntwo\n");
+	unlink(path);
+}

@@ -1,0 +1,117 @@
+/*
+ * world.h - the kernel as the tests want it: hooks for the table lab_os that count, fail, move the clock and let threads die.
+ *
+ * world_install() puts them in; each passes on to the real function unless it is told otherwise. The variables are plain:
+ * single-threaded tests only.
+ */
+#ifndef LAB_TESTS_UNIT_WORLD_H
+#define LAB_TESTS_UNIT_WORLD_H
+
+#include "os/os.h"
+#include "require.h"
+
+struct world {
+	struct lab_os_table real;
+	size_t map_limit;          /* maps of more bytes than this fail */
+	size_t maps, maps_left;    /* calls so far; how many more may succeed */
+	size_t unmaps;             /* calls */
+	size_t protects;           /* calls */
+	size_t protects_left;      /* how many more may succeed */
+	size_t purges, purged;     /* calls, bytes */
+	bool purge_fails;          /* madvise gives an error */
+	void (*on_purge)(void *start, size_t size);
+	void (*on_protect)(void *start, size_t size);
+	size_t moves;
+	bool move_fails;
+	bool clock_is_set; /* the clock shows `now` */
+	uint64_t now;
+	size_t probes;
+	bool deaths_are_set; /* no thread but `dead_tid` is dead */
+	uint32_t dead_tid;
+	void (*on_probe)(uint32_t tid);
+	void (*on_clock)(void);
+};
+
+static struct world world;
+
+static void *
+world_map(size_t size, enum lab_access access)
+{
+	world.maps++;
+	if (size > world.map_limit || world.maps_left == 0)
+		return NULL;
+	world.maps_left--;
+	return world.real.map(size, access);
+}
+
+static void
+world_unmap(void *start, size_t size)
+{
+	world.unmaps++;
+	world.real.unmap(start, size);
+}
+
+static bool
+world_protect(void *start, size_t size, enum lab_access access)
+{
+	world.protects++;
+	if (world.on_protect)
+		world.on_protect(start, size);
+	if (world.protects_left == 0)
+		return false;
+	world.protects_left--;
+	return world.real.protect(start, size, access);
+}
+
+static bool
+world_purge(void *start, size_t size)
+{
+	world.purges++;
+	if (world.on_purge)
+		world.on_purge(start, size);
+	if (world.purge_fails || !world.real.purge(start, size))
+		return false;
+	world.purged += size;
+	return true;
+}
+
+static bool
+world_move(void *from, void *to, size_t size)
+{
+	world.moves++;
+	return !world.move_fails && world.real.move(from, to, size);
+}
+
+static uint64_t
+world_clock_ms(void)
+{
+	if (world.on_clock)
+		world.on_clock();
+	return world.clock_is_set ? world.now : world.real.clock_ms();
+}
+
+static bool
+world_thread_is_dead(uint32_t tid)
+{
+	world.probes++;
+	if (world.on_probe)
+		world.on_probe(tid);
+	return world.deaths_are_set ? tid == world.dead_tid : world.real.thread_is_dead(tid);
+}
+
+static inline void
+world_install(void)
+{
+	world = (struct world){.real = lab_os, .map_limit = SIZE_MAX, .maps_left = SIZE_MAX, .protects_left = SIZE_MAX};
+	lab_os = (struct lab_os_table){
+	        .map = world_map,
+	        .unmap = world_unmap,
+	        .protect = world_protect,
+	        .purge = world_purge,
+	        .move = world_move,
+	        .clock_ms = world_clock_ms,
+	        .thread_is_dead = world_thread_is_dead,
+	};
+}
+
+#endif
