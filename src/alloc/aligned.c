@@ -14,10 +14,9 @@ lab_calloc(size_t count, size_t size)
 
 	if (lab_unlikely(__builtin_mul_overflow(count, size, &bytes)))
 		return lab_or_enomem(NULL);
-	if (lab_likely(bytes <= LAB_DIRECT_MAX)) {
-		void *p = lab_malloc_fast(bytes);
-		return lab_likely(p != NULL) ? memset(p, 0, bytes) : NULL;
-	}
+	void *p = lab_likely(bytes <= LAB_DIRECT_MAX) ? lab_malloc_try(bytes) : NULL;
+	if (lab_likely(p != NULL))
+		return memset(p, 0, bytes);
 	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){bytes, LAB_ALIGN_DEFAULT, true}));
 }
 

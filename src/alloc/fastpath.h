@@ -34,19 +34,27 @@ lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
 	return block;
 }
 
+/* A block of at most LAB_DIRECT_MAX bytes if it can be had at once, else NULL. */
 static inline void *
-lab_malloc_fast(size_t size)
+lab_malloc_try(size_t size)
 {
 	struct lab_thread *t = &lab_thread;
 	uintptr_t word = t->word;
 
-	if (lab_unlikely(size > LAB_DIRECT_MAX) || lab_unlikely(!(word & LAB_WORD_FAST)))
-		return lab_malloc_medium(size);
+	if (lab_unlikely(!(word & LAB_WORD_FAST)))
+		return NULL;
 	lab_store_stack_pointer(&t->word); /* enter: nothing of the heap is read before this */
 
 	struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
-	void *block = lab_pop_and_leave(t, word, heap->direct[(size + 15) / 16]);
-	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
+	return lab_pop_and_leave(t, word, heap->direct[(size + 15) / 16]);
+}
+
+static inline void *
+lab_malloc_fast(size_t size)
+{
+	void *block = lab_likely(size <= LAB_DIRECT_MAX) ? lab_malloc_try(size) : NULL;
+
+	return lab_likely(block != NULL) ? block : lab_malloc_medium(size);
 }
 
 static inline void
