@@ -30,8 +30,8 @@ void lab_release(struct lab_bracket *bracket, void *p, const char *call);
 /* The bytes of the live block p. If p is none: reports a misuse of `call`, or returns 0 if call is NULL. */
 size_t lab_block_size(const void *p, const char *call);
 
-/* Returns to the system what has been free for long enough, if it is time to look. */
-void lab_decay_tick(void);
+/* Returns to the system what has been free for long enough, if it is time to look. Not inside a heap; the bracket is for its use. */
+void lab_decay_tick(struct lab_bracket *bracket);
 
 /* Settings in force; see enum lab_param. */
 struct lab_settings {

@@ -13,13 +13,26 @@
 #include "os/os.h"
 #include "page/map.h"
 
-/* From here on moving page table entries is cheaper than copying. */
-#define MOVE_MIN ((size_t)1 << 20)
-
 static size_t
 pages_for(size_t size)
 {
 	return lab_run_pages((size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT);
+}
+
+static bool
+resize_huge(struct lab_bracket *bracket, const struct lab_place *place, size_t old, size_t size)
+{
+	bool done = false;
+
+	if (size <= LAB_SEGMENT_SIZE)
+		return false;
+	if (size <= old)
+		return lab_huge_shrink(place->arena, place->index, size);
+	if (!lab_try_enter(bracket))
+		return false;
+	done = lab_huge_grow_owned(bracket->heap, place->arena, place->index, size);
+	lab_leave(bracket);
+	return done;
 }
 
 static bool
@@ -45,17 +58,37 @@ resize_in_place(struct lab_bracket *bracket, void *p, size_t old, size_t size)
 	if (place.kind == LAB_PLACE_RUN)
 		return resize_run(bracket, &place, size);
 	if (place.kind == LAB_PLACE_HUGE)
-		return size > LAB_SEGMENT_SIZE && lab_huge_resize(place.arena, place.index, size);
+		return resize_huge(bracket, &place, old, size);
 	return size <= old; /* a slot of the reserve */
 }
 
-/* Moves a huge block's pages into another's place; what is left of the last page with them. */
 static bool
-move_pages(void *from, void *to, size_t bytes)
+is_huge(const void *p)
 {
-	if (bytes < MOVE_MIN || lab_map_find(from).kind != LAB_PLACE_HUGE || lab_map_find(to).kind != LAB_PLACE_HUGE)
-		return false;
-	return lab_os.move(from, to, lab_round_up(bytes, LAB_PAGE_SIZE));
+	return lab_map_find(p).kind == LAB_PLACE_HUGE;
+}
+
+/*
+ * Brings the contents of one block into another: by moving pages, a segment at a time, if both have whole segments, else by
+ * copying. A segment lies in one mapping unless the program has changed that; the kernel says so, and it is copied.
+ * False: part of `to` was lost to the system, and nothing of it may be used.
+ */
+static bool
+transfer(char *from, char *to, size_t bytes)
+{
+	size_t at = 0;
+
+	if (bytes > LAB_SEGMENT_SIZE && is_huge(from) && is_huge(to)) {
+		for (; at + LAB_SEGMENT_SIZE <= bytes; at += LAB_SEGMENT_SIZE) {
+			enum lab_move moved = lab_os.move(from + at, to + at, LAB_SEGMENT_SIZE);
+			if (moved == LAB_MOVE_LOST)
+				return false;
+			if (moved == LAB_NOT_MOVED)
+				memcpy(to + at, from + at, LAB_SEGMENT_SIZE);
+		}
+	}
+	memcpy(to + at, from + at, bytes - at);
+	return true;
 }
 
 static void *
@@ -66,9 +99,8 @@ resize_by_moving(struct lab_bracket *bracket, void *p, size_t old, size_t size, 
 
 	if (!moved)
 		return size <= old ? p : NULL;
-	size_t bytes = old < size ? old : size;
-	if (!move_pages(p, moved, bytes))
-		memcpy(moved, p, bytes);
+	if (!transfer(p, moved, old < size ? old : size))
+		lab_report_misuse(call, p, "the system took the new place of the block away");
 	lab_release(bracket, p, call);
 	return moved;
 }

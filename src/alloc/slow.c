@@ -66,7 +66,7 @@ allocate_large(struct lab_heap *heap, struct lab_request request, bool *fresh)
 		pages = 1;
 	if (pages <= LAB_SEGMENT_PAGES && align <= LAB_SEGMENT_PAGES && request.size < lab_load_rlx(&lab_settings.huge_threshold))
 		return lab_run_alloc_owned(heap, pages, align, fresh);
-	return lab_huge_alloc(heap, request.size, request.align, fresh);
+	return lab_huge_alloc_owned(heap, request.size, request.align, fresh);
 }
 
 static void *
@@ -153,7 +153,7 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 	if (result == LAB_FREE_DOUBLE)
 		lab_report_misuse(call, p, double_free);
 	if (look)
-		lab_decay_tick();
+		lab_decay_tick(bracket);
 }
 
 static void
@@ -169,7 +169,7 @@ release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p,
 	if (entered && bracket->heap == heap) {
 		lab_run_free_owned(heap, place->segment, place->run);
 		lab_leave(bracket);
-		lab_decay_tick();
+		lab_decay_tick(bracket);
 		return;
 	}
 	if (entered)
@@ -180,7 +180,7 @@ release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p,
 }
 
 static void
-release_huge(const struct lab_place *place, void *p, const char *call)
+release_huge(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call)
 {
 	size_t pages = lab_load_rlx(&place->run->pages);
 
@@ -188,7 +188,7 @@ release_huge(const struct lab_place *place, void *p, const char *call)
 		lab_report_misuse(call, p, double_free);
 	fill_freed(p, pages << LAB_PAGE_SHIFT);
 	lab_huge_free(place->arena, place->index);
-	lab_decay_tick();
+	lab_decay_tick(bracket);
 }
 
 static void
@@ -228,7 +228,7 @@ lab_release(struct lab_bracket *bracket, void *p, const char *call)
 		release_run(bracket, &place, p, call);
 		break;
 	case LAB_PLACE_HUGE:
-		release_huge(&place, p, call);
+		release_huge(bracket, &place, p, call);
 		break;
 	case LAB_PLACE_INTERIOR:
 		lab_report_misuse(call, p, not_start);

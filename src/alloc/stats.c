@@ -42,7 +42,7 @@ count_segment(struct census *census, const struct lab_arena *arena, const struct
 		const struct lab_run *run = &segment->runs[page];
 		if (!(lab_load_rlx(&segment->taken[page / 64]) >> (page % 64) & 1))
 			continue;
-		if (lab_peek(&unit->kind) == LAB_UNIT_IS_SPAN) {
+		if (lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN) {
 			if (page % LAB_UNIT_PAGES == 0)
 				count_span(census, unit);
 			page |= LAB_UNIT_PAGES - 1;

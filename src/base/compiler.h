@@ -45,6 +45,13 @@ lab_store_stack_pointer(uintptr_t *word)
 #endif
 }
 
+/* The stack pointer at the entry of the function that it stands in, as lab_store_stack_pointer would have stored it there. */
+#if defined(__x86_64__)
+#define LAB_ENTRY_STACK_POINTER ((uintptr_t)__builtin_dwarf_cfa() - sizeof(void *))
+#else
+#define LAB_ENTRY_STACK_POINTER ((uintptr_t)__builtin_dwarf_cfa())
+#endif
+
 /* An address that no frame of a thread created by libc lies above: its control block, at the top of its stack. */
 static inline uintptr_t
 lab_thread_pointer(void)

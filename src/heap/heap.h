@@ -10,7 +10,8 @@
  *             it has no free block and none left to carve, and is then `closed` (unit.h) and in no list.
  * INV-HEAP-3  Every span of the heap is exactly one of: a bin's current span, listed in its bin (it has a free block or one to
  *             carve), or full and closed. Every segment is in the bucket of its greatest free order, as last seen.
- * INV-HEAP-4  torn != 0: the lists may not be read before lab_heap_rebuild_owned has been through.
+ * INV-HEAP-4  whole == 0: a slow frame is inside, or was left inside by a jump or a death, or the heap is new: who enters next
+ *             rebuilds the lists before it reads them. The fast paths read none: spans' hot words are always whole.
  */
 #ifndef LAB_HEAP_HEAP_H
 #define LAB_HEAP_HEAP_H
@@ -18,16 +19,18 @@
 #include "base/atomic.h"
 #include "heap/size_class.h"
 #include "page/arena.h"
+#include "page/purge.h"
 
 #define LAB_BATCH_MAX   32u /* blocks sent to another heap with one CAS */
 #define LAB_BATCH_SLOTS 8u
 
-/* What a heap is to the thread that holds it. */
+/* What a heap is to the thread that holds it. Changed by that thread's frames; by CAS where a nested frame may want the same. */
 enum lab_heap_role {
 	LAB_ROLE_NONE = 0, /* just won, or idle */
 	LAB_ROLE_CURRENT,
 	LAB_ROLE_BORROWED, /* goes back when its frame ends */
-	LAB_ROLE_PARKED,   /* was current once; in the thread's list */
+	LAB_ROLE_PARKED,   /* was current once; a frame at or below `frame` may be suspended in it */
+	LAB_ROLE_SPARE,    /* was current once; nobody is in it. It serves re-entrant calls, and never becomes idle */
 };
 
 /* Blocks of one other heap, collected by this heap's holder, linked through their first word. */
@@ -48,12 +51,12 @@ struct lab_heap {
 	struct lab_bin bins[LAB_CLASS_COUNT];
 	struct lab_segment *buckets[LAB_ORDER_MAX + 2]; /* by greatest free order + 1 */
 	struct lab_batch batches[LAB_BATCH_SLOTS];
-	struct lab_heap *next_parked;
-	uintptr_t frame; /* stack pointer of the frame that borrowed the heap, or was suspended in it when it was parked; or 0 */
-	uint32_t role;   /* enum lab_heap_role */
+	uintptr_t frame; /* stack pointer of the frame that borrowed the heap, or that may be suspended in it since it was parked */
 	uint32_t id;
-	uint32_t torn;
-	size_t freed_pages; /* since the clock was looked at */
+	uint32_t whole;
+	_Atomic uint32_t role;         /* enum lab_heap_role */
+	size_t freed_pages;            /* since the clock was looked at */
+	struct lab_purge_record purge; /* of the pages that a frame inside is giving back */
 	struct lab_unit
 	        *changing; /* the span that is becoming current or ceasing to be: `current` and used' may disagree in it alone */
 
@@ -120,13 +123,16 @@ bool lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, st
 /* LIVE→FREEING{tid}: true for the one freer that wins. Any thread. */
 bool lab_run_begin_free(struct lab_run *run, uint32_t tid);
 
-/* ---- huge runs (huge.c): any thread; the heap is only the name that the segments carry ---- */
+/* ---- huge runs (huge.c). The segments carry the heap's id: until a block covers them, and when it no longer does, its scan frees
+ * them. So what claims segments is done inside the heap; what only gives them back may be done by anyone. ---- */
 
-void *lab_huge_alloc(struct lab_heap *heap, size_t size, size_t align, bool *fresh);
+void *lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fresh);
+/* Into the next segments. False: not this heap's, or they are not free. */
+bool lab_huge_grow_owned(struct lab_heap *heap, struct lab_arena *arena, size_t index, size_t size);
 /* After lab_run_begin_free. */
 void lab_huge_free(struct lab_arena *arena, size_t index);
-/* Grows into the next segments, or gives the last ones back; false: not possible in place. The block must be the caller's. */
-bool lab_huge_resize(struct lab_arena *arena, size_t index, size_t size);
+/* Gives the last segments back; false if size is more than the block has. The block must be the caller's. */
+bool lab_huge_shrink(struct lab_arena *arena, size_t index, size_t size);
 
 /* ---- repair (rebuild.c) ---- */
 
@@ -140,6 +146,18 @@ void lab_heap_rebuild_owned(struct lab_heap *heap);
  * drains it next.
  */
 void lab_heap_absorb_owned(struct lab_heap *heap, struct lab_heap *dead);
+
+/*
+ * Frees pages that are taken but not covered by a block: what a frame that was cut short had in hand. Under the purge word, as a
+ * purger's pages look the same; if a living purger has it the segment is marked and nothing is freed. _owned: the segment's holder.
+ */
+void lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WORDS]);
+
+/* The same for a segment of the heap, whose blocks are looked up. */
+void lab_segment_scan_owned(struct lab_heap *heap, struct lab_segment *segment);
+
+/* A value for a purge word that nobody else uses: {epoch, tid}. */
+uint64_t lab_purge_claim(void);
 
 /* Puts a span where INV-HEAP-3 wants it, from its hot word. */
 void lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit);

@@ -1,5 +1,5 @@
 /*
- * huge.c - blocks larger than a segment: runs of whole segments, straight from the arena and straight back. Any thread. What
+ * huge.c - blocks larger than a segment: runs of whole segments, straight from the arena and straight back. What
  * was freed stays as it is, dirty, until it has decayed (purge.h): a loop that allocates and frees such blocks pays no faults.
  */
 #include "base/check.h"
@@ -37,7 +37,7 @@ publish(struct lab_arena *arena, size_t index, size_t size, bool *fresh)
 }
 
 void *
-lab_huge_alloc(struct lab_heap *heap, size_t size, size_t align, bool *fresh)
+lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fresh)
 {
 	struct lab_arena *arena;
 	size_t i = 0;
@@ -56,22 +56,23 @@ lab_huge_alloc(struct lab_heap *heap, size_t size, size_t align, bool *fresh)
 			long index = lab_arena_claim(arena, LAB_SEGMENT_HUGE, heap->id, count, align);
 			if (index >= 0)
 				return publish(arena, (size_t)index, size, fresh);
+			if (index == LAB_CLAIM_NO_MEMORY)
+				return NULL;
 		}
 	} while (lab_map_grow(size + align));
 	return NULL;
 }
 
-/* Marks what the block used of one segment and lets the segment go, if it is still as the block has it. */
-static void
-release(struct lab_arena *arena, size_t index, size_t used_pages)
+/* Marks what the block used of a segment, and reads the owner word, while the block still covers it: once it does not, a scan may
+ * free the segment and another claim it. */
+static uint64_t
+prepare_release(struct lab_arena *arena, size_t index, size_t pages)
 {
 	struct lab_segment *segment = lab_arena_segment(arena, index);
-	uint64_t owner = lab_load_rlx(&arena->owners[index]);
 
-	lab_segment_mark_dirty(segment, 0, used_pages);
+	lab_segment_mark_dirty(segment, 0, pages);
 	lab_store_rlx(&segment->stamp, lab_os.clock_ms());
-	if (lab_owner_kind(owner) == LAB_SEGMENT_HUGE)
-		(void)lab_arena_release(arena, index, owner);
+	return lab_load_acq(&arena->owners[index]);
 }
 
 /* Lets go of the segments from `keep` on, the last first: the length that is stored says what is still held. */
@@ -82,9 +83,9 @@ release_tail(struct lab_arena *arena, size_t index, struct lab_run *run, size_t 
 
 	for (size_t i = segments_for(pages << LAB_PAGE_SHIFT); i-- > keep;) {
 		size_t before = i * LAB_SEGMENT_PAGES;
-		if (i > 0)
-			lab_store_rel(&run->pages, before);
-		release(arena, index + i, pages - before);
+		uint64_t owner = prepare_release(arena, index + i, pages - before);
+		lab_store_rel(&run->pages, before);
+		(void)lab_arena_release(arena, index + i, owner); /* fails if a scan has it already */
 		pages = before;
 	}
 }
@@ -95,25 +96,36 @@ lab_huge_free(struct lab_arena *arena, size_t index)
 	struct lab_run *run = &lab_arena_segment(arena, index)->runs[0];
 
 	release_tail(arena, index, run, 1);
+	uint64_t owner = prepare_release(arena, index, lab_load_rlx(&run->pages));
 	lab_store_rel(&run->state, LAB_RUN_DEAD);
-	release(arena, index, lab_load_rlx(&run->pages));
+	(void)lab_arena_release(arena, index, owner);
 }
 
 bool
-lab_huge_resize(struct lab_arena *arena, size_t index, size_t size)
+lab_huge_shrink(struct lab_arena *arena, size_t index, size_t size)
 {
 	struct lab_run *run = &lab_arena_segment(arena, index)->runs[0];
 	size_t pages = (size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
-	size_t old = lab_load_rlx(&run->pages);
-	size_t have = segments_for(old << LAB_PAGE_SHIFT), want = segments_for(size);
-	uint32_t heap_id = lab_owner_heap(lab_load_rlx(&arena->owners[index]));
 
-	if (want > have && !lab_arena_claim_at(arena, LAB_SEGMENT_HUGE, heap_id, index + have, want - have))
+	if (pages > lab_load_rlx(&run->pages))
 		return false;
-	if (want < have)
-		release_tail(arena, index, run, want);
-	if (pages < old) /* the end of the last segment is given up with it: it may be dirty */
-		lab_segment_mark_dirty(lab_arena_segment(arena, index + want - 1), 0, LAB_SEGMENT_PAGES);
+	release_tail(arena, index, run, segments_for(size));
+	/* the end of the last segment is given up with it: it may be dirty */
+	lab_segment_mark_dirty(lab_arena_segment(arena, index + segments_for(size) - 1), 0, LAB_SEGMENT_PAGES);
 	lab_store_rel(&run->pages, pages);
+	return true;
+}
+
+bool
+lab_huge_grow_owned(struct lab_heap *heap, struct lab_arena *arena, size_t index, size_t size)
+{
+	struct lab_run *run = &lab_arena_segment(arena, index)->runs[0];
+	size_t have = segments_for(lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT), want = segments_for(size);
+
+	if (lab_owner_heap(lab_load_rlx(&arena->owners[index])) != heap->id)
+		return false;
+	if (want > have && !lab_arena_claim_at(arena, LAB_SEGMENT_HUGE, heap->id, index + have, want - have))
+		return false;
+	lab_store_rel(&run->pages, (size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT);
 	return true;
 }

@@ -22,7 +22,7 @@ struct scan {
 	size_t index;
 	struct lab_segment *segment;
 	uint64_t covered[LAB_SEGMENT_WORDS]; /* pages of spans and runs */
-	bool freeing;                        /* runs were seen whose free has begun */
+	bool only_cover;                     /* lists are not touched */
 };
 
 static void
@@ -39,17 +39,18 @@ rebuild_block(struct scan *scan, size_t page)
 	struct lab_unit *unit = lab_arena_unit(scan->arena, scan->segment->base + page * LAB_PAGE_SIZE);
 	struct lab_run *run = &scan->segment->runs[page];
 
-	if (page % LAB_UNIT_PAGES == 0 && unit->kind == LAB_UNIT_IS_SPAN) {
-		lab_poke(&unit->key, ((uint64_t)(uintptr_t)scan->heap | LAB_UNIT_OPEN) + (uintptr_t)unit->base);
-		lab_span_demote_owned(scan->heap, unit);
+	if (page % LAB_UNIT_PAGES == 0 && lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN) {
+		if (!scan->only_cover) {
+			lab_poke(&unit->key, ((uint64_t)(uintptr_t)scan->heap | LAB_UNIT_OPEN) + (uintptr_t)unit->base);
+			lab_span_demote_owned(scan->heap, unit);
+		}
 		cover(scan, page, LAB_UNIT_PAGES);
 		return LAB_UNIT_PAGES;
 	}
-	uint64_t state = lab_load_acq(&run->state);
-	if (state == LAB_RUN_DEAD)
+	/* A run whose freer was cut short before it handed the run over stays FREEING: it is the block in hand that is lost. */
+	if (lab_load_acq(&run->state) == LAB_RUN_DEAD)
 		return 1;
 	size_t count = lab_load_rlx(&run->pages);
-	scan->freeing |= (state & 3) == LAB_RUN_FREEING;
 	cover(scan, page, count);
 	return count;
 }
@@ -68,6 +69,15 @@ rebuild_blocks(struct scan *scan)
 	}
 }
 
+uint64_t
+lab_purge_claim(void)
+{
+	static _Atomic uint32_t last;
+	uint32_t epoch = lab_add_rlx(&last, 1) + 1;
+
+	return (uint64_t)(epoch ? epoch : 1) << 32 | lab_thread_tid();
+}
+
 /* The purge word, for a scan: from nobody, or from a dead purger, by CAS from the exact value. */
 static bool
 win_purge_word(struct lab_segment *segment, uint64_t claim)
@@ -79,10 +89,8 @@ win_purge_word(struct lab_segment *segment, uint64_t claim)
 	return lab_cas64(&segment->purge, now, claim);
 }
 
-/* Frees pages that are taken but in no block: what a frame that was cut short had in hand. Under the purge word, as a purger's
- * pages look the same. */
-static void
-free_orphans(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WORDS])
+void
+lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WORDS])
 {
 	uint64_t claim = lab_thread_tid(), any = 0;
 
@@ -91,7 +99,7 @@ free_orphans(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WOR
 	if (!any)
 		return;
 	if (!win_purge_word(segment, claim)) {
-		lab_store_rel(&segment->disturbed, 1);
+		lab_store_rel(&segment->disturbed, LAB_MAY_HAVE_ORPHANS);
 		return;
 	}
 	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++) {
@@ -104,15 +112,13 @@ free_orphans(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WOR
 	(void)lab_cas64(&segment->purge, claim, 0);
 }
 
-/* Runs whose freer won and died before it could hand them over. The remote stack has been emptied since it died. */
-static void
-free_abandoned_runs(struct lab_heap *heap, struct lab_segment *segment)
+void
+lab_segment_scan_owned(struct lab_heap *heap, struct lab_segment *segment)
 {
-	for (size_t page = 0; page < LAB_SEGMENT_PAGES; page++) {
-		uint64_t state = lab_load_acq(&segment->runs[page].state);
-		if ((state & 3) == LAB_RUN_FREEING && lab_os.thread_is_dead((uint32_t)(state >> 2)))
-			lab_run_free_owned(heap, segment, &segment->runs[page]);
-	}
+	struct scan scan = {.heap = heap, .arena = lab_map_find_arena(segment->base), .segment = segment, .only_cover = true};
+
+	rebuild_blocks(&scan);
+	lab_segment_free_orphans_owned(segment, scan.covered);
 }
 
 static void
@@ -123,7 +129,7 @@ rebuild_segment(struct scan *scan)
 	scan->segment = segment;
 	memset(scan->covered, 0, sizeof scan->covered);
 	rebuild_blocks(scan);
-	free_orphans(segment, scan->covered);
+	lab_segment_free_orphans_owned(segment, scan->covered);
 	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES);
 	segment->bucket = -1;
 	lab_segment_bucket_owned(scan->heap, segment);
@@ -160,13 +166,15 @@ rebuild_at(struct scan *scan, uint64_t owner)
 	if (scan->from_id != scan->heap->id)
 		(void)lab_cas64(word, owner, lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, LAB_SEGMENT_SMALL));
 	rebuild_segment(scan);
-	if (scan->from_id != scan->heap->id)
-		(void)lab_purge_segment(scan->arena, scan->index, lab_thread_tid());
+	if (scan->from_id != scan->heap->id) {
+		scan->heap->purge.claim = lab_purge_claim();
+		(void)lab_purge_segment(scan->arena, scan->index, &scan->heap->purge);
+	}
 	return 1;
 }
 
-/* Everything of heap from_id goes into the lists of `heap`. True if there are runs whose free has begun. */
-static bool
+/* Everything of heap from_id goes into the lists of `heap`. */
+static void
 rebuild_segments(struct lab_heap *heap, uint32_t from_id)
 {
 	struct scan scan = {.heap = heap, .from_id = from_id};
@@ -180,7 +188,6 @@ rebuild_segments(struct lab_heap *heap, uint32_t from_id)
 			step = ours ? rebuild_at(&scan, owner) : 1;
 		}
 	}
-	return scan.freeing;
 }
 
 static void
@@ -196,52 +203,38 @@ retire_empty_spans(struct lab_heap *heap)
 	}
 }
 
-static void
-free_all_abandoned_runs(struct lab_heap *heap)
-{
-	for (int bucket = 0; bucket <= LAB_ORDER_MAX; bucket++) {
-		struct lab_segment *next;
-		for (struct lab_segment *segment = heap->buckets[bucket]; segment; segment = next) {
-			next = segment->next;
-			free_abandoned_runs(heap, segment);
-		}
-	}
-}
-
 void
 lab_heap_rebuild_owned(struct lab_heap *heap)
 {
+	lab_purge_recover(&heap->purge);
 	lab_span_repair_owned(heap);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
 		lab_bin_set_current(heap, c, &lab_no_span);
 		heap->bins[c].partial = NULL;
 	}
 	memset(heap->buckets, 0, sizeof heap->buckets);
-	bool freeing = rebuild_segments(heap, heap->id);
+	rebuild_segments(heap, heap->id);
 	lab_remote_resume_owned(heap);
 	lab_remote_drain_owned(heap);
-	if (freeing)
-		free_all_abandoned_runs(heap);
 	retire_empty_spans(heap);
 	lab_segments_release_spare_owned(heap);
 	lab_batch_flush_owned(heap);
 	lab_compiler_barrier();
-	heap->torn = 0;
+	heap->whole = 1;
 }
 
 void
 lab_heap_absorb_owned(struct lab_heap *heap, struct lab_heap *dead)
 {
+	uint64_t word = lab_registry_word(dead);
+
+	lab_assert(!heap->whole); /* a slow frame is inside: cut short here, it is rebuilt, with what has come over */
 	lab_heap_rebuild_owned(dead);
-	dead->torn = 1; /* its lists are void from here on, and ours are not whole until the end */
-	heap->torn = 1;
+	dead->whole = 0; /* its lists are void from here on */
 	lab_compiler_barrier();
-	(void)rebuild_segments(heap, dead->id);
+	rebuild_segments(heap, dead->id);
 	lab_segments_release_spare_owned(heap);
-	lab_compiler_barrier();
-	heap->torn = 0;
 	lab_heap_rebuild_owned(dead); /* now empty */
-	dead->role = LAB_ROLE_NONE;
 	dead->frame = 0;
-	lab_registry_give_back(dead);
+	lab_registry_give_back(dead, word);
 }

@@ -96,8 +96,7 @@ lab_registry_adopt(uint32_t tid, unsigned probes)
 		atomic_thread_fence(memory_order_seq_cst);
 		if (win(id, owner, tid)) {
 			struct lab_heap *heap = lab_registry_heap(id);
-			heap->torn = 1;
-			heap->role = LAB_ROLE_NONE;
+			lab_store_rlx(&heap->role, LAB_ROLE_NONE);
 			heap->adopted++;
 			return heap;
 		}
@@ -144,11 +143,10 @@ lab_registry_make(uint32_t tid)
 		/* counted first: a thread that is cut short after the CAS finds its heap again */
 		while (end <= id && !atomic_compare_exchange_weak(&count, &end, id + 1))
 			;
-		if (!win(id, owner, tid))
-			continue;
-		heap->id = id;
-		heap->torn = 1;
-		return heap;
+		/* before it is won, as nobody could tell afterwards whether it was done; the same value from everyone */
+		lab_poke(&heap->id, id);
+		if (win(id, owner, tid))
+			return heap;
 	}
 	return NULL;
 }
@@ -167,14 +165,17 @@ lab_registry_next_of(uint32_t tid, uint32_t *id)
 	return NULL;
 }
 
-void
-lab_registry_give_back(struct lab_heap *heap)
+uint64_t
+lab_registry_word(const struct lab_heap *heap)
 {
-	_Atomic uint64_t *word = &owners[heap->id];
-	uint64_t owner = lab_load_rlx(word);
+	return lab_load_rlx(&owners[heap->id]);
+}
 
-	lab_assert(hold_of(owner) == LAB_HOLD_OWNED && heap->torn == 0 && heap->drain == 0);
-	(void)lab_cas64(word, owner, make_owner(owner, 0, LAB_HOLD_IDLE));
+void
+lab_registry_give_back(struct lab_heap *heap, uint64_t word)
+{
+	lab_assert(heap->whole && heap->drain == 0);
+	(void)lab_cas64(&owners[heap->id], word, make_owner(word, 0, LAB_HOLD_IDLE));
 }
 
 bool

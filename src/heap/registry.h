@@ -30,20 +30,24 @@ uint32_t lab_registry_count(void);
 enum lab_hold lab_registry_hold(uint32_t id);
 uint32_t lab_registry_tid(uint32_t id);
 
-/* The heap of a dead thread, found by up to `probes` questions to the kernel; torn. NULL if none was found. */
+/* The heap of a dead thread, found by up to `probes` questions to the kernel; perhaps not whole. NULL if none was found. */
 struct lab_heap *lab_registry_adopt(uint32_t tid, unsigned probes);
 
 /* An idle heap, `hint` if it can be had; whole. NULL if there is none. */
 struct lab_heap *lab_registry_take_idle(uint32_t tid, uint32_t hint);
 
-/* A new heap; torn, as it has to be built first. NULL if there is no memory or no place. */
+/* A new heap, not whole: it has to be built first. NULL if there is no memory or no place. */
 struct lab_heap *lab_registry_make(uint32_t tid);
 
 /* The next heap from *id on whose word names tid; NULL at the end. *id is then behind it. */
 struct lab_heap *lab_registry_next_of(uint32_t tid, uint32_t *id);
 
-/* OWNED by the caller → IDLE. Nothing of the heap may be touched afterwards. */
-void lab_registry_give_back(struct lab_heap *heap);
+/* The owner word of a heap that the caller has won, for lab_registry_give_back. */
+uint64_t lab_registry_word(const struct lab_heap *heap);
+
+/* From exactly `word` to IDLE. Nothing of the heap may be touched afterwards. If the word has changed (a fork in between has
+ * stamped it anew) nothing happens: the thread finds the heap again. */
+void lab_registry_give_back(struct lab_heap *heap, uint64_t word);
 
 /* Whether this process is a fork's child in which lab_registry_after_fork has not been through. */
 bool lab_registry_is_forked(void);

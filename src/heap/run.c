@@ -99,7 +99,7 @@ take_from_buckets(struct lab_heap *heap, const struct demand *demand)
 	return pages;
 }
 
-/* Looks again at the segments in which a purger held pages. True if there were any. */
+/* Looks again at the segments in which a purger held pages. True if there were any. Cut short, the heap is rebuilt. */
 static bool
 refresh_disturbed(struct lab_heap *heap)
 {
@@ -109,14 +109,28 @@ refresh_disturbed(struct lab_heap *heap)
 		struct lab_segment *next;
 		for (struct lab_segment *s = heap->buckets[bucket]; s; s = next) {
 			next = s->next;
-			if (lab_load_acq(&s->disturbed) == 0)
+			uint32_t how = atomic_exchange_explicit(&s->disturbed, LAB_UNDISTURBED, memory_order_acq_rel);
+			if (how == LAB_UNDISTURBED)
 				continue;
-			lab_store_rlx(&s->disturbed, 0);
+			if (how == LAB_MAY_HAVE_ORPHANS)
+				lab_segment_scan_owned(heap, s);
 			refresh_all(heap, s);
 			any = true;
 		}
 	}
 	return any;
+}
+
+/* A segment that was just claimed. It is empty, but for a purger's pages, or what one that was cut short has left. */
+static void
+take_in(struct lab_heap *heap, struct lab_segment *segment)
+{
+	static const uint64_t nothing[LAB_SEGMENT_WORDS];
+
+	if (!lab_segment_is_empty(segment))
+		lab_segment_free_orphans_owned(segment, nothing);
+	segment->bucket = -1;
+	refresh_all(heap, segment);
 }
 
 /* Claims a segment for the heap, from any arena, or a new one. */
@@ -130,11 +144,11 @@ add_segment(struct lab_heap *heap)
 		for (; (arena = lab_map_arena(i)) != NULL; i++) {
 			long index = lab_arena_claim(arena, LAB_SEGMENT_SMALL, heap->id, 1, LAB_SEGMENT_SIZE);
 			if (index >= 0) {
-				struct lab_segment *segment = lab_arena_segment(arena, (size_t)index);
-				segment->bucket = -1;
-				refresh_all(heap, segment);
+				take_in(heap, lab_arena_segment(arena, (size_t)index));
 				return true;
 			}
+			if (index == LAB_CLAIM_NO_MEMORY)
+				return false;
 		}
 	} while (lab_map_grow(0));
 	return false;
@@ -148,8 +162,8 @@ forget_retired(struct lab_pages pages, size_t count)
 	struct lab_arena *arena = lab_map_find_arena(start);
 
 	for (char *p = start; p < start + count * LAB_PAGE_SIZE; p += LAB_UNIT_SIZE)
-		lab_poke(&lab_arena_unit(arena, p)->kind, LAB_UNIT_IS_PAGES);
-	lab_poke(&lab_arena_unit(arena, start + count * LAB_PAGE_SIZE - 1)->kind, LAB_UNIT_IS_PAGES);
+		lab_unit_set_kind(lab_arena_unit(arena, p), LAB_UNIT_IS_PAGES);
+	lab_unit_set_kind(lab_arena_unit(arena, start + count * LAB_PAGE_SIZE - 1), LAB_UNIT_IS_PAGES);
 }
 
 struct lab_pages

@@ -110,7 +110,7 @@ make_span(struct lab_heap *heap, unsigned c)
 	unit->current = false;
 	/* From here on the scan takes the pages for a span's. */
 	lab_compiler_barrier();
-	lab_poke(&unit->kind, LAB_UNIT_IS_SPAN);
+	lab_unit_set_kind(unit, LAB_UNIT_IS_SPAN);
 	return unit;
 }
 
@@ -234,16 +234,18 @@ retire(struct lab_heap *heap, struct lab_unit *unit)
 	struct lab_arena *arena = lab_map_find_arena(unit->base);
 	size_t index = (size_t)(unit->base - arena->base) >> LAB_SEGMENT_SHIFT;
 	struct lab_segment *segment = lab_arena_segment(arena, index);
-	size_t carved = unit->limit * lab_class_size(unit->size_class);
+	/* A carve that was cut short may have written links to the page after what is carved. */
+	size_t dirty = unit->limit * lab_class_size(unit->size_class) / LAB_PAGE_SIZE + 1;
 
+	if (dirty > LAB_UNIT_PAGES)
+		dirty = LAB_UNIT_PAGES;
 	if (unit->listed)
 		list_remove(&heap->bins[unit->size_class], unit);
 	close_unit(unit);
 	lab_poke(&unit->limit, 0);
-	lab_poke(&unit->kind, LAB_UNIT_IS_RETIRED);
+	lab_unit_set_kind(unit, LAB_UNIT_IS_RETIRED);
 	lab_compiler_barrier();
-	lab_pages_give_owned(heap, segment, lab_segment_page_of(segment, unit->base), LAB_UNIT_PAGES,
-	                     lab_round_up(carved, LAB_PAGE_SIZE) / LAB_PAGE_SIZE);
+	lab_pages_give_owned(heap, segment, lab_segment_page_of(segment, unit->base), LAB_UNIT_PAGES, dirty);
 }
 
 enum lab_free_result

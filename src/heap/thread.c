@@ -23,6 +23,29 @@ lab_thread_tid(void)
 	return lab_thread.tid ? lab_thread.tid : lab_os_tid();
 }
 
+static uint32_t
+role_of(struct lab_heap *heap)
+{
+	return lab_load_rlx(&heap->role);
+}
+
+/* The barriers make it the last word on what was done to the heap before, and the first on what is done next. */
+static void
+set_role(struct lab_heap *heap, enum lab_heap_role role)
+{
+	lab_compiler_barrier();
+	lab_store_rlx(&heap->role, (uint32_t)role);
+	lab_compiler_barrier();
+}
+
+static void
+set_word(struct lab_thread *t, uintptr_t word)
+{
+	lab_compiler_barrier();
+	t->word = word;
+	lab_compiler_barrier();
+}
+
 /*
  * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not
  * below it on the same stack. That they are on the same stack: we are on no alternate one, and both lie in this thread's own,
@@ -37,56 +60,16 @@ is_dead_frame(uintptr_t flag, uintptr_t sp)
 	return sp < top && lab_os_is_mapped(flag, sp + 1);
 }
 
-static void
-unlink_parked(struct lab_thread *t, struct lab_heap *heap)
+/* From here to end_claim it may be unclear whose a heap is: nested frames take nothing that looks left behind. */
+static bool
+begin_claim(struct lab_thread *t, uintptr_t sp)
 {
-	struct lab_heap **at = &t->parked;
+	bool outermost = t->claiming == 0 || is_dead_frame(t->claiming, sp);
 
-	while (*at && *at != heap)
-		at = &(*at)->next_parked;
-	if (*at)
-		*at = heap->next_parked;
-}
-
-/* `frame`: whose suspended frame may still finish in it; 0: nobody's, it is a spare. */
-static void
-park(struct lab_thread *t, struct lab_heap *heap, uintptr_t frame)
-{
-	heap->frame = frame;
-	heap->role = LAB_ROLE_PARKED;
-	heap->next_parked = t->parked;
-	lab_compiler_barrier();
-	t->parked = heap;
-}
-
-static void
-make_current(struct lab_thread *t, struct lab_heap *heap)
-{
-	heap->role = LAB_ROLE_CURRENT;
-	lab_compiler_barrier();
-	t->heap = heap;
-}
-
-/* INV-THREAD-2: a parked frame ended and left its heap as the idle one. What was current may have been left by a jump. */
-static void
-take_back(struct lab_thread *t, struct lab_heap *resumed)
-{
-	struct lab_heap *other = t->heap;
-
-	unlink_parked(t, resumed);
-	make_current(t, resumed);
-	other->torn = 1;
-	park(t, other, 0);
-}
-
-/* Wins a heap through `take` with the claim on record. */
-static void
-begin_claim(struct lab_thread *t, uintptr_t sp, bool *outermost)
-{
-	*outermost = t->claiming == 0 || is_dead_frame(t->claiming, sp);
-	if (*outermost)
+	if (outermost)
 		t->claiming = sp;
 	lab_compiler_barrier();
+	return outermost;
 }
 
 static void
@@ -97,53 +80,87 @@ end_claim(struct lab_thread *t, bool outermost)
 		t->claiming = 0;
 }
 
-/* A heap that this thread won in a frame that is gone. No frame of ours is below if `newborn`. */
+/* The word is ours. */
+static void
+make_current(struct lab_thread *t, struct lab_heap *heap)
+{
+	set_role(heap, LAB_ROLE_CURRENT);
+	t->heap = heap;
+	lab_compiler_barrier();
+}
+
+static void
+make_spare(struct lab_thread *t, struct lab_heap *heap)
+{
+	set_role(heap, LAB_ROLE_SPARE);
+	t->has_spare = true;
+}
+
+/* INV-THREAD-2: a parked frame ended and left its heap as the idle one. All frames that were in the other one are gone with it. */
+static void
+take_back(struct lab_thread *t, struct lab_heap *resumed, uintptr_t sp)
+{
+	bool outermost = begin_claim(t, sp);
+	struct lab_heap *other = t->heap;
+
+	make_current(t, resumed);
+	make_spare(t, other);
+	end_claim(t, outermost);
+}
+
+/* INV-THREAD-3: the word was idle, so that nobody but a frame that is still suspended can be in a parked heap. */
+static void
+free_parked(struct lab_thread *t, uintptr_t sp)
+{
+	struct lab_heap *heap;
+	bool left = false;
+
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
+		if (role_of(heap) != LAB_ROLE_PARKED || heap == t->heap)
+			continue;
+		if (is_dead_frame(heap->frame, sp))
+			make_spare(t, heap);
+		else
+			left = true;
+	}
+	t->has_parked = left;
+}
+
+static bool
+is_left_behind(struct lab_thread *t, struct lab_heap *heap, uintptr_t sp)
+{
+	switch (role_of(heap)) {
+	case LAB_ROLE_BORROWED:
+		return is_dead_frame(heap->frame, sp);
+	case LAB_ROLE_PARKED:
+	case LAB_ROLE_SPARE:
+		return false;
+	default:
+		return heap != t->heap;
+	}
+}
+
+/* INV-THREAD-4. Only for the outermost claim; a newborn has no frames below it, so that all are. */
 static struct lab_heap *
-find_left_behind(struct lab_thread *t, uintptr_t sp, bool newborn, bool claims_are_dead)
+find_left_behind(struct lab_thread *t, uintptr_t sp, bool newborn)
 {
 	struct lab_heap *heap;
 
-	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
-		bool dead = newborn;
-		if (heap == t->heap || (heap->role == LAB_ROLE_PARKED && !newborn))
-			continue;
-		if (!dead && heap->role == LAB_ROLE_BORROWED)
-			dead = is_dead_frame(heap->frame, sp);
-		if (!dead && heap->role == LAB_ROLE_NONE)
-			dead = claims_are_dead;
-		if (dead) {
-			heap->torn = 1;
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;)
+		if (newborn || is_left_behind(t, heap, sp))
 			return heap;
-		}
-	}
 	return NULL;
-}
-
-bool
-lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
-{
-	struct lab_thread *t = &lab_thread;
-	bool outermost;
-
-	begin_claim(t, (uintptr_t)__builtin_frame_address(0), &outermost);
-	struct lab_heap *dead = lab_registry_adopt(lab_thread_tid(), probes);
-	if (dead)
-		lab_heap_absorb_owned(heap, dead);
-	end_claim(t, outermost);
-	return dead != NULL;
 }
 
 /* The thread's first heap. The word is busy already: a handler borrows meanwhile. */
 static struct lab_heap *
 be_born(struct lab_thread *t, uintptr_t sp)
 {
-	bool outermost;
-
 	if (!lab_registry_start())
 		return NULL;
 	t->tid = lab_os_tid();
-	begin_claim(t, sp, &outermost);
-	struct lab_heap *heap = find_left_behind(t, sp, true, true);
+	bool outermost = begin_claim(t, sp);
+	struct lab_heap *heap = outermost && !t->heap ? find_left_behind(t, sp, true) : NULL;
 	if (!heap)
 		heap = lab_registry_adopt(t->tid, PROBES_AT_BIRTH);
 	if (!heap)
@@ -151,63 +168,100 @@ be_born(struct lab_thread *t, uintptr_t sp)
 	if (!heap)
 		heap = lab_registry_make(t->tid);
 	if (heap) {
-		if (t->heap) { /* handlers met this birth so often that theirs became the thread's */
-			t->heap->torn = 1;
-			park(t, t->heap, 0);
-		}
+		/* Handlers may have met this birth so often that their heap became the thread's, and the word is idle again. */
+		set_word(t, sp);
+		struct lab_heap *other = t->heap;
 		make_current(t, heap);
+		if (other)
+			make_spare(t, other);
 	}
 	end_claim(t, outermost);
 	return heap;
 }
 
-/* A parked heap whose frame is over. */
-static struct lab_heap *
-find_parked(struct lab_thread *t, uintptr_t sp)
+bool
+lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 {
-	for (struct lab_heap *heap = t->parked; heap; heap = heap->next_parked) {
-		if (heap->frame != 0 && !is_dead_frame(heap->frame, sp))
-			continue;
-		if (heap->frame != 0)
-			heap->torn = 1;
-		unlink_parked(t, heap);
-		return heap;
+	struct lab_thread *t = &lab_thread;
+	bool outermost = begin_claim(t, LAB_ENTRY_STACK_POINTER);
+	struct lab_heap *dead = lab_registry_adopt(lab_thread_tid(), probes);
+
+	if (dead)
+		lab_heap_absorb_owned(heap, dead);
+	end_claim(t, outermost);
+	return dead != NULL;
+}
+
+/* A spare of this thread's own. By CAS: a handler in the middle of this may take the same one. */
+static struct lab_heap *
+take_spare(struct lab_thread *t)
+{
+	struct lab_heap *heap;
+
+	if (!t->has_spare)
+		return NULL;
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
+		uint32_t spare = LAB_ROLE_SPARE;
+		if (atomic_compare_exchange_strong_explicit(&heap->role, &spare, LAB_ROLE_BORROWED, memory_order_relaxed,
+		                                            memory_order_relaxed))
+			return heap;
 	}
 	return NULL;
 }
 
-/* A heap for a re-entrant call: a spare of the thread's, an idle one, one left behind, a dead thread's, or a new one. */
+/* A heap that nobody else has, for a re-entrant call, within a claim: an idle one, one left behind, a dead thread's, or a new one. */
 static struct lab_heap *
+win_heap(struct lab_thread *t, uintptr_t sp, bool outermost)
+{
+	struct lab_heap *heap = lab_registry_take_idle(t->tid, t->borrowed);
+
+	if (!heap && outermost)
+		heap = find_left_behind(t, sp, false);
+	if (!heap)
+		heap = lab_registry_adopt(t->tid, PROBES_TO_BORROW);
+	if (!heap)
+		heap = lab_registry_make(t->tid);
+	return heap;
+}
+
+static bool
 borrow(struct lab_thread *t, struct lab_bracket *bracket)
 {
-	uint32_t tid = lab_os_tid(); /* t->tid may be not yet set, or a parent's */
-	bool outermost;
-
 	if (t->tid == 0)
-		t->tid = tid;
+		t->tid = lab_os_tid();
 	if (!lab_registry_start())
-		return NULL;
-	begin_claim(t, bracket->sp, &outermost);
-	bracket->role = LAB_ROLE_PARKED;
-	struct lab_heap *heap = find_parked(t, bracket->sp);
-	if (!heap) {
+		return false;
+	bool outermost = begin_claim(t, bracket->sp);
+	bracket->role = LAB_ROLE_SPARE;
+	bracket->heap = take_spare(t);
+	if (!bracket->heap) {
 		bracket->role = LAB_ROLE_BORROWED;
-		heap = lab_registry_take_idle(tid, t->spare);
+		bracket->heap = win_heap(t, bracket->sp, outermost);
 	}
-	if (!heap)
-		heap = find_left_behind(t, bracket->sp, false, outermost);
-	if (!heap)
-		heap = lab_registry_adopt(tid, PROBES_TO_BORROW);
-	if (!heap)
-		heap = lab_registry_make(tid);
-	if (heap) {
-		heap->frame = bracket->sp;
-		lab_compiler_barrier();
-		heap->role = LAB_ROLE_BORROWED;
-		t->spare = heap->id;
+	if (bracket->heap) {
+		bracket->heap->frame = bracket->sp;
+		set_role(bracket->heap, LAB_ROLE_BORROWED);
+		bracket->word = lab_registry_word(bracket->heap);
+		t->borrowed = bracket->heap->id;
 	}
 	end_claim(t, outermost);
-	return heap;
+	return bracket->heap != NULL;
+}
+
+/* The frame that `word` names may be in the current heap or in any parked one: INV-THREAD-3. */
+static void
+park_current(struct lab_thread *t, uintptr_t word)
+{
+	struct lab_heap *heap;
+
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;)
+		if (role_of(heap) == LAB_ROLE_PARKED && heap->frame < word)
+			heap->frame = word;
+	t->has_parked = true;
+	if (t->heap) {
+		t->heap->frame = word;
+		set_role(t->heap, LAB_ROLE_PARKED);
+	}
 }
 
 /* Counts how often the same busy frame was met; often enough, the borrowed heap becomes the thread's. */
@@ -218,16 +272,15 @@ park_if_stuck(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 		t->stuck = word;
 		t->stuck_count = 0;
 	}
-	if (++t->stuck_count < PARK_AFTER)
+	if (++t->stuck_count < PARK_AFTER || t->word != word)
 		return;
 	t->stuck_count = 0;
-	if (t->heap)
-		park(t, t->heap, word);
+	bool outermost = begin_claim(t, bracket->sp);
+	park_current(t, word);
 	make_current(t, bracket->heap);
 	bracket->role = LAB_ROLE_CURRENT;
-	lab_compiler_barrier();
-	t->word = bracket->sp;
-	lab_compiler_barrier();
+	set_word(t, bracket->sp);
+	end_claim(t, outermost);
 }
 
 static void
@@ -241,21 +294,35 @@ after_fork(struct lab_thread *t)
 	t->tid = tid;
 }
 
-/* The word is ours: whatever else has to be before the heap is used. */
+/* INV-HEAP-4, for a slow frame that has entered. */
+static void
+begin_slow(struct lab_heap *heap)
+{
+	if (lab_unlikely(!heap->whole))
+		lab_heap_rebuild_owned(heap);
+	heap->whole = 0;
+	lab_compiler_barrier();
+}
+
+/* The word is ours: whatever else has to be before the thread's own heap is used. */
 static bool
 settle(struct lab_thread *t, struct lab_bracket *bracket)
 {
+	bool newborn = !bracket->heap;
+
+	bracket->role = LAB_ROLE_CURRENT;
+	if (!newborn && lab_unlikely(role_of(bracket->heap) != LAB_ROLE_CURRENT))
+		set_role(bracket->heap, LAB_ROLE_CURRENT); /* parking it was cut short */
 	if (lab_unlikely(lab_registry_is_forked()))
 		after_fork(t);
-	bool newborn = !bracket->heap;
 	if (lab_unlikely(newborn))
 		bracket->heap = be_born(t, bracket->sp);
 	if (lab_unlikely(!bracket->heap)) {
-		t->word = 0;
+		if (!t->heap)
+			set_word(t, 0);
 		return false;
 	}
-	if (lab_unlikely(bracket->heap->torn))
-		lab_heap_rebuild_owned(bracket->heap);
+	begin_slow(bracket->heap);
 	if (lab_unlikely(newborn))
 		for (int i = 0; i < ABSORB_AT_BIRTH && lab_thread_absorb_dead_owned(bracket->heap, PROBES_TO_ABSORB); i++)
 			;
@@ -270,12 +337,12 @@ lab_try_enter(struct lab_bracket *bracket)
 
 	if (!(word & LAB_WORD_IDLE))
 		return false;
-	t->word = bracket->sp;
-	lab_compiler_barrier();
+	set_word(t, bracket->sp);
 	bracket->heap = (struct lab_heap *)(word & ~LAB_WORD_IDLE);
-	bracket->role = LAB_ROLE_CURRENT;
 	if (lab_unlikely(bracket->heap != t->heap))
-		take_back(t, bracket->heap);
+		take_back(t, bracket->heap, bracket->sp);
+	if (lab_unlikely(t->has_parked))
+		free_parked(t, bracket->sp);
 	return settle(t, bracket);
 }
 
@@ -288,22 +355,16 @@ lab_enter(struct lab_bracket *bracket)
 	if (lab_likely(word & LAB_WORD_IDLE))
 		return lab_try_enter(bracket);
 	if (word == 0 || is_dead_frame(word, bracket->sp)) {
-		if (word != 0 && t->heap)
-			t->heap->torn = 1;
-		lab_compiler_barrier();
-		t->word = bracket->sp;
-		lab_compiler_barrier();
+		/* A frame that was left in the current heap shows in heap->whole, one in a parked heap in that one's. */
+		set_word(t, bracket->sp);
 		bracket->heap = t->heap;
-		bracket->role = LAB_ROLE_CURRENT;
 		return settle(t, bracket);
 	}
 	if (lab_registry_is_forked())
 		after_fork(t);
-	bracket->heap = borrow(t, bracket);
-	if (!bracket->heap)
+	if (!borrow(t, bracket))
 		return false;
-	if (bracket->heap->torn)
-		lab_heap_rebuild_owned(bracket->heap);
+	begin_slow(bracket->heap);
 	bracket->heap->reentrant++;
 	park_if_stuck(t, bracket, word);
 	return true;
@@ -315,18 +376,18 @@ lab_leave(struct lab_bracket *bracket)
 	struct lab_thread *t = &lab_thread;
 	struct lab_heap *heap = bracket->heap;
 
+	if (bracket->role != LAB_ROLE_CURRENT)
+		lab_batch_flush_owned(heap);
 	lab_compiler_barrier();
+	heap->whole = 1;
 	if (bracket->role == LAB_ROLE_CURRENT) {
-		t->word = (uintptr_t)heap | lab_load_rlx(&lab_word_tag);
-		return;
-	}
-	lab_batch_flush_owned(heap);
-	if (bracket->role == LAB_ROLE_PARKED) {
-		park(t, heap, 0);
+		set_word(t, (uintptr_t)heap | lab_load_rlx(&lab_word_tag));
+	} else if (bracket->role == LAB_ROLE_SPARE) {
+		set_role(heap, LAB_ROLE_SPARE);
 	} else {
-		heap->role = LAB_ROLE_NONE;
-		heap->frame = 0;
-		lab_compiler_barrier();
-		lab_registry_give_back(heap);
+		bool outermost = begin_claim(t, bracket->sp);
+		set_role(heap, LAB_ROLE_NONE);
+		lab_registry_give_back(heap, bracket->word);
+		end_claim(t, outermost);
 	}
 }

@@ -14,8 +14,13 @@
  *
  * INV-THREAD-1  word is written by this thread's frames only: set to a stack pointer by the frame that found it idle, unborn or
  *               proved stale, and to an idle value by the same frame when all lists are whole.
- * INV-THREAD-2  While the word is idle it names `heap`, unless a frame that was parked has just ended: then it names the heap of that
- *               frame, and `heap` may be torn (lab_enter sorts this out).
+ * INV-THREAD-2  While the word is idle it names `heap`, unless a frame that was suspended in a parked heap has ended since: then it names
+ *               that one, and it may be entered by fast paths as it is. The next slow entry makes it `heap`.
+ * INV-THREAD-3  While the word is a stack pointer, that frame is in `heap` or in a parked heap: so a parked heap serves nobody before an
+ *               entry that found the word idle has seen its frame to be dead, and when `heap` is parked, all parked heaps
+ *               are taken to hold the frame that is found inside.
+ * INV-THREAD-4  A heap of this thread is left behind (and may be taken by it) if it is neither `heap`, nor parked, nor spare, nor borrowed by a
+ *               living frame, and no frame is between winning or releasing a heap and saying so (`claiming`).
  */
 #ifndef LAB_HEAP_THREAD_H
 #define LAB_HEAP_THREAD_H
@@ -28,13 +33,14 @@
 
 struct lab_thread {
 	uintptr_t word;
-	struct lab_heap *heap;   /* current; NULL before birth */
-	struct lab_heap *parked; /* list of heaps that were current when they got stuck */
-	uintptr_t stuck;         /* the word that re-entrant calls have found, and how often */
-	uintptr_t claiming;      /* stack pointer of the outermost frame between winning a heap and saying so in it; or 0 */
+	struct lab_heap *heap; /* current; NULL before birth */
+	uintptr_t stuck;       /* the word that re-entrant calls have found, and how often */
+	uintptr_t claiming;    /* stack pointer of the outermost frame that is changing whose a heap is; or 0 */
 	uint32_t stuck_count;
 	uint32_t tid;
-	uint32_t spare; /* id of the heap borrowed last: a hint */
+	uint32_t borrowed; /* id of the heap borrowed last: a hint */
+	bool has_parked;   /* there may be heaps with role PARKED */
+	bool has_spare;    /* there may be heaps with role SPARE */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
 
@@ -48,13 +54,14 @@ extern _Atomic uintptr_t lab_word_tag;
 struct lab_bracket {
 	uintptr_t sp; /* the stack pointer at the entry of the API function: LAB_BRACKET_HERE */
 	struct lab_heap *heap;
-	enum lab_heap_role role; /* CURRENT: the thread's own; else it goes back on leaving */
+	uint64_t word;           /* owner word of a borrowed heap */
+	enum lab_heap_role role; /* CURRENT: the thread's own. BORROWED: goes back to the registry. SPARE: stays the thread's */
 };
 
-/* In the API function itself, not in a helper: the proof that a frame is dead compares entries (frame address + return address). */
+/* In the API function itself, not in a helper: the proof that a frame is dead compares entries. */
 #define LAB_BRACKET_HERE                                                                                                           \
 	{                                                                                                                          \
-		.sp = (uintptr_t)__builtin_frame_address(0) + sizeof(void *)                                                       \
+		.sp = LAB_ENTRY_STACK_POINTER                                                                                      \
 	}
 
 /*

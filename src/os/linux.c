@@ -65,13 +65,21 @@ linux_purge(void *start, size_t size)
 	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
 }
 
-static bool
+static enum lab_move
 linux_move(void *from, void *to, size_t size)
 {
-	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
-	long result = lab_syscall(SYS_mremap, (long)from, (long)size, (long)size, flags, (long)to);
+	const int move = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+	const int map = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+	const int access = PROT_READ | PROT_WRITE;
 
-	return !lab_syscall_failed(result);
+	if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)from, (long)size, (long)size, move, (long)to)))
+		return LAB_MOVED;
+	/* Older kernels (6.1 among them) unmap `to` before they look whether `from` can be moved. If it is still there, or can be
+	 * mapped again, nothing has happened. */
+	if (lab_os_is_mapped((uintptr_t)to, (uintptr_t)to + size))
+		return LAB_NOT_MOVED;
+	long result = lab_syscall(SYS_mmap, (long)to, (long)size, access, map, -1);
+	return result == (long)to ? LAB_NOT_MOVED : LAB_MOVE_LOST;
 }
 
 static uint64_t

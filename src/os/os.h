@@ -16,6 +16,12 @@ enum lab_access {
 	LAB_ACCESS_WRITE,
 };
 
+enum lab_move {
+	LAB_MOVED,
+	LAB_NOT_MOVED, /* both ranges are there; what was in `to` may be gone */
+	LAB_MOVE_LOST, /* not moved, and `to` is no longer ours: never touch it again */
+};
+
 struct lab_os_table {
 	/* `size` bytes of zeroed, private address space that is not charged against the commit limit where the kernel allows that;
 	 * NULL on failure. */
@@ -26,8 +32,8 @@ struct lab_os_table {
 	bool (*protect)(void *start, size_t size, enum lab_access access);
 	/* Gives the pages back: they read as zero afterwards if true is returned, and are unchanged if false. */
 	bool (*purge)(void *start, size_t size);
-	/* Moves pages; `from` stays mapped and reads as zero. false: nothing moved. */
-	bool (*move)(void *from, void *to, size_t size);
+	/* Moves pages; `from` stays mapped and reads as zero. */
+	enum lab_move (*move)(void *from, void *to, size_t size);
 	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. */
 	uint64_t (*clock_ms)(void);
 	/* Whether no thread with this id exists in this PID namespace. false means nothing. */

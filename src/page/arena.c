@@ -147,40 +147,59 @@ lab_arena_release(struct lab_arena *arena, size_t index, uint64_t owner)
 	return true;
 }
 
-/* FREE → kind for one segment; INV-SEG-2 for huge ones. */
-static bool
-claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t index)
+enum claim_result {
+	CLAIMED,
+	NOT_FREE,
+	NO_MEMORY,
+};
+
+/* FREE → kind for one segment; INV-SEG-2 for huge ones. *mine: the owner word, for giving it back. */
+static enum claim_result
+claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t index, uint64_t *mine)
 {
 	_Atomic uint64_t *word = &arena->owners[index];
 	uint64_t free = lab_load_rlx(word);
-	uint64_t mine = lab_owner_make(lab_owner_seq(free) + 1, heap_id, kind);
+	enum claim_result failure = NO_MEMORY;
 
+	*mine = lab_owner_make(lab_owner_seq(free) + 1, heap_id, kind);
 	/* High water first: the scan that finds a claim cut short looks no further than that. */
 	raise_high_water(arena, index + 1);
-	if (lab_owner_kind(free) != LAB_SEGMENT_FREE || !lab_cas64(word, free, mine))
-		return false;
+	if (lab_owner_kind(free) != LAB_SEGMENT_FREE || !lab_cas64(word, free, *mine))
+		return NOT_FREE;
 	atomic_fetch_and_explicit(&arena->free_hint[index / 64], ~(UINT64_C(1) << (index % 64)), memory_order_relaxed);
-	if (!commit(arena, index) || (kind == LAB_SEGMENT_HUGE && atomic_load(&lab_arena_segment(arena, index)->purge) != 0)) {
-		(void)lab_arena_release(arena, index, mine);
-		return false;
+	if (commit(arena, index)) {
+		if (kind != LAB_SEGMENT_HUGE || atomic_load(&lab_arena_segment(arena, index)->purge) == 0)
+			return CLAIMED;
+		failure = NOT_FREE;
 	}
-	return true;
+	(void)lab_arena_release(arena, index, *mine);
+	return failure;
+}
+
+/* All or none. */
+static enum claim_result
+claim_range(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t index, size_t count)
+{
+	uint64_t mine;
+
+	for (size_t done = 0; done < count; done++) {
+		enum claim_result result = claim_one(arena, kind, heap_id, index + done, &mine);
+		if (result == CLAIMED)
+			continue;
+		while (done-- > 0) {
+			uint64_t owner = lab_load_rlx(&arena->owners[index + done]);
+			if (lab_owner_kind(owner) == kind && lab_owner_heap(owner) == heap_id) /* nobody but us, inside this heap */
+				(void)lab_arena_release(arena, index + done, owner);
+		}
+		return result;
+	}
+	return CLAIMED;
 }
 
 bool
 lab_arena_claim_at(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t index, size_t count)
 {
-	size_t done = 0;
-
-	if (index + count > arena->segment_count)
-		return false;
-	while (done < count && claim_one(arena, kind, heap_id, index + done))
-		done++;
-	if (done == count)
-		return true;
-	while (done-- > 0)
-		(void)lab_arena_release(arena, index + done, lab_load_rlx(&arena->owners[index + done]));
-	return false;
+	return index + count <= arena->segment_count && claim_range(arena, kind, heap_id, index, count) == CLAIMED;
 }
 
 /* How many of the `count` segments from index on are free, as far as the hint tells. */
@@ -220,9 +239,12 @@ lab_arena_claim(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t he
 			continue;
 		}
 		size_t length = free_run(arena, index, count);
-		if (length == count && lab_arena_claim_at(arena, kind, heap_id, index, count))
+		enum claim_result result = length == count ? claim_range(arena, kind, heap_id, index, count) : NOT_FREE;
+		if (result == CLAIMED)
 			return (long)index;
+		if (result == NO_MEMORY)
+			return LAB_CLAIM_NO_MEMORY;
 		index = next_free(arena, index + (length < count ? length + 1 : 1));
 	}
-	return -1;
+	return LAB_CLAIM_NONE_FREE;
 }

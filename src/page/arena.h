@@ -101,9 +101,13 @@ struct lab_arena *lab_arena_reserve(size_t least, bool with_heaps);
 /* Gives back an arena that was never published. */
 void lab_arena_unreserve(struct lab_arena *arena);
 
+/* What lab_arena_claim returns instead of an index. */
+#define LAB_CLAIM_NONE_FREE (-1L)
+#define LAB_CLAIM_NO_MEMORY (-2L) /* the system did not let a segment be made accessible: to go on trying is no use */
+
 /*
  * Claims `count` neighbouring free segments, the first at a multiple of `align` bytes (a power of two), lowest address first, commits
- * them, and returns the first one's index; -1 if there are none or memory cannot be committed. Lock-free.
+ * them, and returns the first one's index; LAB_CLAIM_… if that is not possible. Lock-free.
  * A frame that is cut short leaves segments that the scan of heap_id finds.
  */
 long lab_arena_claim(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t count, size_t align);

@@ -102,13 +102,13 @@ find_in_segment(struct lab_place *place, const void *p)
 
 	place->unit = lab_arena_unit(place->arena, p);
 	place->run = run;
-	if (lab_peek(&place->unit->kind) == LAB_UNIT_IS_SPAN)
+	if (lab_unit_kind_of(place->unit) == LAB_UNIT_IS_SPAN)
 		place->kind = LAB_PLACE_SPAN;
 	else if (at_start && is_live(run))
 		place->kind = LAB_PLACE_RUN;
 	else if (is_inside_run(place->segment, page) || is_live(run))
 		place->kind = LAB_PLACE_INTERIOR;
-	else if (lab_peek(&place->unit->kind) == LAB_UNIT_IS_RETIRED || (at_start && lab_load_rlx(&run->pages) != 0))
+	else if (lab_unit_kind_of(place->unit) == LAB_UNIT_IS_RETIRED || (at_start && lab_load_rlx(&run->pages) != 0))
 		place->kind = LAB_PLACE_FREED;
 }
 

@@ -6,6 +6,17 @@
 
 static _Atomic size_t total_pages;
 
+/* Tells the holder; the stronger mark stays. */
+static void
+disturb(struct lab_segment *segment, enum lab_disturbance how)
+{
+	uint32_t now = lab_load_rlx(&segment->disturbed);
+
+	while (now < (uint32_t)how && !atomic_compare_exchange_weak_explicit(&segment->disturbed, &now, (uint32_t)how,
+	                                                                     memory_order_release, memory_order_relaxed))
+		;
+}
+
 /* Takes the pages of one word that are dirty and free; returns them. acq pairs with the rel of who cleared the bits. */
 static uint64_t
 take_dirty(struct lab_segment *segment, size_t word)
@@ -46,37 +57,63 @@ purge_taken(struct lab_segment *segment, const uint64_t mine[LAB_SEGMENT_WORDS])
 	return given + (length ? purge_range(segment, start, length) : 0);
 }
 
-size_t
-lab_purge_segment(struct lab_arena *arena, size_t index, uint64_t claim)
+/* Takes, purges and gives back the segment's dirty free pages. The caller has the purge word. */
+static size_t
+purge_free_pages(struct lab_segment *segment)
 {
-	struct lab_segment *segment = lab_arena_segment(arena, index);
-	uint64_t mine[LAB_SEGMENT_WORDS];
-	uint64_t any = 0;
-	size_t given = 0;
+	uint64_t mine[LAB_SEGMENT_WORDS], any = 0;
+	size_t given;
 
-	lab_assert(claim != 0);
-	if (!lab_cas64(&segment->purge, 0, claim))
+	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
+		any |= mine[word] = take_dirty(segment, word);
+	if (!any)
 		return 0;
-	/* INV-SEG-2: sc, after the purge word. */
-	if (lab_owner_kind(atomic_load(&arena->owners[index])) != LAB_SEGMENT_HUGE) {
-		lab_store_rlx(&segment->disturbed, 1);
-		for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
-			any |= mine[word] = take_dirty(segment, word);
-		if (any)
-			given = purge_taken(segment, mine);
-		for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
-			if (mine[word])
-				lab_and_rel(&segment->taken[word], ~mine[word]);
-		/* after the bits: the holder that sees it sees them clear (rel, pairs with its acq) */
-		lab_store_rel(&segment->disturbed, 1);
-	}
-	(void)lab_cas64(&segment->purge, claim, 0);
-	lab_add_rlx(&total_pages, given);
+	given = purge_taken(segment, mine);
+	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
+		if (mine[word])
+			lab_and_rel(&segment->taken[word], ~mine[word]);
+	/* after the bits: the holder that sees it sees them clear (rel, pairs with its acq) */
+	disturb(segment, LAB_VIEW_IS_OLD);
 	return given;
 }
 
 size_t
-lab_purge_all(uint64_t claim, uint64_t now, uint64_t age, size_t enough)
+lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record)
+{
+	struct lab_segment *segment = lab_arena_segment(arena, index);
+	size_t given = 0;
+
+	lab_assert(record->claim >> 32 != 0);
+	record->segment = segment;
+	lab_compiler_barrier();
+	if (lab_cas64(&segment->purge, 0, record->claim)) {
+		/* INV-SEG-2: sc, after the purge word. */
+		if (lab_owner_kind(atomic_load(&arena->owners[index])) != LAB_SEGMENT_HUGE)
+			given = purge_free_pages(segment);
+		(void)lab_cas64(&segment->purge, record->claim, 0);
+	}
+	lab_compiler_barrier();
+	record->segment = NULL;
+	lab_add_rlx(&total_pages, given);
+	return given;
+}
+
+void
+lab_purge_recover(struct lab_purge_record *record)
+{
+	struct lab_segment *segment = record->segment;
+
+	/* The mark first: cut short between the two, the word is still there to be let go. */
+	if (segment && lab_load_acq(&segment->purge) == record->claim) {
+		disturb(segment, LAB_MAY_HAVE_ORPHANS);
+		(void)lab_cas64(&segment->purge, record->claim, 0);
+	}
+	lab_compiler_barrier();
+	record->segment = NULL;
+}
+
+size_t
+lab_purge_all(struct lab_purge_record *record, uint64_t now, uint64_t age, size_t enough)
 {
 	struct lab_arena *arena;
 	size_t given = 0;
@@ -88,7 +125,7 @@ lab_purge_all(uint64_t claim, uint64_t now, uint64_t age, size_t enough)
 				continue;
 			struct lab_segment *segment = lab_arena_segment(arena, index);
 			if (now - lab_load_rlx(&segment->stamp) >= age && lab_segment_count_dirty(segment) != 0)
-				given += lab_purge_segment(arena, index, claim);
+				given += lab_purge_segment(arena, index, record);
 		}
 	}
 	return given;

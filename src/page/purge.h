@@ -7,12 +7,22 @@
 
 #include "page/arena.h"
 
-/* Purges what is free and dirty in one segment; returns the pages given back. `claim`: {tid, epoch} of the caller, not 0. */
-size_t lab_purge_segment(struct lab_arena *arena, size_t index, uint64_t claim);
+/* What a purger is doing, kept where it is found if the purger is cut short. segment == NULL: nothing. */
+struct lab_purge_record {
+	struct lab_segment *segment;
+	uint64_t claim; /* {epoch, tid}, the value of the purge word; not 0. Epoch 0 is the scan's (heap/rebuild.c) */
+};
+
+/* Purges what is free and dirty in one segment; returns the pages given back. */
+size_t lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record);
 
 /* The same for all segments whose newest dirty page is at least `age` old at `now` (milliseconds), until `enough` pages
  * are given back. Returns the pages. */
-size_t lab_purge_all(uint64_t claim, uint64_t now, uint64_t age, size_t enough);
+size_t lab_purge_all(struct lab_purge_record *record, uint64_t now, uint64_t age, size_t enough);
+
+/* Lets go of the purge word of a purger that was cut short. The pages that it had taken are the segment's holder's to find: the
+ * segment is marked for that. */
+void lab_purge_recover(struct lab_purge_record *record);
 
 /* Pages that are free and dirty, everywhere; and those given back so far. Figures. */
 size_t lab_purge_dirty_pages(void);

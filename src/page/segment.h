@@ -26,11 +26,18 @@ struct lab_run {
 	_Atomic uint64_t pages; /* length; in a huge run it counts the pages of all its segments */
 };
 
+/* What the holder of a segment is to look at before it adds another. */
+enum lab_disturbance {
+	LAB_UNDISTURBED = 0,
+	LAB_VIEW_IS_OLD,      /* a purger held bits: the holder's view may understate what is free */
+	LAB_MAY_HAVE_ORPHANS, /* a purger was cut short: bits may be set for nobody */
+};
+
 struct lab_segment {
 	/* written by whoever wins them */
 	LAB_ALIGNED(64) _Atomic uint64_t purge; /* {tid, epoch} of the purger, or 0 */
 	_Atomic uint64_t stamp;                 /* when pages last became dirty and free; milliseconds */
-	_Atomic uint32_t disturbed;             /* a purger held bits: the holder's view may understate what is free */
+	_Atomic uint32_t disturbed;             /* enum lab_disturbance */
 	char *base;                             /* set once */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];

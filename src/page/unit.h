@@ -85,6 +85,19 @@ lab_unit_heap(const struct lab_unit *unit)
 	return (struct lab_heap *)((lab_peek(&unit->key) - (uintptr_t)unit->base) & ~(LAB_HEAP_STRIDE - 1));
 }
 
+/* rel and acq pair: who sees a span sees what describes it. */
+static inline void
+lab_unit_set_kind(struct lab_unit *unit, enum lab_unit_kind kind)
+{
+	__atomic_store_n(&unit->kind, (uint8_t)kind, __ATOMIC_RELEASE);
+}
+
+static inline enum lab_unit_kind
+lab_unit_kind_of(const struct lab_unit *unit)
+{
+	return (enum lab_unit_kind)__atomic_load_n(&unit->kind, __ATOMIC_ACQUIRE);
+}
+
 /* Whether p is the start of a carved block of the span, whoever asks. */
 static inline bool
 lab_unit_is_block(const struct lab_unit *unit, const void *p)
