@@ -99,13 +99,11 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
-	bool entered = lab_enter(bracket);
-	bool reentrant = lab_thread.word != bracket->sp;
-	if (entered) {
+	if (lab_enter(bracket)) {
 		p = allocate_in(bracket->heap, request, &fresh);
 		lab_leave(bracket);
 	}
-	if (!p && reentrant && lab_thread.word != 0)
+	if (!p && bracket->reentrant)
 		p = lab_reserve_claim_sig(request.size, request.align);
 	if (p)
 		fill_new(p, request, fresh);

@@ -343,6 +343,7 @@ lab_try_enter(struct lab_bracket *bracket)
 		take_back(t, bracket->heap, bracket->sp);
 	if (lab_unlikely(t->has_parked))
 		free_parked(t, bracket->sp);
+	bracket->reentrant = t->has_parked; /* in a long handler: its caller's frame is still suspended */
 	return settle(t, bracket);
 }
 
@@ -360,6 +361,7 @@ lab_enter(struct lab_bracket *bracket)
 		bracket->heap = t->heap;
 		return settle(t, bracket);
 	}
+	bracket->reentrant = true;
 	if (lab_registry_is_forked())
 		after_fork(t);
 	if (!borrow(t, bracket))

@@ -56,6 +56,7 @@ struct lab_bracket {
 	struct lab_heap *heap;
 	uint64_t word;           /* owner word of a borrowed heap */
 	enum lab_heap_role role; /* CURRENT: the thread's own. BORROWED: goes back to the registry. SPARE: stays the thread's */
+	bool reentrant;          /* a frame of this thread is, or may be, suspended below: a handler's call */
 };
 
 /* In the API function itself, not in a helper: the proof that a frame is dead compares entries. */
