@@ -4,19 +4,20 @@
  * Every block is freed by a thread that never allocates, through a bounded queue: the extreme of remote frees. It shows their
  * cost, and whether the memory finds its way back to the allocating thread: peak RSS must stay near what the queue can hold.
  * The queue is a single-producer single-consumer ring (Lamport 1983, with the other side's index cached as in FastForward's
- * successors), so that it costs little itself. Which side waits depends on the allocator: the time is that of the slower side.
+ * successors), so that it costs little itself. A side that must wait sleeps in the end, and goes on when half of the queue is
+ * ready for it: otherwise threads that share a processor could change places for every block, and the time would be the
+ * scheduler's. (With sched_yield, a busy third program made runs up to ten times longer.)
  */
 #include "bench.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 
-#define SPINS 64 /* looks at the other side's index before the thread gives the processor away */
+#define SPINS 4000 /* looks at the other side's index, some 10 µs, before the thread sleeps */
 
 static uint64_t ops = 3000000;
 static uint64_t pairs = 1;
-static uint64_t queue = 1024;
+static uint64_t queue = 4096;
 static uint64_t min_size = 16;
 static uint64_t max_size = 1024;
 static uint64_t seed = 1;
@@ -41,7 +42,7 @@ struct channel {
 	_Alignas(64) struct bench_slot *ring;
 };
 
-/* Waits until *index >= wanted and gives what it is then. The acquire pairs with the other side's release of its index. */
+/* Waits until *index >= wanted, and gives what it is then. The acquire pairs with the other side's release of its index. */
 static uint64_t
 wait_for(const atomic_uint_fast64_t *index, uint64_t wanted)
 {
@@ -50,8 +51,14 @@ wait_for(const atomic_uint_fast64_t *index, uint64_t wanted)
 		if (seen >= wanted)
 			return seen;
 		if (spins >= SPINS)
-			sched_yield();
+			nanosleep(&(struct timespec){.tv_nsec = 1000}, NULL);
 	}
+}
+
+static uint64_t
+least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
 }
 
 static void *
@@ -64,7 +71,7 @@ produce(void *argument)
 		struct bench_slot block;
 		bench_slot_fill(&block, bench_scale_low(random, min_size, max_size), random);
 		if (made >= taken + queue)
-			taken = wait_for(&channel->taken, made - queue + 1);
+			taken = wait_for(&channel->taken, made - queue / 2);
 		channel->ring[place] = block;
 		place = place + 1 == queue ? 0 : place + 1;
 		atomic_store_explicit(&channel->made, made + 1, memory_order_release);
@@ -79,7 +86,7 @@ consume(void *argument)
 	uint64_t sum = 0, made = 0, place = 0;
 	for (uint64_t taken = 0; taken < ops; taken++) {
 		if (made <= taken)
-			made = wait_for(&channel->made, taken + 1);
+			made = wait_for(&channel->made, least(taken + (queue + 1) / 2, ops));
 		struct bench_slot block = channel->ring[place];
 		place = place + 1 == queue ? 0 : place + 1;
 		atomic_store_explicit(&channel->taken, taken + 1, memory_order_release);

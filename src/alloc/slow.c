@@ -65,7 +65,7 @@ allocate_large(struct lab_heap *heap, struct lab_request request, bool *fresh)
 	if (pages == 0)
 		pages = 1;
 	if (pages <= LAB_SEGMENT_PAGES && align <= LAB_SEGMENT_PAGES && request.size < lab_load_rlx(&lab_settings.huge_threshold))
-		return lab_run_alloc_owned(heap, pages, align, fresh);
+		return lab_run_alloc_owned(heap, lab_run_pages(pages), align, fresh);
 	return lab_huge_alloc_owned(heap, request.size, request.align, fresh);
 }
 
@@ -141,9 +141,11 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 		return;
 	}
 	if (bracket->heap == heap)
-		result = lab_span_free_owned(heap, unit, p);
+		result = lab_span_free_owned(heap, unit, p, &heap);
 	else
 		lab_batch_add_owned(bracket->heap, heap, p);
+	if (result == LAB_FREE_FOREIGN)
+		lab_remote_push(heap, p, p);
 	bool look = bracket->heap->freed_pages >= TICK_PAGES;
 	if (look)
 		bracket->heap->freed_pages = 0;

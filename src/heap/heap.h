@@ -86,11 +86,13 @@ void *lab_span_pop_owned(struct lab_unit *unit);
 
 enum lab_free_result {
 	LAB_FREED,
-	LAB_FREE_DOUBLE, /* nothing was changed */
+	LAB_FREE_DOUBLE,  /* nothing was changed */
+	LAB_FREE_FOREIGN, /* nothing was changed: the span is on its way to another heap, *holder */
 };
 
-/* Frees block p of a span of this heap, in whatever state the span is. */
-enum lab_free_result lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p);
+/* Frees block p of a span that names this heap, in whatever state the span is. A closed one may name a heap that was about to absorb
+ * it when it was cut short: its segment says whose it is. */
+enum lab_free_result lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struct lab_heap **holder);
 
 /* The end of the fast path's free whose subtraction borrowed: the span is empty now, or was before. */
 enum lab_free_result lab_span_emptied_owned(struct lab_heap *heap, struct lab_unit *unit);

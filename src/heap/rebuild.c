@@ -39,6 +39,8 @@ rebuild_block(struct scan *scan, size_t page)
 	struct lab_unit *unit = lab_arena_unit(scan->arena, scan->segment->base + page * LAB_PAGE_SIZE);
 	struct lab_run *run = &scan->segment->runs[page];
 
+	if (page % LAB_UNIT_PAGES == 0 && lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN && unit->limit == 0)
+		lab_unit_set_kind(unit, LAB_UNIT_IS_RETIRED); /* made or retired by halves: its pages are orphans */
 	if (page % LAB_UNIT_PAGES == 0 && lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN) {
 		if (!scan->only_cover) {
 			lab_poke(&unit->key, ((uint64_t)(uintptr_t)scan->heap | LAB_UNIT_OPEN) + (uintptr_t)unit->base);
@@ -96,8 +98,9 @@ lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t cover
 
 	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
 		any |= lab_load_acq(&segment->taken[word]) & ~covered[word];
-	if (!any)
+	if (!any && lab_load_acq(&segment->purge) == 0)
 		return;
+	/* also where there is nothing to free: a scan or a purger that was cut short may have left the word */
 	if (!win_purge_word(segment, claim)) {
 		lab_store_rel(&segment->disturbed, LAB_MAY_HAVE_ORPHANS);
 		return;
@@ -146,6 +149,24 @@ huge_length(const struct scan *scan)
 	return (lab_load_rlx(&run->pages) + LAB_SEGMENT_PAGES - 1) / LAB_SEGMENT_PAGES;
 }
 
+/*
+ * Before a segment changes hands its spans name the new heap, closed: whoever has to do with them until they are listed asks the
+ * segment whose they are (lab_span_free_owned). So neither heap touches them if the change is cut short, before it is rebuilt.
+ */
+static void
+name_new_heap(const struct scan *scan)
+{
+	char *base = lab_arena_payload(scan->arena, scan->index);
+
+	for (size_t i = 0; i < LAB_SEGMENT_UNITS; i++) {
+		struct lab_unit *unit = lab_arena_unit(scan->arena, base + i * LAB_UNIT_SIZE);
+		if (lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN)
+			lab_poke(&unit->key,
+			         ((uint64_t)(uintptr_t)scan->heap | LAB_UNIT_OPEN | LAB_UNIT_CLOSED) + (uintptr_t)unit->base);
+	}
+	atomic_thread_fence(memory_order_release);
+}
+
 /* One segment of the heap that is scanned. Returns how many to go on by. */
 static size_t
 rebuild_at(struct scan *scan, uint64_t owner)
@@ -163,8 +184,10 @@ rebuild_at(struct scan *scan, uint64_t owner)
 		(void)lab_arena_release(scan->arena, scan->index, owner);
 		return 1;
 	}
-	if (scan->from_id != scan->heap->id)
+	if (scan->from_id != scan->heap->id) {
+		name_new_heap(scan);
 		(void)lab_cas64(word, owner, lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, LAB_SEGMENT_SMALL));
+	}
 	rebuild_segment(scan);
 	if (scan->from_id != scan->heap->id) {
 		scan->heap->purge.claim = lab_purge_claim();

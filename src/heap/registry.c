@@ -165,6 +165,14 @@ lab_registry_next_of(uint32_t tid, uint32_t *id)
 	return NULL;
 }
 
+bool
+lab_registry_claim_own(struct lab_heap *heap, uint32_t tid)
+{
+	uint64_t owner = lab_load_rlx(&owners[heap->id]);
+
+	return hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) == tid && win(heap->id, owner, tid);
+}
+
 uint64_t
 lab_registry_word(const struct lab_heap *heap)
 {

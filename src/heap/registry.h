@@ -42,6 +42,9 @@ struct lab_heap *lab_registry_make(uint32_t tid);
 /* The next heap from *id on whose word names tid; NULL at the end. *id is then behind it. */
 struct lab_heap *lab_registry_next_of(uint32_t tid, uint32_t *id);
 
+/* Wins a heap that names the caller's thread id already. False: somebody who had proved a namesake dead was quicker. */
+bool lab_registry_claim_own(struct lab_heap *heap, uint32_t tid);
+
 /* The owner word of a heap that the caller has won, for lab_registry_give_back. */
 uint64_t lab_registry_word(const struct lab_heap *heap);
 

@@ -80,38 +80,46 @@ take(struct lab_heap *heap)
 	return 0;
 }
 
-/* What is not a block of one of the heap's spans in the first arena. A block whose span has changed heap since it was pushed is
- * sent on. */
 static enum lab_free_result
-free_other(struct lab_heap *heap, void *block)
+free_run(struct lab_heap *heap, const struct lab_place *place, struct lab_heap **holder)
 {
-	struct lab_place place = lab_map_find(block);
-	bool is_small = place.kind == LAB_PLACE_SPAN && lab_unit_is_block(place.unit, block);
-
-	if (!is_small && place.kind != LAB_PLACE_RUN)
-		return LAB_FREE_DOUBLE; /* its span was retired after the first free */
-	struct lab_heap *holder = is_small ? lab_unit_heap(place.unit) : lab_registry_heap(place.heap_id);
-	if (holder != heap)
-		lab_remote_push(holder, block, block);
-	else if (is_small)
-		return lab_span_free_owned(heap, place.unit, block);
-	else
-		lab_run_free_owned(heap, place.segment, place.run);
+	*holder = lab_registry_heap(place->heap_id);
+	if (*holder != heap)
+		return LAB_FREE_FOREIGN;
+	lab_run_free_owned(heap, place->segment, place->run);
 	return LAB_FREED;
 }
 
+static enum lab_free_result
+free_any(struct lab_heap *heap, void *block, struct lab_heap **holder)
+{
+	struct lab_unit *unit = lab_map_first_arena_unit(block);
+
+	if (lab_likely(lab_unit_is_block(unit, block)))
+		return lab_span_free_owned(heap, unit, block, holder);
+	struct lab_place place = lab_map_find(block);
+	if (place.kind == LAB_PLACE_SPAN && lab_unit_is_block(place.unit, block))
+		return lab_span_free_owned(heap, place.unit, block, holder);
+	if (place.kind == LAB_PLACE_RUN)
+		return free_run(heap, &place, holder);
+	return LAB_FREE_DOUBLE; /* its span was retired after the first free */
+}
+
+/* A block whose span has changed heap since it was pushed is sent on. */
 static void
 free_one(struct lab_heap *heap, void *block)
 {
-	struct lab_unit *unit = lab_map_first_arena_unit(block);
-	enum lab_free_result result;
+	struct lab_heap *holder;
 
-	if (lab_likely(lab_unit_is_block(unit, block) && lab_unit_heap(unit) == heap))
-		result = lab_span_free_owned(heap, unit, block);
-	else
-		result = free_other(heap, block);
-	if (result == LAB_FREE_DOUBLE)
+	switch (free_any(heap, block, &holder)) {
+	case LAB_FREED:
+		break;
+	case LAB_FREE_FOREIGN:
+		lab_remote_push(holder, block, block);
+		break;
+	case LAB_FREE_DOUBLE:
 		lab_report_misuse("free", block, "double free");
+	}
 }
 
 /* Goes on from heap->drain. Each block is off the record before it is freed. */

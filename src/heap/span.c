@@ -4,6 +4,7 @@
  */
 #include "base/check.h"
 #include "heap/heap.h"
+#include "heap/registry.h"
 #include "heap/remote.h"
 #include "page/map.h"
 
@@ -257,13 +258,28 @@ lab_span_emptied_owned(struct lab_heap *heap, struct lab_unit *unit)
 	return LAB_FREED;
 }
 
-enum lab_free_result
-lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p)
+static struct lab_heap *
+holder_of_segment(const char *base)
 {
-	uint32_t hot = unit->hot, freed;
-	uint16_t offset = (uint16_t)(uintptr_t)p; /* spans are aligned to 64 KiB */
-	bool was_closed = unit->key & LAB_UNIT_CLOSED;
+	const struct lab_arena *arena = lab_map_find_arena(base);
+	size_t index = (size_t)(base - arena->base) >> LAB_SEGMENT_SHIFT;
 
+	return lab_registry_heap(lab_owner_heap(lab_load_acq(&arena->owners[index])));
+}
+
+enum lab_free_result
+lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struct lab_heap **holder)
+{
+	uint64_t key = lab_peek(&unit->key); /* once: while it is read another heap may be taking the span */
+	bool was_closed = key & LAB_UNIT_CLOSED;
+	uint16_t offset = (uint16_t)(uintptr_t)p; /* spans are aligned to 64 KiB */
+
+	*holder = lab_key_heap(key, unit->base);
+	if (*holder == heap && was_closed)
+		*holder = holder_of_segment(unit->base);
+	if (lab_unlikely(*holder != heap))
+		return LAB_FREE_FOREIGN;
+	uint32_t hot = unit->hot, freed;
 	if (lab_hot_head(hot) == offset)
 		return LAB_FREE_DOUBLE;
 	if (__builtin_sub_overflow(hot, LAB_HOT_USED_ONE, &freed))

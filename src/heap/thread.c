@@ -7,6 +7,7 @@
 
 enum {
 	PARK_AFTER = 64,
+	NEAR = 64 * 1024,
 	/* A probe costs a system call of 0.1 us; a heap that need not have been made, some pages and 20 us. */
 	PROBES_AT_BIRTH = 32,
 	PROBES_TO_BORROW = 4,
@@ -47,20 +48,33 @@ set_word(struct lab_thread *t, uintptr_t word)
 }
 
 /*
- * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not
- * below it on the same stack. That they are on the same stack: we are on no alternate one, and both lie in this thread's own,
- * which is mapped without a hole between them. Otherwise the answer is false, which is always safe.
+ * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not below it
+ * on the same stack. Frames on the registered alternate stack are gone when nobody runs on it, too. That two frames are on the
+ * thread's own stack: neither is on the alternate one, and no page between them is unmapped. Otherwise the answer is false,
+ * which is always safe.
  */
 static bool
 is_dead_frame(uintptr_t flag, uintptr_t sp)
 {
-	if (sp < flag || lab_os_on_alternate_stack())
+	struct lab_os_stack alternate;
+
+	if (sp < flag && flag - sp < NEAR)
+		return false; /* a handler's usual distance: no need to ask */
+	if (!lab_os_alternate_stack(&alternate))
+		return false;
+	if (flag - alternate.low < alternate.size)
+		return !alternate.running || (sp - alternate.low < alternate.size && sp >= flag);
+	if (alternate.running || sp < flag)
 		return false;
 	uintptr_t top = lab_os_tid() == lab_os_pid() ? lab_os_main_stack_top() : lab_thread_pointer();
 	return sp < top && lab_os_is_mapped(flag, sp + 1);
 }
 
-/* From here to end_claim it may be unclear whose a heap is: nested frames take nothing that looks left behind. */
+/*
+ * From here to end_claim it may be unclear whose a heap is, or in which one the frame is that has the word: nested frames take nothing
+ * that looks left behind, and park nothing. A frame makes no claim inside its own: the two could not be told apart. True: no
+ * other living frame holds one.
+ */
 static bool
 begin_claim(struct lab_thread *t, uintptr_t sp)
 {
@@ -92,23 +106,11 @@ make_current(struct lab_thread *t, struct lab_heap *heap)
 static void
 make_spare(struct lab_thread *t, struct lab_heap *heap)
 {
-	set_role(heap, LAB_ROLE_SPARE);
 	t->has_spare = true;
+	set_role(heap, LAB_ROLE_SPARE);
 }
 
-/* INV-THREAD-2: a parked frame ended and left its heap as the idle one. All frames that were in the other one are gone with it. */
-static void
-take_back(struct lab_thread *t, struct lab_heap *resumed, uintptr_t sp)
-{
-	bool outermost = begin_claim(t, sp);
-	struct lab_heap *other = t->heap;
-
-	make_current(t, resumed);
-	make_spare(t, other);
-	end_claim(t, outermost);
-}
-
-/* INV-THREAD-3: the word was idle, so that nobody but a frame that is still suspended can be in a parked heap. */
+/* INV-THREAD-3: the word was idle, so that nobody but a frame that is still suspended can be in a parked heap. Within a claim. */
 static void
 free_parked(struct lab_thread *t, uintptr_t sp)
 {
@@ -118,7 +120,8 @@ free_parked(struct lab_thread *t, uintptr_t sp)
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		if (role_of(heap) != LAB_ROLE_PARKED || heap == t->heap)
 			continue;
-		if (is_dead_frame(heap->frame, sp))
+		/* a proof costs system calls, and where it fails once it will fail again */
+		if (t->proofs++ % 16 == 0 && is_dead_frame(heap->frame, sp))
 			make_spare(t, heap);
 		else
 			left = true;
@@ -140,42 +143,50 @@ is_left_behind(struct lab_thread *t, struct lab_heap *heap, uintptr_t sp)
 	}
 }
 
-/* INV-THREAD-4. Only for the outermost claim; a newborn has no frames below it, so that all are. */
+/* INV-THREAD-4. Only for the outermost claim. */
 static struct lab_heap *
-find_left_behind(struct lab_thread *t, uintptr_t sp, bool newborn)
+find_left_behind(struct lab_thread *t, uintptr_t sp)
 {
 	struct lab_heap *heap;
 
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;)
-		if (newborn || is_left_behind(t, heap, sp))
+		if (is_left_behind(t, heap, sp) && lab_registry_claim_own(heap, t->tid))
 			return heap;
 	return NULL;
 }
 
-/* The thread's first heap. The word is busy already: a handler borrows meanwhile. */
+/* A newborn has no frames below it: all heaps that carry its thread id, as a dead thread's, are left behind. */
 static struct lab_heap *
-be_born(struct lab_thread *t, uintptr_t sp)
+inherit(struct lab_thread *t)
+{
+	struct lab_heap *heap, *first = NULL;
+
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
+		if (!lab_registry_claim_own(heap, t->tid))
+			continue;
+		set_role(heap, LAB_ROLE_NONE);
+		if (!first)
+			first = heap;
+	}
+	return first;
+}
+
+/* The thread's first heap, within a claim. The word is busy already: a handler borrows meanwhile. */
+static struct lab_heap *
+be_born(struct lab_thread *t, bool outermost)
 {
 	if (!lab_registry_start())
 		return NULL;
 	t->tid = lab_os_tid();
-	bool outermost = begin_claim(t, sp);
-	struct lab_heap *heap = outermost && !t->heap ? find_left_behind(t, sp, true) : NULL;
+	struct lab_heap *heap = outermost ? inherit(t) : NULL;
 	if (!heap)
 		heap = lab_registry_adopt(t->tid, PROBES_AT_BIRTH);
 	if (!heap)
 		heap = lab_registry_take_idle(t->tid, 0);
 	if (!heap)
 		heap = lab_registry_make(t->tid);
-	if (heap) {
-		/* Handlers may have met this birth so often that their heap became the thread's, and the word is idle again. */
-		set_word(t, sp);
-		struct lab_heap *other = t->heap;
+	if (heap)
 		make_current(t, heap);
-		if (other)
-			make_spare(t, other);
-	}
-	end_claim(t, outermost);
 	return heap;
 }
 
@@ -216,7 +227,7 @@ win_heap(struct lab_thread *t, uintptr_t sp, bool outermost)
 	struct lab_heap *heap = lab_registry_take_idle(t->tid, t->borrowed);
 
 	if (!heap && outermost)
-		heap = find_left_behind(t, sp, false);
+		heap = find_left_behind(t, sp);
 	if (!heap)
 		heap = lab_registry_adopt(t->tid, PROBES_TO_BORROW);
 	if (!heap)
@@ -258,6 +269,7 @@ park_current(struct lab_thread *t, uintptr_t word)
 		if (role_of(heap) == LAB_ROLE_PARKED && heap->frame < word)
 			heap->frame = word;
 	t->has_parked = true;
+	t->proofs = 0;
 	if (t->heap) {
 		t->heap->frame = word;
 		set_role(t->heap, LAB_ROLE_PARKED);
@@ -272,14 +284,16 @@ park_if_stuck(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 		t->stuck = word;
 		t->stuck_count = 0;
 	}
-	if (++t->stuck_count < PARK_AFTER || t->word != word)
+	if (++t->stuck_count < PARK_AFTER)
 		return;
 	t->stuck_count = 0;
 	bool outermost = begin_claim(t, bracket->sp);
-	park_current(t, word);
-	make_current(t, bracket->heap);
-	bracket->role = LAB_ROLE_CURRENT;
-	set_word(t, bracket->sp);
+	if (outermost && t->word == word) {
+		park_current(t, word);
+		make_current(t, bracket->heap);
+		bracket->role = LAB_ROLE_CURRENT;
+		set_word(t, bracket->sp);
+	}
 	end_claim(t, outermost);
 }
 
@@ -304,24 +318,58 @@ begin_slow(struct lab_heap *heap)
 	lab_compiler_barrier();
 }
 
-/* The word is ours: whatever else has to be before the thread's own heap is used. */
-static bool
-settle(struct lab_thread *t, struct lab_bracket *bracket)
+/* Which heap the word stands for, now that it is ours: `named` if it was idle, NULL if not. Within a claim. */
+static struct lab_heap *
+choose_current(struct lab_thread *t, struct lab_heap *named, struct lab_bracket *bracket, bool outermost)
 {
-	bool newborn = !bracket->heap;
+	struct lab_heap *other = t->heap;
 
-	bracket->role = LAB_ROLE_CURRENT;
-	if (!newborn && lab_unlikely(role_of(bracket->heap) != LAB_ROLE_CURRENT))
-		set_role(bracket->heap, LAB_ROLE_CURRENT); /* parking it was cut short */
-	if (lab_unlikely(lab_registry_is_forked()))
-		after_fork(t);
-	if (lab_unlikely(newborn))
-		bracket->heap = be_born(t, bracket->sp);
-	if (lab_unlikely(!bracket->heap)) {
-		if (!t->heap)
-			set_word(t, 0);
-		return false;
+	if (lab_unlikely(named && named != other)) {
+		/* INV-THREAD-2: a parked frame has ended. All frames that were in the other heap are gone with it. */
+		make_current(t, named);
+		if (other)
+			make_spare(t, other);
 	}
+	if (lab_unlikely(!t->heap))
+		return be_born(t, outermost);
+	if (lab_unlikely(role_of(t->heap) != LAB_ROLE_CURRENT))
+		set_role(t->heap, LAB_ROLE_CURRENT); /* parking it was cut short */
+	if (named && lab_unlikely(t->has_parked))
+		free_parked(t, bracket->sp);
+	bracket->reentrant = t->has_parked; /* in a long handler: its caller's frame is still suspended */
+	return t->heap;
+}
+
+/* Takes the word, if it is `word` still. False: a handler has parked what it stood for; look again. */
+static bool
+take_word(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
+{
+	struct lab_heap *named = word & LAB_WORD_IDLE ? (struct lab_heap *)(word & ~LAB_WORD_IDLE) : NULL;
+
+	set_word(t, bracket->sp);
+	t->stuck_count = 0;
+	if (named)
+		t->claiming = 0; /* INV-THREAD-3: who held a claim is gone */
+	bool outermost = begin_claim(t, bracket->sp);
+	bool taken = t->word == bracket->sp;
+	if (taken) {
+		if (lab_unlikely(lab_registry_is_forked()))
+			after_fork(t);
+		bracket->role = LAB_ROLE_CURRENT;
+		bracket->heap = choose_current(t, named, bracket, outermost);
+		if (!bracket->heap)
+			set_word(t, 0);
+	}
+	end_claim(t, outermost);
+	return taken;
+}
+
+/* Inside the thread's own heap, if there is one. */
+static bool
+settle(struct lab_bracket *bracket, bool newborn)
+{
+	if (lab_unlikely(!bracket->heap))
+		return false;
 	begin_slow(bracket->heap);
 	if (lab_unlikely(newborn))
 		for (int i = 0; i < ABSORB_AT_BIRTH && lab_thread_absorb_dead_owned(bracket->heap, PROBES_TO_ABSORB); i++)
@@ -333,34 +381,19 @@ bool
 lab_try_enter(struct lab_bracket *bracket)
 {
 	struct lab_thread *t = &lab_thread;
-	uintptr_t word = t->word;
+	uintptr_t word;
 
-	if (!(word & LAB_WORD_IDLE))
-		return false;
-	set_word(t, bracket->sp);
-	bracket->heap = (struct lab_heap *)(word & ~LAB_WORD_IDLE);
-	if (lab_unlikely(bracket->heap != t->heap))
-		take_back(t, bracket->heap, bracket->sp);
-	if (lab_unlikely(t->has_parked))
-		free_parked(t, bracket->sp);
-	bracket->reentrant = t->has_parked; /* in a long handler: its caller's frame is still suspended */
-	return settle(t, bracket);
+	do {
+		word = t->word;
+		if (!(word & LAB_WORD_IDLE))
+			return false;
+	} while (!take_word(t, bracket, word));
+	return settle(bracket, false);
 }
 
-bool
-lab_enter(struct lab_bracket *bracket)
+static bool
+enter_another(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 {
-	struct lab_thread *t = &lab_thread;
-	uintptr_t word = t->word;
-
-	if (lab_likely(word & LAB_WORD_IDLE))
-		return lab_try_enter(bracket);
-	if (word == 0 || is_dead_frame(word, bracket->sp)) {
-		/* A frame that was left in the current heap shows in heap->whole, one in a parked heap in that one's. */
-		set_word(t, bracket->sp);
-		bracket->heap = t->heap;
-		return settle(t, bracket);
-	}
 	bracket->reentrant = true;
 	if (lab_registry_is_forked())
 		after_fork(t);
@@ -370,6 +403,23 @@ lab_enter(struct lab_bracket *bracket)
 	bracket->heap->reentrant++;
 	park_if_stuck(t, bracket, word);
 	return true;
+}
+
+bool
+lab_enter(struct lab_bracket *bracket)
+{
+	struct lab_thread *t = &lab_thread;
+	uintptr_t word;
+	bool newborn;
+
+	do {
+		word = t->word;
+		newborn = !t->heap;
+		/* A dead frame that was left in the current heap shows in heap->whole, one in a parked heap in that one's. */
+		if (!(word & LAB_WORD_IDLE) && word != 0 && !is_dead_frame(word, bracket->sp))
+			return enter_another(t, bracket, word);
+	} while (!take_word(t, bracket, word));
+	return settle(bracket, newborn);
 }
 
 void

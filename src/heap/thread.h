@@ -6,7 +6,7 @@
  *
  *     heap | LAB_WORD_FAST   the heap is idle, and the fast paths may enter it
  *     heap | LAB_WORD_SLOW   the same, but every call takes the slow path (statistics, M_PERTURB)
- *     a stack pointer        a frame is inside: it is a multiple of 8, hence even and not SLOW
+ *     a stack pointer        a frame is inside: it is even, and an address of user space
  *     0                      no heap yet
  *
  * so that "no heap yet" and "busy" cost the fast paths no test of their own: malloc tests one bit, and in free the word takes part in
@@ -19,6 +19,8 @@
  * INV-THREAD-3  While the word is a stack pointer, that frame is in `heap` or in a parked heap: so a parked heap serves nobody before an
  *               entry that found the word idle has seen its frame to be dead, and when `heap` is parked, all parked heaps
  *               are taken to hold the frame that is found inside.
+ *               A claim (`claiming`) is held wherever which heap that is, or whose a heap is, is being decided; nothing is parked
+ *               while a living frame holds one, and while one does the word is a stack pointer.
  * INV-THREAD-4  A heap of this thread is left behind (and may be taken by it) if it is neither `heap`, nor parked, nor spare, nor borrowed by a
  *               living frame, and no frame is between winning or releasing a heap and saying so (`claiming`).
  */
@@ -28,7 +30,7 @@
 #include "heap/heap.h"
 
 #define LAB_WORD_FAST ((uintptr_t)1)
-#define LAB_WORD_SLOW ((uintptr_t)2)
+#define LAB_WORD_SLOW ((uintptr_t)1 << 63) /* the fast paths' checks then fail by 2^63 - 1 */
 #define LAB_WORD_IDLE (LAB_WORD_FAST | LAB_WORD_SLOW)
 
 struct lab_thread {
@@ -41,6 +43,7 @@ struct lab_thread {
 	uint32_t borrowed; /* id of the heap borrowed last: a hint */
 	bool has_parked;   /* there may be heaps with role PARKED */
 	bool has_spare;    /* there may be heaps with role SPARE */
+	uint8_t proofs;    /* attempts to prove a parked frame dead; every 16th is made */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
 

@@ -124,13 +124,19 @@ lab_os_pid(void)
 }
 
 bool
-lab_os_on_alternate_stack(void)
+lab_os_alternate_stack(struct lab_os_stack *stack)
 {
-	stack_t stack = {0};
+	stack_t kernel = {0};
 
-	if (lab_syscall_failed(lab_syscall(SYS_sigaltstack, 0, (long)&stack, 0, 0, 0)))
-		return true; /* cannot tell: the answer that claims nothing */
-	return (stack.ss_flags & SS_ONSTACK) != 0;
+	if (lab_syscall_failed(lab_syscall(SYS_sigaltstack, 0, (long)&kernel, 0, 0, 0)))
+		return false;
+	bool none = kernel.ss_flags & SS_DISABLE;
+	*stack = (struct lab_os_stack){
+	        .low = (uintptr_t)kernel.ss_sp,
+	        .size = none ? 0 : kernel.ss_size,
+	        .running = kernel.ss_flags & SS_ONSTACK,
+	};
+	return true;
 }
 
 bool

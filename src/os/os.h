@@ -48,8 +48,13 @@ extern struct lab_os_table lab_os;
 uint32_t lab_os_tid(void);
 uint32_t lab_os_pid(void);
 
-/* Whether the calling thread runs on the alternate signal stack that it registered. */
-bool lab_os_on_alternate_stack(void);
+/* The alternate signal stack that the calling thread has registered. size 0: none, or one that disarms itself and is in use. */
+struct lab_os_stack {
+	uintptr_t low;
+	size_t size;
+	bool running; /* the caller is on it */
+};
+bool lab_os_alternate_stack(struct lab_os_stack *stack);
 
 /* Whether every page of [low, high) is mapped. */
 bool lab_os_is_mapped(uintptr_t low, uintptr_t high);

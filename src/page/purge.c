@@ -34,27 +34,33 @@ purge_range(struct lab_segment *segment, size_t page, size_t count)
 {
 	if (!lab_os.purge(segment->base + page * LAB_PAGE_SIZE, count * LAB_PAGE_SIZE))
 		return 0;
-	for (size_t i = page; i < page + count; i++)
-		atomic_fetch_and_explicit(&segment->dirty[i / 64], ~(UINT64_C(1) << (i % 64)), memory_order_relaxed);
+	lab_segment_mark_fresh(segment, page, count);
 	return count;
+}
+
+/* The first page from `page` on whose bit is `set`; LAB_SEGMENT_PAGES if there is none. */
+static size_t
+next_page(const uint64_t bits[LAB_SEGMENT_WORDS], size_t page, bool set)
+{
+	while (page < LAB_SEGMENT_PAGES) {
+		uint64_t word = (set ? bits[page / 64] : ~bits[page / 64]) & ~lab_mask(page % 64);
+		if (word)
+			return (page & ~(size_t)63) + lab_ctz(word);
+		page = (page | 63) + 1;
+	}
+	return LAB_SEGMENT_PAGES;
 }
 
 static size_t
 purge_taken(struct lab_segment *segment, const uint64_t mine[LAB_SEGMENT_WORDS])
 {
-	size_t given = 0, start = 0, length = 0;
+	size_t given = 0;
 
-	for (size_t page = 0; page < LAB_SEGMENT_PAGES; page++) {
-		if (mine[page / 64] >> (page % 64) & 1) {
-			if (length == 0)
-				start = page;
-			length++;
-		} else if (length) {
-			given += purge_range(segment, start, length);
-			length = 0;
-		}
+	for (size_t end, page = next_page(mine, 0, true); page < LAB_SEGMENT_PAGES; page = next_page(mine, end, true)) {
+		end = next_page(mine, page, false);
+		given += purge_range(segment, page, end - page);
 	}
-	return given + (length ? purge_range(segment, start, length) : 0);
+	return given;
 }
 
 /* Takes, purges and gives back the segment's dirty free pages. The caller has the purge word. */
@@ -112,6 +118,13 @@ lab_purge_recover(struct lab_purge_record *record)
 	record->segment = NULL;
 }
 
+/* Another thread's stamp may be newer than our `now`. */
+static bool
+is_old_enough(uint64_t stamp, uint64_t now, uint64_t age)
+{
+	return stamp <= now ? now - stamp >= age : age == 0;
+}
+
 size_t
 lab_purge_all(struct lab_purge_record *record, uint64_t now, uint64_t age, size_t enough)
 {
@@ -124,7 +137,7 @@ lab_purge_all(struct lab_purge_record *record, uint64_t now, uint64_t age, size_
 			if (!lab_arena_is_committed(arena, index))
 				continue;
 			struct lab_segment *segment = lab_arena_segment(arena, index);
-			if (now - lab_load_rlx(&segment->stamp) >= age && lab_segment_count_dirty(segment) != 0)
+			if (is_old_enough(lab_load_rlx(&segment->stamp), now, age) && lab_segment_count_dirty(segment) != 0)
 				given += lab_purge_segment(arena, index, record);
 		}
 	}

@@ -142,6 +142,15 @@ lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t count)
 }
 
 void
+lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count)
+{
+	size_t end = page + count;
+
+	for (size_t word = page / 64; word * 64 < end; word++)
+		atomic_fetch_and_explicit(&segment->dirty[word], ~mask_in_word(word, page, count), memory_order_relaxed);
+}
+
+void
 lab_segment_give(struct lab_segment *segment, size_t page, size_t count, size_t dirty)
 {
 	lab_assert(page + count <= LAB_SEGMENT_PAGES && dirty <= count);

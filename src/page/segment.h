@@ -85,6 +85,9 @@ bool lab_segment_is_empty(const struct lab_segment *segment);
 /* Marks pages dirty, before their bits are cleared. */
 void lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t count);
 
+/* The other way round, for pages that the caller has taken and that read as zero now. */
+void lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count);
+
 /* Pages that are dirty and free. */
 size_t lab_segment_count_dirty(const struct lab_segment *segment);
 

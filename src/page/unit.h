@@ -5,7 +5,7 @@
  * blocks link through their first two bytes, by the offset of the next one in the span. Descriptors are an array
  * outside the memory that they describe, indexed by address bits; they are never unmapped and never another type.
  *
- * INV-UNIT-1  key = base + (heap | 1) while the span may be freed into on the fast path, and that plus 8 ("closed") while it may
+ * INV-UNIT-1  key = base + (heap | 1) while the span may be freed into on the fast path, and that plus 2^63 ("closed") while it may
  *             not. For the pointer p of a block, and w the calling thread's heap word, n = p + w - key is the block's offset
  *             if w names the span's heap as idle. If w is a stack pointer (busy; even) or 0 (unborn), n is odd; if w
  *             names another heap, n is off by a multiple of 64 KiB of at most 64 GiB less 128 KiB (heaps lie in one region),
@@ -56,8 +56,8 @@ _Static_assert(sizeof(struct lab_unit) == 64, "a descriptor is a cache line");
 
 #define LAB_HOT_NIL      0xffffu /* head: no free block. Block offsets are multiples of 16. */
 #define LAB_HOT_USED_ONE 0x10000u
-#define LAB_UNIT_CLOSED  8u /* added to key: no pointer passes the check */
-#define LAB_UNIT_OPEN    1u /* the low bits of an idle heap's word: LAB_WORD_FAST */
+#define LAB_UNIT_CLOSED  (UINT64_C(1) << 63) /* in key: no pointer of user space passes the check */
+#define LAB_UNIT_OPEN    1u                  /* the low bits of an idle heap's word: LAB_WORD_FAST */
 
 static inline uint16_t
 lab_hot_head(uint32_t hot)
@@ -78,11 +78,17 @@ lab_unit_block_number(uint64_t n, uint64_t inverse, unsigned shift)
 	return lab_rotate_right(n * inverse, shift);
 }
 
-/* The heap whose span this is: INV-UNIT-1 the other way round. */
+/* The heap that a span names: INV-UNIT-1 the other way round. */
+static inline struct lab_heap *
+lab_key_heap(uint64_t key, const char *base)
+{
+	return (struct lab_heap *)((key - (uintptr_t)base) & ~LAB_UNIT_CLOSED & ~(LAB_HEAP_STRIDE - 1));
+}
+
 static inline struct lab_heap *
 lab_unit_heap(const struct lab_unit *unit)
 {
-	return (struct lab_heap *)((lab_peek(&unit->key) - (uintptr_t)unit->base) & ~(LAB_HEAP_STRIDE - 1));
+	return lab_key_heap(lab_peek(&unit->key), unit->base);
 }
 
 /* rel and acq pair: who sees a span sees what describes it. */

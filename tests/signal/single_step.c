@@ -29,7 +29,7 @@ enum { HELD = 61, MAIL = 16 };
 static struct block held[HELD];
 static struct block mail_to_handler[MAIL], mail_to_main[MAIL];
 static uint32_t turn;
-static bool handler_is_calm; /* small blocks only: for scenarios in which the handler's own memory would be in the way */
+static bool handler_is_calm; /* small blocks only */
 
 static size_t
 size_for_turn(uint32_t n)
@@ -99,6 +99,95 @@ handler_program(void)
 	free_block(&fleeting);
 }
 
+/* ---- when it runs ------------------------------------------------------------------------------------------------------- */
+
+/*
+ * DENSE: at every instruction. After 64 calls that found the same frame inside the heap, the library gives the thread another heap, and
+ * the rest of that call is not re-entrant any more; hence
+ * SPARSE: at every SPARSE_STEP'th instruction, others each time.
+ * SWEEP: at one instruction, another each time, the handler makes more than 64 calls: it gets the thread's heap in the midst of
+ * it. After that it runs ten times more.
+ * TWO_LEVELS: sparse, and the handler's own calls are stepped as well and interrupted at one instruction, another each time.
+ */
+static enum mode { DENSE, SPARSE, SWEEP, TWO_LEVELS } mode;
+
+enum { LONG_CALLS = 40, SWEEP_STEP = 13, SWEEP_END = 100 };
+
+static unsigned sweep_target;
+
+/* At every how manieth instruction the handler does something. */
+static const unsigned steps[] = {[DENSE] = 1, [SPARSE] = 67, [SWEEP] = 1, [TWO_LEVELS] = 1009};
+
+static unsigned instruction, call, level; /* in the call that is stepped; number of calls; depth of handlers */
+static unsigned second_instruction, second_target, second_hits;
+
+static void
+begin_call(void)
+{
+	if (level == 0) {
+		instruction = 0;
+		call++;
+	}
+}
+
+static struct block step_new(size_t size);
+static void step_free(struct block *block);
+static void step_realloc(struct block *block, size_t size);
+
+/* The program of a handler that is itself interrupted. */
+static void
+interrupted_handler_program(uint32_t n)
+{
+	level = 1;
+	second_instruction = 0;
+	struct block *block = &held[n % HELD];
+	if (block->p && n % 3 == 0)
+		step_realloc(block, size_for_turn(n) + 1);
+	step_free(block);
+	*block = step_new(size_for_turn(n));
+	second_target = second_instruction > second_target ? second_target + 1 : 0;
+	level = 0;
+}
+
+static bool
+run_in_sweep(void)
+{
+	bool is_target = instruction == sweep_target;
+
+	if (instruction > sweep_target + 10 * SWEEP_STEP)
+		step_no_more();
+	if (!is_target && (instruction < sweep_target || (instruction - sweep_target) % SWEEP_STEP != 0))
+		return false;
+	for (int i = 0; i < (is_target ? LONG_CALLS : 1); i++)
+		handler_program();
+	return true;
+}
+
+static bool
+hook(void)
+{
+	if (level == 1) {
+		if (second_instruction++ != second_target)
+			return false;
+		step_no_more();
+		second_hits++;
+		level = 2;
+		handler_program();
+		level = 1;
+		return true;
+	}
+	instruction++;
+	if (mode == SWEEP)
+		return run_in_sweep();
+	if ((instruction + call * 5) % steps[mode] != 0)
+		return false;
+	if (mode == TWO_LEVELS)
+		interrupted_handler_program(turn++);
+	else
+		handler_program();
+	return true;
+}
+
 /* ---- the main program's steps ------------------------------------------------------------------------------------------- */
 
 /* What a stepped call must not change. */
@@ -113,6 +202,7 @@ static void *
 step_malloc(size_t size)
 {
 	errno = EXDEV;
+	begin_call();
 	step_on();
 	void *p = malloc(size);
 	step_off();
@@ -129,6 +219,7 @@ step_new(size_t size)
 static struct block
 step_calloc(size_t count, size_t size)
 {
+	begin_call();
 	step_on();
 	void *p = calloc(count, size);
 	step_off();
@@ -140,6 +231,7 @@ static void
 step_realloc(struct block *block, size_t size)
 {
 	errno = EXDEV;
+	begin_call();
 	step_on();
 	void *p = realloc(block->p, size);
 	step_off();
@@ -157,6 +249,7 @@ step_free(struct block *block)
 	check_block(block);
 	block->p = NULL;
 	errno = EXDEV;
+	begin_call();
 	step_on();
 	free(p);
 	step_off();
@@ -166,6 +259,7 @@ step_free(struct block *block)
 static struct block
 step_aligned(size_t alignment, size_t size, bool as_memalign)
 {
+	begin_call();
 	step_on();
 	void *p = as_memalign ? memalign(alignment, size) : aligned_alloc(alignment, size);
 	step_off();
@@ -231,8 +325,7 @@ span_lives(size_t size)
 static void
 spans_of_small_blocks(void)
 {
-	span_lives(976);
-	span_lives(2000);
+	span_lives(1450);
 }
 
 static void
@@ -444,7 +537,7 @@ remote_frees_at_the_same_time(void)
 
 	background_stops = false;
 	REQUIRE(pthread_create(&thread, NULL, free_all_the_time, NULL) == 0);
-	for (int round = 0; round < 6; round++) {
+	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < REMOTE_BLOCKS; i += 3) {
 			if (__atomic_load_n(&background.mine[i].p, __ATOMIC_ACQUIRE))
 				continue;
@@ -540,6 +633,7 @@ purges(void)
 		step_free(&blocks[i]);
 	blocks[0] = step_calloc(1, 800 * KIB);
 	step_free(&blocks[0]);
+	begin_call();
 	step_on();
 	(void)malloc_trim(0);
 	step_off();
@@ -553,6 +647,7 @@ failures(void)
 	volatile size_t too_much = SIZE_MAX / 2 + 1;
 
 	handler_is_calm = true;
+	begin_call();
 	step_on();
 	void *p = malloc(too_much);
 	void *q = calloc(too_much, 4);
@@ -562,53 +657,40 @@ failures(void)
 	handler_is_calm = false;
 }
 
-/* ---- two levels --------------------------------------------------------------------------------------------------------- */
+/* ---- long handlers ------------------------------------------------------------------------------------------------------- */
 
-static bool in_second_level;
-static uint32_t level_turn;
-
-/* At some instructions of the main program the handler's own calls are stepped, by itself. */
+/* A few calls, each with a long handler at its k-th instruction, for all k. */
 static void
-hook(void)
+sweep_calls(size_t size, unsigned step)
 {
-	handler_program();
-}
+	unsigned longest = 1;
 
-static void
-hook_of_two_levels(void)
-{
-	if (in_second_level) {
-		struct block block = new_block(16 + level_turn % 200);
-		free_block(&block);
-		return;
+	for (sweep_target = 1; sweep_target <= longest && sweep_target <= SWEEP_END; sweep_target += step) {
+		struct block blocks[3];
+		longest = 0;
+		for (int i = 0; i < 3; i++) {
+			blocks[i] = step_new(size);
+			longest = instruction > longest ? instruction : longest;
+		}
+		step_realloc(&blocks[1], size + size / 8);
+		for (int i = 0; i < 3; i++)
+			step_free(&blocks[i]);
 	}
-	if (level_turn++ % 401 != 0) {
-		handler_program();
-		return;
-	}
-	in_second_level = true;
-	struct block a = step_new(40 + level_turn % 700);
-	step_free(&a);
-	free_block(&held[level_turn % HELD]);
-	in_second_level = false;
-}
-
-static step_hook *current_hook = hook;
-
-static void
-call_hook(void)
-{
-	current_hook();
 }
 
 static void
-handlers_interrupted_by_handlers(void)
+long_handlers(void)
 {
-	current_hook = hook_of_two_levels;
-	span_lives(9 * KIB);
-	runs_of_pages();
-	current_hook = hook;
+	enum mode before = mode;
+
+	mode = SWEEP;
+	sweep_calls(2000, 1);
+	sweep_calls(30000, 1);
+	sweep_calls(70000, 1);
+	mode = before;
 }
+
+/* ---- the table ---------------------------------------------------------------------------------------------------------- */
 
 static const struct scenario {
 	const char *name;
@@ -630,7 +712,7 @@ static const struct scenario {
         {"dead threads", dead_threads},
         {"purges", purges},
         {"failures", failures},
-        {"handlers interrupted by handlers", handlers_interrupted_by_handlers},
+        {"long handlers", long_handlers},
 };
 
 static void
@@ -658,20 +740,44 @@ run_scenario(const struct scenario *scenario)
 			check_block(&held[i]);
 	check_reserve();
 	printf("%-36s %8zu traps %6llu ms\n", scenario->name, step_figures().traps - traps, (unsigned long long)(now_ms() - start));
-	fflush(stdout);
+}
+
+static const struct mode_name {
+	enum mode mode;
+	const char *name;
+} modes[] = {
+        {DENSE, "the handler runs at every instruction"},
+        {SPARSE, "the handler runs at some instructions"},
+        {TWO_LEVELS, "the handler is interrupted in turn"},
+};
+
+static void
+run_mode(const struct mode_name *wanted)
+{
+	printf("%s:\n", wanted->name);
+	mode = wanted->mode;
+	for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
+		if (strstr(scenarios[i].name, only))
+			run_scenario(&scenarios[i]);
+	struct step_figures figures = step_figures();
+	printf("%zu instructions stepped so far, %zu distinct ones of the library interrupted\n", figures.traps, figures.distinct);
 }
 
 int
 main(int argc, char **argv)
 {
+	const char *mode_text = getenv("SIGNAL_TEST_MODE"); /* part of a name: only those modes */
+
+	if (!mode_text)
+		mode_text = "";
 	start_test(argc, argv, 120);
-	step_start(call_hook, SA_NODEFER);
-	for (unsigned round = 0; round < scale; round++)
-		for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
-			if (strstr(scenarios[i].name, only))
-				run_scenario(&scenarios[i]);
-	struct step_figures figures = step_figures();
-	printf("%zu traps, %zu distinct instructions of the library re-entered\n", figures.traps, figures.distinct);
+	step_start(hook, SA_NODEFER);
+	for (unsigned round = 0; round < scale; round++) {
+		for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+			if (strstr(modes[i].name, mode_text))
+				run_mode(&modes[i]);
+	}
+	printf("%u calls, %u handlers interrupted by handlers\n", call, second_hits);
 	step_write_coverage();
 	return end_test();
 }

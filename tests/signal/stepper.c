@@ -27,7 +27,7 @@ static unsigned char reached[TEXT_MAX / 8];
 static struct step_figures figures;
 static step_hook *hook_of_test;
 static bool was_in_library; /* at the trap before */
-static uintptr_t offset_now;
+static bool is_enough;      /* step_no_more was called */
 
 /*
  * step_on and step_off change the trap flag of their own flags: the first trap is in the instruction after popfq.
@@ -66,11 +66,10 @@ is_in(struct range range, uintptr_t address)
 }
 
 static void
-count(uintptr_t offset)
+count_distinct(uintptr_t offset)
 {
 	unsigned char bit = (unsigned char)(1u << (offset % 8));
 
-	figures.traps++;
 	if (offset / 8 < sizeof reached && !(reached[offset / 8] & bit)) {
 		reached[offset / 8] |= bit;
 		figures.distinct++;
@@ -86,21 +85,26 @@ on_trap(int number, siginfo_t *info, void *context)
 
 	(void)number, (void)info;
 	if (is_in(library, rip)) {
-		offset_now = current_offset = rip - library_base;
-		count(offset_now);
-		hook_of_test();
+		current_offset = rip - library_base;
+		figures.traps++;
+		if (hook_of_test())
+			count_distinct(rip - library_base);
 		was_in_library = true;
 	} else if (was_in_library && !is_in(program, rip)) {
 		/* The library has called, or jumped to, a function: its return address is on top of the stack. */
 		uintptr_t *top = (uintptr_t *)registers[REG_RSP];
-		hook_of_test(); /* first: it may step calls of its own */
+		(void)hook_of_test(); /* first: it may step calls of its own */
 		step_return_address = *top;
-		*top = (uintptr_t)step_resume;
+		if (!is_enough)
+			*top = (uintptr_t)step_resume;
 		registers[REG_EFL] &= ~(greg_t)TRAP_FLAG;
 		was_in_library = false;
 	} else {
 		was_in_library = false;
 	}
+	if (is_enough)
+		registers[REG_EFL] &= ~(greg_t)TRAP_FLAG;
+	is_enough = false;
 	errno = saved;
 }
 
@@ -151,10 +155,10 @@ step_start(step_hook *hook, int flags)
 	REQUIRE(sigaction(SIGTRAP, &action, NULL) == 0);
 }
 
-uintptr_t
-step_offset(void)
+void
+step_no_more(void)
 {
-	return offset_now;
+	is_enough = true;
 }
 
 struct step_figures

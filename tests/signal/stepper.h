@@ -16,8 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Called in the SIGTRAP handler, which may be left by siglongjmp: step_off is then not needed. */
-typedef void step_hook(void);
+/*
+ * Called in the SIGTRAP handler, which may be left by siglongjmp: step_off is then not needed. False: it has done nothing, and the
+ * instruction does not count as interrupted.
+ */
+typedef bool step_hook(void);
 
 /* Finds the library's text and installs the handler with these flags besides SA_SIGINFO (SA_ONSTACK, SA_NODEFER). */
 void step_start(step_hook *hook, int flags);
@@ -26,12 +29,12 @@ void step_start(step_hook *hook, int flags);
 void step_on(void);
 void step_off(void);
 
-/* In a hook: the instruction to be executed next, as an offset in the library; and whether it is the library's. */
-uintptr_t step_offset(void);
+/* In a hook: the rest of the call runs at full speed. */
+void step_no_more(void);
 
 struct step_figures {
 	size_t traps;    /* in the library */
-	size_t distinct; /* instructions of the library before which the hook has run */
+	size_t distinct; /* instructions of the library before which the hook has done something */
 };
 struct step_figures step_figures(void);
 

@@ -157,6 +157,7 @@ start_test(int argc, char **argv, unsigned seconds)
 	read_options(argc, argv);
 	*(void **)&library_stats = dlsym(RTLD_DEFAULT, "lab_stats_get");
 	*(void **)&library_set = dlsym(RTLD_DEFAULT, "lab_set_param");
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	catch_crashes();
 	signal(SIGALRM, on_alarm);
 	alarm(limit ? (unsigned)atoi(limit) : seconds * scale);
@@ -170,8 +171,8 @@ end_test(void)
 	alarm(0);
 	if (library_stats) {
 		library_stats(&stats);
-		printf("%s: %zu re-entrant calls, %zu heaps, %zu adopted, %zu remote frees, %zu bytes in use\n", program, stats.reentrant,
-		       stats.heaps, stats.adopted, stats.remote_frees, stats.in_use);
+		printf("%s: %zu re-entrant calls, %zu heaps, %zu adopted, %zu remote frees, %zu bytes in use\n", program,
+		       stats.reentrant, stats.heaps, stats.adopted, stats.remote_frees, stats.in_use);
 	}
 	printf("%s: passed (scale %u)\n", program, scale);
 	return 0;

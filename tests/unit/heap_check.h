@@ -112,7 +112,7 @@ heap_check(const struct lab_heap *heap)
 	struct lab_arena *arena;
 	size_t listed = 0, current = 0;
 
-	REQUIRE(heap->torn == 0 && heap->drain == 0 && heap->changing == NULL);
+	REQUIRE(heap->drain == 0 && heap->changing == NULL);
 	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++)
 		for (size_t index = 0; index < lab_load_rlx(&arena->high_water); index++) {
 			uint64_t owner = lab_load_rlx(&arena->owners[index]);

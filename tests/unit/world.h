@@ -12,13 +12,14 @@
 
 struct world {
 	struct lab_os_table real;
-	size_t map_limit;          /* maps of more bytes than this fail */
-	size_t maps, maps_left;    /* calls so far; how many more may succeed */
-	size_t unmaps;             /* calls */
-	size_t protects;           /* calls */
-	size_t protects_left;      /* how many more may succeed */
-	size_t purges, purged;     /* calls, bytes */
-	bool purge_fails;          /* madvise gives an error */
+	size_t map_limit;       /* maps of more bytes than this fail */
+	bool commit_fails;      /* no large block is allowed; else any is, whatever this machine has */
+	size_t maps, maps_left; /* calls so far; how many more may succeed */
+	size_t unmaps;          /* calls */
+	size_t protects;        /* calls */
+	size_t protects_left;   /* how many more may succeed */
+	size_t purges, purged;  /* calls, bytes */
+	bool purge_fails;       /* madvise gives an error */
 	void (*on_purge)(void *start, size_t size);
 	void (*on_protect)(void *start, size_t size);
 	size_t moves;
@@ -52,6 +53,12 @@ world_unmap(void *start, size_t size)
 }
 
 static bool
+world_may_commit(size_t size)
+{
+	return !world.commit_fails && (size < world.map_limit || world.real.may_commit(size));
+}
+
+static bool
 world_protect(void *start, size_t size, enum lab_access access)
 {
 	world.protects++;
@@ -75,11 +82,11 @@ world_purge(void *start, size_t size)
 	return true;
 }
 
-static bool
+static enum lab_move
 world_move(void *from, void *to, size_t size)
 {
 	world.moves++;
-	return !world.move_fails && world.real.move(from, to, size);
+	return world.move_fails ? LAB_NOT_MOVED : world.real.move(from, to, size);
 }
 
 static uint64_t
@@ -102,16 +109,17 @@ world_thread_is_dead(uint32_t tid)
 static inline void
 world_install(void)
 {
-	world = (struct world){.real = lab_os, .map_limit = SIZE_MAX, .maps_left = SIZE_MAX, .protects_left = SIZE_MAX};
-	lab_os = (struct lab_os_table){
-	        .map = world_map,
-	        .unmap = world_unmap,
-	        .protect = world_protect,
-	        .purge = world_purge,
-	        .move = world_move,
-	        .clock_ms = world_clock_ms,
-	        .thread_is_dead = world_thread_is_dead,
-	};
+	if (lab_os.map != world_map)
+		world.real = lab_os;
+	world = (struct world){.real = world.real, .map_limit = SIZE_MAX, .maps_left = SIZE_MAX, .protects_left = SIZE_MAX};
+	lab_os.map = world_map;
+	lab_os.unmap = world_unmap;
+	lab_os.may_commit = world_may_commit;
+	lab_os.protect = world_protect;
+	lab_os.purge = world_purge;
+	lab_os.move = world_move;
+	lab_os.clock_ms = world_clock_ms;
+	lab_os.thread_is_dead = world_thread_is_dead;
 }
 
 #endif

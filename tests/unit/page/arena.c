@@ -14,7 +14,7 @@ static struct lab_arena *
 reserve_at_most(size_t size)
 {
 	world_install();
-	world.map_limit = size + size / 4 + LAB_SEGMENT_SIZE * 2; /* the payload and what describes it */
+	world.map_limit = size + size / 2 + LAB_SEGMENT_SIZE * 2; /* the payload and what describes it */
 	struct lab_arena *arena = lab_arena_reserve(0, true);
 	REQUIRE(arena && arena->size == size);
 	return arena;
@@ -182,11 +182,11 @@ Test(arena, a_full_arena_says_so_and_a_gap_is_found_again)
 
 	for (long i = 0; i < 16; i++)
 		cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 3, 1, LAB_SEGMENT_SIZE), i);
-	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 3, 1, LAB_SEGMENT_SIZE), -1);
+	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 3, 1, LAB_SEGMENT_SIZE), LAB_CLAIM_NONE_FREE);
 	cr_assert(!lab_arena_claim_at(arena, LAB_SEGMENT_SMALL, 3, 15, 2), "beyond the end");
 	for (size_t i = 5; i < 8; i++)
 		cr_assert(lab_arena_release(arena, i, lab_load_rlx(&arena->owners[i])));
-	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_HUGE, 4, 4, LAB_SEGMENT_SIZE), -1);
+	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_HUGE, 4, 4, LAB_SEGMENT_SIZE), LAB_CLAIM_NONE_FREE);
 	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_HUGE, 4, 3, LAB_SEGMENT_SIZE), 5);
 }
 
@@ -202,8 +202,8 @@ Test(arena, alignment_up_to_a_gibibyte_and_beyond)
 			cr_assert_geq(index, 0);
 			cr_assert_eq((uintptr_t)lab_arena_payload(arena, (size_t)index) % align, 0);
 		}
-	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_HUGE, 1, 1, (size_t)1 << 46), -1);
-	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_HUGE, 1, arena->segment_count + 1, LAB_SEGMENT_SIZE), -1);
+	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_HUGE, 1, 1, (size_t)1 << 46), LAB_CLAIM_NONE_FREE);
+	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_HUGE, 1, arena->segment_count + 1, LAB_SEGMENT_SIZE), LAB_CLAIM_NONE_FREE);
 }
 
 Test(arena, memory_is_usable_where_it_is_claimed_and_zero_at_first)
@@ -248,7 +248,7 @@ Test(arena, a_claim_that_cannot_be_committed_gives_up_soon)
 	struct lab_arena *arena = lab_arena_reserve(0, false);
 
 	world.protects = world.protects_left = 0;
-	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 1, 1, LAB_SEGMENT_SIZE), -1);
+	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 1, 1, LAB_SEGMENT_SIZE), LAB_CLAIM_NO_MEMORY);
 	cr_assert_leq(world.protects, 1000, "%zu system calls", world.protects);
 }
 

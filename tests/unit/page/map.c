@@ -32,7 +32,8 @@ check_wild_pointers(void)
 	char local;
 	void *libc = malloc(100), *mapped = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct trace_random random = {1};
-	const uintptr_t fixed[] = {1, 8, 16, 4096, 0x10000, 0x7fffffffffff, 0x800000000000, 0xffff800000000000, ~(uintptr_t)0, ~(uintptr_t)15};
+	const uintptr_t fixed[] = {
+	        1, 8, 16, 4096, 0x10000, 0x7fffffffffff, 0x800000000000, 0xffff800000000000, ~(uintptr_t)0, ~(uintptr_t)15};
 
 	cr_assert(!lab_owns(NULL));
 	check_foreign(&data);
@@ -251,6 +252,7 @@ Test(map, no_memory_at_all_is_null_and_the_next_call_may_succeed)
 
 Test(map, a_block_larger_than_the_default_arena_gets_one_of_its_own)
 {
+	world_install();
 	char *block = lab_malloc((size_t)65 << 30);
 
 	cr_assert(block);

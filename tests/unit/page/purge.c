@@ -3,13 +3,16 @@
  * The race of purgers against allocations is in page/claims.c.
  */
 #include <criterion/criterion.h>
+#include <setjmp.h>
 
 #include "page/map.h"
 #include "page/purge.h"
 #include "trace.h"
 #include "world.h"
 
-enum { CLAIM = 77 };
+#define CLAIM (UINT64_C(5) << 32 | 77)
+
+static struct lab_purge_record record = {.claim = CLAIM};
 
 static struct lab_arena *arena;
 static struct lab_segment *segment;
@@ -66,13 +69,14 @@ Test(purge, only_what_is_free_and_dirty_goes_in_one_call_a_range)
 		pages += ranges[i].count;
 	}
 	cr_assert_eq(lab_purge_dirty_pages(), pages);
-	cr_assert_eq(lab_purge_segment(arena, 0, CLAIM), pages);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record), pages);
 	cr_assert_eq(world.purges, sizeof ranges / sizeof *ranges);
 	cr_assert_eq(world.purged, pages * LAB_PAGE_SIZE);
 	cr_assert_eq(lab_purge_total_pages(), pages);
 	cr_assert_eq(lab_purge_dirty_pages(), 0);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), 1);
+	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_VIEW_IS_OLD);
+	cr_assert_null(record.segment);
 	cr_assert(trace_is_zero(page_at(0), 100 * LAB_PAGE_SIZE), "INV-PAGE-3");
 	cr_assert(trace_is_zero(page_at(120), 904 * LAB_PAGE_SIZE));
 	cr_assert(lab_segment_is_fresh(segment, 0, 100));
@@ -80,7 +84,7 @@ Test(purge, only_what_is_free_and_dirty_goes_in_one_call_a_range)
 		REQUIRE(page_at(100)[i] == 0x77);
 	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES);
 	cr_assert(lab_segment_take_at(segment, 0, 100), "the bits are back");
-	cr_assert_eq(lab_purge_segment(arena, 0, CLAIM), 0, "nothing left to do");
+	cr_assert_eq(lab_purge_segment(arena, 0, &record), 0, "nothing left to do");
 	cr_assert_eq(world.purges, sizeof ranges / sizeof *ranges);
 }
 
@@ -89,7 +93,7 @@ Test(purge, a_failing_madvise_leaves_pages_dirty_and_unchanged)
 	start();
 	soil(10, 30);
 	world.purge_fails = true;
-	cr_assert_eq(lab_purge_segment(arena, 0, CLAIM), 0);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record), 0);
 	cr_assert_eq(world.purges, 1);
 	cr_assert_eq(lab_purge_dirty_pages(), 30);
 	cr_assert_eq(lab_purge_total_pages(), 0);
@@ -99,7 +103,7 @@ Test(purge, a_failing_madvise_leaves_pages_dirty_and_unchanged)
 	cr_assert(lab_segment_is_empty(segment));
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
 	world.purge_fails = false;
-	cr_assert_eq(lab_purge_segment(arena, 0, CLAIM), 30);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record), 30);
 }
 
 Test(purge, a_segment_that_somebody_purges_is_left_to_him)
@@ -107,9 +111,42 @@ Test(purge, a_segment_that_somebody_purges_is_left_to_him)
 	start();
 	soil(0, 5);
 	lab_store_rlx(&segment->purge, 1234);
-	cr_assert_eq(lab_purge_segment(arena, 0, CLAIM), 0);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record), 0);
 	cr_assert_eq(world.purges, 0);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 1234);
+}
+
+/* ---- a purger that is cut short: what its record says is undone ---- */
+
+static jmp_buf out;
+
+static void
+jump(void *start, size_t size)
+{
+	check_taken(start, size);
+	longjmp(out, 1);
+}
+
+Test(purge, a_purger_that_was_cut_short_lets_go_of_the_word_and_marks_the_segment)
+{
+	start();
+	soil(10, 30);
+	world.on_purge = jump;
+	if (setjmp(out) == 0)
+		(void)lab_purge_segment(arena, 0, &record);
+	world.on_purge = NULL;
+	cr_assert_eq(record.segment, segment);
+	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM);
+	lab_purge_recover(&record);
+	lab_purge_recover(&record); /* repeatable */
+	cr_assert_null(record.segment);
+	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
+	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS);
+
+	record.segment = segment; /* cut short before it had the word: another has it now */
+	lab_store_rlx(&segment->purge, CLAIM + 1);
+	lab_purge_recover(&record);
+	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM + 1);
 }
 
 /* INV-SEG-2 */
@@ -121,8 +158,8 @@ Test(purge, huge_blocks_are_never_purged)
 	cr_assert(lab_arena_release(arena, 0, owner));
 	cr_assert(lab_arena_claim_at(arena, LAB_SEGMENT_HUGE, 1, 0, 2));
 	memset(page_at(0), 0x11, LAB_PAGE_SIZE);
-	cr_assert_eq(lab_purge_segment(arena, 0, CLAIM), 0);
-	cr_assert_eq(lab_purge_all(CLAIM, 1000000, 0, SIZE_MAX), 0);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record), 0);
+	cr_assert_eq(lab_purge_all(&record, 1000000, 0, SIZE_MAX), 0);
 	cr_assert_eq(lab_purge_dirty_pages(), 0, "they are not free");
 	cr_assert_eq(world.purges, 0);
 	cr_assert_eq(page_at(0)[5], 0x11);
@@ -134,7 +171,7 @@ Test(purge, free_segments_are_purged_too)
 	start();
 	soil(0, 5);
 	cr_assert(lab_arena_release(arena, 0, lab_load_rlx(&arena->owners[0])));
-	cr_assert_eq(lab_purge_all(CLAIM, 1000000, 0, SIZE_MAX), 5);
+	cr_assert_eq(lab_purge_all(&record, 1000000, 0, SIZE_MAX), 5);
 	cr_assert(trace_is_zero(page_at(0), 5 * LAB_PAGE_SIZE));
 }
 
@@ -147,16 +184,16 @@ Test(purge, only_segments_that_are_old_enough_and_no_more_than_enough)
 		soil(i, 10);
 		lab_store_rlx(&segment->stamp, 1000 + i * 100);
 	}
-	cr_assert_eq(lab_purge_all(CLAIM, 1300, 301, SIZE_MAX), 0);
-	cr_assert_eq(lab_purge_all(CLAIM, 1300, 300, SIZE_MAX), 10);
-	cr_assert_eq(lab_purge_all(CLAIM, 1350, 150, SIZE_MAX), 20);
+	cr_assert_eq(lab_purge_all(&record, 1300, 301, SIZE_MAX), 0);
+	cr_assert_eq(lab_purge_all(&record, 1300, 300, SIZE_MAX), 10);
+	cr_assert_eq(lab_purge_all(&record, 1350, 150, SIZE_MAX), 20);
 	cr_assert_eq(lab_purge_dirty_pages(), 10);
-	cr_assert_eq(lab_purge_all(CLAIM, 0, 0, SIZE_MAX), 10, "age 0: everything, whatever the stamp");
+	cr_assert_eq(lab_purge_all(&record, 0, 0, SIZE_MAX), 10, "age 0: everything, whatever the stamp");
 	for (size_t i = 0; i < 4; i++) {
 		segment = lab_arena_segment(arena, i);
 		soil(0, 10);
 	}
-	cr_assert_eq(lab_purge_all(CLAIM, 0, 0, 15), 20, "until it is enough, a segment at a time");
+	cr_assert_eq(lab_purge_all(&record, 0, 0, 15), 20, "until it is enough, a segment at a time");
 	cr_assert_eq(lab_purge_dirty_pages(), 20);
 }
 
@@ -166,7 +203,7 @@ Test(purge, a_stamp_from_the_future_is_young)
 	start();
 	soil(0, 10);
 	lab_store_rlx(&segment->stamp, 1001);
-	cr_assert_eq(lab_purge_all(CLAIM, 1000, 500, SIZE_MAX), 0);
+	cr_assert_eq(lab_purge_all(&record, 1000, 500, SIZE_MAX), 0);
 	cr_assert_eq(lab_purge_dirty_pages(), 10);
 }
 
@@ -197,7 +234,7 @@ Test(purge, fresh_pages_read_as_zero_over_a_long_trace)
 		}
 		world.purge_fails = trace_below(&random, 4) == 0;
 		if (trace_below(&random, 30) == 0)
-			(void)lab_purge_segment(arena, 0, CLAIM);
+			(void)lab_purge_segment(arena, 0, &record);
 	}
 	cr_assert_gt(world.purged, 0);
 }

@@ -1,0 +1,338 @@
+/*
+ * storm.c - signals at up to 20 kHz on several threads that allocate, nested, on alternate stacks of 16 KiB (G2); handlers that free what
+ * the threads have allocated and the other way round, across threads; and fork in a handler that may have interrupted malloc, with
+ * parent and child both going on (G8).
+ *
+ * A storm hits each point rarely; it shows what the stepping tests cannot: real concurrency with drains, births, borrowing and
+ * adoption. What must hold is the same: no hang, no crash, no changed contents, no NULL.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "support.h"
+
+enum { THREADS = 4, MS = 2500, SHELF = 256 };
+
+/*
+ * Every second thread has an alternate stack of 16 KiB, on which two handlers fit (a signal frame may take 3.5 KiB), and gets one kind of
+ * signal from outside. The others nest more deeply. Each kind but the last is blocked in its own handler, so that depth is bounded;
+ * the last is raised by handlers themselves, and interrupts itself.
+ */
+enum { SMALL_STACK = 16 * 1024, LARGE_STACK = 96 * 1024, SMALL_DEPTH = 2, LARGE_DEPTH = 5, KINDS = 5 };
+
+static int kinds[KINDS];
+
+/* ---- what handlers and threads hand each other --------------------------------------------------------------------------- */
+
+/* Each place holds a block with its description in its first bytes, or NULL. */
+struct parcel {
+	size_t size;
+	unsigned seed;
+	_Alignas(16) unsigned char bytes[];
+};
+
+static _Atomic(struct parcel *) shelf[SHELF];
+
+static void
+open_parcel(struct parcel *parcel)
+{
+	struct block inside;
+
+	if (!parcel)
+		return;
+	inside = (struct block){.p = parcel->bytes, .size = parcel->size, .seed = parcel->seed};
+	check_block(&inside);
+	free(parcel);
+}
+
+/* Puts a new parcel on the shelf, and frees what was there, whoever made it. */
+static void
+exchange(uint32_t *random)
+{
+	uint32_t n = next_random(random);
+	size_t size = n % 50 == 0 ? 30000 + n % 90000 : n % 9 == 0 ? 1200 + n % 3000 : 16 + n % 600;
+	struct parcel *parcel = malloc(sizeof *parcel + size);
+
+	if (!parcel)
+		fail("NULL while there is memory: size", size, 0);
+	parcel->size = size;
+	parcel->seed = block_of(parcel->bytes, size).seed;
+	open_parcel(atomic_exchange(&shelf[n / 7 % SHELF], parcel));
+}
+
+/* ---- the handler ----------------------------------------------------------------------------------------------------------- */
+
+static _Atomic size_t signals_handled, depth_reached, forks;
+static _Thread_local int depth, depth_max;
+static _Thread_local uint32_t handler_random;
+
+static void
+on_signal(int number)
+{
+	int saved = errno;
+	struct block block;
+
+	(void)number;
+	depth++;
+	block = new_block(40 + next_random(&handler_random) % 500);
+	exchange(&handler_random);
+	reallocated(&block, realloc(block.p, block.size * 3), block.size * 3);
+	if (next_random(&handler_random) % 4 == 0 && depth < depth_max)
+		raise(kinds[KINDS - 1]);
+	exchange(&handler_random);
+	free_block(&block);
+	if ((size_t)depth > depth_reached)
+		depth_reached = (size_t)depth;
+	depth--;
+	signals_handled++;
+	errno = saved;
+}
+
+/* ---- the threads -------------------------------------------------------------------------------------------------------------- */
+
+static _Atomic bool stop_now;
+static pthread_t threads[THREADS];
+
+static void
+sometimes_large(uint32_t n)
+{
+	struct block block = new_block(n % 3 == 0 ? 5 << 20 : 200 << 10);
+
+	reallocated(&block, realloc(block.p, block.size + (1 << 20)), block.size + (1 << 20));
+	free_block(&block);
+}
+
+static void *
+work(void *argument)
+{
+	enum { OWN = 64 };
+	struct block own[OWN] = {{0}};
+	uint32_t random = (uint32_t)(uintptr_t)argument;
+	bool is_small = random % 2;
+	size_t stack_size = is_small ? SMALL_STACK : LARGE_STACK;
+	stack_t stack = {.ss_sp = malloc(stack_size), .ss_size = stack_size};
+
+	handler_random = random * 77 + 1;
+	depth_max = is_small ? SMALL_DEPTH : LARGE_DEPTH;
+	REQUIRE(stack.ss_sp && sigaltstack(&stack, NULL) == 0);
+	while (!stop_now) {
+		uint32_t n = next_random(&random);
+		struct block *block = &own[n % OWN];
+		size_t size = n / OWN % 17 == 0 ? 2000 + n % 20000 : 1 + n / OWN % 800;
+		if (block->p && n % 5 == 0) {
+			reallocated(block, realloc(block->p, size), size);
+		} else {
+			free_block(block);
+			*block = new_block(size);
+		}
+		exchange(&random);
+		if (n % 256 == 0)
+			sometimes_large(n / 256);
+	}
+	for (int i = 0; i < OWN; i++)
+		free_block(&own[i]);
+	stack_t off = {.ss_flags = SS_DISABLE};
+	sigset_t all;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	REQUIRE(sigaltstack(&off, NULL) == 0);
+	free(stack.ss_sp);
+	return NULL;
+}
+
+/* Sends 20000 signals a second in all, round the threads, or as many as the machine lets it. */
+static void
+send_signals(unsigned ms)
+{
+	uint64_t end = now_ms() + ms;
+
+	for (unsigned i = 0; now_ms() < end; i++) {
+		pthread_kill(threads[i % THREADS], kinds[i % 2 ? i / THREADS % (KINDS - 1) : 0]);
+		if (i % 4 == 3)
+			nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+	}
+}
+
+static void
+install_handlers(void)
+{
+	const int numbers[KINDS] = {SIGUSR1, SIGUSR2, SIGRTMIN, SIGRTMIN + 1, SIGRTMIN + 2};
+
+	for (int i = 0; i < KINDS; i++) {
+		int flags = SA_ONSTACK | SA_RESTART | (i == KINDS - 1 ? SA_NODEFER : 0);
+		struct sigaction action = {.sa_handler = on_signal, .sa_flags = flags};
+		kinds[i] = numbers[i];
+		REQUIRE(sigaction(kinds[i], &action, NULL) == 0);
+	}
+}
+
+static void
+run_threads(unsigned ms)
+{
+	stop_now = false;
+	for (uintptr_t i = 0; i < THREADS; i++)
+		REQUIRE(pthread_create(&threads[i], NULL, work, (void *)(i + 1)) == 0);
+	send_signals(ms);
+	stop_now = true;
+	for (int i = 0; i < THREADS; i++)
+		REQUIRE(pthread_join(threads[i], NULL) == 0);
+}
+
+/* ---- fork in a handler --------------------------------------------------------------------------------------------------------- */
+
+static void
+allocate_a_while(int steps)
+{
+	enum { OWN = 32 };
+	struct block own[OWN] = {{0}};
+	uint32_t random = 5;
+
+	for (int i = 0; i < steps; i++) {
+		uint32_t n = next_random(&random);
+		free_block(&own[n % OWN]);
+		own[n % OWN] = new_block(n % 20 == 0 ? 50000 + n % 100000 : 1 + n % 3000);
+	}
+	for (int i = 0; i < OWN; i++)
+		free_block(&own[i]);
+}
+
+/* async-signal-safe: _Fork does not run handlers of pthread_atfork, whose own locks the handler may have interrupted. */
+static void
+on_fork_signal(int number)
+{
+	int saved = errno;
+
+	(void)number;
+	struct block block = new_block(100);
+	pid_t child = _Fork();
+	if (child == 0) {
+		alarm(10);
+		allocate_a_while(400);
+		free_block(&block);
+		_exit(0);
+	}
+	REQUIRE(child > 0);
+	free_block(&block);
+	forks++;
+	int status;
+	while (waitpid(child, &status, 0) < 0)
+		REQUIRE(errno == EINTR);
+	if (status != 0)
+		fail("a child forked in a handler failed: status", (uintptr_t)status, 0);
+	errno = saved;
+}
+
+/* The main thread allocates, and goes on after the handler; so do the others meanwhile. The child goes on in the handler. */
+static void
+fork_in_handlers(unsigned ms)
+{
+	struct itimerval often = {{0, 3000}, {0, 3000}}, never = {{0, 0}, {0, 0}};
+	pthread_t other;
+	uint64_t end = now_ms() + ms;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGPROF);
+	stop_now = false;
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	REQUIRE(pthread_create(&other, NULL, work, (void *)9) == 0);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	struct sigaction action = {.sa_handler = on_fork_signal, .sa_flags = SA_RESTART};
+	REQUIRE(sigaction(SIGPROF, &action, NULL) == 0);
+	REQUIRE(setitimer(ITIMER_PROF, &often, NULL) == 0);
+	while (now_ms() < end)
+		allocate_a_while(200);
+	REQUIRE(setitimer(ITIMER_PROF, &never, NULL) == 0);
+	stop_now = true;
+	REQUIRE(pthread_join(other, NULL) == 0);
+}
+
+/* The child returns from the handler and goes on in the malloc that was interrupted. */
+static _Atomic bool is_child;
+
+static void
+on_returning_fork(int number)
+{
+	int saved = errno, status;
+
+	(void)number;
+	pid_t child = is_child ? 1 : _Fork();
+	if (child == 0) {
+		is_child = true;
+		alarm(10);
+	} else if (!is_child) {
+		REQUIRE(child > 0);
+		forks++;
+		while (waitpid(child, &status, 0) < 0)
+			REQUIRE(errno == EINTR);
+		if (status != 0)
+			fail("a child that returned from the handler failed: status", (uintptr_t)status, 0);
+	}
+	errno = saved;
+}
+
+static void
+fork_and_return(unsigned ms)
+{
+	struct itimerval often = {{0, 3000}, {0, 3000}}, never = {{0, 0}, {0, 0}};
+	struct sigaction action = {.sa_handler = on_returning_fork, .sa_flags = SA_RESTART};
+	uint64_t end = now_ms() + ms;
+
+	REQUIRE(sigaction(SIGPROF, &action, NULL) == 0);
+	REQUIRE(setitimer(ITIMER_PROF, &often, NULL) == 0);
+	while (now_ms() < end) {
+		allocate_a_while(50);
+		if (is_child) {
+			allocate_a_while(300);
+			_exit(0);
+		}
+	}
+	REQUIRE(setitimer(ITIMER_PROF, &never, NULL) == 0);
+}
+
+static void
+storm_of_signals(void)
+{
+	install_handlers();
+	run_threads(MS * scale);
+	printf("%zu signals handled, %zu deep\n", (size_t)signals_handled, (size_t)depth_reached);
+	for (int i = 0; i < SHELF; i++)
+		open_parcel(atomic_exchange(&shelf[i], NULL));
+}
+
+static void
+fork_in_a_handler(void)
+{
+	fork_in_handlers(1000 * scale);
+	fork_and_return(1000 * scale);
+	printf("%zu forks in handlers\n", (size_t)forks);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct scenario {
+		const char *name;
+		void (*run)(void);
+	} scenarios[] = {
+	        {"storm of signals", storm_of_signals},
+	        {"fork in a handler", fork_in_a_handler},
+	};
+
+	start_test(argc, argv, 30);
+	for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
+		current_scenario = scenarios[i].name;
+		if (strstr(current_scenario, only))
+			scenarios[i].run();
+	}
+	return end_test();
+}

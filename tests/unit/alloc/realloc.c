@@ -1,0 +1,150 @@
+/* realloc.c - resizing: contents over every kind of move, what stays in place, moved pages, failures. */
+#include <criterion/criterion.h>
+#include <errno.h>
+
+#include "heap/thread.h"
+#include "heap_check.h"
+#include "trace.h"
+#include "world.h"
+
+#define MIB ((size_t)1 << 20)
+
+Test(realloc, contents_from_every_size_to_every_size)
+{
+	static const size_t sizes[] = {
+	        1,     15,    16,    17,    64,    65,     128,    129,     1000,    1024,          1025,    4096,    8000,
+	        32767, 32768, 32769, 36864, 36865, 100000, 524288, 1000000, 4 << 20, (4 << 20) + 1, 5 << 20, 9 << 20, 17 << 20};
+	enum { N = sizeof sizes / sizeof *sizes };
+
+	for (int from = 0; from < N; from++)
+		for (int to = 0; to < N; to++) {
+			size_t kept = sizes[from] < sizes[to] ? sizes[from] : sizes[to];
+			char *p = lab_malloc(sizes[from]);
+			trace_fill(p, sizes[from], 7);
+			char *q = lab_realloc(p, sizes[to]);
+			cr_assert(q);
+			cr_assert(trace_reads_as(q, kept, sizes[from], 7), "%zu to %zu", sizes[from], sizes[to]);
+			cr_assert_geq(lab_usable_size(q), sizes[to]);
+			trace_fill(q, sizes[to], 8);
+			if (p != q && sizes[from] > LAB_SMALL_MAX)
+				cr_assert(!lab_owns(p), "the old one was freed");
+			lab_free(q);
+		}
+	(void)heap_check(lab_thread.heap);
+	cr_assert_eq(heap_check(lab_thread.heap).used, 0);
+}
+
+Test(realloc, growing_by_a_byte_a_time_keeps_everything)
+{
+	char *p = NULL;
+
+	for (size_t size = 1; size < 50000; size++) {
+		p = lab_realloc(p, size);
+		REQUIRE(p);
+		p[size - 1] = (char)size;
+		if (size % 997 == 0)
+			for (size_t i = 0; i < size; i++)
+				REQUIRE(p[i] == (char)(i + 1));
+	}
+	for (size_t size = 50000; size-- > 1;) {
+		p = lab_realloc(p, size);
+		REQUIRE(p && p[size - 1] == (char)size);
+	}
+	lab_free(p);
+}
+
+Test(realloc, null_and_nothing)
+{
+	char *p = lab_realloc(NULL, 100);
+
+	cr_assert(p && lab_owns(p));
+	errno = 7777;
+	cr_assert_null(lab_realloc(p, 0));
+	cr_assert_eq(errno, 7777);
+	cr_assert_eq(heap_check(lab_thread.heap).used, 0, "size 0 frees");
+	p = lab_realloc(NULL, 0);
+	cr_assert(p);
+	lab_free(p);
+	cr_assert_null(lab_realloc(lab_malloc(5 * MIB), 0));
+	p = lab_reallocarray(NULL, 10, 10);
+	p = lab_reallocarray(p, 100, 100);
+	cr_assert_geq(lab_usable_size(p), 10000);
+	lab_free(p);
+}
+
+Test(realloc, what_stays_in_place)
+{
+	char *p = lab_malloc(1000);
+	cr_assert_eq(lab_realloc(p, 900), p);
+	cr_assert_eq(lab_realloc(p, lab_usable_size(p)), p);
+	cr_assert_neq(p = lab_realloc(p, 100), NULL);
+	cr_assert_lt(lab_usable_size(p), 1000, "a block that would be less than half used moves");
+	lab_free(p);
+
+	p = lab_malloc(50000); /* a run, alone in its segment: it grows where it is */
+	for (size_t size = 60000; size < 3 * MIB; size += 100000)
+		cr_assert_eq(lab_realloc(p, size), p);
+	for (size_t size = 3 * MIB; size > 140000; size -= 100000)
+		cr_assert_eq(lab_realloc(p, size), p);
+	char *next = lab_malloc(200000);
+	cr_assert_lt((size_t)(next - p), 2 * MIB, "what it gave back is used again");
+	lab_free(next);
+	lab_free(p);
+	(void)heap_check(lab_thread.heap);
+}
+
+Test(realloc, pages_of_huge_blocks_are_moved_not_copied)
+{
+	world_install();
+	for (int fails = 0; fails < 2; fails++) {
+		char *p = lab_malloc(8 * MIB), *fence = lab_malloc(8 * MIB);
+		world.moves = 0;
+		world.move_fails = fails;
+		trace_fill(p, 8 * MIB, 5);
+		char *q = lab_realloc(p, 33 * MIB + 123);
+		cr_assert_neq(q, p);
+		cr_assert_eq(world.moves, 2, "segment by segment");
+		cr_assert(trace_reads_as(q, 8 * MIB, 8 * MIB, 5));
+		trace_fill(q, 33 * MIB + 123, 6);
+		char *zero = lab_calloc(1, 8 * MIB); /* where the pages were */
+		cr_assert(trace_is_zero(zero, 8 * MIB));
+		lab_free(zero);
+		lab_free(q);
+		lab_free(fence);
+	}
+}
+
+Test(realloc, failure_leaves_the_block)
+{
+	static const size_t sizes[] = {100, 5000, 50000, 5 << 20};
+
+	world_install();
+	world.map_limit = 80 * MIB;
+	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		char *p = lab_malloc(sizes[i]);
+		trace_fill(p, sizes[i], 3);
+		world.maps_left = 0;
+		errno = 0;
+		cr_assert_null(lab_realloc(p, 900 * MIB));
+		cr_assert_eq(errno, ENOMEM);
+		cr_assert(trace_reads_as(p, sizes[i], sizes[i], 3));
+		cr_assert_geq(lab_usable_size(p), sizes[i]);
+		world.maps_left = SIZE_MAX;
+		lab_free(p);
+	}
+}
+
+Test(realloc, shrinking_never_fails)
+{
+	world_install();
+	char *p = lab_malloc(9 * MIB);
+	trace_fill(p, 9 * MIB, 2);
+	world.maps_left = world.protects_left = 0;
+	for (size_t size = 8 * MIB; size > 0; size /= 3) {
+		char *q = lab_realloc(p, size);
+		cr_assert(q);
+		cr_assert(trace_reads_as(q, size, 9 * MIB, 2));
+		p = q;
+	}
+	lab_free(p);
+}

@@ -1,0 +1,134 @@
+/* stats.c - the figures tell the truth: known allocations, summed up by the test, against what the walk finds. */
+#include <criterion/criterion.h>
+
+#include "alloc/alloc.h"
+#include "page/map.h"
+#include "trace.h"
+
+static struct lab_stats
+stats_now(void)
+{
+	struct lab_stats stats;
+
+	lab_stats_get(&stats);
+	return stats;
+}
+
+Test(stats, before_the_first_allocation_there_is_nothing)
+{
+	struct lab_stats s = stats_now();
+
+	cr_assert_eq(s.in_use + s.blocks + s.committed + s.reserved + s.heaps + s.dirty, 0);
+	cr_assert_gt(s.reserve_total, 0);
+}
+
+Test(stats, live_blocks_and_bytes_over_a_long_trace)
+{
+	static struct trace_block blocks[1000];
+	struct trace trace = {{2}, blocks, 1000, 14, 23, 12, false};
+
+	for (int round = 0; round < 60; round++) {
+		size_t live = 0, bytes = 0, huge = 0, huge_blocks = 0, in_class[LAB_CLASS_COUNT] = {0};
+		trace_run(&trace, 500);
+		for (size_t i = 0; i < trace.slots; i++) {
+			if (!blocks[i].p)
+				continue;
+			size_t usable = lab_usable_size(blocks[i].p);
+			enum lab_place_kind kind = lab_map_find(blocks[i].p).kind;
+			bool is_huge = kind == LAB_PLACE_HUGE;
+			live++;
+			bytes += usable;
+			huge += is_huge ? usable : 0;
+			huge_blocks += is_huge;
+			if (kind == LAB_PLACE_SPAN)
+				in_class[lab_class_of(usable)]++;
+		}
+		struct lab_stats s = stats_now();
+		cr_assert_eq(s.blocks, live);
+		cr_assert_eq(s.in_use, bytes);
+		cr_assert_eq(s.huge, huge);
+		cr_assert_eq(s.huge_blocks, huge_blocks);
+		cr_assert_geq(s.committed, s.in_use + s.free_in_spans);
+		cr_assert_geq(s.reserved, s.committed);
+		cr_assert_leq(s.segments * LAB_SEGMENT_SIZE, s.committed);
+		cr_assert_eq(s.heaps, 1);
+		struct lab_class_stats class;
+		size_t free_bytes = 0;
+		for (size_t c = 0; lab_class_stats_get(c, &class); c++) {
+			cr_assert_eq(class.size, lab_class_size((unsigned)c));
+			cr_assert_eq(class.live, in_class[c]);
+			cr_assert_geq(class.carved, class.live);
+			cr_assert_leq(class.carved * class.size, class.spans * LAB_UNIT_SIZE);
+			free_bytes += (class.carved - class.live) * class.size;
+		}
+		cr_assert_eq(s.free_in_spans, free_bytes);
+	}
+	trace_free_all(&trace);
+	struct lab_stats s = stats_now();
+	cr_assert_eq(s.blocks, 0);
+	cr_assert_eq(s.in_use, 0);
+	cr_assert_gt(s.dirty, 0);
+	(void)lab_trim(0);
+	struct lab_stats after = stats_now();
+	cr_assert_eq(after.dirty, 0);
+	cr_assert_geq(after.purged, s.dirty);
+}
+
+Test(stats, remote_and_reentrant_calls_are_counted)
+{
+	struct lab_bracket bracket = {.sp = (uintptr_t)__builtin_frame_address(0) + 64};
+	void *before = lab_malloc(10);
+
+	cr_assert(lab_enter(&bracket));
+	for (int i = 0; i < 5; i++)
+		lab_free(lab_malloc(100));
+	lab_free(before);
+	lab_leave(&bracket);
+	struct lab_stats s = stats_now();
+	cr_assert_geq(s.reentrant, 5);
+	cr_assert_geq(s.remote_frees, 6);
+	cr_assert_eq(s.heaps, 2);
+}
+
+Test(stats, allocations_are_counted_when_asked_for)
+{
+	struct lab_class_stats class;
+
+	lab_store_rlx(&lab_settings.count_allocations, true);
+	lab_config_apply();
+	for (int i = 0; i < 1000; i++)
+		lab_free(lab_malloc(100));
+	cr_assert(lab_class_stats_get(lab_class_of(100), &class));
+	cr_assert_eq(class.allocations, 1000);
+	cr_assert(!lab_class_stats_get(LAB_CLASS_COUNT, &class));
+}
+
+struct lines {
+	size_t count, bytes_in_use;
+	bool saw_class;
+};
+
+static void
+take_line(void *context, const char *line)
+{
+	struct lines *lines = context;
+
+	lines->count++;
+	REQUIRE(strchr(line, '\n') == NULL);
+	if (strncmp(line, "in use (bytes)", 14) == 0)
+		lines->bytes_in_use = strtoull(line + 14, NULL, 10);
+	lines->saw_class |= strtoull(line, NULL, 10) == 112;
+}
+
+Test(stats, the_text_has_the_same_figures)
+{
+	struct lines lines = {0};
+	void *p = lab_malloc(100), *q = lab_malloc(100000);
+
+	lab_stats_print(take_line, &lines);
+	cr_assert_geq(lines.count, 18);
+	cr_assert_eq(lines.bytes_in_use, lab_usable_size(p) + lab_usable_size(q));
+	cr_assert(lines.saw_class);
+	lab_free(p);
+	lab_free(q);
+}

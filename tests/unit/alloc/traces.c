@@ -1,0 +1,144 @@
+/*
+ * traces.c - random traces in several threads: each its own, threads that die with live blocks, blocks that live on in other threads,
+ * and all of it while others trim. A plain program, as TSan and Criterion do not go together.
+ */
+#include "crowd.h"
+#include "heap/registry.h"
+
+enum { THREADS = 4, SLOTS = 300 };
+
+#if defined(LAB_THREAD_SANITIZER)
+enum { SCALE = 2 };
+#else
+enum { SCALE = 8 };
+#endif
+
+/* ---- private: nothing is shared but the arena ---- */
+
+static struct trace_block blocks[THREADS][SLOTS];
+
+static void
+trace_alone(size_t number)
+{
+	struct trace trace = {{number + 1}, blocks[number], SLOTS, 13, 23, 30, false};
+
+	trace_run(&trace, 10000 * SCALE);
+	trace_check_all(&trace);
+	trace_free_all(&trace);
+}
+
+static void
+run_private(void)
+{
+	crowd_run(trace_alone, THREADS);
+}
+
+/* ---- churn: threads die with live blocks, and the next ones take over their heaps ---- */
+
+enum { LIVES = 40 * SCALE, HEIRLOOMS = 200 };
+
+static struct trace_block heirlooms[THREADS][HEIRLOOMS];
+
+static void
+live_and_die(size_t number)
+{
+	struct trace trace = {{number * 77 + trace_below(&(struct trace_random){number + crowd_ended}, 1000) + 1},
+	                      heirlooms[number],
+	                      HEIRLOOMS,
+	                      12,
+	                      22,
+	                      40,
+	                      false};
+
+	trace_check_all(&trace); /* what the dead left: nothing of it was given to others */
+	trace_run(&trace, 600);
+}
+
+static void
+run_churn(void)
+{
+	struct crowd_member members[THREADS];
+
+	for (size_t i = 0; i < THREADS; i++)
+		crowd_begin(&members[i], live_and_die, i);
+	for (size_t life = 0; life < LIVES; life++) {
+		crowd_join(&members[life % THREADS]);
+		crowd_begin(&members[life % THREADS], live_and_die, life % THREADS);
+	}
+	for (size_t i = 0; i < THREADS; i++) {
+		crowd_join(&members[i]);
+		for (size_t j = 0; j < HEIRLOOMS; j++)
+			trace_free_block(&heirlooms[i][j]);
+	}
+	REQUIRE(lab_registry_count() <= 6 * THREADS); /* the dead are found: heaps do not grow with lives */
+}
+
+/* ---- hand over: every block is freed by the thread of the next life (as larson does) ---- */
+
+static struct trace_block handed[THREADS][SLOTS];
+
+static void
+take_over(size_t number)
+{
+	struct trace_random random = {number + 5};
+
+	for (int step = 0; step < 500; step++) {
+		struct trace_block *block = &handed[number][trace_below(&random, SLOTS)];
+		trace_free_block(block);
+		size_t size = trace_skewed(&random, step % 20 ? 10 : 17);
+		trace_adopt_block(block, lab_malloc(size), size, (uint32_t)step);
+	}
+}
+
+static void
+run_hand_over(void)
+{
+	for (int life = 0; life < 20 * SCALE; life++)
+		crowd_run(take_over, THREADS);
+	for (size_t i = 0; i < THREADS; i++)
+		for (size_t j = 0; j < SLOTS; j++)
+			trace_free_block(&handed[i][j]);
+}
+
+/* ---- trim: purgers and rebuilds among allocations; the figures are read all the while ---- */
+
+static _Atomic bool stop;
+
+static void
+trim_all_the_time(size_t number)
+{
+	struct lab_stats stats;
+
+	(void)number;
+	for (int i = 0; !atomic_load(&stop); i++) {
+		if (i % 2)
+			(void)lab_trim(i % 8 ? 0 : (size_t)1 << 20);
+		lab_stats_get(&stats);
+		REQUIRE(stats.reserved >= stats.committed);
+		sched_yield();
+	}
+}
+
+static void
+run_trim(void)
+{
+	struct crowd_member trimmer;
+
+	crowd_begin(&trimmer, trim_all_the_time, 0);
+	crowd_run(trace_alone, THREADS - 1);
+	atomic_store(&stop, true);
+	crowd_join(&trimmer);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct crowd_pattern patterns[] = {
+	        {"private", run_private},
+	        {"churn", run_churn},
+	        {"hand_over", run_hand_over},
+	        {"trim", run_trim},
+	};
+
+	return crowd_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
+}

@@ -1,0 +1,308 @@
+/*
+ * registry.c - which heap belongs to which thread: every transition of the owner word, adoption only after proven death (by a hook, and by
+ * the kernel with real threads), fork's freeze, and what happens when there is no place.
+ */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "heap/registry.h"
+#include "heap/thread.h"
+#include "heap_check.h"
+#include "trace.h"
+#include "world.h"
+
+enum { ANN = 1001, BOB = 1002, CAT = 1003 };
+
+static void
+start(void)
+{
+	world_install();
+	world.deaths_are_set = true;
+	REQUIRE(lab_registry_start());
+	REQUIRE(lab_registry_start()); /* repeatable */
+}
+
+static struct lab_heap *
+make_whole(uint32_t tid)
+{
+	struct lab_heap *heap = lab_registry_make(tid);
+
+	REQUIRE(heap && !heap->whole);
+	lab_heap_rebuild_owned(heap);
+	return heap;
+}
+
+static void
+check_owned(const struct lab_heap *heap, uint32_t tid)
+{
+	REQUIRE(lab_registry_hold(heap->id) == LAB_HOLD_OWNED);
+	REQUIRE(lab_registry_tid(heap->id) == tid);
+	REQUIRE(lab_registry_heap(heap->id) == heap);
+}
+
+Test(registry, heaps_are_made_dense_and_far_apart)
+{
+	start();
+	cr_assert_eq(lab_registry_count(), 0);
+	for (uint32_t id = 0; id < 20; id++) {
+		struct lab_heap *heap = make_whole(ANN + id);
+		cr_assert_eq(heap->id, id);
+		cr_assert_eq(lab_registry_count(), id + 1);
+		cr_assert_eq((uintptr_t)heap % LAB_HEAP_STRIDE, 0);
+		check_owned(heap, ANN + id);
+	}
+	cr_assert_eq(lab_registry_hold(20), LAB_HOLD_VIRGIN);
+}
+
+Test(registry, what_is_given_back_is_idle_and_taken_again_by_hint)
+{
+	start();
+	struct lab_heap *a = make_whole(ANN), *b = make_whole(ANN), *c = make_whole(ANN);
+
+	cr_assert_null(lab_registry_take_idle(BOB, 0), "nothing is idle");
+	lab_registry_give_back(a, lab_registry_word(a));
+	lab_registry_give_back(c, lab_registry_word(c));
+	cr_assert_eq(lab_registry_hold(a->id), LAB_HOLD_IDLE);
+	cr_assert_eq(lab_registry_take_idle(BOB, c->id), c, "the hint");
+	check_owned(c, BOB);
+	cr_assert_eq(lab_registry_take_idle(BOB, b->id), a, "a hint that is not idle");
+	cr_assert_null(lab_registry_take_idle(CAT, 9999));
+	check_owned(b, ANN);
+
+	uint64_t word = lab_registry_word(b);
+	lab_registry_give_back(b, word);
+	cr_assert_eq(lab_registry_take_idle(CAT, b->id), b);
+	lab_registry_give_back(b, word);
+	check_owned(b, CAT); /* a word from before gives nothing back */
+}
+
+Test(registry, a_thread_finds_all_its_heaps)
+{
+	start();
+	struct lab_heap *heap, *a = make_whole(ANN);
+	(void)make_whole(BOB);
+	struct lab_heap *c = make_whole(ANN);
+	uint32_t id = 0;
+
+	cr_assert_eq(lab_registry_next_of(ANN, &id), a);
+	cr_assert_eq(lab_registry_next_of(ANN, &id), c);
+	cr_assert_null(lab_registry_next_of(ANN, &id));
+	id = 0;
+	cr_assert_null(heap = lab_registry_next_of(CAT, &id));
+	(void)heap;
+}
+
+Test(registry, only_the_dead_are_adopted_and_only_so_many_are_asked_about)
+{
+	start();
+	for (int i = 0; i < 10; i++)
+		(void)make_whole(ANN);
+	struct lab_heap *bobs = make_whole(BOB), *mine = make_whole(CAT);
+
+	cr_assert_null(lab_registry_adopt(CAT, 4));
+	cr_assert_eq(world.probes, 4);
+	world.probes = 0;
+	cr_assert_null(lab_registry_adopt(CAT, 1000));
+	cr_assert_leq(world.probes, 11, "not about the caller's own, and each once");
+	world.dead_tid = BOB;
+	struct lab_heap *adopted = lab_registry_adopt(CAT, 11);
+	cr_assert_eq(adopted, bobs);
+	check_owned(bobs, CAT);
+	cr_assert_eq(lab_load_rlx(&bobs->role), LAB_ROLE_NONE);
+	cr_assert_eq(bobs->adopted, 1);
+	cr_assert_null(lab_registry_adopt(CAT, 1000));
+	world.dead_tid = CAT;
+	cr_assert_null(lab_registry_adopt(CAT, 1000), "its own id says nothing about the caller");
+	check_owned(mine, CAT);
+}
+
+/* A few probes at a time come round to every heap. */
+Test(registry, probing_goes_round)
+{
+	start();
+	for (int i = 0; i < 30; i++)
+		(void)make_whole(ANN + (uint32_t)i);
+	world.dead_tid = ANN + 17;
+	struct lab_heap *adopted = NULL;
+	for (int i = 0; i < 30 / 4 + 2 && !adopted; i++)
+		adopted = lab_registry_adopt(1, 4);
+	cr_assert(adopted && adopted->id == 17);
+}
+
+/* INV-REG-1: the word was read before the probe; whatever happened since, the CAS fails. */
+static void
+change_hands(uint32_t tid)
+{
+	static bool done;
+
+	if (done || tid != BOB)
+		return;
+	done = true;
+	lab_registry_give_back(lab_registry_heap(1), lab_registry_word(lab_registry_heap(1)));
+	REQUIRE(lab_registry_take_idle(BOB, 1) == lab_registry_heap(1)); /* the same id again: a new thread */
+}
+
+Test(registry, an_old_word_wins_nothing)
+{
+	start();
+	(void)make_whole(ANN);
+	struct lab_heap *bobs = make_whole(BOB);
+
+	world.dead_tid = BOB;
+	world.on_probe = change_hands;
+	cr_assert_null(lab_registry_adopt(CAT, 1 + 1));
+	check_owned(bobs, BOB);
+	world.on_probe = NULL;
+	cr_assert_eq(lab_registry_adopt(CAT, 2), bobs, "but the next probe does");
+}
+
+/* The same with a newborn that finds its own id on the heap of a dead namesake. */
+static void
+be_born(uint32_t tid)
+{
+	static bool done;
+
+	if (done || tid != lab_os_tid())
+		return;
+	done = true;
+	lab_free(lab_malloc(10));
+	REQUIRE(lab_thread.heap == lab_registry_heap(0));
+}
+
+Test(registry, the_heap_of_a_dead_namesake_has_one_holder)
+{
+	start();
+	uint32_t mine = lab_os_tid();
+	struct lab_heap *heap = make_whole(mine); /* left by a thread that had our id, and died */
+
+	world.dead_tid = mine; /* as the kernel said just before we were born */
+	world.on_probe = be_born;
+	cr_assert_null(lab_registry_adopt(ANN, 4), "we live in it");
+	cr_assert_eq(lab_thread.heap, heap);
+	check_owned(heap, mine);
+}
+
+/* A frame may be cut short just after the CAS. */
+Test(registry, a_heap_that_was_won_and_not_yet_written_to_is_found_and_built)
+{
+	start();
+	(void)make_whole(ANN);
+	struct lab_heap *heap = lab_registry_make(lab_os_tid());
+
+	memset(heap, 0, sizeof *heap); /* but for what is written before the CAS */
+	heap->id = 1;
+	void *p = lab_malloc(100);
+	cr_assert_eq(lab_thread.heap, heap);
+	cr_assert_eq(heap->id, 1);
+	cr_assert_eq(lab_map_find(p).heap_id, 1, "segments are claimed in its own name");
+}
+
+Test(registry, fork_freezes_all_heaps_but_the_leaders)
+{
+	start();
+	struct lab_heap *mine = make_whole(ANN), *also = make_whole(ANN), *bobs = make_whole(BOB), *idle = make_whole(CAT);
+
+	lab_registry_give_back(idle, lab_registry_word(idle));
+	cr_assert(!lab_registry_is_forked());
+	lab_registry_note_fork();
+	cr_assert(lab_registry_is_forked());
+	world.dead_tid = BOB;
+	cr_assert_null(lab_registry_adopt(ANN, 100), "until the leader has been through, all are alive");
+	cr_assert_null(lab_registry_take_idle(ANN, 0));
+	lab_registry_after_fork(ANN, CAT);
+	lab_registry_after_fork(ANN, CAT); /* repeatable */
+	cr_assert(!lab_registry_is_forked());
+	check_owned(mine, CAT);
+	check_owned(also, CAT);
+	cr_assert_eq(lab_registry_hold(bobs->id), LAB_HOLD_FROZEN);
+	cr_assert_eq(lab_registry_hold(idle->id), LAB_HOLD_FROZEN);
+	cr_assert_null(lab_registry_adopt(CAT, 100));
+	cr_assert_null(lab_registry_take_idle(CAT, idle->id));
+	cr_assert_eq(make_whole(CAT)->id, 4, "new ones can be made");
+}
+
+Test(registry, when_there_is_no_place_or_no_memory_it_is_null)
+{
+	size_t made = 0;
+
+	world_install();
+	world.deaths_are_set = true;
+	world.map_limit = (size_t)20 << 20;
+	REQUIRE(lab_registry_start());
+	world.protects_left = 0;
+	cr_assert_null(lab_registry_make(ANN));
+	cr_assert_eq(lab_registry_hold(0), LAB_HOLD_VIRGIN);
+	world.protects_left = SIZE_MAX;
+	while (lab_registry_make(ANN))
+		made++;
+	cr_assert_eq(made, lab_map_arena(0)->heap_slots);
+	cr_assert_null(lab_malloc(1), "a thread without a heap has no memory");
+}
+
+/* ---- real threads, asked about at the kernel ---- */
+
+static void *
+leave_blocks(void *into)
+{
+	void **blocks = into;
+
+	for (int i = 0; i < 100; i++)
+		blocks[i] = lab_malloc(1000);
+	return NULL;
+}
+
+static pthread_barrier_t barrier;
+
+static void *
+live_on(void *into)
+{
+	void *p = lab_malloc(1000);
+
+	*(struct lab_heap **)into = lab_thread.heap;
+	pthread_barrier_wait(&barrier);
+	pthread_barrier_wait(&barrier);
+	lab_free(p);
+	return NULL;
+}
+
+Test(registry, the_heaps_of_threads_that_ended_are_adopted_soon_those_of_living_ones_never)
+{
+	enum { DEAD = 4 };
+	static void *blocks[DEAD][100];
+	struct lab_heap *living;
+	pthread_t thread, dead[DEAD];
+	size_t adopted = 0;
+
+	world_install();
+	pthread_barrier_init(&barrier, NULL, 2);
+	REQUIRE(pthread_create(&thread, NULL, live_on, &living) == 0);
+	pthread_barrier_wait(&barrier);
+	for (int i = 0; i < DEAD; i++) /* together: one of them would take over the one before */
+		REQUIRE(pthread_create(&dead[i], NULL, leave_blocks, blocks[i]) == 0);
+	for (int i = 0; i < DEAD; i++)
+		pthread_join(dead[i], NULL);
+	void *mine = lab_malloc(10);
+	for (int i = 0; i < 10000; i++) {
+		struct lab_heap *heap = lab_registry_adopt(lab_thread_tid(), 4);
+		cr_assert_neq(heap, living);
+		adopted += heap != NULL;
+		if (i > 1000 && lab_registry_count() <= adopted + 2)
+			break;
+		if (i > 1000)
+			usleep(100);
+	}
+	for (uint32_t id = 0; id < lab_registry_count(); id++) {
+		struct lab_heap *heap = lab_registry_heap(id);
+		if (heap != living && lab_registry_hold(id) == LAB_HOLD_OWNED)
+			cr_assert_eq(lab_registry_tid(id), lab_thread_tid(), "every dead thread's heap was found");
+	}
+	pthread_barrier_wait(&barrier);
+	pthread_join(thread, NULL);
+	lab_free(mine);
+	for (int i = 0; i < DEAD; i++)
+		for (int j = 0; j < 100; j++) {
+			cr_assert(lab_owns(blocks[i][j]), "blocks outlive their thread");
+			lab_free(blocks[i][j]);
+		}
+}

@@ -1,0 +1,433 @@
+/*
+ * remote.c - the remote stack, batches, and drains that are torn in each of the states that the protocol names. One thread holds
+ * both heaps; "torn" is the state that a frame leaves when it never goes on, put there by hand.
+ */
+#include <criterion/criterion.h>
+#include <setjmp.h>
+#include <signal.h>
+
+#include "heap/registry.h"
+#include "heap/remote.h"
+#include "heap/thread.h"
+#include "heap_check.h"
+#include "trace.h"
+#include "world.h"
+
+#define PARITY ((uintptr_t)1)
+
+enum { TID = 0x12345, BLOCKS = 100 };
+
+static struct lab_heap *heap, *other;
+static void *blocks[BLOCKS];
+
+static struct lab_heap *
+make_heap(void)
+{
+	REQUIRE(lab_registry_start());
+	struct lab_heap *made = lab_registry_make(TID);
+	REQUIRE(made);
+	lab_heap_rebuild_owned(made);
+	return made;
+}
+
+static void *
+block_of(struct lab_heap *from)
+{
+	if (lab_hot_head(from->bins[3].current->hot) == LAB_HOT_NIL)
+		REQUIRE(lab_span_refill_owned(from, 3));
+	return lab_span_pop_owned(from->bins[3].current);
+}
+
+static void
+start(void)
+{
+	world_install();
+	world.deaths_are_set = true;
+	world.dead_tid = 4242;
+	heap = make_heap();
+	other = make_heap();
+	for (int i = 0; i < BLOCKS; i++)
+		blocks[i] = block_of(heap);
+}
+
+static size_t
+used(const struct lab_heap *of)
+{
+	return heap_check(of).used;
+}
+
+static uintptr_t
+pointer(const struct lab_heap *of)
+{
+	return lab_load_rlx(&of->remote) & ~PARITY;
+}
+
+static uintptr_t
+parity(const struct lab_heap *of)
+{
+	return lab_load_rlx(&of->remote) & PARITY;
+}
+
+static size_t
+length(uintptr_t first)
+{
+	size_t n = 0;
+
+	for (; first & ~PARITY; first = *(uintptr_t *)(first & ~PARITY))
+		REQUIRE(++n <= 2 * BLOCKS);
+	return n;
+}
+
+Test(remote, pushes_keep_the_parity_and_a_take_flips_it)
+{
+	start();
+	for (int i = 0; i < 10; i++) {
+		uintptr_t before = parity(heap);
+		lab_remote_push(heap, blocks[i], blocks[i]);
+		cr_assert_eq(parity(heap), before);
+		cr_assert_eq(pointer(heap), (uintptr_t)blocks[i]);
+		if (i % 3 == 2) {
+			lab_remote_drain_owned(heap);
+			cr_assert_eq(parity(heap), before ^ PARITY);
+			cr_assert_eq(pointer(heap), 0);
+			cr_assert_eq(heap->drain, 0);
+		}
+	}
+	lab_remote_drain_owned(heap);
+	uintptr_t before = parity(heap);
+	lab_remote_drain_owned(heap);
+	cr_assert_eq(parity(heap), before, "nothing to take");
+	cr_assert_eq(used(heap), BLOCKS - 10);
+}
+
+Test(remote, a_chain_goes_in_one_step)
+{
+	start();
+	lab_remote_push(heap, blocks[0], blocks[0]);
+	*(void **)blocks[1] = blocks[2];
+	*(void **)blocks[2] = blocks[3];
+	lab_remote_push(heap, blocks[1], blocks[3]);
+	cr_assert_eq(length(pointer(heap)), 4);
+	cr_assert_eq(used(heap), BLOCKS, "they count as used");
+	lab_remote_drain_owned(heap);
+	cr_assert_eq(used(heap), BLOCKS - 4);
+}
+
+Test(remote, a_batch_goes_when_it_is_full_or_another_needs_its_place)
+{
+	start();
+	for (unsigned i = 0; i < LAB_BATCH_MAX - 1; i++)
+		lab_batch_add_owned(other, heap, blocks[i]);
+	cr_assert_eq(pointer(heap), 0);
+	cr_assert_eq(lab_load_rlx(&heap->remote_frees), 0);
+	lab_batch_add_owned(other, heap, blocks[LAB_BATCH_MAX - 1]);
+	cr_assert_eq(length(pointer(heap)), LAB_BATCH_MAX);
+	cr_assert_eq(lab_load_rlx(&heap->remote_frees), LAB_BATCH_MAX);
+
+	lab_batch_add_owned(other, heap, blocks[40]);
+	lab_batch_add_owned(other, heap, blocks[41]);
+	struct lab_heap *third = NULL; /* one that shares the slot */
+	while (!third || third->id % LAB_BATCH_SLOTS != heap->id % LAB_BATCH_SLOTS)
+		third = make_heap();
+	void *its = block_of(third);
+	lab_batch_add_owned(other, third, its);
+	cr_assert_eq(length(pointer(heap)), LAB_BATCH_MAX + 2);
+	cr_assert_eq(pointer(third), 0);
+	lab_batch_flush_owned(other);
+	cr_assert_eq(length(pointer(third)), 1);
+	lab_batch_flush_owned(other);
+	cr_assert_eq(length(pointer(third)), 1, "sent once");
+	lab_remote_drain_owned(heap);
+	lab_remote_drain_owned(third);
+	cr_assert_eq(used(heap), BLOCKS - LAB_BATCH_MAX - 2);
+	cr_assert_eq(used(third), 0);
+}
+
+Test(remote, batches_for_many_heaps)
+{
+	enum { HEAPS = 20 };
+	struct lab_heap *heaps[HEAPS];
+	struct trace_random random = {4};
+	size_t sent[HEAPS] = {0};
+
+	start();
+	for (int i = 0; i < HEAPS; i++)
+		heaps[i] = make_heap();
+	for (int step = 0; step < 20000; step++) {
+		size_t i = trace_below(&random, HEAPS);
+		lab_batch_add_owned(other, heaps[i], block_of(heaps[i]));
+		sent[i]++;
+	}
+	lab_batch_flush_owned(other);
+	for (int i = 0; i < HEAPS; i++) {
+		cr_assert_eq(lab_load_rlx(&heaps[i]->remote_frees), sent[i]);
+		lab_remote_drain_owned(heaps[i]);
+		cr_assert_eq(used(heaps[i]), 0);
+	}
+}
+
+/* ---- torn drains (INV-REM-1, INV-REM-2) ---- */
+
+enum { LISTED = 20 };
+
+static void
+push_all(void)
+{
+	for (int i = 0; i < LISTED; i++)
+		lab_remote_push(heap, blocks[i], blocks[i]);
+}
+
+/* What the CAS of take does. */
+static uintptr_t
+take_by_hand(void)
+{
+	uintptr_t list = lab_load_rlx(&heap->remote);
+
+	lab_store_rlx(&heap->remote, (list & PARITY) ^ PARITY);
+	return list;
+}
+
+static void
+recover(void)
+{
+	heap->whole = 0;
+	lab_heap_rebuild_owned(heap);
+	REQUIRE(heap->drain == 0 && pointer(heap) == 0);
+}
+
+/* Every state in both parities: a round of push and drain flips it. */
+static void
+start_with_parity(int flips)
+{
+	start();
+	while (flips-- > 0) {
+		lab_remote_push(heap, blocks[BLOCKS - 1], blocks[BLOCKS - 1]);
+		lab_remote_drain_owned(heap);
+		REQUIRE((blocks[BLOCKS - 1] = block_of(heap)) != NULL);
+	}
+	push_all();
+}
+
+Test(remote, torn_between_the_record_and_the_take)
+{
+	for (int flips = 0; flips < 2; flips++) {
+		start_with_parity(flips);
+		heap->drain = lab_load_rlx(&heap->remote);
+		recover();
+		cr_assert_eq(used(heap), BLOCKS - LISTED);
+	}
+}
+
+Test(remote, torn_between_the_record_and_the_take_and_others_pushed_since)
+{
+	for (int flips = 0; flips < 2; flips++) {
+		start_with_parity(flips);
+		heap->drain = lab_load_rlx(&heap->remote);
+		lab_remote_push(heap, blocks[LISTED], blocks[LISTED]);
+		recover();
+		cr_assert_eq(used(heap), BLOCKS - LISTED - 1, "each is freed once");
+	}
+}
+
+Test(remote, torn_after_the_take)
+{
+	for (int flips = 0; flips < 2; flips++) {
+		start_with_parity(flips);
+		heap->drain = take_by_hand();
+		recover();
+		cr_assert_eq(used(heap), BLOCKS - LISTED);
+	}
+}
+
+Test(remote, torn_after_the_take_and_others_pushed_since)
+{
+	for (int flips = 0; flips < 2; flips++) {
+		start_with_parity(flips);
+		heap->drain = take_by_hand();
+		lab_remote_push(heap, blocks[LISTED], blocks[LISTED]);
+		lab_remote_push(heap, blocks[LISTED + 1], blocks[LISTED + 1]);
+		recover();
+		cr_assert_eq(used(heap), BLOCKS - LISTED - 2);
+	}
+}
+
+Test(remote, torn_between_taking_a_block_off_the_record_and_freeing_it)
+{
+	for (int at = 0; at < LISTED; at++) {
+		start_with_parity(at % 2);
+		uintptr_t list = take_by_hand();
+		for (int i = 0; i < at; i++) { /* freed already */
+			void *block = (void *)(list & ~PARITY);
+			list = *(uintptr_t *)block | (list & PARITY);
+			REQUIRE(lab_span_free_owned(heap, lab_map_find(block).unit, block) == LAB_FREED);
+		}
+		heap->drain = *(uintptr_t *)(list & ~PARITY) | (list & PARITY); /* one is in hand */
+		recover();
+		cr_assert_eq(used(heap), BLOCKS - LISTED + 1, "at most one block is missing");
+	}
+}
+
+/* The same by a jump out of the drain itself, at each of its looks at the clock (a run's pages are being given back). */
+static jmp_buf out;
+static int looks;
+
+static void
+jump_at_last(void)
+{
+	if (looks-- == 0)
+		longjmp(out, 1);
+}
+
+Test(remote, torn_while_a_block_is_freed)
+{
+	enum { RUNS = 8 };
+	bool fresh;
+
+	for (volatile int at = 0; at < RUNS; at++) {
+		start();
+		for (int i = 0; i < RUNS; i++) {
+			void *run = lab_run_alloc_owned(heap, 10, 1, &fresh);
+			REQUIRE(lab_run_begin_free(lab_map_find(run).run, TID));
+			lab_remote_push(heap, run, run);
+		}
+		looks = at;
+		world.on_clock = jump_at_last;
+		if (setjmp(out) == 0)
+			lab_remote_drain_owned(heap);
+		world.on_clock = NULL;
+		cr_assert_lt(looks, 0);
+		recover();
+		cr_assert_eq(heap_check(heap).runs, 0);
+		cr_assert_eq(used(heap), BLOCKS);
+	}
+}
+
+Test(remote, torn_at_the_end_of_a_drain)
+{
+	for (int flips = 0; flips < 2; flips++) {
+		start_with_parity(flips);
+		lab_remote_drain_owned(heap);
+		heap->drain = parity(heap) ^ PARITY; /* {null, old parity} */
+		recover();
+		cr_assert_eq(used(heap), BLOCKS - LISTED);
+	}
+}
+
+Test(remote, a_recovery_that_is_torn_itself_is_done_again)
+{
+	start_with_parity(0);
+	heap->drain = take_by_hand();
+	uintptr_t second = *(uintptr_t *)(heap->drain & ~PARITY) | (heap->drain & PARITY);
+	void *first = (void *)(heap->drain & ~PARITY);
+	heap->drain = second; /* the first resume freed one */
+	REQUIRE(lab_span_free_owned(heap, lab_map_find(first).unit, first) == LAB_FREED);
+	recover();
+	recover();
+	cr_assert_eq(used(heap), BLOCKS - LISTED);
+}
+
+/* ---- other blocks ---- */
+
+static void
+absorb(void)
+{
+	other->whole = 0; /* as inside a slow frame */
+	lab_heap_absorb_owned(other, heap);
+	other->whole = 1;
+}
+
+Test(remote, blocks_of_every_class_and_runs_empty_their_spans)
+{
+	start();
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
+		for (size_t i = 0; i < LAB_UNIT_SIZE / lab_class_size(c) * 2; i++) {
+			if (lab_hot_head(other->bins[c].current->hot) == LAB_HOT_NIL)
+				REQUIRE(lab_span_refill_owned(other, c));
+			void *p = lab_span_pop_owned(other->bins[c].current);
+			lab_batch_add_owned(heap, other, p);
+		}
+	for (int i = 0; i < 50; i++) {
+		bool fresh;
+		void *p = lab_run_alloc_owned(other, 10, 1, &fresh);
+		REQUIRE(lab_run_begin_free(lab_map_find(p).run, TID));
+		lab_remote_push(other, p, p);
+	}
+	lab_batch_flush_owned(heap);
+	lab_remote_drain_owned(other);
+	struct heap_census census = heap_check(other);
+	cr_assert_eq(census.used, 0);
+	cr_assert_eq(census.runs, 0);
+	cr_assert_eq(census.spans, census.current_spans);
+}
+
+/* A push that was under way while the heap of the block was taken over. */
+Test(remote, a_block_whose_span_changed_heap_is_sent_on)
+{
+	start();
+	bool fresh;
+	void *run = lab_run_alloc_owned(heap, 10, 1, &fresh);
+	REQUIRE(lab_run_begin_free(lab_map_find(run).run, TID));
+	absorb(); /* heap is idle now, and empty */
+	cr_assert_eq(used(other), BLOCKS);
+	lab_remote_push(heap, blocks[0], blocks[0]);
+	lab_remote_push(heap, run, run);
+	cr_assert_eq(lab_registry_take_idle(TID, heap->id), heap);
+	lab_remote_drain_owned(heap);
+	cr_assert_eq(pointer(heap), 0);
+	cr_assert_eq(length(pointer(other)), 2);
+	lab_remote_drain_owned(other);
+	struct heap_census census = heap_check(other);
+	cr_assert_eq(census.used, BLOCKS - 1);
+	cr_assert_eq(census.runs, 0);
+}
+
+/* The freer of a run died after its push to a heap that had been taken over. If the new holder frees the run as abandoned, what is
+ * on the old heap's stack must not free the next block at that place. */
+Test(remote, a_run_on_an_old_heaps_stack_is_freed_once)
+{
+	bool fresh;
+
+	start();
+	void *run = lab_run_alloc_owned(heap, 10, 1, &fresh);
+	REQUIRE(lab_run_begin_free(lab_map_find(run).run, 4242));
+	absorb();
+	lab_remote_push(heap, run, run); /* the freer's last act; it knew the heap from before */
+	lab_heap_rebuild_owned(other);
+	void *again = lab_run_alloc_owned(other, 10, 1, &fresh); /* at the same place, if the run was freed */
+	cr_assert_eq(lab_registry_take_idle(TID, heap->id), heap);
+	lab_remote_drain_owned(heap);
+	lab_remote_drain_owned(other);
+	cr_assert_eq(lab_load_rlx(&lab_map_find(again).run->state), LAB_RUN_LIVE, "a live block was freed");
+}
+
+Test(remote, dropping_forgets_the_list_and_keeps_the_parity)
+{
+	start_with_parity(1);
+	uintptr_t before = parity(heap);
+	lab_remote_drop(heap);
+	cr_assert_eq(pointer(heap), 0);
+	cr_assert_eq(parity(heap), before);
+	lab_remote_drain_owned(heap);
+	cr_assert_eq(used(heap), BLOCKS, "they are lost, as in a child of fork");
+}
+
+Test(remote, the_same_block_twice_is_reported, .signal = SIGABRT)
+{
+	start();
+	lab_remote_push(heap, blocks[0], blocks[0]);
+	lab_remote_drain_owned(heap);
+	lab_remote_push(heap, blocks[0], blocks[0]);
+	lab_remote_drain_owned(heap);
+}
+
+Test(remote, a_block_of_a_retired_span_is_reported, .signal = SIGABRT)
+{
+	start();
+	for (int i = 0; i < BLOCKS; i++)
+		lab_remote_push(heap, blocks[i], blocks[i]);
+	lab_span_demote_owned(heap, heap->bins[3].current);
+	lab_bin_set_current(heap, 3, &lab_no_span);
+	lab_remote_drain_owned(heap);
+	lab_remote_push(heap, blocks[5], blocks[5]);
+	lab_remote_drain_owned(heap);
+}

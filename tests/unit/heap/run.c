@@ -1,0 +1,231 @@
+/* run.c - runs of pages in one heap against a model that knows every page: placement, resizing, freshness, segments that go back. */
+#include <criterion/criterion.h>
+
+#include "heap/thread.h"
+#include "heap_check.h"
+#include "trace.h"
+#include "world.h"
+
+static struct lab_bracket bracket;
+static struct lab_heap *heap;
+
+static void
+enter(void)
+{
+	bracket.sp = (uintptr_t)__builtin_frame_address(0);
+	REQUIRE(lab_enter(&bracket));
+	heap = bracket.heap;
+}
+
+/* A run, and where it is. */
+struct held {
+	unsigned char *p;
+	struct lab_place place;
+	size_t count;
+	uint32_t seed;
+};
+
+static struct held
+take(size_t count, size_t align)
+{
+	bool fresh = false;
+	unsigned char *p = lab_run_alloc_owned(heap, count, align, &fresh);
+	REQUIRE(p);
+	REQUIRE((uintptr_t)p % (align * LAB_PAGE_SIZE) == 0);
+	if (fresh)
+		REQUIRE(trace_is_zero(p, count * LAB_PAGE_SIZE));
+	struct held held = {p, lab_map_find(p), count, (uint32_t)(uintptr_t)p};
+	REQUIRE(held.place.kind == LAB_PLACE_RUN);
+	REQUIRE(lab_load_rlx(&held.place.run->pages) == count);
+	trace_fill(p, count * LAB_PAGE_SIZE, held.seed);
+	return held;
+}
+
+static void
+check_contents(const struct held *held)
+{
+	size_t size = held->count * LAB_PAGE_SIZE;
+
+	REQUIRE(trace_reads_as(held->p, size, size, held->seed));
+}
+
+static void
+give(struct held *held)
+{
+	check_contents(held);
+	REQUIRE(lab_run_begin_free(held->place.run, 1));
+	REQUIRE(!lab_run_begin_free(held->place.run, 1)); /* only one freer wins */
+	lab_run_free_owned(heap, held->place.segment, held->place.run);
+}
+
+static bool
+resize(struct held *held, size_t count)
+{
+	check_contents(held);
+	if (!lab_run_resize_owned(heap, held->place.segment, held->place.run, count)) {
+		check_contents(held);
+		return false;
+	}
+	REQUIRE(lab_load_rlx(&held->place.run->pages) == count);
+	held->count = count;
+	trace_fill(held->p, count * LAB_PAGE_SIZE, ++held->seed);
+	return true;
+}
+
+Test(run, long_random_traces)
+{
+	enum { RUNS = 200 };
+	static struct held runs[RUNS];
+	struct trace_random random = {1};
+	size_t live = 0, pages = 0;
+
+	enter();
+	for (int step = 0; step < 20000; step++) {
+		struct held *victim = live ? &runs[trace_below(&random, live)] : NULL;
+		if (live < RUNS && (step / 2000 % 2 == 0 || trace_below(&random, 3) == 0)) {
+			bool aligned = trace_below(&random, 3) == 0;
+			runs[live] = take(trace_skewed(&random, 7), aligned ? (size_t)1 << trace_below(&random, 9) : 1);
+			pages += runs[live++].count;
+		} else if (victim && trace_below(&random, 3) == 0) {
+			pages -= victim->count;
+			(void)resize(victim, trace_skewed(&random, 7));
+			pages += victim->count;
+		} else if (victim) {
+			pages -= victim->count;
+			give(victim);
+			*victim = runs[--live];
+		}
+		if (step % 500 == 0) {
+			struct heap_census census = heap_check(heap);
+			REQUIRE(census.runs == live && census.pages == pages);
+		}
+	}
+	while (live > 0)
+		give(&runs[--live]);
+	struct heap_census census = heap_check(heap);
+	cr_assert_eq(census.runs, 0);
+	cr_assert_eq(census.segments, 1, "empty segments go back to the arena, all but one");
+}
+
+Test(run, a_run_grows_and_shrinks_where_it_is)
+{
+	enter();
+	struct held a = take(10, 16), b;
+
+	cr_assert(resize(&a, 16));
+	cr_assert(resize(&a, 700));
+	cr_assert(!resize(&a, 1025), "more than its segment has");
+	cr_assert(resize(&a, 1024));
+	cr_assert(resize(&a, 12));
+	b = take(1, 1);
+	cr_assert_eq(b.p, a.p + 12 * LAB_PAGE_SIZE, "what was given back is used");
+	cr_assert(!resize(&a, 13), "a neighbour");
+	cr_assert_eq(a.count, 12);
+	give(&b);
+	cr_assert(resize(&a, 13));
+	give(&a);
+	(void)heap_check(heap);
+}
+
+Test(run, every_count_and_alignment_of_a_segment)
+{
+	enter();
+	for (size_t count = 1; count <= LAB_SEGMENT_PAGES; count += count < 70 ? 1 : 53) {
+		struct held held = take(count, 1);
+		give(&held);
+	}
+	for (size_t align = 1; align <= LAB_SEGMENT_PAGES; align *= 2) {
+		struct held a = take(3, align), b = take(align, align);
+		give(&a);
+		give(&b);
+	}
+	struct held whole = take(LAB_SEGMENT_PAGES, LAB_SEGMENT_PAGES);
+	give(&whole);
+}
+
+Test(run, fresh_pages_are_told_and_are_zero)
+{
+	bool fresh = false;
+
+	enter();
+	char *p = lab_run_alloc_owned(heap, 20, 1, &fresh);
+	cr_assert(fresh);
+	struct lab_place place = lab_map_find(p);
+	memset(p, 1, LAB_PAGE_SIZE);
+	cr_assert(lab_run_begin_free(place.run, 1));
+	lab_run_free_owned(heap, place.segment, place.run);
+	char *q = lab_run_alloc_owned(heap, 20, 1, &fresh);
+	cr_assert_eq(p, q);
+	cr_assert(!fresh);
+	cr_assert_gt(heap->freed_pages, 0);
+}
+
+/* A purger holds bits of the only segment: the holder works around it, and sees the pages again afterwards. */
+Test(run, pages_that_a_purger_held_are_found_again)
+{
+	enter();
+	struct held a = take(1, 1);
+	struct lab_segment *segment = a.place.segment;
+	size_t used = lab_segment_page_of(segment, a.p);
+
+	cr_assert(lab_segment_take_at(segment, used + 1, LAB_SEGMENT_PAGES - used - 1)); /* the purger */
+	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES); /* something made the holder look at that moment */
+	lab_segment_bucket_owned(heap, segment);
+	struct held b = take(8, 1);
+	cr_assert_neq(b.place.segment, segment);
+	lab_segment_give(segment, used + 1, LAB_SEGMENT_PAGES - used - 1, 0);
+	lab_store_rel(&segment->disturbed, LAB_VIEW_IS_OLD);
+	struct held c = take(LAB_SEGMENT_PAGES - 8, 1), d = take(900, 1);
+	cr_assert_eq(d.place.segment, segment, "no third segment");
+	give(&a);
+	give(&b);
+	give(&c);
+	give(&d);
+	(void)heap_check(heap);
+}
+
+/* The view may overstate what is free: a purger took pages after the holder looked. */
+Test(run, pages_that_a_purger_holds_are_never_handed_out)
+{
+	enter();
+	struct held a = take(1, 1);
+	struct lab_segment *segment = a.place.segment;
+	struct held more[30];
+
+	for (size_t page = 0; page < LAB_SEGMENT_PAGES; page += 3) {
+		size_t word = page / 64;
+		atomic_fetch_or(&segment->taken[word], UINT64_C(1) << (page % 64));
+	}
+	for (int i = 0; i < 30; i++) {
+		more[i] = take(2 + (size_t)i, 1);
+		if (more[i].place.segment == segment)
+			for (size_t n = 0; n < more[i].count; n++)
+				cr_assert_neq((lab_segment_page_of(segment, more[i].p) + n) % 3, 0);
+	}
+}
+
+Test(run, no_memory_is_null_and_the_heap_is_whole)
+{
+	struct held runs[64];
+	bool fresh;
+	size_t n = 0;
+
+	world_install();
+	world.map_limit = (size_t)20 << 20; /* arenas of 8 MiB */
+	enter();
+	world.maps_left = 0;
+	while (n < 64) {
+		unsigned char *p = lab_run_alloc_owned(heap, 100, 1, &fresh);
+		if (!p)
+			break;
+		runs[n++] = (struct held){p, lab_map_find(p), 100, 0};
+	}
+	cr_assert_eq(n, 20, "ten in each of two segments");
+	cr_assert_null(lab_pages_take_owned(heap, 1000, 1).segment);
+	(void)heap_check(heap);
+	while (n-- > 0) {
+		REQUIRE(lab_run_begin_free(runs[n].place.run, 1));
+		lab_run_free_owned(heap, runs[n].place.segment, runs[n].place.run);
+	}
+	cr_assert(lab_pages_take_owned(heap, 1000, 1).segment);
+}

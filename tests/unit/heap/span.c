@@ -1,0 +1,236 @@
+/*
+ * span.c - spans of small blocks, one heap, one thread: carving, order, lists, retirement, double frees. After each trace the heap
+ * is held against heap_check.h.
+ */
+#include <criterion/criterion.h>
+#include <signal.h>
+
+#include "heap/remote.h"
+#include "heap/thread.h"
+#include "heap_check.h"
+#include "trace.h"
+
+/* Inside the heap for a whole test, as a slow path is. */
+static struct lab_bracket bracket;
+static struct lab_heap *heap;
+
+static void
+enter(void)
+{
+	bracket.sp = (uintptr_t)__builtin_frame_address(0);
+	REQUIRE(lab_enter(&bracket));
+	heap = bracket.heap;
+}
+
+static char *
+pop(unsigned c)
+{
+	struct lab_unit *span = heap->bins[c].current;
+
+	if (lab_hot_head(span->hot) == LAB_HOT_NIL)
+		REQUIRE(lab_span_refill_owned(heap, c));
+	return lab_span_pop_owned(heap->bins[c].current);
+}
+
+static struct lab_unit *
+unit_of(const void *p)
+{
+	return lab_arena_unit(lab_map_find_arena(p), p);
+}
+
+static void
+push(char *p)
+{
+	REQUIRE(lab_span_free_owned(heap, unit_of(p), p) == LAB_FREED);
+}
+
+Test(span, blocks_of_a_new_span_come_in_order_and_are_carved_page_by_page)
+{
+	enter();
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+		size_t size = lab_class_size(c);
+		char *first = pop(c);
+		struct lab_unit *unit = unit_of(first);
+		cr_assert_eq(unit->base, first);
+		cr_assert_eq((uintptr_t)first % LAB_UNIT_SIZE, 0);
+		for (size_t i = 1; i < LAB_UNIT_SIZE / size; i++) {
+			size_t limit = size < LAB_PAGE_SIZE ? lab_round_up(i * size, LAB_PAGE_SIZE) / size + 1 : i;
+			REQUIRE(unit->limit <= limit); /* no page is touched before it is needed */
+			REQUIRE(pop(c) == first + i * size);
+		}
+		cr_assert_eq(unit->limit, unit->capacity);
+		cr_assert_eq(lab_hot_head(unit->hot), LAB_HOT_NIL);
+		cr_assert_neq(unit_of(pop(c)), unit, "the next one is another span's");
+		cr_assert(unit->key & LAB_UNIT_CLOSED);
+	}
+	(void)heap_check(heap);
+}
+
+Test(span, the_block_freed_last_is_the_next_one)
+{
+	enter();
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+		char *a = pop(c), *b = pop(c);
+		push(a);
+		push(b);
+		cr_assert_eq(pop(c), b);
+		cr_assert_eq(pop(c), a);
+	}
+}
+
+/* All blocks of many spans of one class, freed in different orders: every span but the current one goes back. */
+static void
+fill_and_free(unsigned c, unsigned order)
+{
+	enum { BLOCKS = 6000 };
+	static char *blocks[BLOCKS];
+	size_t n = 5 * (LAB_UNIT_SIZE / lab_class_size(c)) + 1;
+	struct trace_random random = {order};
+
+	if (n > BLOCKS)
+		n = BLOCKS;
+	for (size_t i = 0; i < n; i++)
+		blocks[i] = pop(c);
+	struct heap_census full = heap_check(heap);
+	for (size_t i = n; order == 2 && i-- > 1;) { /* shuffle */
+		size_t j = trace_below(&random, i + 1);
+		char *swap = blocks[i];
+		blocks[i] = blocks[j];
+		blocks[j] = swap;
+	}
+	for (size_t i = 0; i < n; i++)
+		push(blocks[order == 1 ? n - 1 - i : i]);
+	struct heap_census rest = heap_check(heap);
+	REQUIRE(rest.used + n == full.used);
+	REQUIRE(heap->bins[c].partial == NULL);
+	REQUIRE(rest.spans <= full.spans);
+	if (n == 5 * (LAB_UNIT_SIZE / lab_class_size(c)) + 1)
+		REQUIRE(rest.spans + 4 <= full.spans);
+}
+
+Test(span, empty_spans_are_retired_in_whatever_order_they_empty)
+{
+	enter();
+	for (unsigned order = 0; order < 3; order++)
+		for (unsigned c = 0; c < LAB_CLASS_COUNT; c += 2)
+			fill_and_free(c, order);
+	cr_assert_eq(heap_check(heap).used, 0);
+}
+
+Test(span, retirement_marks_little_more_than_the_carved_pages_dirty)
+{
+	enter();
+	unsigned c = lab_class_of(4096);
+	char *blocks[17];
+
+	for (int i = 0; i < 17; i++)
+		blocks[i] = pop(c); /* a full span, and one block of the next */
+	struct lab_unit *unit = unit_of(blocks[0]), *next = unit_of(blocks[16]);
+	struct lab_segment *segment = lab_arena_segment(lab_map_arena(0), 0);
+	for (int i = 0; i < 16; i++)
+		push(blocks[i]);
+	cr_assert_eq(unit->kind, LAB_UNIT_IS_RETIRED);
+	cr_assert_eq(unit->limit, 0);
+	cr_assert_eq(lab_segment_count_dirty(segment), 16);
+	lab_span_demote_owned(heap, next);
+	lab_bin_set_current(heap, c, &lab_no_span);
+	push(blocks[16]);
+	cr_assert_eq(next->kind, LAB_UNIT_IS_RETIRED);
+	cr_assert_eq(lab_segment_count_dirty(segment), 18,
+	             "one block, one page, and one that a carve cut short may have written to");
+}
+
+Test(span, double_frees_are_told_where_it_is_cheap)
+{
+	enter();
+	char *a = pop(3), *b = pop(3);
+	struct lab_unit *unit = unit_of(a);
+
+	push(a);
+	cr_assert_eq(lab_span_free_owned(heap, unit, a), LAB_FREE_DOUBLE, "the block freed last");
+	push(b);
+	cr_assert_eq(lab_span_free_owned(heap, unit, b), LAB_FREE_DOUBLE);
+	cr_assert_eq(lab_span_free_owned(heap, unit, a), LAB_FREE_DOUBLE, "the span is empty");
+	(void)heap_check(heap);
+	cr_assert_eq(pop(3), b);
+	cr_assert_eq(pop(3), a);
+}
+
+Test(span, a_full_span_is_listed_again_by_its_first_free)
+{
+	enter();
+	unsigned c = lab_class_of(8192);
+	char *blocks[24];
+
+	for (int i = 0; i < 24; i++)
+		blocks[i] = pop(c);
+	struct lab_unit *first = unit_of(blocks[0]), *second = unit_of(blocks[8]);
+	cr_assert(!first->listed && !second->listed);
+	push(blocks[2]);
+	cr_assert(first->listed && !(first->key & LAB_UNIT_CLOSED));
+	push(blocks[9]);
+	push(blocks[3]);
+	(void)heap_check(heap);
+	cr_assert_eq(pop(c), blocks[3], "first in, first out, and the block freed last");
+	cr_assert_eq(pop(c), blocks[2]);
+	cr_assert_eq(pop(c), blocks[9]);
+	(void)heap_check(heap);
+}
+
+Test(span, long_random_traces_against_a_set)
+{
+	enum { BLOCKS = 3000 };
+	static struct {
+		char *p;
+		unsigned c;
+	} blocks[BLOCKS];
+	struct trace_random random = {11};
+	size_t live = 0;
+
+	enter();
+	for (int step = 0; step < 300000; step++) {
+		bool grow = (step / 20000) % 2 == 0;
+		if (live < BLOCKS && trace_below(&random, 8) < (grow ? 5u : 3u)) {
+			unsigned c = lab_class_of(trace_skewed(&random, 15));
+			char *p = pop(c);
+			blocks[live].p = p;
+			blocks[live++].c = c;
+			memset(p, (int)c, lab_class_size(c)); /* the trace tests look at contents; here only links matter */
+		} else if (live > 0) {
+			size_t victim = trace_below(&random, live);
+			char *p = blocks[victim].p;
+			unsigned c = blocks[victim].c;
+			REQUIRE(p[0] == (char)c && p[lab_class_size(c) - 1] == (char)c);
+			push(p);
+			blocks[victim] = blocks[--live];
+		}
+		if (step % 5000 == 0)
+			REQUIRE(heap_check(heap).used == live);
+	}
+	while (live > 0)
+		push(blocks[--live].p);
+	struct heap_census census = heap_check(heap);
+	cr_assert_eq(census.used, 0);
+	cr_assert_eq(census.listed_spans, 0);
+	cr_assert_eq(census.spans, census.current_spans);
+}
+
+/* INV-SPAN-1 with a link that a use after free has overwritten: the repair ends there instead of following it. */
+Test(span, a_repair_stops_at_a_link_that_leads_nowhere)
+{
+	enter();
+	char *blocks[50];
+
+	for (int i = 0; i < 50; i++)
+		blocks[i] = pop(5);
+	for (int i = 0; i < 50; i++)
+		push(blocks[i]);
+	struct lab_unit *unit = unit_of(blocks[0]);
+	*(uint16_t *)blocks[25] = 12345;
+	heap->changing = unit;
+	lab_span_repair_owned(heap);
+	cr_assert_null(heap->changing);
+	cr_assert(!unit->current);
+	uint32_t used = ((unit->hot >> 16) + 1) & 0xffff;
+	cr_assert_eq(used, unit->limit - 25);
+}
