@@ -15,6 +15,17 @@ struct heap_census {
 	size_t pages;              /* of spans and runs */
 };
 
+/* Frees a block of one of the heap's own spans. */
+static inline enum lab_free_result
+free_in_span(struct lab_heap *heap, struct lab_unit *unit, void *p)
+{
+	struct lab_heap *holder;
+	enum lab_free_result result = lab_span_free_owned(heap, unit, p, &holder);
+
+	REQUIRE(holder == heap);
+	return result;
+}
+
 static inline size_t
 heap_check_free_list(const struct lab_unit *unit)
 {

@@ -259,7 +259,7 @@ Test(remote, torn_between_taking_a_block_off_the_record_and_freeing_it)
 		for (int i = 0; i < at; i++) { /* freed already */
 			void *block = (void *)(list & ~PARITY);
 			list = *(uintptr_t *)block | (list & PARITY);
-			REQUIRE(lab_span_free_owned(heap, lab_map_find(block).unit, block) == LAB_FREED);
+			REQUIRE(free_in_span(heap, lab_map_find(block).unit, block) == LAB_FREED);
 		}
 		heap->drain = *(uintptr_t *)(list & ~PARITY) | (list & PARITY); /* one is in hand */
 		recover();
@@ -320,7 +320,7 @@ Test(remote, a_recovery_that_is_torn_itself_is_done_again)
 	uintptr_t second = *(uintptr_t *)(heap->drain & ~PARITY) | (heap->drain & PARITY);
 	void *first = (void *)(heap->drain & ~PARITY);
 	heap->drain = second; /* the first resume freed one */
-	REQUIRE(lab_span_free_owned(heap, lab_map_find(first).unit, first) == LAB_FREED);
+	REQUIRE(free_in_span(heap, lab_map_find(first).unit, first) == LAB_FREED);
 	recover();
 	recover();
 	cr_assert_eq(used(heap), BLOCKS - LISTED);

@@ -41,7 +41,7 @@ unit_of(const void *p)
 static void
 push(char *p)
 {
-	REQUIRE(lab_span_free_owned(heap, unit_of(p), p) == LAB_FREED);
+	REQUIRE(free_in_span(heap, unit_of(p), p) == LAB_FREED);
 }
 
 Test(span, blocks_of_a_new_span_come_in_order_and_are_carved_page_by_page)
@@ -147,10 +147,10 @@ Test(span, double_frees_are_told_where_it_is_cheap)
 	struct lab_unit *unit = unit_of(a);
 
 	push(a);
-	cr_assert_eq(lab_span_free_owned(heap, unit, a), LAB_FREE_DOUBLE, "the block freed last");
+	cr_assert_eq(free_in_span(heap, unit, a), LAB_FREE_DOUBLE, "the block freed last");
 	push(b);
-	cr_assert_eq(lab_span_free_owned(heap, unit, b), LAB_FREE_DOUBLE);
-	cr_assert_eq(lab_span_free_owned(heap, unit, a), LAB_FREE_DOUBLE, "the span is empty");
+	cr_assert_eq(free_in_span(heap, unit, b), LAB_FREE_DOUBLE);
+	cr_assert_eq(free_in_span(heap, unit, a), LAB_FREE_DOUBLE, "the span is empty");
 	(void)heap_check(heap);
 	cr_assert_eq(pop(3), b);
 	cr_assert_eq(pop(3), a);

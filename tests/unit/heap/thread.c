@@ -122,7 +122,7 @@ nest(int depth)
 	if (depth + 1 < DEPTH)
 		nest(depth + 1);
 	lab_free(q); /* to another heap: by its stack */
-	REQUIRE(lab_span_free_owned(bracket.heap, lab_map_find(p).unit, p) == LAB_FREED);
+	REQUIRE(free_in_span(bracket.heap, lab_map_find(p).unit, p) == LAB_FREED);
 	lab_leave(&bracket);
 	if (depth > 0)
 		cr_assert_eq(lab_registry_hold(nested[depth]->id), LAB_HOLD_IDLE);
@@ -305,7 +305,7 @@ borrow_once(void)
 
 	ENTER_HERE(&bracket);
 	void *p = take(bracket.heap);
-	REQUIRE(lab_span_free_owned(bracket.heap, lab_map_find(p).unit, p) == LAB_FREED);
+	REQUIRE(free_in_span(bracket.heap, lab_map_find(p).unit, p) == LAB_FREED);
 	lab_leave(&bracket);
 	return bracket.heap;
 }

@@ -99,11 +99,19 @@ Test(os, a_thread_is_dead_soon_after_it_ended)
 
 static volatile int seen_on_alternate = -1;
 
+static bool
+on_alternate_stack(void)
+{
+	struct lab_os_stack stack;
+
+	return lab_os_alternate_stack(&stack) && stack.running;
+}
+
 static void
 look(int signal)
 {
 	(void)signal;
-	seen_on_alternate = lab_os_on_alternate_stack();
+	seen_on_alternate = on_alternate_stack();
 }
 
 Test(os, the_alternate_stack_is_recognised)
@@ -122,7 +130,11 @@ Test(os, the_alternate_stack_is_recognised)
 	sigaction(SIGUSR1, &action, NULL);
 	raise(SIGUSR1);
 	cr_assert_eq(seen_on_alternate, 1);
-	cr_assert(!lab_os_on_alternate_stack());
+	cr_assert(!on_alternate_stack());
+	struct lab_os_stack known;
+	cr_assert(lab_os_alternate_stack(&known));
+	cr_assert_eq(known.low, (uintptr_t)stack);
+	cr_assert_eq(known.size, sizeof stack);
 }
 
 Test(os, a_page_is_wiped_on_fork)
