@@ -1,0 +1,176 @@
+/* claim.c - see claim.h. Every step may be interrupted by a handler that does the same, or be left for good. */
+#include "heap/claim.h"
+#include "heap/registry.h"
+#include "os/os.h"
+
+enum {
+	NEAR = 64 * 1024,
+	/* A probe costs a system call of 0.1 us; a heap that need not have been made, some pages and 20 us. */
+	PROBES_AT_BIRTH = 32,
+	PROBES_TO_BORROW = 4,
+};
+
+bool
+lab_frame_is_dead(uintptr_t flag, uintptr_t sp)
+{
+	struct lab_os_stack alternate;
+
+	if (sp < flag && flag - sp < NEAR)
+		return false; /* a handler's usual distance: no need to ask */
+	if (!lab_os_alternate_stack(&alternate))
+		return false;
+	if (flag - alternate.low < alternate.size)
+		return !alternate.running || (sp - alternate.low < alternate.size && sp >= flag);
+	if (alternate.running || sp < flag)
+		return false;
+	uintptr_t top = lab_os_tid() == lab_os_pid() ? lab_os_main_stack_top() : lab_thread_pointer();
+	return sp < top && lab_os_is_mapped(flag, sp + 1);
+}
+
+bool
+lab_claim_begin(struct lab_thread *t, uintptr_t sp)
+{
+	bool outermost = t->claiming == 0 || lab_frame_is_dead(t->claiming, sp);
+
+	if (outermost)
+		t->claiming = sp;
+	lab_compiler_barrier();
+	return outermost;
+}
+
+void
+lab_claim_end(struct lab_thread *t, bool outermost)
+{
+	lab_compiler_barrier();
+	if (outermost)
+		t->claiming = 0;
+}
+
+static bool
+is_left_behind(struct lab_thread *t, struct lab_heap *heap, uintptr_t sp)
+{
+	switch (lab_role_of(heap)) {
+	case LAB_ROLE_BORROWED:
+		return lab_frame_is_dead(heap->frame, sp);
+	case LAB_ROLE_PARKED:
+	case LAB_ROLE_SPARE:
+		return false;
+	default:
+		return heap != t->heap;
+	}
+}
+
+/* INV-THREAD-4. Only for the outermost claim. */
+static struct lab_heap *
+find_left_behind(struct lab_thread *t, uintptr_t sp)
+{
+	struct lab_heap *heap;
+
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;)
+		if (is_left_behind(t, heap, sp) && lab_registry_claim_own(heap, t->tid))
+			return heap;
+	return NULL;
+}
+
+/* A newborn has no frames below it: all heaps that carry its thread id, as a dead thread's, are left behind. */
+static struct lab_heap *
+inherit(struct lab_thread *t)
+{
+	struct lab_heap *heap, *first = NULL;
+
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
+		if (!lab_registry_claim_own(heap, t->tid))
+			continue;
+		lab_set_role(heap, LAB_ROLE_NONE);
+		if (!first)
+			first = heap;
+	}
+	return first;
+}
+
+struct lab_heap *
+lab_win_at_birth(struct lab_thread *t, bool outermost)
+{
+	if (!lab_registry_start())
+		return NULL;
+	t->tid = lab_os_tid();
+	struct lab_heap *heap = outermost ? inherit(t) : NULL;
+	if (!heap)
+		heap = lab_registry_adopt(t->tid, PROBES_AT_BIRTH);
+	if (!heap)
+		heap = lab_registry_take_idle(t->tid, 0);
+	if (!heap)
+		heap = lab_registry_make(t->tid);
+	if (heap)
+		lab_make_current(t, heap);
+	return heap;
+}
+
+bool
+lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
+{
+	struct lab_thread *t = &lab_thread;
+	bool outermost = lab_claim_begin(t, LAB_ENTRY_STACK_POINTER);
+	struct lab_heap *dead = lab_registry_adopt(lab_thread_tid(), probes);
+
+	if (dead)
+		lab_heap_absorb_owned(heap, dead);
+	lab_claim_end(t, outermost);
+	return dead != NULL;
+}
+
+/* A spare of this thread's own. By CAS: a handler in the middle of this may take the same one. */
+static struct lab_heap *
+take_spare(struct lab_thread *t)
+{
+	struct lab_heap *heap;
+
+	if (!t->has_spare)
+		return NULL;
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
+		uint32_t spare = LAB_ROLE_SPARE;
+		if (atomic_compare_exchange_strong_explicit(&heap->role, &spare, LAB_ROLE_BORROWED, memory_order_relaxed,
+		                                            memory_order_relaxed))
+			return heap;
+	}
+	return NULL;
+}
+
+/* A heap that nobody else has, for a re-entrant call, within a claim: an idle one, one left behind, a dead thread's, or a new one. */
+static struct lab_heap *
+win_heap(struct lab_thread *t, uintptr_t sp, bool outermost)
+{
+	struct lab_heap *heap = lab_registry_take_idle(t->tid, t->borrowed);
+
+	if (!heap && outermost)
+		heap = find_left_behind(t, sp);
+	if (!heap)
+		heap = lab_registry_adopt(t->tid, PROBES_TO_BORROW);
+	if (!heap)
+		heap = lab_registry_make(t->tid);
+	return heap;
+}
+
+bool
+lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket)
+{
+	if (t->tid == 0)
+		t->tid = lab_os_tid();
+	if (!lab_registry_start())
+		return false;
+	bool outermost = lab_claim_begin(t, bracket->sp);
+	bracket->role = LAB_ROLE_SPARE;
+	bracket->heap = take_spare(t);
+	if (!bracket->heap) {
+		bracket->role = LAB_ROLE_BORROWED;
+		bracket->heap = win_heap(t, bracket->sp, outermost);
+	}
+	if (bracket->heap) {
+		bracket->heap->frame = bracket->sp;
+		lab_set_role(bracket->heap, LAB_ROLE_BORROWED);
+		bracket->word = lab_registry_word(bracket->heap);
+		t->borrowed = bracket->heap->id;
+	}
+	lab_claim_end(t, outermost);
+	return bracket->heap != NULL;
+}

@@ -1,0 +1,64 @@
+/*
+ * claim.h - how a heap becomes a thread's: births, borrowing, absorption, and the proof that a frame is gone. Private to heap/; the rules
+ * (INV-THREAD-…) stand in thread.h. Any context.
+ */
+#ifndef LAB_HEAP_CLAIM_H
+#define LAB_HEAP_CLAIM_H
+
+#include "heap/thread.h"
+
+static inline uint32_t
+lab_role_of(struct lab_heap *heap)
+{
+	return lab_load_rlx(&heap->role);
+}
+
+/* The barriers make it the last word on what was done to the heap before, and the first on what is done next. */
+static inline void
+lab_set_role(struct lab_heap *heap, enum lab_heap_role role)
+{
+	lab_compiler_barrier();
+	lab_store_rlx(&heap->role, (uint32_t)role);
+	lab_compiler_barrier();
+}
+
+static inline void
+lab_set_word(struct lab_thread *t, uintptr_t word)
+{
+	lab_compiler_barrier();
+	t->word = word;
+	lab_compiler_barrier();
+}
+
+/* The word is ours. */
+static inline void
+lab_make_current(struct lab_thread *t, struct lab_heap *heap)
+{
+	lab_set_role(heap, LAB_ROLE_CURRENT);
+	t->heap = heap;
+	lab_compiler_barrier();
+}
+
+/*
+ * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not below it
+ * on the same stack. Frames on the registered alternate stack are gone when nobody runs on it, too. That two frames are on the
+ * thread's own stack: neither is on the alternate one, and no page between them is unmapped. Otherwise the answer is false,
+ * which is always safe.
+ */
+bool lab_frame_is_dead(uintptr_t flag, uintptr_t sp);
+
+/*
+ * From here to lab_claim_end it may be unclear whose a heap is, or in which one the frame is that has the word: nested frames take nothing
+ * that looks left behind, and park nothing. A frame makes no claim inside its own: the two could not be told apart. True: no
+ * other living frame holds one.
+ */
+bool lab_claim_begin(struct lab_thread *t, uintptr_t sp);
+void lab_claim_end(struct lab_thread *t, bool outermost);
+
+/* The thread's first heap, within a claim. The word is busy already: a handler borrows meanwhile. */
+struct lab_heap *lab_win_at_birth(struct lab_thread *t, bool outermost);
+
+/* A heap for a re-entrant call: bracket->heap, role and word. False: there is none and none can be made. */
+bool lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket);
+
+#endif
