@@ -4,7 +4,6 @@
 #include "os/os.h"
 
 enum {
-	NEAR = 64 * 1024,
 	/* A probe costs a system call of 0.1 us; a heap that need not have been made, some pages and 20 us. */
 	PROBES_AT_BIRTH = 32,
 	PROBES_TO_BORROW = 4,
@@ -15,8 +14,8 @@ lab_frame_is_dead(uintptr_t flag, uintptr_t sp)
 {
 	struct lab_os_stack alternate;
 
-	if (sp < flag && flag - sp < NEAR)
-		return false; /* a handler's usual distance: no need to ask */
+	if (lab_frame_is_just_above(flag, sp))
+		return false;
 	if (!lab_os_alternate_stack(&alternate))
 		return false;
 	if (flag - alternate.low < alternate.size)

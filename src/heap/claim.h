@@ -47,6 +47,13 @@ lab_make_current(struct lab_thread *t, struct lab_heap *heap)
  */
 bool lab_frame_is_dead(uintptr_t flag, uintptr_t sp);
 
+/* A handler's usual distance below the frame that it interrupted: alive, without asking the kernel. */
+static inline bool
+lab_frame_is_just_above(uintptr_t flag, uintptr_t sp)
+{
+	return sp < flag && flag - sp < 64 * 1024;
+}
+
 /*
  * From here to lab_claim_end it may be unclear whose a heap is, or in which one the frame is that has the word: nested frames take nothing
  * that looks left behind, and park nothing. A frame makes no claim inside its own: the two could not be told apart. True: no

@@ -8,6 +8,7 @@
 
 enum {
 	PARK_AFTER = 64,
+	PROOFS_AT_ONCE = 16,
 	PROBES_TO_ABSORB = 4,
 	ABSORB_AT_BIRTH = 4, /* the dead are more than the newborn where threads die faster than they are found out */
 };
@@ -28,6 +29,16 @@ make_spare(struct lab_thread *t, struct lab_heap *heap)
 	lab_set_role(heap, LAB_ROLE_SPARE);
 }
 
+/* Whether to ask once more. An answer costs system calls; where it was no for long, it is asked for more seldom. */
+static bool
+is_worth_a_proof(struct lab_thread *t, uintptr_t frame, uintptr_t sp)
+{
+	if (lab_frame_is_just_above(frame, sp))
+		return false;
+	t->proofs = t->proofs < UINT8_MAX ? t->proofs + 1 : PROOFS_AT_ONCE;
+	return t->proofs <= PROOFS_AT_ONCE || t->proofs % PROOFS_AT_ONCE == 0;
+}
+
 /* INV-THREAD-3: the word was idle, so that nobody but a frame that is still suspended can be in a parked heap. Within a claim. */
 static void
 free_parked(struct lab_thread *t, uintptr_t sp)
@@ -38,8 +49,7 @@ free_parked(struct lab_thread *t, uintptr_t sp)
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		if (lab_role_of(heap) != LAB_ROLE_PARKED || heap == t->heap)
 			continue;
-		/* a proof costs system calls, and where it fails once it will fail again */
-		if (t->proofs++ % 16 == 0 && lab_frame_is_dead(heap->frame, sp))
+		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp))
 			make_spare(t, heap);
 		else
 			left = true;

@@ -43,7 +43,7 @@ struct lab_thread {
 	uint32_t borrowed; /* id of the heap borrowed last: a hint */
 	bool has_parked;   /* there may be heaps with role PARKED */
 	bool has_spare;    /* there may be heaps with role SPARE */
-	uint8_t proofs;    /* attempts to prove a parked frame dead; every 16th is made */
+	uint8_t proofs;    /* attempts to prove parked frames dead */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
 

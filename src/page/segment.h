@@ -42,7 +42,7 @@ struct lab_segment {
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
 
-	/* the holder's view, derived: rebuilt by lab_segment_refresh and by a scan of the heap */
+	/* the holder's view, derived: rebuilt by lab_segment_refresh_owned and by a scan of the heap */
 	LAB_ALIGNED(64) struct lab_segment *next;
 	struct lab_segment *previous;
 	int8_t bucket;                        /* list of the heap that it is in, or -1 */
