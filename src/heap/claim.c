@@ -27,6 +27,16 @@ lab_frame_is_dead(uintptr_t flag, uintptr_t sp)
 }
 
 bool
+lab_is_same_stack(uintptr_t a, uintptr_t b)
+{
+	struct lab_os_stack alternate;
+
+	if (!lab_os_alternate_stack(&alternate))
+		return false;
+	return (a - alternate.low < alternate.size) == (b - alternate.low < alternate.size);
+}
+
+bool
 lab_claim_begin(struct lab_thread *t, uintptr_t sp)
 {
 	bool outermost = t->claiming == 0 || lab_frame_is_dead(t->claiming, sp);

@@ -68,4 +68,7 @@ struct lab_heap *lab_win_at_birth(struct lab_thread *t, bool outermost);
 /* A heap for a re-entrant call: bracket->heap, role and word. False: there is none and none can be made. */
 bool lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket);
 
+/* Whether two stack pointers of this thread are both on its alternate stack, or both not. False if that cannot be told. */
+bool lab_is_same_stack(uintptr_t a, uintptr_t b);
+
 #endif

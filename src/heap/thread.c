@@ -64,8 +64,12 @@ park_current(struct lab_thread *t, uintptr_t word)
 	struct lab_heap *heap;
 
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;)
-		if (lab_role_of(heap) == LAB_ROLE_PARKED && heap->frame < word)
-			heap->frame = word;
+		if (lab_role_of(heap) == LAB_ROLE_PARKED) {
+			if (!lab_is_same_stack(heap->frame, word))
+				heap->frame = UINTPTR_MAX; /* frames on two stacks: never proved dead */
+			else if (heap->frame < word)
+				heap->frame = word;
+		}
 	t->has_parked = true;
 	t->proofs = 0;
 	if (t->heap) {
@@ -146,8 +150,6 @@ take_word(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 
 	lab_set_word(t, bracket->sp);
 	t->stuck_count = 0;
-	if (named)
-		t->claiming = 0; /* INV-THREAD-3: who held a claim is gone */
 	bool outermost = lab_claim_begin(t, bracket->sp);
 	bool taken = t->word == bracket->sp;
 	if (taken) {
