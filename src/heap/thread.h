@@ -20,7 +20,7 @@
  *               entry that found the word idle has seen its frame to be dead, and when `heap` is parked, all parked heaps
  *               are taken to hold the frame that is found inside.
  *               A claim (`claiming`) is held wherever which heap that is, or whose a heap is, is being decided; nothing is parked
- *               while a living frame holds one, and while one does the word is a stack pointer.
+ *               while a living frame holds one.
  * INV-THREAD-4  A heap of this thread is left behind (and may be taken by it) if it is neither `heap`, nor parked, nor spare, nor borrowed by a
  *               living frame, and no frame is between winning or releasing a heap and saying so (`claiming`).
  */

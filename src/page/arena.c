@@ -153,18 +153,18 @@ enum claim_result {
 	NO_MEMORY,
 };
 
-/* FREE → kind for one segment; INV-SEG-2 for huge ones. *mine: the owner word, for giving it back. */
+/* FREE → kind for one segment; INV-SEG-2 for huge ones. */
 static enum claim_result
-claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t index, uint64_t *mine)
+claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t index)
 {
 	_Atomic uint64_t *word = &arena->owners[index];
 	uint64_t free = lab_load_rlx(word);
+	uint64_t mine = lab_owner_make(lab_owner_seq(free) + 1, heap_id, kind);
 	enum claim_result failure = NO_MEMORY;
 
-	*mine = lab_owner_make(lab_owner_seq(free) + 1, heap_id, kind);
 	/* High water first: the scan that finds a claim cut short looks no further than that. */
 	raise_high_water(arena, index + 1);
-	if (lab_owner_kind(free) != LAB_SEGMENT_FREE || !lab_cas64(word, free, *mine))
+	if (lab_owner_kind(free) != LAB_SEGMENT_FREE || !lab_cas64(word, free, mine))
 		return NOT_FREE;
 	atomic_fetch_and_explicit(&arena->free_hint[index / 64], ~(UINT64_C(1) << (index % 64)), memory_order_relaxed);
 	if (commit(arena, index)) {
@@ -172,7 +172,7 @@ claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id,
 			return CLAIMED;
 		failure = NOT_FREE;
 	}
-	(void)lab_arena_release(arena, index, *mine);
+	(void)lab_arena_release(arena, index, mine);
 	return failure;
 }
 
@@ -180,10 +180,8 @@ claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id,
 static enum claim_result
 claim_range(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t index, size_t count)
 {
-	uint64_t mine;
-
 	for (size_t done = 0; done < count; done++) {
-		enum claim_result result = claim_one(arena, kind, heap_id, index + done, &mine);
+		enum claim_result result = claim_one(arena, kind, heap_id, index + done);
 		if (result == CLAIMED)
 			continue;
 		while (done-- > 0) {
