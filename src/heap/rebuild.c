@@ -43,7 +43,7 @@ rebuild_block(struct scan *scan, size_t page)
 		lab_unit_set_kind(unit, LAB_UNIT_IS_RETIRED); /* made or retired by halves: its pages are orphans */
 	if (page % LAB_UNIT_PAGES == 0 && lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN) {
 		if (!scan->only_cover) {
-			lab_poke(&unit->key, ((uint64_t)(uintptr_t)scan->heap | LAB_UNIT_OPEN) + (uintptr_t)unit->base);
+			lab_poke(&unit->key, lab_key_make(scan->heap, unit->base));
 			lab_span_demote_owned(scan->heap, unit);
 		}
 		cover(scan, page, LAB_UNIT_PAGES);
@@ -161,8 +161,7 @@ name_new_heap(const struct scan *scan)
 	for (size_t i = 0; i < LAB_SEGMENT_UNITS; i++) {
 		struct lab_unit *unit = lab_arena_unit(scan->arena, base + i * LAB_UNIT_SIZE);
 		if (lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN)
-			lab_poke(&unit->key,
-			         ((uint64_t)(uintptr_t)scan->heap | LAB_UNIT_OPEN | LAB_UNIT_CLOSED) + (uintptr_t)unit->base);
+			lab_poke(&unit->key, lab_key_make(scan->heap, unit->base) | LAB_UNIT_CLOSED);
 	}
 	atomic_thread_fence(memory_order_release);
 }

@@ -105,7 +105,7 @@ make_span(struct lab_heap *heap, unsigned c)
 	lab_poke(&unit->inverse, lab_inverse_odd(size >> unit->shift));
 	lab_poke(&unit->base, base);
 	lab_poke(&unit->limit, 0);
-	lab_poke(&unit->key, ((uint64_t)(uintptr_t)heap | LAB_UNIT_OPEN) + (uintptr_t)base);
+	lab_poke(&unit->key, lab_key_make(heap, base));
 	lab_poke(&unit->hot, lab_hot_make(LAB_HOT_NIL, 0xffff)); /* used - 1 */
 	unit->listed = false;
 	unit->current = false;

@@ -78,6 +78,13 @@ lab_unit_block_number(uint64_t n, uint64_t inverse, unsigned shift)
 	return lab_rotate_right(n * inverse, shift);
 }
 
+/* The key of an open span: INV-UNIT-1. */
+static inline uint64_t
+lab_key_make(const struct lab_heap *heap, const char *base)
+{
+	return ((uint64_t)(uintptr_t)heap | LAB_UNIT_OPEN) + (uintptr_t)base;
+}
+
 /* The heap that a span names: INV-UNIT-1 the other way round. */
 static inline struct lab_heap *
 lab_key_heap(uint64_t key, const char *base)
