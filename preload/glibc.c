@@ -54,7 +54,7 @@ __libc_calloc(size_t count, size_t size)
 LAB_EXPORT void *
 __libc_realloc(void *block, size_t size)
 {
-	return lab_realloc(block, size);
+	return lab_realloc(block, size, LAB_GFP_KERNEL);
 }
 
 LAB_EXPORT void

@@ -67,7 +67,7 @@ calloc(size_t count, size_t size)
 LAB_EXPORT void *
 realloc(void *block, size_t size)
 {
-	return lab_realloc(block, size);
+	return lab_realloc(block, size, LAB_GFP_KERNEL);
 }
 
 LAB_EXPORT void *

@@ -38,11 +38,13 @@ void *lab_malloc(size_t size);
 /* A zeroed block for `count` elements of `size` bytes. Fails if the product overflows. */
 void *lab_calloc(size_t count, size_t size);
 
-/* Resizes a block, keeping min(old, new) bytes; may move it. NULL behaves as lab_malloc(size). size 0 frees the block and returns
- * NULL with errno unchanged, as glibc does. On failure the old block stays as it was. */
-void *lab_realloc(void *block, size_t size);
+/* Resizes a block, keeping min(old, new) bytes; may move it. NULL behaves as lab_alloc(size, gfp). size 0 frees the block and
+ * returns NULL with errno unchanged, as glibc does. On failure the old block stays as it was. libc's realloc is this with
+ * LAB_GFP_KERNEL; with LAB_GFP_ATOMIC a block that must move goes to the reserve. ZERO clears what is added beyond the old usable
+ * size only, so that it is exact for blocks that were always resized with it. */
+void *lab_realloc(void *block, size_t size, unsigned gfp);
 
-/* lab_realloc(block, count * size), failing with ENOMEM if the product overflows. */
+/* lab_realloc(block, count * size, LAB_GFP_KERNEL), failing with ENOMEM if the product overflows. */
 void *lab_reallocarray(void *block, size_t count, size_t size);
 
 /* A block aligned to `alignment`, a power of two (else NULL, EINVAL) of any size that the address space allows. */
@@ -67,6 +69,156 @@ size_t lab_usable_size(const void *block);
  * others of its span live still counts as one: to tell would cost a walk. */
 bool lab_owns(const void *p);
 
+/* ---- allocation by context: what the caller can bear --------------------------------------------------------------- */
+
+/*
+ * One of three kinds. docs/guarantees.md has the table of what each may do and how deep into the reserve each reaches.
+ *
+ *   KERNEL  may map memory, fault, reclaim, and, over a limit, wait (LABYRINTH_LIMIT, LABYRINTH_WAIT_MS). What plain malloc is.
+ *   NOWAIT  from what the thread's own heap holds now: no system call, no reserve. May fault. NULL otherwise.
+ *   ATOMIC  from the thread's share (lab_reserve_thread) or the reserve, at most 64 KiB: no lock, no system call, on a strict reserve
+ *           no page fault, a bounded number of instructions. NULL at once otherwise; errno never changes. Wait-free.
+ */
+#define LAB_GFP_KERNEL 0x0u
+#define LAB_GFP_NOWAIT 0x1u
+#define LAB_GFP_ATOMIC (0x2u | LAB_GFP_HIGH)
+
+/* Modifiers. */
+#define LAB_GFP_HIGH     0x010u /* down to the reserve's high-priority mark, below `min`; ATOMIC has it */
+#define LAB_GFP_MEMALLOC 0x020u /* down to the last slot: for those who will free memory by it */
+#define LAB_GFP_ZERO     0x040u /* zeroed */
+#define LAB_GFP_NOWARN   0x080u /* a failure is not worth a line on stderr */
+
+/*
+ * An exclusive block: shares no page with another block, belongs to the calling thread, and is freed or resized by its owner only
+ * (LABYRINTH_EXCLUSIVE=abort, the default, or log: the free of another is reported and the block stays). KERNEL only. The others
+ * imply it. If the system refuses what they ask for, the allocation fails with ENOMEM.
+ */
+#define LAB_GFP_EXCLUSIVE 0x100u
+#define LAB_GFP_LOCKED    0x300u /* resident until it is freed (mlock) */
+#define LAB_GFP_NOFORK    0x500u /* reads as zero in a child of fork */
+#define LAB_GFP_NOMERGE   0x900u /* no huge pages and no KSM */
+
+/* A block of at least `size` bytes, aligned to 16 (to its size for ATOMIC sizes that are powers of two). EINVAL: unknown or
+ * contradictory flags (not for ATOMIC, which leaves errno alone). */
+void *lab_alloc(size_t size, unsigned gfp);
+
+/* The same, aligned to `alignment`, a power of two (else NULL, EINVAL); ATOMIC: at most 64 KiB. */
+void *lab_alloc_aligned(size_t alignment, size_t size, unsigned gfp);
+
+#define LAB_ORDER_MAX_ALLOC 10u /* greatest order of lab_alloc_pages: 4 MiB */
+
+/* 4096 << order bytes, aligned to that. ATOMIC: orders 0 to 4. */
+void *lab_alloc_pages(unsigned gfp, unsigned order);
+
+/* NULL is allowed. An order that the block was not allocated with is reported, and the process aborts. */
+void lab_free_pages(void *pages, unsigned order);
+
+/* Whole pages for `size` bytes, without rounding up to a power of two; page-aligned. */
+void *lab_alloc_pages_exact(size_t size, unsigned gfp);
+void lab_free_pages_exact(void *pages, size_t size);
+
+/* ---- ownership --------------------------------------------------------------------------------------------------- */
+
+/* The thread id of an exclusive block's owner; of any other block, of the thread whose heap holds it. 0: nobody's (an idle heap, the
+ * reserve). -1: not a block. Of other threads' blocks it is a snapshot. */
+int lab_owner(const void *block);
+
+/* Makes another thread of this process the owner of an exclusive block. False: the caller is not its owner, it is not exclusive, or
+ * there is no such thread. */
+bool lab_transfer(void *block, int tid);
+
+/* ---- the reserve ------------------------------------------------------------------------------------------------- */
+
+enum lab_reserve_mode {
+	LAB_RESERVE_NONE,      /* there is none: LABYRINTH_RESERVE=0, or no memory */
+	LAB_RESERVE_POPULATED, /* resident, but the system may take pages away: it could not be locked */
+	LAB_RESERVE_STRICT,    /* resident and locked */
+	LAB_RESERVE_COPIED,    /* in a child of fork, before its next slow path: pages fault once */
+};
+
+struct lab_reserve_info {
+	enum lab_reserve_mode mode;
+	const char *why;   /* why it is not strict; "" if it is */
+	size_t total;      /* bytes in slots, growth included, shares not */
+	size_t used;       /* of them in use */
+	size_t grown;      /* of total: added since the start */
+	size_t limit;      /* total grows no further than this */
+	size_t shares;     /* bytes in threads' shares */
+	size_t failures;   /* ATOMIC calls that got NULL */
+	size_t lost_races; /* of these, those that lost their tries to others, the words not having been seen empty */
+};
+/* Figures of some instant. Async-signal-safe. */
+void lab_reserve_info(struct lab_reserve_info *info);
+
+struct lab_reserve_class {
+	size_t size;     /* bytes a slot */
+	size_t slots;    /* promised to this class: so many claims with MEMALLOC succeed, whatever the order of frees */
+	size_t overflow; /* more, for requests rounded up from smaller classes, and for its own when all others are taken */
+	size_t used;     /* of both */
+	size_t min;      /* slots that re-entrant malloc leaves alone */
+	size_t high;     /* slots that all but MEMALLOC leave alone */
+	size_t low;      /* fewer free ones ask for growth */
+};
+/* Index 0 … until it returns false. */
+bool lab_reserve_class_get(size_t index, struct lab_reserve_class *info);
+
+/* Called when a class has fallen below its low mark, once until it has risen above it again; from a call of a KERNEL function or the
+ * background thread, never from a handler's or an ATOMIC call, not from inside the allocator: it may allocate and free. One at a time; NULL
+ * takes it away. */
+void lab_reserve_on_low(void (*callback)(void *context, size_t size), void *context);
+
+/* `count` slots of `size` bytes (at most 64 KiB) of which the calling thread's ATOMIC calls draw first and nobody else does, populated, and
+ * locked where the limit allows. count 0 gives the thread's slots of that size back; a thread's death does too. Adds to what was
+ * asked for before. KERNEL contexts only. False: no memory, or too many shares. */
+bool lab_reserve_thread(size_t size, size_t count);
+
+/* Does now what slow paths do by and by: growth, the callback, return of what was grown. KERNEL contexts only. True if a class was grown. */
+bool lab_reserve_balance(void);
+
+/* ---- pools and typed caches ---------------------------------------------------------------------------------------- */
+
+/*
+ * A pool that always has `min` elements to give back what was freed: allocation goes to `alloc` first (with ATOMIC, so the reserve first),
+ * then to the pool; freed elements fill the pool up before they go to `release`. With KERNEL the pool waits for an element; NOWAIT and
+ * ATOMIC never do. alloc and free: any context that `alloc` and `release` may be called in; O(min). The others: KERNEL contexts.
+ */
+struct lab_mempool;
+struct lab_mempool *lab_mempool_create(size_t min, void *(*alloc)(unsigned gfp, void *data),
+                                       void (*release)(void *element, void *data), void *data);
+struct lab_mempool *lab_mempool_create_sized(size_t min, size_t size);
+void *lab_mempool_alloc(struct lab_mempool *pool, unsigned gfp);
+void lab_mempool_free(struct lab_mempool *pool, void *element);
+/* False: no memory for more elements; the pool stays as it was. Not at the same time as another resize or destroy. */
+bool lab_mempool_resize(struct lab_mempool *pool, size_t min);
+size_t lab_mempool_available(const struct lab_mempool *pool); /* elements in the pool */
+void lab_mempool_destroy(struct lab_mempool *pool);           /* every element has been freed */
+
+/*
+ * A cache of objects of one type. `construct` (or NULL) is called once for each object when its memory is made, and objects are
+ * freed in their constructed state. ATOMIC: from objects that are there, else from the reserve, then `construct` is called there and
+ * then. align 0: 16. alloc and free: any context; the others: KERNEL contexts.
+ */
+struct lab_cache;
+struct lab_cache *lab_cache_create(const char *name, size_t size, size_t align, void (*construct)(void *object));
+void *lab_cache_alloc(struct lab_cache *cache, unsigned gfp);
+void lab_cache_free(struct lab_cache *cache, void *object);
+size_t lab_cache_shrink(struct lab_cache *cache); /* gives unused memory back; bytes */
+/* False: objects are in use; the cache stays. No other call may be under way. */
+bool lab_cache_destroy(struct lab_cache *cache);
+
+struct lab_cache_stats {
+	const char *name;
+	size_t size;         /* bytes an object */
+	size_t live;         /* objects in use */
+	size_t slabs;        /* blocks of memory */
+	size_t bytes;        /* in them */
+	size_t allocations;  /* so far */
+	size_t from_reserve; /* of them */
+	size_t failures;     /* NULLs so far */
+};
+void lab_cache_stats_get(const struct lab_cache *cache, struct lab_cache_stats *stats);
+
 /* ---- memory and figures ------------------------------------------------------------------------------------------ */
 
 /* Gives free pages back to the system now, keeping about `keep` bytes of them. True if anything was given back. */
@@ -78,6 +230,8 @@ enum lab_param {
 	LAB_PARAM_DECAY_MS,       /* how long free pages stay before they go back to the system; milliseconds */
 	LAB_PARAM_PERTURB,        /* byte: new blocks are filled with its complement, freed ones with it; 0: off */
 	LAB_PARAM_HUGE_THRESHOLD, /* bytes: requests from here on are given whole segments of 4 MiB; at least 1 MiB; 0: default */
+	LAB_PARAM_LIMIT,          /* bytes of pages that blocks and free dirty pages may take; SIZE_MAX: no limit */
+	LAB_PARAM_WAIT_MS,        /* how long a KERNEL call over the limit waits for others' frees; milliseconds, up to a day */
 };
 bool lab_set_param(enum lab_param param, size_t value);
 
@@ -99,6 +253,9 @@ struct lab_stats {
 	size_t adopted;       /* heaps taken over from dead threads, so far */
 	size_t reserve_total; /* bytes of the emergency reserve */
 	size_t reserve_used;  /* bytes of it in use */
+	size_t limit;         /* LAB_PARAM_LIMIT */
+	size_t charged;       /* bytes that count against it; 0 while there is no limit */
+	size_t waits;         /* calls that waited for memory under the limit, so far */
 };
 void lab_stats_get(struct lab_stats *stats);
 

@@ -106,8 +106,9 @@ resize_by_moving(struct lab_bracket *bracket, void *p, size_t old, size_t size, 
 }
 
 LAB_EXPORT void *
-lab_realloc(void *p, size_t size)
+lab_realloc(void *p, size_t size, unsigned gfp)
 {
+	(void)gfp;
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
 	if (!p)
@@ -131,5 +132,5 @@ lab_reallocarray(void *p, size_t count, size_t size)
 
 	if (__builtin_mul_overflow(count, size, &bytes))
 		return lab_or_enomem(NULL);
-	return lab_realloc(p, bytes);
+	return lab_realloc(p, bytes, LAB_GFP_KERNEL);
 }

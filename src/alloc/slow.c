@@ -104,7 +104,7 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 		lab_leave(bracket);
 	}
 	if (!p && bracket->reentrant)
-		p = lab_reserve_claim_sig(request.size, request.align);
+		p = lab_reserve_claim_sig(request.size, request.align, LAB_DEPTH_MIN);
 	if (p)
 		fill_new(p, request, fresh);
 	return p;

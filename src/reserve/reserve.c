@@ -44,8 +44,9 @@ claim_in(unsigned c)
 }
 
 void *
-lab_reserve_claim_sig(size_t size, size_t align)
+lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth)
 {
+	(void)depth;
 	for (unsigned c = CLASSES; c-- > 0;) {
 		if (classes[c].size < size || classes[c].size % align != 0 || align > POOL_ALIGN)
 			continue;

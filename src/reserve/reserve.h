@@ -13,9 +13,16 @@
 
 #include "base/compiler.h"
 
+/* How far down a class's slots a claim may go: the watermarks, by flags (docs/guarantees.md, G6). */
+enum lab_reserve_depth {
+	LAB_DEPTH_MIN = 0, /* stops at `min`: re-entrant malloc */
+	LAB_DEPTH_HIGH,    /* at `high`: LAB_GFP_HIGH, ATOMIC */
+	LAB_DEPTH_ALL,     /* takes the last slot: LAB_GFP_MEMALLOC */
+};
+
 /* A slot of at least `size` bytes at a multiple of `align` (at most 4096), or NULL: every slot that fits was seen taken, or 64 claims of a
  * word were lost to others. Contents are indeterminate. */
-void *lab_reserve_claim_sig(size_t size, size_t align);
+void *lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth);
 
 enum lab_reserve_release {
 	LAB_RESERVE_RELEASED,

@@ -17,7 +17,7 @@ use_every_entry_point(void)
 		REQUIRE(p && q && trace_is_zero(q, size));
 		REQUIRE(lab_owns(p) && !lab_owns(p + 8) && lab_usable_size(p) >= size);
 		trace_fill(p, size, 1);
-		p = lab_realloc(p, size * 2 + 1);
+		p = lab_realloc(p, size * 2 + 1, LAB_GFP_KERNEL);
 		REQUIRE(p && trace_reads_as(p, size, size, 1));
 		p = lab_reallocarray(p, 3, size + 1);
 		REQUIRE(p && trace_reads_as(p, size, size, 1));
@@ -29,7 +29,7 @@ use_every_entry_point(void)
 		REQUIRE(aligned && (uintptr_t)aligned % 65536 == 0);
 		lab_free_aligned_sized(aligned, 65536, size);
 	}
-	REQUIRE(lab_realloc(lab_malloc(5), 0) == NULL);
+	REQUIRE(lab_realloc(lab_malloc(5), 0, LAB_GFP_KERNEL) == NULL);
 	errno = 0;
 	REQUIRE(lab_malloc(LAB_SIZE_MAX) == NULL && errno == ENOMEM);
 	lab_free(NULL);

@@ -196,7 +196,7 @@ trace_resize(struct trace *trace, struct trace_block *block)
 	size_t kept = size < block->size ? size : block->size;
 
 	trace_check_block(block);
-	void *p = lab_realloc(block->p, size);
+	void *p = lab_realloc(block->p, size, LAB_GFP_KERNEL);
 	REQUIRE(p);
 	REQUIRE(trace_reads_as(p, kept, block->size, block->seed));
 	trace_adopt_block(block, p, size, block->seed + 1);

@@ -82,7 +82,7 @@ Test(aligned, every_alignment_with_every_kind_of_size)
 			trace_fill(p, sizes[i], 1);
 			trace_fill(q, sizes[i], 2);
 			cr_assert(trace_reads_as(p, sizes[i], sizes[i], 1));
-			unsigned char *moved = lab_realloc(p, sizes[i] + 100);
+			unsigned char *moved = lab_realloc(p, sizes[i] + 100, LAB_GFP_KERNEL);
 			cr_assert(trace_reads_as(moved, sizes[i], sizes[i], 1));
 			lab_free(moved);
 			lab_free_aligned_sized(q, align, sizes[i]);

@@ -100,7 +100,7 @@ Test(malloc, what_is_too_large_is_refused_by_every_entry_point)
 		cr_assert_null(lab_malloc(sizes[i]));
 		cr_assert_eq(errno, ENOMEM);
 		errno = 0;
-		cr_assert_null(lab_realloc(kept, sizes[i]));
+		cr_assert_null(lab_realloc(kept, sizes[i], LAB_GFP_KERNEL));
 		cr_assert_eq(errno, ENOMEM);
 		errno = KEPT;
 		cr_assert_eq(lab_posix_memalign(&untouched, 64, sizes[i]), ENOMEM);
@@ -122,7 +122,7 @@ Test(malloc, success_and_free_leave_errno)
 	errno = KEPT;
 	for (size_t size = 1; size < (size_t)100 << 20; size *= 3) {
 		void *p = lab_malloc(size), *q = lab_calloc(1, size);
-		p = lab_realloc(p, size * 2);
+		p = lab_realloc(p, size * 2, LAB_GFP_KERNEL);
 		lab_free(p);
 		lab_free(q);
 		lab_free(lab_aligned_alloc(4096, size));

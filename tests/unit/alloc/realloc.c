@@ -21,7 +21,7 @@ Test(realloc, contents_from_every_size_to_every_size)
 			size_t kept = sizes[from] < sizes[to] ? sizes[from] : sizes[to];
 			char *p = lab_malloc(sizes[from]);
 			trace_fill(p, sizes[from], 7);
-			char *q = lab_realloc(p, sizes[to]);
+			char *q = lab_realloc(p, sizes[to], LAB_GFP_KERNEL);
 			cr_assert(q);
 			cr_assert(trace_reads_as(q, kept, sizes[from], 7), "%zu to %zu", sizes[from], sizes[to]);
 			cr_assert_geq(lab_usable_size(q), sizes[to]);
@@ -39,7 +39,7 @@ Test(realloc, growing_by_a_byte_a_time_keeps_everything)
 	char *p = NULL;
 
 	for (size_t size = 1; size < 50000; size++) {
-		p = lab_realloc(p, size);
+		p = lab_realloc(p, size, LAB_GFP_KERNEL);
 		REQUIRE(p);
 		p[size - 1] = (char)size;
 		if (size % 997 == 0)
@@ -47,7 +47,7 @@ Test(realloc, growing_by_a_byte_a_time_keeps_everything)
 				REQUIRE(p[i] == (char)(i + 1));
 	}
 	for (size_t size = 50000; size-- > 1;) {
-		p = lab_realloc(p, size);
+		p = lab_realloc(p, size, LAB_GFP_KERNEL);
 		REQUIRE(p && p[size - 1] == (char)size);
 	}
 	lab_free(p);
@@ -55,17 +55,17 @@ Test(realloc, growing_by_a_byte_a_time_keeps_everything)
 
 Test(realloc, null_and_nothing)
 {
-	char *p = lab_realloc(NULL, 100);
+	char *p = lab_realloc(NULL, 100, LAB_GFP_KERNEL);
 
 	cr_assert(p && lab_owns(p));
 	errno = 7777;
-	cr_assert_null(lab_realloc(p, 0));
+	cr_assert_null(lab_realloc(p, 0, LAB_GFP_KERNEL));
 	cr_assert_eq(errno, 7777);
 	cr_assert_eq(heap_check(lab_thread.heap).used, 0, "size 0 frees");
-	p = lab_realloc(NULL, 0);
+	p = lab_realloc(NULL, 0, LAB_GFP_KERNEL);
 	cr_assert(p);
 	lab_free(p);
-	cr_assert_null(lab_realloc(lab_malloc(5 * MIB), 0));
+	cr_assert_null(lab_realloc(lab_malloc(5 * MIB), 0, LAB_GFP_KERNEL));
 	p = lab_reallocarray(NULL, 10, 10);
 	p = lab_reallocarray(p, 100, 100);
 	cr_assert_geq(lab_usable_size(p), 10000);
@@ -75,17 +75,17 @@ Test(realloc, null_and_nothing)
 Test(realloc, what_stays_in_place)
 {
 	char *p = lab_malloc(1000);
-	cr_assert_eq(lab_realloc(p, 900), p);
-	cr_assert_eq(lab_realloc(p, lab_usable_size(p)), p);
-	cr_assert_neq(p = lab_realloc(p, 100), NULL);
+	cr_assert_eq(lab_realloc(p, 900, LAB_GFP_KERNEL), p);
+	cr_assert_eq(lab_realloc(p, lab_usable_size(p), LAB_GFP_KERNEL), p);
+	cr_assert_neq(p = lab_realloc(p, 100, LAB_GFP_KERNEL), NULL);
 	cr_assert_lt(lab_usable_size(p), 1000, "a block that would be less than half used moves");
 	lab_free(p);
 
 	p = lab_malloc(50000); /* a run, alone in its segment: it grows where it is */
 	for (size_t size = 60000; size < 3 * MIB; size += 100000)
-		cr_assert_eq(lab_realloc(p, size), p);
+		cr_assert_eq(lab_realloc(p, size, LAB_GFP_KERNEL), p);
 	for (size_t size = 3 * MIB; size > 140000; size -= 100000)
-		cr_assert_eq(lab_realloc(p, size), p);
+		cr_assert_eq(lab_realloc(p, size, LAB_GFP_KERNEL), p);
 	char *next = lab_malloc(200000);
 	cr_assert_lt((size_t)(next - p), 2 * MIB, "what it gave back is used again");
 	lab_free(next);
@@ -101,7 +101,7 @@ Test(realloc, pages_of_huge_blocks_are_moved_not_copied)
 		world.moves = 0;
 		world.move_fails = fails;
 		trace_fill(p, 8 * MIB, 5);
-		char *q = lab_realloc(p, 33 * MIB + 123);
+		char *q = lab_realloc(p, 33 * MIB + 123, LAB_GFP_KERNEL);
 		cr_assert_neq(q, p);
 		cr_assert_eq(world.moves, 2, "segment by segment");
 		cr_assert(trace_reads_as(q, 8 * MIB, 8 * MIB, 5));
@@ -125,7 +125,7 @@ Test(realloc, failure_leaves_the_block)
 		trace_fill(p, sizes[i], 3);
 		world.maps_left = 0;
 		errno = 0;
-		cr_assert_null(lab_realloc(p, 900 * MIB));
+		cr_assert_null(lab_realloc(p, 900 * MIB, LAB_GFP_KERNEL));
 		cr_assert_eq(errno, ENOMEM);
 		cr_assert(trace_reads_as(p, sizes[i], sizes[i], 3));
 		cr_assert_geq(lab_usable_size(p), sizes[i]);
@@ -141,7 +141,7 @@ Test(realloc, shrinking_never_fails)
 	trace_fill(p, 9 * MIB, 2);
 	world.maps_left = world.protects_left = 0;
 	for (size_t size = 8 * MIB; size > 0; size /= 3) {
-		char *q = lab_realloc(p, size);
+		char *q = lab_realloc(p, size, LAB_GFP_KERNEL);
 		cr_assert(q);
 		cr_assert(trace_reads_as(q, size, 9 * MIB, 2));
 		p = q;

@@ -50,7 +50,7 @@ consume(struct trace_block *message, struct trace_random *random)
 	if (mode.resize && trace_below(random, 2)) {
 		size_t size = trace_skewed(random, mode.large_bits ? mode.large_bits : mode.bits);
 		size_t kept = size < message->size ? size : message->size;
-		unsigned char *p = lab_realloc(message->p, size);
+		unsigned char *p = lab_realloc(message->p, size, LAB_GFP_KERNEL);
 		REQUIRE(p && trace_reads_as(p, kept, message->size, message->seed));
 		trace_adopt_block(message, p, size, message->seed);
 	}

@@ -104,7 +104,7 @@ MISUSE(realloc_of_a_run_that_was_freed)
 	char *p = no_matter(lab_malloc(100000));
 
 	lab_free(p);
-	(void)!lab_realloc(p, 5);
+	(void)!lab_realloc(p, 5, LAB_GFP_KERNEL);
 }
 
 MISUSE(usable_size_of_a_wild_pointer)
@@ -171,7 +171,7 @@ Test(slow, a_reentrant_call_without_memory_gets_a_slot)
 		cr_assert(!lab_owns(p + 16));
 		cr_assert_geq(lab_usable_size(p), sizes[i]);
 		trace_fill(p, sizes[i], 1);
-		cr_assert_eq(lab_realloc(p, lab_usable_size(p)), p);
+		cr_assert_eq(lab_realloc(p, lab_usable_size(p), LAB_GFP_KERNEL), p);
 		memset(q, 1, sizes[i]);
 		lab_free(p);
 		lab_free(q);
@@ -196,7 +196,7 @@ Test(slow, a_slot_that_outlives_the_call_is_an_ordinary_block)
 	trace_fill(p, 200, 4);
 	world.maps_left = world.protects_left = SIZE_MAX;
 	lab_leave(&outer);
-	char *q = lab_realloc(p, 5000);
+	char *q = lab_realloc(p, 5000, LAB_GFP_KERNEL);
 	cr_assert(!lab_reserve_contains(q));
 	cr_assert(trace_reads_as(q, 200, 200, 4));
 	cr_assert_eq(lab_reserve_used(), 0);
@@ -216,7 +216,7 @@ Test(slow, ordinary_calls_never_draw_on_the_reserve)
 		;
 	while (lab_malloc(1))
 		;
-	cr_assert_null(lab_realloc(NULL, 40000));
+	cr_assert_null(lab_realloc(NULL, 40000, LAB_GFP_KERNEL));
 	cr_assert_null(lab_calloc(1, 1));
 	cr_assert_eq(lab_reserve_used(), 0);
 }
@@ -251,9 +251,9 @@ Test(slow, blocks_and_runs_of_another_heap_go_back_to_it)
 	void *small = lab_span_pop_owned(other->bins[4].current), *run = lab_run_alloc_owned(other, 10, 1, &fresh);
 	lab_free(lab_malloc(1));
 	trace_fill(small, 80, 6);
-	void *moved = lab_realloc(small, 70);
+	void *moved = lab_realloc(small, 70, LAB_GFP_KERNEL);
 	cr_assert_eq(moved, small, "there is room, and nothing of the heap changes");
-	moved = lab_realloc(run, 9 * LAB_PAGE_SIZE);
+	moved = lab_realloc(run, 9 * LAB_PAGE_SIZE, LAB_GFP_KERNEL);
 	cr_assert_neq(moved, run, "a foreign run is copied");
 	lab_free(moved);
 	cr_assert_eq(lab_load_rlx(&other->remote) & ~(uintptr_t)1, (uintptr_t)run, "runs are sent at once");

@@ -70,7 +70,7 @@ Test(huge, contents_stay_when_a_block_is_resized_in_place)
 	trace_fill(p, old, 1);
 	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 		size_t size = sizes[i] * MIB + i * 100;
-		p = lab_realloc(p, size);
+		p = lab_realloc(p, size, LAB_GFP_KERNEL);
 		cr_assert_eq(p, start, "there is room behind it");
 		cr_assert(trace_reads_as(p, old < size ? old : size, old, i + 1));
 		cr_assert_eq(lab_usable_size(p), lab_round_up(size, LAB_PAGE_SIZE));
@@ -121,7 +121,7 @@ Test(huge, used_segments_are_never_taken_for_fresh)
 			*block = lab_calloc(1, size);
 			REQUIRE(*block && trace_is_zero(*block, size));
 		} else if (trace_below(&random, 3) == 0) {
-			*block = lab_realloc(*block, size);
+			*block = lab_realloc(*block, size, LAB_GFP_KERNEL);
 			REQUIRE(*block);
 		} else {
 			lab_free(*block);
@@ -159,7 +159,7 @@ Test(huge, moving_pages_keeps_contents_and_a_move_that_fails_copies)
 		world.moves = 0;
 		char *p = lab_malloc(6 * MIB), *fence = lab_malloc(6 * MIB);
 		trace_fill(p, 6 * MIB, 3);
-		char *q = lab_realloc(p, 40 * MIB);
+		char *q = lab_realloc(p, 40 * MIB, LAB_GFP_KERNEL);
 		cr_assert_neq(q, p);
 		cr_assert_eq(world.moves, 1, "a segment is moved, the rest is copied");
 		cr_assert(trace_reads_as(q, 6 * MIB, 6 * MIB, 3));
@@ -198,7 +198,7 @@ Test(huge, failures_are_null_and_leave_no_segment_behind)
 	char *p = lab_malloc(12 * MIB);
 	cr_assert(p);
 	world.protects_left = 0;
-	cr_assert_null(lab_realloc(p, 30 * MIB));
+	cr_assert_null(lab_realloc(p, 30 * MIB, LAB_GFP_KERNEL));
 	world.protects_left = SIZE_MAX;
 	cr_assert_eq(free_segments(arena), before - 3);
 	cr_assert_eq(lab_usable_size(p), 12 * MIB);
@@ -212,7 +212,7 @@ Test(huge, the_threshold_makes_smaller_blocks_huge)
 	void *run = lab_malloc(2 * MIB - 1), *huge = lab_malloc(2 * MIB);
 	cr_assert_eq(lab_map_find(run).kind, LAB_PLACE_RUN);
 	cr_assert_eq(lab_map_find(huge).kind, LAB_PLACE_HUGE);
-	huge = lab_realloc(huge, 3 * MIB);
+	huge = lab_realloc(huge, 3 * MIB, LAB_GFP_KERNEL);
 	cr_assert(huge);
 	cr_assert_eq(lab_usable_size(huge), 3 * MIB);
 	lab_free(huge);
@@ -235,13 +235,13 @@ Test(huge, only_the_holder_grows_a_block_in_place)
 	struct lab_place place = place_of(p);
 	cr_assert(!lab_huge_grow_owned(lab_thread.heap, place.arena, place.index, 20 * MIB));
 	trace_fill(p, 6 * MIB, 1);
-	cr_assert_eq(lab_realloc(p, 5 * MIB), p, "anyone may shrink his block");
-	char *q = lab_realloc(p, 20 * MIB);
+	cr_assert_eq(lab_realloc(p, 5 * MIB, LAB_GFP_KERNEL), p, "anyone may shrink his block");
+	char *q = lab_realloc(p, 20 * MIB, LAB_GFP_KERNEL);
 	cr_assert_neq(q, p);
 	cr_assert(trace_reads_as(q, 5 * MIB, 6 * MIB, 1));
 	lab_free(q);
 	p = lab_malloc(12 * MIB);
-	cr_assert_eq(lab_realloc(p, 20 * MIB), p, "in its own heap");
+	cr_assert_eq(lab_realloc(p, 20 * MIB, LAB_GFP_KERNEL), p, "in its own heap");
 	lab_free(p);
 }
 

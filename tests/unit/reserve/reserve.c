@@ -18,7 +18,7 @@ claim_all(size_t size, size_t align)
 	size_t n = 0;
 	unsigned char *p;
 
-	while ((p = lab_reserve_claim_sig(size, align)) != NULL) {
+	while ((p = lab_reserve_claim_sig(size, align, LAB_DEPTH_MIN)) != NULL) {
 		REQUIRE(n < SLOTS);
 		REQUIRE((uintptr_t)p % align == 0);
 		REQUIRE(lab_reserve_contains(p));
@@ -59,7 +59,7 @@ Test(reserve, every_slot_can_be_had_once_and_holds_its_bytes)
 	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
 		size_t n = claim_all(sizes[i], 16);
 		cr_assert_eq(n, capacity(sizes[i]), "size %zu: %zu slots", sizes[i], n);
-		cr_assert_null(lab_reserve_claim_sig(sizes[i], 16));
+		cr_assert_null(lab_reserve_claim_sig(sizes[i], 16, LAB_DEPTH_MIN));
 		release_all(n);
 	}
 }
@@ -71,13 +71,13 @@ Test(reserve, slots_are_aligned_to_what_is_asked_for)
 		cr_assert_eq(n, capacity(align));
 		release_all(n);
 	}
-	cr_assert_null(lab_reserve_claim_sig(1, 8192), "more than the pool's own alignment");
+	cr_assert_null(lab_reserve_claim_sig(1, 8192, LAB_DEPTH_MIN), "more than the pool's own alignment");
 }
 
 Test(reserve, the_least_class_that_fits_comes_first)
 {
 	for (unsigned c = 0; c < CLASSES; c++) {
-		void *p = lab_reserve_claim_sig(classes[c].size, 16);
+		void *p = lab_reserve_claim_sig(classes[c].size, 16, LAB_DEPTH_MIN);
 		cr_assert_eq(lab_reserve_slot_size(p), classes[c].size);
 		cr_assert_eq(lab_reserve_used(), classes[c].size);
 		cr_assert_eq(lab_reserve_release_sig(p), LAB_RESERVE_RELEASED);
@@ -110,7 +110,7 @@ Test(reserve, bad_releases_are_told_and_change_nothing)
 Test(reserve, other_memory_is_not_contained)
 {
 	char local;
-	char *first = lab_reserve_claim_sig(65536, 4096);
+	char *first = lab_reserve_claim_sig(65536, 4096, LAB_DEPTH_MIN);
 
 	cr_assert(lab_reserve_contains(first));
 	cr_assert(!lab_reserve_contains(NULL));
@@ -130,7 +130,7 @@ Test(reserve, random_claims_and_releases)
 	for (int step = 0; step < 200000; step++) {
 		if (live < SLOTS && trace_below(&random, 2)) {
 			size_t size = trace_skewed(&random, 16);
-			unsigned char *p = lab_reserve_claim_sig(size, 16);
+			unsigned char *p = lab_reserve_claim_sig(size, 16, LAB_DEPTH_MIN);
 			if (!p)
 				continue;
 			size_t slot = lab_reserve_slot_size(p);

@@ -22,7 +22,7 @@ claim_and_release(size_t number)
 	for (int step = 0; step < STEPS; step++) {
 		if (live < HELD && trace_below(&random, 2)) {
 			size_t size = 1 + trace_below(&random, trace_below(&random, 4) ? 64 : 16384);
-			size_t *slot = lab_reserve_claim_sig(size, 16);
+			size_t *slot = lab_reserve_claim_sig(size, 16, LAB_DEPTH_MIN);
 			if (!slot)
 				continue;
 			sizes[live] = lab_reserve_slot_size(slot) / sizeof *slot;
@@ -48,7 +48,7 @@ run_claims(void)
 
 	crowd_run(claim_and_release, THREADS);
 	REQUIRE(lab_reserve_used() == 0);
-	while (lab_reserve_claim_sig(1, 1))
+	while (lab_reserve_claim_sig(1, 1, LAB_DEPTH_MIN))
 		slots++;
 	REQUIRE(slots == 64 * 3 + 32 + 8 + 4);
 	REQUIRE(lab_reserve_used() == lab_reserve_total());
