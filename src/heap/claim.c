@@ -37,6 +37,14 @@ lab_is_same_stack(uintptr_t a, uintptr_t b)
 }
 
 bool
+lab_is_on_alternate_stack(void)
+{
+	struct lab_os_stack alternate;
+
+	return !lab_os_alternate_stack(&alternate) || alternate.running;
+}
+
+bool
 lab_claim_begin(struct lab_thread *t, uintptr_t sp)
 {
 	bool outermost = t->claiming == 0 || lab_frame_is_dead(t->claiming, sp);
@@ -56,8 +64,10 @@ lab_claim_end(struct lab_thread *t, bool outermost)
 }
 
 static bool
-is_left_behind(struct lab_thread *t, struct lab_heap *heap, uintptr_t sp)
+is_left_behind(struct lab_thread *t, struct lab_heap *heap, uintptr_t sp, uintptr_t word)
 {
+	if (!lab_is_lendable(t, heap, word))
+		return false;
 	switch (lab_role_of(heap)) {
 	case LAB_ROLE_BORROWED:
 		return lab_frame_is_dead(heap->frame, sp);
@@ -69,14 +79,14 @@ is_left_behind(struct lab_thread *t, struct lab_heap *heap, uintptr_t sp)
 	}
 }
 
-/* INV-THREAD-4. Only for the outermost claim. */
+/* INV-THREAD-4, -5. Only for the outermost claim. */
 static struct lab_heap *
-find_left_behind(struct lab_thread *t, uintptr_t sp)
+find_left_behind(struct lab_thread *t, uintptr_t sp, uintptr_t word)
 {
 	struct lab_heap *heap;
 
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;)
-		if (is_left_behind(t, heap, sp) && lab_registry_claim_own(heap, t->tid))
+		if (is_left_behind(t, heap, sp, word) && lab_registry_claim_own(heap, t->tid))
 			return heap;
 	return NULL;
 }
@@ -90,6 +100,7 @@ inherit(struct lab_thread *t)
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		if (!lab_registry_claim_own(heap, t->tid))
 			continue;
+		heap->limit = 0;
 		lab_set_role(heap, LAB_ROLE_NONE);
 		if (!first)
 			first = heap;
@@ -128,9 +139,9 @@ lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 	return dead != NULL;
 }
 
-/* A spare of this thread's own. By CAS: a handler in the middle of this may take the same one. */
+/* A spare of this thread's own: INV-THREAD-5. By CAS: a handler in the middle of this may take the same one. */
 static struct lab_heap *
-take_spare(struct lab_thread *t)
+take_spare(struct lab_thread *t, uintptr_t word)
 {
 	struct lab_heap *heap;
 
@@ -138,7 +149,8 @@ take_spare(struct lab_thread *t)
 		return NULL;
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		uint32_t spare = LAB_ROLE_SPARE;
-		if (atomic_compare_exchange_strong_explicit(&heap->role, &spare, LAB_ROLE_BORROWED, memory_order_relaxed,
+		if (lab_is_lendable(t, heap, word) &&
+		    atomic_compare_exchange_strong_explicit(&heap->role, &spare, LAB_ROLE_BORROWED, memory_order_relaxed,
 		                                            memory_order_relaxed))
 			return heap;
 	}
@@ -147,12 +159,12 @@ take_spare(struct lab_thread *t)
 
 /* A heap that nobody else has, for a re-entrant call, within a claim: an idle one, one left behind, a dead thread's, or a new one. */
 static struct lab_heap *
-win_heap(struct lab_thread *t, uintptr_t sp, bool outermost)
+win_heap(struct lab_thread *t, uintptr_t sp, uintptr_t word, bool outermost)
 {
 	struct lab_heap *heap = lab_registry_take_idle(t->tid, t->borrowed);
 
 	if (!heap && outermost)
-		heap = find_left_behind(t, sp);
+		heap = find_left_behind(t, sp, word);
 	if (!heap)
 		heap = lab_registry_adopt(t->tid, PROBES_TO_BORROW);
 	if (!heap)
@@ -161,7 +173,7 @@ win_heap(struct lab_thread *t, uintptr_t sp, bool outermost)
 }
 
 bool
-lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket)
+lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 {
 	if (t->tid == 0)
 		t->tid = lab_os_tid();
@@ -169,10 +181,10 @@ lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket)
 		return false;
 	bool outermost = lab_claim_begin(t, bracket->sp);
 	bracket->role = LAB_ROLE_SPARE;
-	bracket->heap = take_spare(t);
+	bracket->heap = take_spare(t, word);
 	if (!bracket->heap) {
 		bracket->role = LAB_ROLE_BORROWED;
-		bracket->heap = win_heap(t, bracket->sp, outermost);
+		bracket->heap = win_heap(t, bracket->sp, word, outermost);
 	}
 	if (bracket->heap) {
 		bracket->heap->frame = bracket->sp;

@@ -65,8 +65,18 @@ void lab_claim_end(struct lab_thread *t, bool outermost);
 /* The thread's first heap, within a claim. The word is busy already: a handler borrows meanwhile. */
 struct lab_heap *lab_win_at_birth(struct lab_thread *t, bool outermost);
 
-/* A heap for a re-entrant call: bracket->heap, role and word. False: there is none and none can be made. */
-bool lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket);
+/* A heap for a re-entrant call that found the word busy: bracket->heap, role and word. False: there is none and none can be made. */
+bool lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word);
+
+/* INV-THREAD-5: whether the frame that the word names is certainly not inside the heap, nor any that will go on below it. */
+static inline bool
+lab_is_lendable(const struct lab_thread *t, const struct lab_heap *heap, uintptr_t word)
+{
+	return heap->limit == 0 || word <= heap->limit || word <= t->raised;
+}
+
+/* Whether a frame is on the thread's alternate signal stack; true if that cannot be told. */
+bool lab_is_on_alternate_stack(void);
 
 /* Whether two stack pointers of this thread are both on its alternate stack, or both not. False if that cannot be told. */
 bool lab_is_same_stack(uintptr_t a, uintptr_t b);

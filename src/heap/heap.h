@@ -30,7 +30,7 @@ enum lab_heap_role {
 	LAB_ROLE_CURRENT,
 	LAB_ROLE_BORROWED, /* goes back when its frame ends */
 	LAB_ROLE_PARKED,   /* was current once; a frame at or below `frame` may be suspended in it */
-	LAB_ROLE_SPARE,    /* was current once; nobody is in it. It serves re-entrant calls, and never becomes idle */
+	LAB_ROLE_SPARE, /* was current once; nobody is in it. It serves re-entrant calls (INV-THREAD-5), and never becomes idle */
 };
 
 /* Blocks of one other heap, collected by this heap's holder, linked through their first word. */
@@ -52,6 +52,7 @@ struct lab_heap {
 	struct lab_segment *buckets[LAB_ORDER_MAX + 2]; /* by greatest free order + 1 */
 	struct lab_batch batches[LAB_BATCH_SLOTS];
 	uintptr_t frame; /* stack pointer of the frame that borrowed the heap, or that may be suspended in it since it was parked */
+	uintptr_t limit; /* frames above it may have read the heap as idle and not yet marked it; 0: none. INV-THREAD-5 */
 	uint32_t id;
 	uint32_t whole;
 	_Atomic uint32_t role;         /* enum lab_heap_role */

@@ -96,6 +96,7 @@ lab_registry_adopt(uint32_t tid, unsigned probes)
 		atomic_thread_fence(memory_order_seq_cst);
 		if (win(id, owner, tid)) {
 			struct lab_heap *heap = lab_registry_heap(id);
+			heap->limit = 0; /* no frame of its last thread is left */
 			lab_store_rlx(&heap->role, LAB_ROLE_NONE);
 			heap->adopted++;
 			return heap;

@@ -29,6 +29,24 @@ make_spare(struct lab_thread *t, struct lab_heap *heap)
 	lab_set_role(heap, LAB_ROLE_SPARE);
 }
 
+/* The same for a parked heap whose frames were proved dead by a call at sp that found the word idle: INV-THREAD-5. */
+static void
+make_spare_again(struct lab_thread *t, struct lab_heap *heap, uintptr_t sp)
+{
+	t->raised = 0; /* it holds for the heaps that were spare when it was stored */
+	lab_compiler_barrier();
+	heap->limit = lab_is_on_alternate_stack() ? 1 : sp;
+	make_spare(t, heap);
+}
+
+/* The same for all spares at once, by a call that has come higher than those before. */
+static void
+raise_limits(struct lab_thread *t, uintptr_t sp)
+{
+	if (sp > t->raised && !lab_is_on_alternate_stack())
+		t->raised = sp;
+}
+
 /* Whether to ask once more. An answer costs system calls; where it was no for long, it is asked for more seldom. */
 static bool
 is_worth_a_proof(struct lab_thread *t, uintptr_t frame, uintptr_t sp)
@@ -50,26 +68,39 @@ free_parked(struct lab_thread *t, uintptr_t sp)
 		if (lab_role_of(heap) != LAB_ROLE_PARKED || heap == t->heap)
 			continue;
 		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp))
-			make_spare(t, heap);
+			make_spare_again(t, heap, sp);
 		else
 			left = true;
 	}
 	t->has_parked = left;
 }
 
-/* The frame that `word` names may be in the current heap or in any parked one: INV-THREAD-3. */
+/* One more frame that may be in a heap: its `frame` is the highest, or more than any if they are on two stacks. */
+static void
+add_frame(struct lab_heap *heap, uintptr_t word)
+{
+	if (!lab_is_same_stack(heap->frame, word))
+		heap->frame = UINTPTR_MAX;
+	else if (heap->frame < word)
+		heap->frame = word;
+}
+
+/* The frame that `word` names may be in the current heap, in any parked one, or in one that its limit does not exclude: INV-THREAD-3. */
 static void
 park_current(struct lab_thread *t, uintptr_t word)
 {
 	struct lab_heap *heap;
 
-	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;)
-		if (lab_role_of(heap) == LAB_ROLE_PARKED) {
-			if (!lab_is_same_stack(heap->frame, word))
-				heap->frame = UINTPTR_MAX; /* frames on two stacks: never proved dead */
-			else if (heap->frame < word)
-				heap->frame = word;
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
+		uint32_t role = lab_role_of(heap);
+		bool may_hold = !lab_is_lendable(t, heap, word);
+		if (role == LAB_ROLE_PARKED || (role == LAB_ROLE_BORROWED && may_hold)) {
+			add_frame(heap, word);
+		} else if (role == LAB_ROLE_SPARE && may_hold) {
+			heap->frame = word;
+			lab_set_role(heap, LAB_ROLE_PARKED);
 		}
+	}
 	t->has_parked = true;
 	t->proofs = 0;
 	if (t->heap) {
@@ -138,6 +169,8 @@ choose_current(struct lab_thread *t, struct lab_heap *named, struct lab_bracket 
 		lab_set_role(t->heap, LAB_ROLE_CURRENT); /* parking it was cut short */
 	if (named && lab_unlikely(t->has_parked))
 		free_parked(t, bracket->sp);
+	if (named && lab_unlikely(t->has_spare))
+		raise_limits(t, bracket->sp);
 	bracket->reentrant = t->has_parked; /* in a long handler: its caller's frame is still suspended */
 	return t->heap;
 }
@@ -197,7 +230,7 @@ enter_another(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 	bracket->reentrant = true;
 	if (lab_registry_is_forked())
 		after_fork(t);
-	if (!lab_win_to_borrow(t, bracket))
+	if (!lab_win_to_borrow(t, bracket, word))
 		return false;
 	begin_slow(bracket->heap);
 	bracket->heap->reentrant++;

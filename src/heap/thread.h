@@ -23,6 +23,11 @@
  *               while a living frame holds one.
  * INV-THREAD-4  A heap of this thread is left behind (and may be taken by it) if it is neither `heap`, nor parked, nor spare, nor borrowed by a
  *               living frame, and no frame is between winning or releasing a heap and saying so (`claiming`).
+ * INV-THREAD-5  A frame that was interrupted between reading an idle word and marking it goes on into the heap that it has read, which need not
+ *               be `heap` any more. So a heap that was current until it was parked is lent, or parks another, only where the word
+ *               found is no such frame's: where it is not above the heap's `limit`. A call that finds the word idle proves the
+ *               limit, if no frame is on an alternate stack: every suspended frame is then above it, on the same stack.
+ *               Frames that begin later read other heaps, until this one is current again.
  */
 #ifndef LAB_HEAP_THREAD_H
 #define LAB_HEAP_THREAD_H
@@ -38,6 +43,7 @@ struct lab_thread {
 	struct lab_heap *heap; /* current; NULL before birth */
 	uintptr_t stuck;       /* the word that re-entrant calls have found, and how often */
 	uintptr_t claiming;    /* stack pointer of the outermost frame that is changing whose a heap is; or 0 */
+	uintptr_t raised;      /* no less than the limit of each spare that has one; 0: not known */
 	uint32_t stuck_count;
 	uint32_t tid;
 	uint32_t borrowed; /* id of the heap borrowed last: a hint */
