@@ -7,6 +7,7 @@ usage: lint.py CHECK ROOT [ARGUMENTS…]       the checks and their arguments ar
 import sys
 from pathlib import Path
 
+import clauses
 import elf
 import form
 import headers
@@ -38,6 +39,7 @@ CHECKS = {
     "type-names": form.check_types,
     "format": form.check_format,
     "invariants": invariants.check,
+    "clauses": clauses.check,
     "map": lambda root, library, text: symbols.check_map(Path(library), root / text),
     "api-core": lambda root, library: symbols.check_header(Path(library), root / "include", lab_only=False),
     "api-dropin": lambda root, library: symbols.check_header(Path(library), root / "include", lab_only=True),

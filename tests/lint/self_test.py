@@ -7,6 +7,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import clauses
 import elf
 import form
 import headers
@@ -131,6 +132,18 @@ struct page { size_t n; };
 
     def test_invariant_twice(self):
         self.reports(invariants.check, "src/page/z.c", "/* z\n * INV-MAP-1  again\n */\n", "src/page/z.c:2: INV-MAP-1 is def")
+
+    def test_clauses(self):
+        row = "| G1.{} | text | {} |\n"
+        tests = [(1, "`a.c`"), (2, "none"), (3, "`gone.c`"), (4, "`a.c`"), (5, "`idle.c`")]
+        self.write("docs/guarantees.md", "".join(row.format(*test) for test in tests))
+        self.write("tests/meson.build", "executable('a', 'a.c')\n")
+        self.write("tests/a.c", "/* a.c - G1.1, G1.9 */\n")
+        self.write("tests/idle.c", "/* idle.c - G1.5 */\n")
+        found = [line.split(": ", 1)[1] for line in clauses.check(self.root)]
+        self.assertEqual(found, [
+            "G1.2 has no test", "G1.3: there is no tests/gone.c", "G1.4: tests/a.c does not carry the id",
+            "G1.5: no meson.build names tests/idle.c", "G1.9 is no clause of docs/guarantees.md"])
 
 
 class Libraries(Folder):
