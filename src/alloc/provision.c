@@ -82,7 +82,8 @@ each_slot_range(void (*visit)(struct lab_range range, bool write))
 	struct lab_chunk chunk;
 	struct lab_share *share;
 
-	visit(lab_reserve_head_range(), true);
+	for (unsigned i = 0; lab_reserve_own_range(i).size != 0; i++)
+		visit(lab_reserve_own_range(i), true);
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
 		visit(lab_reserve_fixed_range(&plan, region, c), true);
 		bool end = false;

@@ -21,7 +21,7 @@ describe(const struct lab_pool *pool, unsigned c, uint32_t index, struct lab_chu
 static _Atomic uint64_t *
 word_of(const struct lab_chunk *chunk, unsigned i)
 {
-	const struct lab_pool *pool = &lab_reserve_head()->pools[chunk->c];
+	const struct lab_pool *pool = &lab_reserve_state.pools[chunk->c];
 
 	return &pool->grown[chunk->index * pool->chunk_words + i];
 }
@@ -29,7 +29,7 @@ word_of(const struct lab_chunk *chunk, unsigned i)
 static unsigned
 words_of(const struct lab_chunk *chunk)
 {
-	return lab_reserve_head()->pools[chunk->c].chunk_words;
+	return lab_reserve_state.pools[chunk->c].chunk_words;
 }
 
 /* Chunks below `open_words` have words that may be read; the next one has never been opened, and its words may not be accessible yet. */
@@ -45,11 +45,10 @@ see_closed(const struct lab_pool *pool, unsigned c, uint32_t index, bool is_new,
 bool
 lab_reserve_next_closed(unsigned c, struct lab_chunk *chunk)
 {
-	struct lab_reserve_head *head = lab_reserve_head();
-	const struct lab_pool *pool = &head->pools[c];
+	const struct lab_pool *pool = &lab_reserve_state.pools[c];
 	uint32_t open = lab_load_acq(&pool->open_words);
 
-	if (lab_reserve_total() + pool->chunk_words * lab_pool_word_bytes(pool) > head->limit)
+	if (lab_reserve_total() + pool->chunk_words * lab_pool_word_bytes(pool) > lab_reserve_state.limit)
 		return false;
 	for (uint32_t i = 0; i < pool->grown_words / pool->chunk_words; i++) {
 		bool is_new = i * pool->chunk_words >= open;
@@ -63,7 +62,7 @@ lab_reserve_next_closed(unsigned c, struct lab_chunk *chunk)
 bool
 lab_reserve_open(const struct lab_chunk *chunk)
 {
-	struct lab_pool *pool = &lab_reserve_head()->pools[chunk->c];
+	struct lab_pool *pool = &lab_reserve_state.pools[chunk->c];
 	uint64_t all_free = lab_slots_all_free(lab_pool_slots_a_word(pool));
 	uint32_t end = (chunk->index + 1) * pool->chunk_words, open = lab_load_acq(&pool->open_words);
 
@@ -108,13 +107,12 @@ close_rest(struct lab_chunk *chunk, uint64_t mine, uint64_t all_free)
 bool
 lab_reserve_begin_close(unsigned c, uint32_t *from, uint32_t tid, bool (*is_dead)(uint32_t tid), struct lab_chunk *chunk)
 {
-	struct lab_reserve_head *head = lab_reserve_head();
-	const struct lab_pool *pool = &head->pools[c];
+	const struct lab_pool *pool = &lab_reserve_state.pools[c];
 	uint64_t all_free = lab_slots_all_free(lab_pool_slots_a_word(pool));
 	uint32_t chunks = lab_load_acq(&pool->open_words) / pool->chunk_words;
 
 	while (*from < chunks) {
-		uint64_t mine = lab_slots_closing(lab_add_rlx(&head->tickets, 1), tid);
+		uint64_t mine = lab_slots_closing(lab_add_rlx(&lab_reserve_state.tickets, 1), tid);
 		describe(pool, c, (*from)++, chunk);
 		for (unsigned i = 0; i < LAB_CHUNK_WORDS; i++)
 			chunk->seen[i] = mine;
@@ -138,7 +136,7 @@ end(const struct lab_chunk *chunk, uint64_t value)
 void
 lab_reserve_end_close(const struct lab_chunk *chunk)
 {
-	end(chunk, lab_slots_closed(lab_add_rlx(&lab_reserve_head()->tickets, 1) + 1));
+	end(chunk, lab_slots_closed(lab_add_rlx(&lab_reserve_state.tickets, 1) + 1));
 }
 
 void
@@ -150,7 +148,7 @@ lab_reserve_undo_close(const struct lab_chunk *chunk)
 bool
 lab_reserve_open_chunk(unsigned c, uint32_t i, struct lab_chunk *chunk, bool *end_of_chunks)
 {
-	const struct lab_pool *pool = &lab_reserve_head()->pools[c];
+	const struct lab_pool *pool = &lab_reserve_state.pools[c];
 
 	*end_of_chunks = i >= lab_load_acq(&pool->open_words) / pool->chunk_words;
 	if (*end_of_chunks)

@@ -43,15 +43,21 @@ grown_bytes(const struct lab_reserve_plan *plan, unsigned c)
 	return plan->limit > plan->fixed ? (plan->limit - plan->fixed) / chunk_bytes(c) * chunk_bytes(c) : 0;
 }
 
-/* Bytes of the head up to the end of the words of fixed slots; then come those of the chunks. */
 static size_t
-resident_head(const struct lab_reserve_plan *plan)
+all_fixed_words(const struct lab_reserve_plan *plan)
 {
 	size_t words = 0;
 
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
 		words += fixed_words(plan, c);
-	return lab_round_up(sizeof(struct lab_reserve_head) + words * 8, LAB_RESERVE_PAGE);
+	return words;
+}
+
+/* The words of fixed slots, then their masks in the plain zone; on the next page begin the words of chunks. */
+static size_t
+resident_head(const struct lab_reserve_plan *plan)
+{
+	return lab_round_up(all_fixed_words(plan) * (sizeof(uint64_t) + sizeof(uint32_t)), LAB_RESERVE_PAGE);
 }
 
 static size_t
@@ -145,43 +151,72 @@ open_fixed(struct lab_pool *pool)
 	unsigned a_word = lab_pool_slots_a_word(pool);
 	uint32_t left = pool->fixed_slots;
 
-	for (uint32_t i = 0; i < pool->fixed_words; i++) {
+	for (uint32_t i = 0; left > 0; i++) {
 		unsigned slots = left < a_word ? left : a_word;
 		lab_store_rlx(&pool->words[i], lab_slots_all_free(slots));
 		left -= slots;
 	}
 }
 
+static uint32_t
+mask_in(const struct lab_zone *zone, uint32_t i)
+{
+	return (i == 0 ? zone->first_mask : UINT32_MAX) & (i == zone->words - 1 ? zone->last_mask : UINT32_MAX);
+}
+
+/* What the fast path of a claim reads. */
+static void
+set_plain(struct lab_pool *pool, uint32_t *masks)
+{
+	const struct lab_zone *zone = &pool->zones[LAB_ZONE_PLAIN];
+
+	pool->plain = pool->words + zone->first_word;
+	pool->plain_masks = masks;
+	pool->plain_base = pool->base + ((size_t)zone->first_word << pool->word_bytes_shift);
+	pool->plain_start = zone->words ? lab_slots_start_mask(zone->words) : 0;
+	for (uint32_t i = 0; i < zone->words; i++)
+		masks[i] = mask_in(zone, i);
+	lab_store_rel(&pool->plain_words, zone->words);
+}
+
+static void
+set_geometry(struct lab_pool *pool, const struct lab_reserve_plan *plan, unsigned c)
+{
+	pool->shift = (uint8_t)lab_pool_shift(c);
+	pool->word_shift = (uint8_t)lab_pool_word_shift(c);
+	pool->word_bytes_shift = pool->shift + pool->word_shift;
+	pool->odd = (1u << pool->shift) - 1;
+	pool->chunk_words = (uint8_t)(chunk_bytes(c) / word_bytes(c));
+	pool->fixed_slots = (uint32_t)fixed_slots(plan, c);
+	pool->grown_from = (uint32_t)(bytes_before_chunks(plan, c) / word_bytes(c));
+	pool->grown_words = (uint32_t)(grown_bytes(plan, c) / word_bytes(c));
+}
+
 void
 lab_reserve_install(const struct lab_reserve_plan *plan, void *region)
 {
-	struct lab_reserve_head *head = region;
-	_Atomic uint64_t *words = head->words, *grown = (_Atomic uint64_t *)((char *)region + plan->head);
+	_Atomic uint64_t *words = region, *grown = (_Atomic uint64_t *)((char *)region + plan->head);
+	uint32_t *masks = (uint32_t *)(words + all_fixed_words(plan));
 
-	head->limit = plan->limit;
-	head->head_size = plan->head;
+	lab_reserve_state.limit = plan->limit;
+	lab_reserve_state.head = (struct lab_range){region, plan->head};
+	lab_reserve_state.first = (uintptr_t)class_base(plan, region, 0);
+	lab_reserve_state.range_shift = plan->range_shift;
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
-		struct lab_pool *pool = &head->pools[c];
+		struct lab_pool *pool = &lab_reserve_state.pools[c];
 		pool->words = words;
 		pool->grown = grown;
 		pool->base = class_base(plan, region, c);
-		pool->fixed_slots = (uint32_t)fixed_slots(plan, c);
-		pool->fixed_words = (uint32_t)fixed_words(plan, c);
-		pool->grown_from = (uint32_t)(bytes_before_chunks(plan, c) / word_bytes(c));
-		pool->grown_words = (uint32_t)(grown_bytes(plan, c) / word_bytes(c));
-		pool->shift = (uint8_t)lab_pool_shift(c);
-		pool->word_shift = (uint8_t)lab_pool_word_shift(c);
-		pool->chunk_words = (uint8_t)(chunk_bytes(c) / word_bytes(c));
+		set_geometry(pool, plan, c);
 		set_marks(pool, plan->slots[c], plan->overflow[c]);
 		open_fixed(pool);
-		words += pool->fixed_words;
+		set_plain(pool, masks);
+		words += fixed_words(plan, c);
+		masks += fixed_words(plan, c);
 		grown += pool->grown_words;
 	}
-	lab_reserve_region.start = (uintptr_t)region;
-	lab_reserve_region.first = (uintptr_t)class_base(plan, region, 0);
-	lab_reserve_region.size = (size_t)LAB_RESERVE_CLASSES << plan->range_shift;
-	lab_reserve_region.range_shift = plan->range_shift;
-	__atomic_store_n(&lab_reserve_region.head, head, __ATOMIC_RELEASE);
+	lab_reserve_state.size = (size_t)LAB_RESERVE_CLASSES << plan->range_shift;
+	lab_store_rel(&lab_reserve_state.installed, true);
 }
 
 /* ---- figures ------------------------------------------------------------------------------------------------------------------- */
@@ -192,12 +227,8 @@ free_in_zone(const struct lab_pool *pool, const struct lab_zone *zone)
 	size_t free = 0;
 
 	for (uint32_t i = 0; i < zone->words; i++) {
-		uint64_t mask = LAB_SLOTS_MASK;
-		if (i == 0)
-			mask &= zone->first_mask;
-		if (i == zone->words - 1)
-			mask &= zone->last_mask;
-		free += (size_t)__builtin_popcountll(lab_load_rlx(&pool->words[zone->first_word + i]) & mask);
+		uint64_t word = lab_load_rlx(&pool->words[zone->first_word + i]);
+		free += (size_t)__builtin_popcountll(word & mask_in(zone, i));
 	}
 	return free;
 }
@@ -205,12 +236,11 @@ free_in_zone(const struct lab_pool *pool, const struct lab_zone *zone)
 bool
 lab_reserve_figures(unsigned c, struct lab_reserve_figures *figures)
 {
-	struct lab_reserve_head *head = lab_reserve_head();
 	size_t free_fixed = 0, free_grown = 0;
 
-	if (!head || c >= LAB_RESERVE_CLASSES)
+	if (!lab_reserve_is_installed() || c >= LAB_RESERVE_CLASSES)
 		return false;
-	struct lab_pool *pool = &head->pools[c];
+	struct lab_pool *pool = &lab_reserve_state.pools[c];
 	*figures = (struct lab_reserve_figures){
 	        .size = (size_t)1 << pool->shift,
 	        .slots = pool->slots,
@@ -260,25 +290,34 @@ lab_reserve_used(void)
 size_t
 lab_reserve_limit(void)
 {
-	return lab_reserve_head() ? lab_reserve_head()->limit : 0;
+	return lab_reserve_state.limit;
 }
 
 size_t
 lab_reserve_failures(void)
 {
-	return lab_reserve_head() ? lab_load_rlx(&lab_reserve_head()->failures) : 0;
+	return lab_load_rlx(&lab_reserve_state.failures);
 }
 
 size_t
 lab_reserve_lost_races(void)
 {
-	return lab_reserve_head() ? lab_load_rlx(&lab_reserve_head()->lost_races) : 0;
+	return lab_load_rlx(&lab_reserve_state.lost_races);
 }
 
 struct lab_range
-lab_reserve_head_range(void)
+lab_reserve_own_range(unsigned i)
 {
-	struct lab_reserve_head *head = lab_reserve_head();
+	char *hungry = (char *)&lab_reserve_hungry;
 
-	return (struct lab_range){(char *)head, head ? head->head_size : 0};
+	switch (i) {
+	case 0:
+		return lab_reserve_state.head;
+	case 1:
+		return (struct lab_range){(char *)&lab_reserve_state, sizeof lab_reserve_state};
+	case 2:
+		return (struct lab_range){hungry - (uintptr_t)hungry % LAB_RESERVE_PAGE, LAB_RESERVE_PAGE};
+	default:
+		return (struct lab_range){0};
+	}
 }

@@ -1,4 +1,4 @@
-/* layout.h - the head of the reserve's region. Private to src/reserve; any context. */
+/* layout.h - the state of the reserve. Private to src/reserve; any context. */
 #ifndef LAB_RESERVE_LAYOUT_H
 #define LAB_RESERVE_LAYOUT_H
 
@@ -19,37 +19,39 @@ struct lab_zone {
 	uint32_t first_mask, last_mask;
 };
 
-/* Constant once installed, but for open_words. */
-struct lab_pool {
-	_Atomic uint64_t *words; /* of the fixed slots */
-	_Atomic uint64_t *grown; /* of the chunks: word number grown_from and on */
+/* Constant once installed, but for open_words. What a claim in the plain zone and a release read comes first. */
+struct LAB_ALIGNED(256) lab_pool {
+	_Atomic uint32_t plain_words; /* 0: not installed, or none. rel and acq pair in install and claim */
+	uint32_t plain_start;         /* a power of two, at most plain_words, less 1: words that a search may begin at */
+	_Atomic uint64_t *plain;      /* the zone's first word */
+	const uint32_t *plain_masks;  /* which slots of each word of the zone are in it */
+	char *plain_base;             /* where the slots of its first word begin */
 	char *base;
-	uint32_t fixed_slots, fixed_words;
-	uint32_t grown_from, grown_words;
+	_Atomic uint64_t *words;   /* of the fixed slots */
+	uint32_t fixed_slots, odd; /* odd: address bits that are 0 at the start of a slot */
 	uint8_t shift, word_shift; /* log2 of bytes a slot and slots a word */
-	uint8_t chunk_words;
+	uint8_t word_bytes_shift, chunk_words;
+
 	_Atomic uint32_t open_words; /* words of chunks that were ever open: it only grows */
+	_Atomic uint64_t *grown;     /* of the chunks: word number grown_from and on */
+	uint32_t grown_from, grown_words;
 	uint32_t slots, overflow, min, high, low;
 	struct lab_zone zones[LAB_ZONES];
 };
 
-struct lab_reserve_head {
+/* In a page of its own, so that it can be locked by itself in a statically linked program. */
+struct LAB_ALIGNED(4096) lab_reserve_state {
+	uintptr_t first; /* of the ranges of all classes, without the head */
+	size_t size;
+	unsigned range_shift;
+	_Atomic bool installed; /* rel and acq pair in install and lab_reserve_is_installed */
 	size_t limit;
-	size_t head_size;
+	struct lab_range head;
 	_Atomic uint32_t tickets; /* of closings */
 	_Atomic size_t failures, lost_races;
 	struct lab_pool pools[LAB_RESERVE_CLASSES];
-	_Atomic uint64_t words[];
 };
-
-/* What every release reads: one line. first and size: the ranges of all classes, without the head. */
-struct lab_reserve_region {
-	uintptr_t start, first;
-	size_t size;
-	unsigned range_shift;
-	struct lab_reserve_head *head; /* NULL: not installed. rel and acq pair in install and claim */
-};
-extern struct lab_reserve_region lab_reserve_region LAB_HIDDEN;
+extern struct lab_reserve_state lab_reserve_state LAB_HIDDEN;
 
 static inline unsigned
 lab_pool_shift(unsigned c)
@@ -64,12 +66,6 @@ lab_pool_word_shift(unsigned c)
 	unsigned fits = LAB_RESERVE_MAX_SHIFT - lab_pool_shift(c);
 
 	return fits < 5 ? fits : 5;
-}
-
-static inline struct lab_reserve_head *
-lab_reserve_head(void)
-{
-	return __atomic_load_n(&lab_reserve_region.head, __ATOMIC_ACQUIRE);
 }
 
 static inline unsigned

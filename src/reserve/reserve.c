@@ -1,17 +1,15 @@
 /* reserve.c - claims and releases: see reserve.h. The bound of each loop is the number of words that are there. */
 #include "reserve/layout.h"
 
-struct lab_reserve_region lab_reserve_region;
+struct lab_reserve_state lab_reserve_state;
 _Atomic uint32_t lab_reserve_hungry;
 
-/* The class whose slots fit, or LAB_RESERVE_CLASSES. A slot is aligned to its size. */
+/* The class whose slots fit, or more than there are. A slot is aligned to its size. align >= 1. */
 static inline unsigned
 class_for(size_t size, size_t align)
 {
 	size_t least = (size > align ? size : align) - 1;
 
-	if (lab_unlikely(least >= (size_t)1 << LAB_RESERVE_MAX_SHIFT)) /* 0 is not: align >= 1 */
-		return LAB_RESERVE_CLASSES;
 	return lab_log2(least | ((1u << LAB_RESERVE_MIN_SHIFT) - 1)) + 1 - LAB_RESERVE_MIN_SHIFT;
 }
 
@@ -25,7 +23,7 @@ slot_address(const struct lab_pool *pool, uint32_t word, int bit)
 static inline void *
 claim_in_zone(const struct lab_pool *pool, const struct lab_zone *zone, bool *lost)
 {
-	uint32_t words = zone->words, i = lab_slots_start(words);
+	uint32_t words = zone->words, i = words ? lab_slots_start(lab_slots_start_mask(words)) : 0;
 
 	for (uint32_t n = words; n > 0; n--) {
 		uint32_t mask = UINT32_MAX;
@@ -47,7 +45,7 @@ static void *
 claim_grown(struct lab_pool *pool, bool *lost)
 {
 	/* acq pairs with the rel of the opener: the words are there */
-	uint32_t words = lab_load_acq(&pool->open_words), i = lab_slots_start(words);
+	uint32_t words = lab_load_acq(&pool->open_words), i = words ? lab_slots_start(lab_slots_start_mask(words)) : 0;
 
 	for (uint32_t n = words; n > 0; n--) {
 		int bit = lab_slots_claim(&pool->grown[i], UINT32_MAX);
@@ -70,101 +68,131 @@ ask_for_growth(unsigned c)
 }
 
 /* Everything but the plain zone. Zones are in the order of depth. */
-static LAB_NOINLINE void *
-claim_deep(struct lab_reserve_head *head, unsigned c, enum lab_reserve_depth depth, bool lost)
+static void *
+claim_deep(unsigned c, enum lab_reserve_depth depth, bool *lost)
 {
-	struct lab_pool *pool = &head->pools[c];
-	void *slot = claim_grown(pool, &lost);
+	struct lab_pool *pool = &lab_reserve_state.pools[c];
+	void *slot = claim_grown(pool, lost);
 
 	if (slot)
 		return slot;
 	ask_for_growth(c);
 	for (unsigned z = LAB_ZONE_LOW; !slot && z <= LAB_ZONE_LOW + (unsigned)depth; z++)
-		slot = claim_in_zone(pool, &pool->zones[z], &lost);
+		slot = claim_in_zone(pool, &pool->zones[z], lost);
 	if (!slot)
-		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_OVERFLOW], &lost);
-	for (; !slot && ++c < LAB_RESERVE_CLASSES;) { /* INV-RES-3 */
-		pool = &head->pools[c];
-		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_OVERFLOW], &lost);
+		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_OVERFLOW], lost);
+	while (!slot && ++c < LAB_RESERVE_CLASSES) { /* INV-RES-3 */
+		pool = &lab_reserve_state.pools[c];
+		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_OVERFLOW], lost);
 		if (!slot)
-			slot = claim_grown(pool, &lost);
+			slot = claim_grown(pool, lost);
+	}
+	return slot;
+}
+
+/* Everything but a first try in one word of the plain zone. */
+static LAB_NOINLINE void *
+claim_slow(unsigned c, enum lab_reserve_depth depth)
+{
+	bool lost = false;
+	void *slot = NULL;
+
+	if (!lab_reserve_is_installed())
+		return NULL;
+	if (c < LAB_RESERVE_CLASSES) {
+		const struct lab_pool *pool = &lab_reserve_state.pools[c];
+		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_PLAIN], &lost);
+		if (!slot)
+			slot = claim_deep(c, depth, &lost);
 	}
 	if (!slot && lost)
-		(void)lab_add_rlx(&head->lost_races, 1);
+		(void)lab_add_rlx(&lab_reserve_state.lost_races, 1);
+	if (!slot && depth != LAB_DEPTH_MIN)
+		(void)lab_add_rlx(&lab_reserve_state.failures, 1);
 	return slot;
 }
 
 void *
 lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth)
 {
-	struct lab_reserve_head *head = lab_reserve_head();
-	unsigned c = class_for(size ? size : 1, align);
-	bool lost = false;
-	void *slot = NULL;
+	unsigned c = class_for(size, align);
+	const struct lab_pool *pool = &lab_reserve_state.pools[c];
 
-	if (lab_unlikely(!head))
-		return NULL;
-	if (lab_likely(c < LAB_RESERVE_CLASSES)) {
-		const struct lab_pool *pool = &head->pools[c];
-		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_PLAIN], &lost);
-		if (lab_unlikely(!slot))
-			slot = claim_deep(head, c, depth, lost);
-	}
-	if (lab_unlikely(!slot) && depth != LAB_DEPTH_MIN)
-		(void)lab_add_rlx(&head->failures, 1);
-	return slot;
+	if (lab_unlikely(c >= LAB_RESERVE_CLASSES) || lab_unlikely(lab_load_acq(&pool->plain_words) == 0))
+		return claim_slow(c, depth);
+	size_t i = lab_slots_start(pool->plain_start);
+	uint32_t free = (uint32_t)lab_load_rlx(&pool->plain[i]) & pool->plain_masks[i];
+	if (lab_unlikely(!free))
+		return claim_slow(c, depth);
+	unsigned bit = (unsigned)__builtin_ctz(free);
+	if (lab_unlikely(!lab_slots_take_bit(&pool->plain[i], bit)))
+		return claim_slow(c, depth);
+	return pool->plain_base + (i << pool->word_bytes_shift) + ((size_t)bit << pool->shift);
 }
 
 bool
 lab_reserve_contains(const void *p)
 {
-	return (uintptr_t)p - lab_reserve_region.first < lab_reserve_region.size;
+	return (uintptr_t)p - lab_reserve_state.first < lab_reserve_state.size;
 }
 
-/* The word and the bit of the slot that starts at p, which is in the reserve; NULL if none can start there. */
-static inline _Atomic uint64_t *
-find_slot(const void *p, unsigned *bit, unsigned *shift)
+/* The pool in whose range p lies, which is in the reserve. */
+static inline struct lab_pool *
+pool_of(const void *p)
 {
-	uintptr_t offset = (uintptr_t)p - lab_reserve_region.first;
-	const struct lab_pool *pool = &lab_reserve_head()->pools[offset >> lab_reserve_region.range_shift];
+	return &lab_reserve_state.pools[((uintptr_t)p - lab_reserve_state.first) >> lab_reserve_state.range_shift];
+}
 
-	offset &= ((uintptr_t)1 << lab_reserve_region.range_shift) - 1;
-	uintptr_t slot = offset >> pool->shift;
-	if (lab_unlikely(slot << pool->shift != offset))
-		return NULL;
-	*bit = (unsigned)slot & (lab_pool_slots_a_word(pool) - 1);
-	*shift = pool->shift;
-	if (lab_likely(slot < pool->fixed_slots))
-		return &pool->words[slot >> pool->word_shift];
-	uintptr_t word = (slot >> pool->word_shift) - pool->grown_from;
+/* The word of a slot that is not a fixed one; NULL if there never was such a chunk. */
+static inline _Atomic uint64_t *
+grown_word(struct lab_pool *pool, size_t slot)
+{
+	size_t word = (slot >> pool->word_shift) - pool->grown_from;
+
 	return word < lab_load_acq(&pool->open_words) ? &pool->grown[word] : NULL;
+}
+
+static LAB_NOINLINE enum lab_reserve_release
+release_grown(struct lab_pool *pool, size_t slot, unsigned bit)
+{
+	_Atomic uint64_t *word = grown_word(pool, slot);
+
+	return word ? lab_slots_release(word, bit) : LAB_RESERVE_NOT_A_SLOT;
 }
 
 enum lab_reserve_release
 lab_reserve_release_sig(void *p)
 {
-	unsigned bit, shift;
-	_Atomic uint64_t *word = find_slot(p, &bit, &shift);
+	struct lab_pool *pool = pool_of(p);
+	size_t offset = (size_t)((char *)p - pool->base), slot = offset >> pool->shift;
+	unsigned bit = (unsigned)slot & (lab_pool_slots_a_word(pool) - 1);
 
-	return lab_likely(word != NULL) ? lab_slots_release(word, bit) : LAB_RESERVE_NOT_A_SLOT;
+	if (lab_unlikely(offset & pool->odd))
+		return LAB_RESERVE_NOT_A_SLOT;
+	if (lab_unlikely(slot >= pool->fixed_slots))
+		return release_grown(pool, slot, bit);
+	/* words of fixed slots are never closed */
+	return lab_unlikely(lab_slots_put_bit(&pool->words[slot >> pool->word_shift], bit)) ? LAB_RESERVE_WAS_FREE
+	                                                                                    : LAB_RESERVE_RELEASED;
 }
 
 size_t
 lab_reserve_slot_size(const void *p)
 {
-	unsigned bit, shift;
-
 	if (!lab_reserve_contains(p))
 		return 0;
-	_Atomic uint64_t *word = find_slot(p, &bit, &shift);
-	if (!word)
+	struct lab_pool *pool = pool_of(p);
+	size_t offset = (size_t)((const char *)p - pool->base), slot = offset >> pool->shift;
+	if (offset & pool->odd)
 		return 0;
-	uint64_t value = lab_load_rlx(word);
-	return lab_slots_is_open(value) && !(value >> bit & 1) ? (size_t)1 << shift : 0;
+	_Atomic uint64_t *word = slot < pool->fixed_slots ? &pool->words[slot >> pool->word_shift] : grown_word(pool, slot);
+	uint64_t value = word ? lab_load_rlx(word) : 0;
+	bool is_free = value >> (slot & (lab_pool_slots_a_word(pool) - 1)) & 1;
+	return lab_slots_is_open(value) && !is_free ? (size_t)1 << pool->shift : 0;
 }
 
 bool
 lab_reserve_is_installed(void)
 {
-	return lab_reserve_head() != NULL;
+	return lab_load_acq(&lab_reserve_state.installed);
 }

@@ -5,7 +5,7 @@
  * Functions with _sig are for any context: no lock, no system call, no loop that another thread can prolong beyond its bound. This layer
  * does not talk to the kernel: memory is handed in by alloc/provision.c, which also fills and empties chunks.
  *
- * One region: a head (struct lab_reserve_head: the class table, then the bitmap words), and for each class a range of 2^range_shift bytes, so
+ * One region: a head (bitmap words), and for each class a range of 2^range_shift bytes, so
  * that an address gives class, slot, word and bit by shifts. Slots of a class by index, all aligned to their size:
  *
  *     [0, high)        MEMALLOC only
@@ -124,6 +124,8 @@ size_t lab_reserve_limit(void);
 size_t lab_reserve_failures(void);   /* claims with depth HIGH or ALL that got NULL */
 size_t lab_reserve_lost_races(void); /* claims that got NULL after LAB_SLOTS_TRIES losses */
 bool lab_reserve_is_installed(void);
-struct lab_range lab_reserve_head_range(void);
+
+/* What the reserve's functions read and write beside the slots: index 0 …; size 0 at the end. Whole pages. */
+struct lab_range lab_reserve_own_range(unsigned i);
 
 #endif

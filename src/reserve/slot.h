@@ -146,13 +146,18 @@ lab_slots_release(_Atomic uint64_t *word, unsigned bit)
 	return lab_unlikely(lab_slots_put_bit(word, bit)) ? LAB_RESERVE_WAS_FREE : LAB_RESERVE_RELEASED;
 }
 
-/* Where threads begin their search, so that they do not all begin at one word: below `count`, which is below 2^32. */
+/* Where threads begin their search, so that they do not all begin at one word: a number of the bits in `mask`. */
 static inline uint32_t
-lab_slots_start(uint32_t count)
+lab_slots_start(uint32_t mask)
 {
-	uint32_t hash = (uint32_t)((uint64_t)lab_thread_pointer() >> 6) * 0x9e3779b1u;
+	return (uint32_t)(lab_thread_pointer() >> 6) * 0x9e3779b1u >> 16 & mask;
+}
 
-	return (uint32_t)((uint64_t)hash * count >> 32);
+/* The mask for `words` words; words >= 1. */
+static inline uint32_t
+lab_slots_start_mask(uint32_t words)
+{
+	return (1u << lab_log2(words)) - 1;
 }
 
 #endif
