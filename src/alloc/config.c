@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alloc/alloc.h"
+#include "alloc/provision.h"
 #include "base/format.h"
 #include "os/os.h"
 
@@ -59,27 +60,35 @@ lab_set_param(enum lab_param param, size_t value)
 	return false;
 }
 
-static bool
-parse_size(const char *text, size_t *value)
+const char *
+lab_parse_size(const char *text, size_t *value)
 {
 	static const char suffixes[] = "KMGT";
 	size_t number = 0;
 
 	if (*text < '0' || *text > '9')
-		return false;
+		return NULL;
 	for (; *text >= '0' && *text <= '9'; text++)
 		if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (size_t)(*text - '0'), &number))
-			return false;
+			return NULL;
 	const char *suffix = *text ? strchr(suffixes, *text) : NULL;
 	if (suffix) {
 		unsigned shift = 10 * (unsigned)(suffix - suffixes + 1);
 		if (number > SIZE_MAX >> shift)
-			return false;
+			return NULL;
 		number <<= shift;
 		text++;
 	}
 	*value = number;
-	return *text == 0;
+	return text;
+}
+
+static bool
+parse_size(const char *text, size_t *value)
+{
+	const char *end = lab_parse_size(text, value);
+
+	return end && *end == 0;
 }
 
 static bool
@@ -146,6 +155,11 @@ static const struct setting {
         {"LABYRINTH_TRIM_THRESHOLD", set_trim_threshold, "bytes, with K, M, G or T"},
         {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},
         {"LABYRINTH_STATS", set_stats, "0 or 1"},
+        {"LABYRINTH_RESERVE", lab_provision_set_size, "bytes, with K, M, G or T"},
+        {"LABYRINTH_RESERVE_CLASSES", lab_provision_set_classes, "SIZE:COUNT,…, sizes being powers of two from 32 to 64K"},
+        {"LABYRINTH_RESERVE_MAX", lab_provision_set_limit, "bytes, with K, M, G or T"},
+        {"LABYRINTH_RESERVE_LOCK", lab_provision_set_lock, "0 or 1"},
+        {"LABYRINTH_KSWAPD", lab_provision_set_kswapd, "0 or 1"},
         {"LABYRINTH_STATS_FILE", set_stats_file, "a path of at most 255 bytes"},
 };
 

@@ -1,5 +1,6 @@
 /* decay.c - when free pages go back to the system. Driven by frees; no thread. Any context. */
 #include "alloc/alloc.h"
+#include "alloc/provision.h"
 #include "heap/registry.h"
 #include "os/os.h"
 #include "page/map.h"
@@ -56,5 +57,6 @@ lab_trim(size_t keep)
 	}
 	size_t before = lab_purge_total_pages();
 	purge_above(&bracket, keep);
-	return lab_purge_total_pages() != before;
+	bool shrunk = lab_provision_shrink();
+	return shrunk || lab_purge_total_pages() != before;
 }

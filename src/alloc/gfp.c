@@ -8,7 +8,7 @@
 #include "alloc/alloc.h"
 #include "alloc/fastpath.h"
 #include "base/check.h"
-#include "reserve/reserve.h"
+#include "reserve/share.h"
 
 #define GFP_KIND 0x3u
 
@@ -23,8 +23,10 @@ depth_of(unsigned gfp)
 static void *
 allocate_atomic(size_t size, size_t align, unsigned gfp)
 {
-	void *p = lab_reserve_claim_sig(size, align, depth_of(gfp));
+	void *p = lab_share_claim_sig(size, align);
 
+	if (!p)
+		p = lab_reserve_claim_sig(size, align, depth_of(gfp));
 	if (p && gfp & LAB_GFP_ZERO)
 		memset(p, 0, size);
 	return p;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "alloc/alloc.h"
+#include "alloc/provision.h"
 #include "base/format.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -25,6 +26,13 @@ before_fork(void)
 	}
 }
 
+/* Fork has made every page of the parent copy-on-write: the atomic tier is to fault no more when fork has returned. */
+static void
+in_parent(void)
+{
+	lab_provision_rearm();
+}
+
 /* Entering is enough: the first bracket of the child re-stamps its heaps. */
 static void
 in_child(void)
@@ -34,13 +42,17 @@ in_child(void)
 	lab_registry_note_fork();
 	if (lab_try_enter(&bracket))
 		lab_leave(&bracket);
+	lab_provision_after_fork();
+	lab_kswapd_start();
 }
 
 __attribute__((constructor)) static void
 start(void)
 {
 	lab_config_read();
-	(void)pthread_atfork(before_fork, NULL, in_child);
+	lab_provision_start();
+	(void)pthread_atfork(before_fork, in_parent, in_child);
+	lab_kswapd_start();
 }
 
 /* A path with %p replaced by the process id. */

@@ -6,12 +6,13 @@
 
 #include "alloc/alloc.h"
 #include "alloc/fastpath.h"
+#include "alloc/provision.h"
 #include "base/check.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
 #include "page/map.h"
-#include "reserve/reserve.h"
+#include "reserve/share.h"
 
 enum { TICK_PAGES = 64 };
 
@@ -102,6 +103,8 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 	if (lab_enter(bracket)) {
 		p = allocate_in(bracket->heap, request, &fresh);
 		lab_leave(bracket);
+		if (!bracket->reentrant)
+			lab_provision_tick();
 	}
 	if (!p && bracket->reentrant)
 		p = lab_reserve_claim_sig(request.size, request.align, LAB_DEPTH_MIN);
@@ -154,6 +157,8 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 		lab_report_misuse(call, p, double_free);
 	if (look)
 		lab_decay_tick(bracket);
+	if (!bracket->reentrant)
+		lab_provision_tick();
 }
 
 static void
@@ -192,9 +197,9 @@ release_huge(struct lab_bracket *bracket, const struct lab_place *place, void *p
 }
 
 static void
-release_slot(void *p, const char *call)
+check_release(enum lab_reserve_release result, void *p, const char *call)
 {
-	switch (lab_reserve_release_sig(p)) {
+	switch (result) {
 	case LAB_RESERVE_RELEASED:
 		break;
 	case LAB_RESERVE_NOT_A_SLOT:
@@ -202,6 +207,17 @@ release_slot(void *p, const char *call)
 	case LAB_RESERVE_WAS_FREE:
 		lab_report_misuse(call, p, double_free);
 	}
+}
+
+/* A slot of somebody's share, or nothing of ours. */
+static void
+release_shared(void *p, const char *call)
+{
+	struct lab_share *share = lab_share_find_sig(p);
+
+	if (!share)
+		lab_report_misuse(call, p, not_ours);
+	check_release(lab_share_release_sig(share, p), p, call);
 }
 
 void
@@ -214,7 +230,7 @@ lab_release(struct lab_bracket *bracket, void *p, const char *call)
 		return;
 	}
 	if (lab_reserve_contains(p)) {
-		release_slot(p, call);
+		check_release(lab_reserve_release_sig(p), p, call);
 		return;
 	}
 	struct lab_place place = lab_map_find(p);
@@ -235,7 +251,8 @@ lab_release(struct lab_bracket *bracket, void *p, const char *call)
 	case LAB_PLACE_FREED:
 		lab_report_misuse(call, p, double_free);
 	case LAB_PLACE_FOREIGN:
-		lab_report_misuse(call, p, not_ours);
+		release_shared(p, call);
+		break;
 	}
 }
 
@@ -278,7 +295,11 @@ find_size(const void *p, const char **why)
 	case LAB_PLACE_FOREIGN:
 		break;
 	}
-	return 0;
+	const struct lab_share *share = lab_share_find_sig(p);
+	if (!share)
+		return 0;
+	*why = not_start;
+	return lab_share_slot_size(share, p);
 }
 
 size_t

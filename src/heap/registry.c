@@ -6,7 +6,7 @@
 #include "page/map.h"
 
 /* Dense, apart from the heaps, so that a search reads few lines and a word can be read before its heap exists. */
-static _Atomic uint64_t owners[LAB_HEAP_MAX];
+static LAB_ALIGNED(4096) _Atomic uint64_t owners[LAB_HEAP_MAX];
 static _Atomic uint32_t count;        /* heaps with a lower id may exist */
 static _Atomic uint32_t probe_cursor; /* a hint */
 
@@ -45,6 +45,13 @@ lab_registry_start(void)
 			lab_os.unmap((void *)mark, LAB_OS_PAGE_SIZE);
 	}
 	return true;
+}
+
+const void *
+lab_registry_table(size_t *size)
+{
+	*size = sizeof owners;
+	return (const void *)owners;
 }
 
 struct lab_heap *

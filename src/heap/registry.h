@@ -25,6 +25,9 @@ enum lab_hold {
 /* Prepares the first arena and the fork mark; repeatable. False if there is no memory. */
 bool lab_registry_start(void);
 
+/* The pages of the owner words: most are never touched, and the atomic tier needs none of them. */
+const void *lab_registry_table(size_t *size);
+
 struct lab_heap *lab_registry_heap(uint32_t id);
 uint32_t lab_registry_count(void);
 enum lab_hold lab_registry_hold(uint32_t id);

@@ -65,6 +65,41 @@ linux_purge(void *start, size_t size)
 	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
 }
 
+/* Kernels before 5.14 do not know MADV_POPULATE_*: then each page is touched. */
+static bool
+touch(char *start, size_t size, bool write)
+{
+	for (size_t at = 0; at < size; at += LAB_OS_PAGE_SIZE) {
+		char byte = __atomic_load_n(start + at, __ATOMIC_RELAXED);
+		if (write) /* a compare-and-swap that changes nothing: compilers make a load of other such operations */
+			(void)__atomic_compare_exchange_n(start + at, &byte, byte, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	}
+	return true;
+}
+
+static bool
+linux_populate(void *start, size_t size, bool write)
+{
+	const int advice = write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+	long result = lab_syscall(SYS_madvise, (long)start, (long)size, advice, 0, 0);
+
+	if (result == -22 /* EINVAL */)
+		return touch(start, size, write);
+	return !lab_syscall_failed(result);
+}
+
+static bool
+linux_lock(void *start, size_t size)
+{
+	return !lab_syscall_failed(lab_syscall(SYS_mlock, (long)start, (long)size, 0, 0, 0));
+}
+
+static void
+linux_unlock(void *start, size_t size)
+{
+	(void)lab_syscall(SYS_munlock, (long)start, (long)size, 0, 0, 0);
+}
+
 static enum lab_move
 linux_move(void *from, void *to, size_t size)
 {
@@ -106,6 +141,9 @@ struct lab_os_table lab_os = {
         .may_commit = linux_may_commit,
         .protect = linux_protect,
         .purge = linux_purge,
+        .populate = linux_populate,
+        .lock = linux_lock,
+        .unlock = linux_unlock,
         .move = linux_move,
         .clock_ms = linux_clock_ms,
         .thread_is_dead = linux_thread_is_dead,
@@ -175,14 +213,41 @@ lab_os_main_stack_top(void)
 	return (uintptr_t)getauxval(AT_RANDOM);
 }
 
-size_t
-lab_os_address_space_limit(void)
+static size_t
+soft_limit(int resource)
 {
 	struct rlimit limit = {0};
 
-	if (lab_syscall_failed(lab_syscall(SYS_prlimit64, 0, RLIMIT_AS, 0, (long)&limit, 0)) || limit.rlim_cur == RLIM_INFINITY)
+	if (lab_syscall_failed(lab_syscall(SYS_prlimit64, 0, resource, 0, (long)&limit, 0)) || limit.rlim_cur == RLIM_INFINITY)
 		return SIZE_MAX;
 	return limit.rlim_cur;
+}
+
+size_t
+lab_os_address_space_limit(void)
+{
+	return soft_limit(RLIMIT_AS);
+}
+
+size_t
+lab_os_lock_limit(void)
+{
+	return soft_limit(RLIMIT_MEMLOCK);
+}
+
+bool
+lab_os_is_program(const void *elf_header)
+{
+	/* the program headers of an executable follow its ELF header */
+	return (uintptr_t)getauxval(AT_PHDR) - (uintptr_t)elf_header < LAB_OS_PAGE_SIZE;
+}
+
+void
+lab_os_sleep_ms(unsigned milliseconds)
+{
+	struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = (long)(milliseconds % 1000) * 1000000};
+
+	(void)lab_syscall(SYS_nanosleep, (long)&time, 0, 0, 0, 0);
 }
 
 const char *

@@ -32,6 +32,12 @@ struct lab_os_table {
 	bool (*protect)(void *start, size_t size, enum lab_access access);
 	/* Gives the pages back: they read as zero afterwards if true is returned, and are unchanged if false. */
 	bool (*purge)(void *start, size_t size);
+	/* Makes the pages of an accessible range resident; `write`: as the process's own, so that a write to them does not fault either.
+	 * They stay as they are. False: not all are. */
+	bool (*populate)(void *start, size_t size, bool write);
+	/* Keeps a range resident, however little memory is left; false: not allowed, or no memory. */
+	bool (*lock)(void *start, size_t size);
+	void (*unlock)(void *start, size_t size);
 	/* Moves pages; `from` stays mapped and reads as zero. */
 	enum lab_move (*move)(void *from, void *to, size_t size);
 	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. */
@@ -67,6 +73,14 @@ uintptr_t lab_os_main_stack_top(void);
 
 /* The soft RLIMIT_AS in bytes; SIZE_MAX if there is none. */
 size_t lab_os_address_space_limit(void);
+
+/* The soft RLIMIT_MEMLOCK in bytes; SIZE_MAX if there is none. */
+size_t lab_os_lock_limit(void);
+
+/* Whether an ELF header in memory is the program's own, not a shared library's. */
+bool lab_os_is_program(const void *elf_header);
+
+void lab_os_sleep_ms(unsigned milliseconds);
 
 /* The value of an environment variable; NULL if there is none, if the program runs set-user-ID, or if it is too early. */
 const char *lab_os_environment(const char *name);

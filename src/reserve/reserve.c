@@ -1,90 +1,179 @@
-/* reserve.c - see reserve.h. Bitmap slots in a static, untouched pool: it costs no memory until it is used. */
-#include "reserve/reserve.h"
-#include "base/atomic.h"
-#include "base/bits.h"
+/* reserve.c - claims and releases: see reserve.h. The bound of each loop is the number of words that are there. */
+#include "reserve/layout.h"
 
-enum {
-	CLASSES = 6,
-	TRIES = 64,
-	POOL_ALIGN = 4096, /* more would make the loader place .bss apart, which tools do not expect */
-	POOL_SIZE = 64 * 1024 * 4 + 16 * 1024 * 8 + 4096 * 32 + 1024 * 64 + 256 * 64 + 64 * 64,
-};
+struct lab_reserve_state lab_reserve_state;
+_Atomic uint32_t lab_reserve_hungry;
 
-/* Largest first, so that every slot is aligned to its size, up to POOL_ALIGN. At most one bitmap word a class. */
-static const struct slot_class {
-	uint32_t size, count, offset;
-} classes[CLASSES] = {
-        {65536, 4, 0},      {16384, 8, 65536 * 4},     {4096, 32, 65536 * 4 + 16384 * 8},
-        {1024, 64, 524288}, {256, 64, 524288 + 65536}, {64, 64, 524288 + 65536 + 16384},
-};
-_Static_assert(65536 * 4 + 16384 * 8 + 4096 * 32 == 524288, "offset of the class of 1024");
-_Static_assert(524288 + 65536 + 16384 + 4096 == POOL_SIZE, "size of the pool");
-
-static LAB_ALIGNED(POOL_ALIGN) char pool[POOL_SIZE];
-
-/* Bits of slots that are *taken*, so that the initial state is zero: a claim sets, a release clears. */
-static _Atomic uint64_t taken[CLASSES];
-
-static void *
-claim_in(unsigned c)
+/* The class whose slots fit, or more than there are. A slot is aligned to its size. align >= 1. */
+static inline unsigned
+class_for(size_t size, size_t align)
 {
-	uint64_t all = lab_mask(classes[c].count);
+	size_t least = (size > align ? size : align) - 1;
 
-	for (int try = 0; try < TRIES; try++) {
-		uint64_t free = ~lab_load_rlx(&taken[c]) & all;
-		if (!free)
-			return NULL;
-		unsigned slot = lab_ctz(free);
-		/* acq pairs with the rel of the release: the slot's last holder is done with it. */
-		uint64_t before = lab_or_acq_rel(&taken[c], UINT64_C(1) << slot);
-		if (!(before >> slot & 1))
-			return pool + classes[c].offset + (size_t)slot * classes[c].size;
+	return lab_log2(least | ((1u << LAB_RESERVE_MIN_SHIFT) - 1)) + 1 - LAB_RESERVE_MIN_SHIFT;
+}
+
+static inline void *
+slot_address(const struct lab_pool *pool, uint32_t word, int bit)
+{
+	return pool->base + (((size_t)word << pool->word_shift | (unsigned)bit) << pool->shift);
+}
+
+/* From the thread's own word on, once around. */
+static inline void *
+claim_in_zone(const struct lab_pool *pool, const struct lab_zone *zone, bool *lost)
+{
+	uint32_t words = zone->words, i = words ? lab_slots_start(lab_slots_start_mask(words)) : 0;
+
+	for (uint32_t n = words; n > 0; n--) {
+		uint32_t mask = UINT32_MAX;
+		if (i == 0)
+			mask &= zone->first_mask;
+		if (i == words - 1)
+			mask &= zone->last_mask;
+		int bit = lab_slots_claim(&pool->words[zone->first_word + i], mask);
+		if (lab_likely(bit >= 0))
+			return slot_address(pool, zone->first_word + i, bit);
+		*lost |= bit == LAB_SLOTS_LOST;
+		if (++i == words)
+			i = 0;
 	}
 	return NULL;
+}
+
+static void *
+claim_grown(struct lab_pool *pool, bool *lost)
+{
+	/* acq pairs with the rel of the opener: the words are there */
+	uint32_t words = lab_load_acq(&pool->open_words), i = words ? lab_slots_start(lab_slots_start_mask(words)) : 0;
+
+	for (uint32_t n = words; n > 0; n--) {
+		int bit = lab_slots_claim(&pool->grown[i], UINT32_MAX);
+		if (bit >= 0)
+			return slot_address(pool, pool->grown_from + i, bit);
+		*lost |= bit == LAB_SLOTS_LOST;
+		if (++i == words)
+			i = 0;
+	}
+	return NULL;
+}
+
+static void
+ask_for_growth(unsigned c)
+{
+	uint32_t bit = 1u << c;
+
+	if (!(lab_load_rlx(&lab_reserve_hungry) & bit))
+		(void)atomic_fetch_or_explicit(&lab_reserve_hungry, bit, memory_order_relaxed);
+}
+
+/* Everything but the plain zone. Zones are in the order of depth. */
+static void *
+claim_deep(unsigned c, enum lab_reserve_depth depth, bool *lost)
+{
+	struct lab_pool *pool = &lab_reserve_state.pools[c];
+	void *slot = claim_grown(pool, lost);
+
+	if (slot)
+		return slot;
+	ask_for_growth(c);
+	for (unsigned z = LAB_ZONE_LOW; !slot && z <= LAB_ZONE_LOW + (unsigned)depth; z++)
+		slot = claim_in_zone(pool, &pool->zones[z], lost);
+	if (!slot)
+		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_OVERFLOW], lost);
+	while (!slot && ++c < LAB_RESERVE_CLASSES) { /* INV-RES-3 */
+		pool = &lab_reserve_state.pools[c];
+		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_OVERFLOW], lost);
+		if (!slot)
+			slot = claim_grown(pool, lost);
+	}
+	return slot;
+}
+
+/* Everything but a first try in one word of the plain zone. */
+static LAB_NOINLINE void *
+claim_slow(unsigned c, enum lab_reserve_depth depth)
+{
+	bool lost = false;
+	void *slot = NULL;
+
+	if (!lab_reserve_is_installed())
+		return NULL;
+	if (c < LAB_RESERVE_CLASSES) {
+		const struct lab_pool *pool = &lab_reserve_state.pools[c];
+		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_PLAIN], &lost);
+		if (!slot)
+			slot = claim_deep(c, depth, &lost);
+	}
+	if (!slot && lost)
+		(void)lab_add_rlx(&lab_reserve_state.lost_races, 1);
+	if (!slot && depth != LAB_DEPTH_MIN)
+		(void)lab_add_rlx(&lab_reserve_state.failures, 1);
+	return slot;
 }
 
 void *
 lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth)
 {
-	(void)depth;
-	for (unsigned c = CLASSES; c-- > 0;) {
-		if (classes[c].size < size || classes[c].size % align != 0 || align > POOL_ALIGN)
-			continue;
-		void *slot = claim_in(c);
-		if (slot)
-			return slot;
-	}
-	return NULL;
-}
+	unsigned c = class_for(size, align);
+	const struct lab_pool *pool = &lab_reserve_state.pools[c];
 
-/* The class whose slots lie around p, which is in the pool. */
-static unsigned
-class_at(const void *p)
-{
-	size_t offset = (size_t)((const char *)p - pool);
-	unsigned c = CLASSES - 1;
-
-	while (offset < classes[c].offset)
-		c--;
-	return c;
+	if (lab_unlikely(c >= LAB_RESERVE_CLASSES) || lab_unlikely(lab_load_acq(&pool->plain_words) == 0))
+		return claim_slow(c, depth);
+	size_t i = lab_slots_start(pool->plain_start);
+	uint32_t free = (uint32_t)lab_load_rlx(&pool->plain[i]) & pool->plain_masks[i];
+	if (lab_unlikely(!free))
+		return claim_slow(c, depth);
+	unsigned bit = (unsigned)__builtin_ctz(free);
+	if (lab_unlikely(!lab_slots_take_bit(&pool->plain[i], bit)))
+		return claim_slow(c, depth);
+	return pool->plain_base + (i << pool->word_bytes_shift) + ((size_t)bit << pool->shift);
 }
 
 bool
 lab_reserve_contains(const void *p)
 {
-	return (uintptr_t)p - (uintptr_t)pool < POOL_SIZE;
+	return (uintptr_t)p - lab_reserve_state.first < lab_reserve_state.size;
+}
+
+/* The pool in whose range p lies, which is in the reserve. */
+static inline struct lab_pool *
+pool_of(const void *p)
+{
+	return &lab_reserve_state.pools[((uintptr_t)p - lab_reserve_state.first) >> lab_reserve_state.range_shift];
+}
+
+/* The word of a slot that is not a fixed one; NULL if there never was such a chunk. */
+static inline _Atomic uint64_t *
+grown_word(struct lab_pool *pool, size_t slot)
+{
+	size_t word = (slot >> pool->word_shift) - pool->grown_from;
+
+	return word < lab_load_acq(&pool->open_words) ? &pool->grown[word] : NULL;
+}
+
+static LAB_NOINLINE enum lab_reserve_release
+release_grown(struct lab_pool *pool, size_t slot, unsigned bit)
+{
+	_Atomic uint64_t *word = grown_word(pool, slot);
+
+	return word ? lab_slots_release(word, bit) : LAB_RESERVE_NOT_A_SLOT;
 }
 
 enum lab_reserve_release
 lab_reserve_release_sig(void *p)
 {
-	unsigned c = class_at(p);
-	size_t offset = (size_t)((char *)p - pool) - classes[c].offset;
+	struct lab_pool *pool = pool_of(p);
+	size_t offset = (size_t)((char *)p - pool->base), slot = offset >> pool->shift;
+	unsigned bit = (unsigned)slot & (lab_pool_slots_a_word(pool) - 1);
 
-	if (offset % classes[c].size != 0)
+	if (lab_unlikely(offset & pool->odd))
 		return LAB_RESERVE_NOT_A_SLOT;
-	uint64_t bit = UINT64_C(1) << (offset / classes[c].size);
-	return lab_and_acq_rel(&taken[c], ~bit) & bit ? LAB_RESERVE_RELEASED : LAB_RESERVE_WAS_FREE;
+	if (lab_unlikely(slot >= pool->fixed_slots))
+		return release_grown(pool, slot, bit);
+	/* words of fixed slots are never closed */
+	return lab_unlikely(lab_slots_put_bit(&pool->words[slot >> pool->word_shift], bit)) ? LAB_RESERVE_WAS_FREE
+	                                                                                    : LAB_RESERVE_RELEASED;
 }
 
 size_t
@@ -92,24 +181,18 @@ lab_reserve_slot_size(const void *p)
 {
 	if (!lab_reserve_contains(p))
 		return 0;
-	unsigned c = class_at(p);
-	size_t offset = (size_t)((const char *)p - pool) - classes[c].offset;
-	bool is_taken = offset % classes[c].size == 0 && lab_load_rlx(&taken[c]) >> (offset / classes[c].size) & 1;
-	return is_taken ? classes[c].size : 0;
+	struct lab_pool *pool = pool_of(p);
+	size_t offset = (size_t)((const char *)p - pool->base), slot = offset >> pool->shift;
+	if (offset & pool->odd)
+		return 0;
+	_Atomic uint64_t *word = slot < pool->fixed_slots ? &pool->words[slot >> pool->word_shift] : grown_word(pool, slot);
+	uint64_t value = word ? lab_load_rlx(word) : 0;
+	bool is_free = value >> (slot & (lab_pool_slots_a_word(pool) - 1)) & 1;
+	return lab_slots_is_open(value) && !is_free ? (size_t)1 << pool->shift : 0;
 }
 
-size_t
-lab_reserve_total(void)
+bool
+lab_reserve_is_installed(void)
 {
-	return POOL_SIZE;
-}
-
-size_t
-lab_reserve_used(void)
-{
-	size_t used = 0;
-
-	for (unsigned c = 0; c < CLASSES; c++)
-		used += (size_t)__builtin_popcountll(lab_load_rlx(&taken[c])) * classes[c].size;
-	return used;
+	return lab_load_acq(&lab_reserve_state.installed);
 }

@@ -1,0 +1,46 @@
+/*
+ * kswapd.c - the optional background thread (LABYRINTH_KSWAPD=1), named after the kernel's: growth before a slow call asks for it, decay
+ * in a process that has gone idle. Nothing needs it. All signals are blocked in it.
+ */
+#include <pthread.h>
+#include <signal.h>
+
+#include "alloc/alloc.h"
+#include "alloc/provision.h"
+#include "os/os.h"
+
+enum { POLL_MS = 10, POLLS_TO_SHRINK = 100, STACK_SIZE = 128 * 1024 };
+
+static void *
+watch(void *unused)
+{
+	(void)unused;
+	for (unsigned poll = 1;; poll++) {
+		struct lab_bracket bracket = LAB_BRACKET_HERE;
+		(void)lab_provision_tick();
+		lab_decay_tick(&bracket);
+		if (poll % POLLS_TO_SHRINK == 0)
+			(void)lab_provision_shrink();
+		lab_os_sleep_ms(POLL_MS);
+	}
+	return NULL;
+}
+
+void
+lab_kswapd_start(void)
+{
+	sigset_t all, before;
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	if (!lab_provision_settings.kswapd || pthread_attr_init(&attributes) != 0)
+		return;
+	(void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	(void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (pthread_create(&thread, &attributes, watch, NULL) == 0)
+		(void)pthread_setname_np(thread, "labyrinth");
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	(void)pthread_attr_destroy(&attributes);
+}

@@ -1,0 +1,163 @@
+/*
+ * slot.h - up to 32 slots as bits of one word, claimed and released by one atomic instruction each. The reserve, threads' shares and
+ * typed caches use it. Async-signal-safe; wait-free.
+ *
+ * A word is one of
+ *
+ *     OPEN    bit 63, and a bit for each free slot in the low 32
+ *     CLOSED  bits 63 and 62 clear, a ticket in bits 32 to 61: there is no memory behind it. All zero is a closed word.
+ *     CLOSING bit 62, {ticket, tid} in bits 32 to 61: thread tid is giving the memory back
+ *
+ * The low half of a word that is not open is 0, so that a claim that chose its bit when the word was open finds it 0 and goes on.
+ *
+ * INV-RES-1  A bit (1 = free) goes 1→0 for one claimer and 0→1 by the holder of the slot. A stale word only picks a candidate
+ *            that the read-modify-write validates: there is no ABA. Open words are changed by read-modify-write only.
+ * INV-RES-2  A word leaves OPEN only when all of its slots are free, and CLOSED only by a CAS from the exact value, whose ticket no
+ *            other closing was given (of 2^30): a filler that comes late opens nothing.
+ */
+#ifndef LAB_RESERVE_SLOT_H
+#define LAB_RESERVE_SLOT_H
+
+#include "base/atomic.h"
+#include "base/bits.h"
+
+#define LAB_SLOTS_A_WORD       32u
+#define LAB_SLOTS_MASK         UINT64_C(0xffffffff)
+#define LAB_SLOTS_OPEN         (UINT64_C(1) << 63)
+#define LAB_SLOTS_BEING_CLOSED (UINT64_C(1) << 62)
+#define LAB_SLOTS_TRIES        64
+
+/* ---- transitions, as functions of values ---------------------------------------------------------------------------------- */
+
+/* All of `slots` slots free. */
+static inline uint64_t
+lab_slots_all_free(unsigned slots)
+{
+	return LAB_SLOTS_OPEN | lab_mask(slots);
+}
+
+static inline bool
+lab_slots_is_open(uint64_t word)
+{
+	return word & LAB_SLOTS_OPEN;
+}
+
+static inline bool
+lab_slots_is_closing(uint64_t word)
+{
+	return (word & (LAB_SLOTS_OPEN | LAB_SLOTS_BEING_CLOSED)) == LAB_SLOTS_BEING_CLOSED;
+}
+
+static inline bool
+lab_slots_is_closed(uint64_t word)
+{
+	return (word & (LAB_SLOTS_OPEN | LAB_SLOTS_BEING_CLOSED)) == 0;
+}
+
+static inline uint64_t
+lab_slots_closed(uint32_t ticket)
+{
+	return (uint64_t)(ticket & 0x3fffffffu) << 32;
+}
+
+/* Thread ids have 22 bits at most (PID_MAX_LIMIT), so that 8 are left for the ticket. */
+static inline uint64_t
+lab_slots_closing(uint32_t ticket, uint32_t tid)
+{
+	return LAB_SLOTS_BEING_CLOSED | (uint64_t)(ticket & 0xffu) << 54 | (uint64_t)(tid & 0x3fffffu) << 32;
+}
+
+static inline uint32_t
+lab_slots_closing_tid(uint64_t word)
+{
+	return (uint32_t)(word >> 32) & 0x3fffffu;
+}
+
+/* ---- the two instructions --------------------------------------------------------------------------------------------------- */
+
+/*
+ * Clears or sets a bit and says what it was before. acq_rel: a claim pairs with the release of the slot's last holder. Written out on
+ * x86-64, as clang makes a compare-and-swap loop of the C11 form, which is not wait-free; sanitizers are shown the C11 form.
+ */
+#if defined(__x86_64__) && !defined(LAB_THREAD_SANITIZER)
+#define LAB_SLOTS_ASM 1
+#else
+#define LAB_SLOTS_ASM 0
+#endif
+
+static inline bool
+lab_slots_take_bit(_Atomic uint64_t *word, unsigned bit)
+{
+#if LAB_SLOTS_ASM
+	bool was;
+	__asm__ volatile("lock btrq %2, %1" : "=@ccc"(was), "+m"(*word) : "r"((uint64_t)bit) : "memory");
+	return was;
+#else
+	return lab_and_acq_rel(word, ~(UINT64_C(1) << bit)) >> bit & 1;
+#endif
+}
+
+static inline bool
+lab_slots_put_bit(_Atomic uint64_t *word, unsigned bit)
+{
+#if LAB_SLOTS_ASM
+	bool was;
+	__asm__ volatile("lock btsq %2, %1" : "=@ccc"(was), "+m"(*word) : "r"((uint64_t)bit) : "memory");
+	return was;
+#else
+	return lab_or_acq_rel(word, UINT64_C(1) << bit) >> bit & 1;
+#endif
+}
+
+/* ---- claim and release of one word ------------------------------------------------------------------------------------------- */
+
+enum lab_slots_result {
+	LAB_SLOTS_NONE = -1, /* no free slot under the mask was seen */
+	LAB_SLOTS_LOST = -2, /* LAB_SLOTS_TRIES claims were lost to others */
+};
+
+/* A free slot of those in `mask`, or enum lab_slots_result. */
+static inline int
+lab_slots_claim(_Atomic uint64_t *word, uint32_t mask)
+{
+	for (int try = 0; try < LAB_SLOTS_TRIES; try++) {
+		uint32_t free = (uint32_t)lab_load_rlx(word) & mask;
+		if (!free)
+			return LAB_SLOTS_NONE;
+		unsigned bit = lab_ctz(free);
+		if (lab_likely(lab_slots_take_bit(word, bit)))
+			return (int)bit;
+	}
+	return LAB_SLOTS_LOST;
+}
+
+enum lab_reserve_release {
+	LAB_RESERVE_RELEASED,
+	LAB_RESERVE_NOT_A_SLOT, /* in the reserve, but not the start of a slot */
+	LAB_RESERVE_WAS_FREE,   /* a double free */
+};
+
+/* The holder's release. (A double free that races with the closing of its word is not told from a release.) */
+static inline enum lab_reserve_release
+lab_slots_release(_Atomic uint64_t *word, unsigned bit)
+{
+	if (lab_unlikely(!lab_slots_is_open(lab_load_rlx(word))))
+		return LAB_RESERVE_NOT_A_SLOT;
+	return lab_unlikely(lab_slots_put_bit(word, bit)) ? LAB_RESERVE_WAS_FREE : LAB_RESERVE_RELEASED;
+}
+
+/* Where threads begin their search, so that they do not all begin at one word: a number of the bits in `mask`. */
+static inline uint32_t
+lab_slots_start(uint32_t mask)
+{
+	return (uint32_t)(lab_thread_pointer() >> 6) * 0x9e3779b1u >> 16 & mask;
+}
+
+/* The mask for `words` words; words >= 1. */
+static inline uint32_t
+lab_slots_start_mask(uint32_t words)
+{
+	return (1u << lab_log2(words)) - 1;
+}
+
+#endif
