@@ -33,6 +33,9 @@ size_t lab_block_size(const void *p, const char *call);
 /* Returns to the system what has been free for long enough, if it is time to look. Not inside a heap; the bracket is for its use. */
 void lab_decay_tick(struct lab_bracket *bracket);
 
+/* Gives the unused memory of all typed caches back; bytes. Any thread, at any time; for reclaim. */
+size_t lab_caches_shrink(void);
+
 /* Settings in force; see enum lab_param. */
 struct lab_settings {
 	_Atomic size_t decay_ms;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alloc/alloc.h"
+#include "alloc/cache.h"
 #include "base/format.h"
 #include "heap/registry.h"
 #include "page/map.h"
@@ -213,6 +214,7 @@ lab_stats_print(void (*write_line)(void *context, const char *line), void *conte
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
 		if (census.classes[c].carved || census.classes[c].allocations)
 			print_class(&printer, &census.classes[c]);
+	lab_caches_print(write_line, context);
 }
 
 LAB_EXPORT const char *

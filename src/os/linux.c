@@ -1,5 +1,7 @@
 /* linux.c - the os layer on Linux: see os.h. */
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <linux/mman.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -204,6 +206,20 @@ lab_os_map_wiped_on_fork(void)
 	if (page)
 		(void)lab_syscall(SYS_madvise, (long)page, LAB_OS_PAGE_SIZE, MADV_WIPEONFORK, 0, 0);
 	return page;
+}
+
+void
+lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
+{
+	const struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+
+	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, (long)value, (long)&limit, 0);
+}
+
+void
+lab_os_wake(_Atomic uint32_t *word)
+{
+	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0);
 }
 
 uintptr_t

@@ -65,6 +65,11 @@ bool lab_os_alternate_stack(struct lab_os_stack *stack);
 /* Whether every page of [low, high) is mapped. */
 bool lab_os_is_mapped(uintptr_t low, uintptr_t high);
 
+/* Sleeps while *word == value, at most `ms` milliseconds; a signal, a wake or chance ends it earlier. */
+void lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms);
+/* Wakes all that sleep on the word. */
+void lab_os_wake(_Atomic uint32_t *word);
+
 /* One page that reads as zero in a child of fork, where the kernel can do that; NULL if there is no memory. */
 void *lab_os_map_wiped_on_fork(void);
 
