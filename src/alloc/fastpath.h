@@ -17,6 +17,26 @@ void *lab_malloc_slow(size_t size) LAB_HIDDEN;
 void *lab_malloc_medium(size_t size) LAB_HIDDEN;
 void lab_free_slow(void *p) LAB_HIDDEN;
 
+/*
+ * The bracket. LAB_BRACKET is 1: a build without (meson's -Dbracket=false) is not signal-safe, and is there to measure what the bracket
+ * costs (bench/bracket.py). The test of the word stays, and so does the bracket of the slow paths (lab_enter).
+ */
+static inline void
+lab_fast_enter(struct lab_thread *t)
+{
+	if (LAB_BRACKET)
+		lab_store_stack_pointer(&t->word);
+}
+
+static inline void
+lab_fast_leave(struct lab_thread *t, uintptr_t word)
+{
+	if (LAB_BRACKET) {
+		lab_compiler_barrier();
+		t->word = word;
+	}
+}
+
 /* Takes a block of the span, inside the bracket, and leaves the bracket; NULL if the span has none. */
 static inline void *
 lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
@@ -29,8 +49,7 @@ lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
 		block = span->base + head;
 		lab_poke(&span->hot, lab_insert16(hot, lab_block_link(block)) + LAB_HOT_USED_ONE); /* commit */
 	}
-	lab_compiler_barrier();
-	t->word = word; /* leave */
+	lab_fast_leave(t, word);
 	return block;
 }
 
@@ -43,7 +62,7 @@ lab_malloc_try(size_t size)
 
 	if (lab_unlikely(!(word & LAB_WORD_FAST)))
 		return NULL;
-	lab_store_stack_pointer(&t->word); /* enter: nothing of the heap is read before this */
+	lab_fast_enter(t); /* nothing of the heap is read before this */
 
 	struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
 	return lab_pop_and_leave(t, word, heap->direct[(size + 15) / 16]);
@@ -71,21 +90,20 @@ lab_free_fast(void *p)
 		lab_free_slow(p);
 		return;
 	}
-	lab_store_stack_pointer(&t->word); /* enter */
+	lab_fast_enter(t);
 
 	uint32_t hot = lab_peek(&span->hot);
 	bool is_head = lab_hot_head(hot) == (uint16_t)(uintptr_t)p; /* freed just before */
 	lab_poke((uint16_t *)p, lab_hot_head(hot));
 	if (lab_unlikely(is_head) || lab_unlikely(__builtin_sub_overflow(hot, LAB_HOT_USED_ONE, &hot))) {
-		t->word = word;
+		lab_fast_leave(t, word);
 		lab_free_slow(p);
 		return;
 	}
 	lab_compiler_barrier();
 	lab_poke(&span->hot, lab_insert16(hot, (uint16_t)(uintptr_t)p)); /* commit */
 
-	lab_compiler_barrier();
-	t->word = word; /* leave */
+	lab_fast_leave(t, word);
 }
 
 #endif

@@ -16,7 +16,7 @@ lab_malloc_medium(size_t size)
 	void *block = NULL;
 
 	if (lab_likely(size <= LAB_SMALL_MAX) && lab_likely(word & LAB_WORD_FAST)) {
-		lab_store_stack_pointer(&t->word); /* enter */
+		lab_fast_enter(t);
 		struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
 		block = lab_pop_and_leave(t, word, heap->bins[lab_class_of(size)].current);
 	}

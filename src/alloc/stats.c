@@ -210,6 +210,8 @@ lab_stats_print(void (*write_line)(void *context, const char *line), void *conte
 	};
 	for (unsigned i = 0; i < sizeof figures / sizeof *figures; i++)
 		print_figure(&printer, figures[i].name, figures[i].value);
+	if (!LAB_BRACKET)
+		write_line(context, "NOT SIGNAL-SAFE: built without brackets, for measurement");
 	write_line(context, "  class size        live      carved       spans allocations");
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
 		if (census.classes[c].carved || census.classes[c].allocations)
@@ -222,5 +224,6 @@ lab_version(void)
 {
 #define TEXT_(x) #x
 #define TEXT(x)  TEXT_(x)
-	return TEXT(LAB_VERSION_MAJOR) "." TEXT(LAB_VERSION_MINOR) "." TEXT(LAB_VERSION_PATCH);
+#define VERSION  TEXT(LAB_VERSION_MAJOR) "." TEXT(LAB_VERSION_MINOR) "." TEXT(LAB_VERSION_PATCH)
+	return LAB_BRACKET ? VERSION : VERSION " (not signal-safe: built without brackets, for measurement)";
 }

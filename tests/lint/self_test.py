@@ -7,6 +7,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import bracket
 import clauses
 import elf
 import form
@@ -203,6 +204,13 @@ lab_b(
     def test_definitions(self):
         archive = self.archive("void lab_f(void) {} void free(void *p) {} static void g(void) {}")
         self.finds(symbols.check_definitions(archive), "libx.a[x.o]: defines free")
+
+    def test_bracket(self):
+        enter, leave, other = "mov %rsp,%fs:(%rcx)\n", "mov %rsi,%fs:(%rcx)\n", "mov %rsi,%fs:(%rdx)\n"
+        for text in (enter + "mov %rax,(%rdx)\n" + leave, "movq " + enter[4:] + leave):
+            self.assertIsNone(bracket.bracket(text))
+        for text in ("", leave, leave + enter, enter + other, enter + enter):
+            self.assertIsNotNone(bracket.bracket(text), text)
 
     def test_elf_good(self):
         text = '__thread long x[8] __attribute__((tls_model("initial-exec"))); long *f(void) { return x; }'
