@@ -17,7 +17,7 @@ lab_ctz(uint64_t word)
 static inline unsigned
 lab_log2(uint64_t word)
 {
-	return 63u - (unsigned)__builtin_clzll(word);
+	return 63u ^ (unsigned)__builtin_clzll(word); /* one instruction on x86-64; of a difference, gcc makes three */
 }
 
 /* The least o with 1 << o >= n. n >= 1. */

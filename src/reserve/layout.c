@@ -170,13 +170,14 @@ set_plain(struct lab_pool *pool, uint32_t *masks)
 {
 	const struct lab_zone *zone = &pool->zones[LAB_ZONE_PLAIN];
 
-	pool->plain = pool->words + zone->first_word;
-	pool->plain_masks = masks;
-	pool->plain_base = pool->base + ((size_t)zone->first_word << pool->word_bytes_shift);
-	pool->plain_start = zone->words ? lab_slots_start_mask(zone->words) : 0;
 	for (uint32_t i = 0; i < zone->words; i++)
 		masks[i] = mask_in(zone, i);
-	lab_store_rel(&pool->plain_words, zone->words);
+	if (zone->words == 0)
+		return;
+	pool->plain_base = pool->base + ((size_t)zone->first_word << pool->word_bytes_shift);
+	pool->plain_masks = masks;
+	lab_store_rel(&pool->plain, pool->words + zone->first_word);
+	lab_store_rel(&pool->plain_start, lab_slots_start_mask(zone->words));
 }
 
 static void
@@ -186,6 +187,7 @@ set_geometry(struct lab_pool *pool, const struct lab_reserve_plan *plan, unsigne
 	pool->word_shift = (uint8_t)lab_pool_word_shift(c);
 	pool->word_bytes_shift = pool->shift + pool->word_shift;
 	pool->odd = (1u << pool->shift) - 1;
+	pool->in_word = (1u << pool->word_shift) - 1;
 	pool->chunk_words = (uint8_t)(chunk_bytes(c) / word_bytes(c));
 	pool->fixed_slots = (uint32_t)fixed_slots(plan, c);
 	pool->grown_from = (uint32_t)(bytes_before_chunks(plan, c) / word_bytes(c));

@@ -19,16 +19,21 @@ struct lab_zone {
 	uint32_t first_mask, last_mask;
 };
 
-/* Constant once installed, but for open_words. What a claim in the plain zone and a release read comes first. */
+/*
+ * Constant once installed, but for open_words. What a claim in the plain zone and a release read comes first. Before, `plain` and
+ * plain_masks lead to a word and a mask without slots, so that a claim needs no test; plain_start is stored after `plain`, and that after
+ * the rest, with rel: they pair with the acq of claims.
+ */
 struct LAB_ALIGNED(256) lab_pool {
-	_Atomic uint32_t plain_words; /* 0: not installed, or none. rel and acq pair in install and claim */
-	uint32_t plain_start;         /* a power of two, at most plain_words, less 1: words that a search may begin at */
-	_Atomic uint64_t *plain;      /* the zone's first word */
-	const uint32_t *plain_masks;  /* which slots of each word of the zone are in it */
-	char *plain_base;             /* where the slots of its first word begin */
+	_Atomic uint32_t plain_start;    /* a power of two, at most the zone's words, less 1: words that a search may begin at */
+	uint32_t odd;                    /* address bits that are 0 at the start of a slot */
+	_Atomic uint64_t *_Atomic plain; /* the zone's first word */
+	const uint32_t *plain_masks;     /* which slots of each word of the zone are in it */
+	char *plain_base;                /* where the slots of its first word begin */
 	char *base;
-	_Atomic uint64_t *words;   /* of the fixed slots */
-	uint32_t fixed_slots, odd; /* odd: address bits that are 0 at the start of a slot */
+	_Atomic uint64_t *words; /* of the fixed slots */
+	size_t fixed_slots;
+	uint32_t in_word;          /* slots a word, less 1 */
 	uint8_t shift, word_shift; /* log2 of bytes a slot and slots a word */
 	uint8_t word_bytes_shift, chunk_words;
 
@@ -41,7 +46,8 @@ struct LAB_ALIGNED(256) lab_pool {
 
 /* In a page of its own, so that it can be locked by itself in a statically linked program. */
 struct LAB_ALIGNED(4096) lab_reserve_state {
-	uintptr_t first; /* of the ranges of all classes, without the head */
+	struct lab_pool pools[LAB_RESERVE_CLASSES]; /* first: their addresses are cheaper */
+	uintptr_t first;                            /* of the ranges of all classes, without the head */
 	size_t size;
 	unsigned range_shift;
 	_Atomic bool installed; /* rel and acq pair in install and lab_reserve_is_installed */
@@ -49,7 +55,6 @@ struct LAB_ALIGNED(4096) lab_reserve_state {
 	struct lab_range head;
 	_Atomic uint32_t tickets; /* of closings */
 	_Atomic size_t failures, lost_races;
-	struct lab_pool pools[LAB_RESERVE_CLASSES];
 };
 extern struct lab_reserve_state lab_reserve_state LAB_HIDDEN;
 

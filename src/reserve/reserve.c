@@ -1,16 +1,22 @@
 /* reserve.c - claims and releases: see reserve.h. The bound of each loop is the number of words that are there. */
 #include "reserve/layout.h"
 
-struct lab_reserve_state lab_reserve_state;
+static _Atomic uint64_t no_slots;
+static const uint32_t no_mask;
+struct lab_reserve_state lab_reserve_state = {
+        .pools = {[0 ... LAB_RESERVE_CLASSES - 1] = {.plain = &no_slots, .plain_masks = &no_mask}},
+};
 _Atomic uint32_t lab_reserve_hungry;
 
-/* The class whose slots fit, or more than there are. A slot is aligned to its size. align >= 1. */
-static inline unsigned
-class_for(size_t size, size_t align)
+enum { ORDER_MIN = LAB_RESERVE_MIN_SHIFT - 1 };
+
+/* ORDER_MIN for the least class, one more for each other. A slot is aligned to its size. align >= 1. */
+static inline size_t
+order_for(size_t size, size_t align)
 {
 	size_t least = (size > align ? size : align) - 1;
 
-	return lab_log2(least | ((1u << LAB_RESERVE_MIN_SHIFT) - 1)) + 1 - LAB_RESERVE_MIN_SHIFT;
+	return lab_log2(least | ((1u << LAB_RESERVE_MIN_SHIFT) - 1));
 }
 
 static inline void *
@@ -92,8 +98,9 @@ claim_deep(unsigned c, enum lab_reserve_depth depth, bool *lost)
 
 /* Everything but a first try in one word of the plain zone. */
 static LAB_NOINLINE void *
-claim_slow(unsigned c, enum lab_reserve_depth depth)
+claim_slow(size_t size, size_t align, enum lab_reserve_depth depth)
 {
+	unsigned c = (unsigned)order_for(size, align) - ORDER_MIN;
 	bool lost = false;
 	void *slot = NULL;
 
@@ -115,18 +122,19 @@ claim_slow(unsigned c, enum lab_reserve_depth depth)
 void *
 lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth)
 {
-	unsigned c = class_for(size, align);
-	const struct lab_pool *pool = &lab_reserve_state.pools[c];
+	size_t order = order_for(size, align);
 
-	if (lab_unlikely(c >= LAB_RESERVE_CLASSES) || lab_unlikely(lab_load_acq(&pool->plain_words) == 0))
-		return claim_slow(c, depth);
-	size_t i = lab_slots_start(pool->plain_start);
-	uint32_t free = (uint32_t)lab_load_rlx(&pool->plain[i]) & pool->plain_masks[i];
+	if (lab_unlikely(order >= LAB_RESERVE_CLASSES + ORDER_MIN))
+		return claim_slow(size, align, depth);
+	const struct lab_pool *pool = &lab_reserve_state.pools[order - ORDER_MIN];
+	size_t i = lab_slots_start(lab_load_acq(&pool->plain_start));
+	_Atomic uint64_t *word = &lab_load_acq(&pool->plain)[i];
+	uint32_t free = (uint32_t)lab_load_rlx(word) & pool->plain_masks[i];
 	if (lab_unlikely(!free))
-		return claim_slow(c, depth);
+		return claim_slow(size, align, depth);
 	unsigned bit = (unsigned)__builtin_ctz(free);
-	if (lab_unlikely(!lab_slots_take_bit(&pool->plain[i], bit)))
-		return claim_slow(c, depth);
+	if (lab_unlikely(!lab_slots_take_bit(word, bit)))
+		return claim_slow(size, align, depth);
 	return pool->plain_base + (i << pool->word_bytes_shift) + ((size_t)bit << pool->shift);
 }
 
@@ -165,7 +173,7 @@ lab_reserve_release_sig(void *p)
 {
 	struct lab_pool *pool = pool_of(p);
 	size_t offset = (size_t)((char *)p - pool->base), slot = offset >> pool->shift;
-	unsigned bit = (unsigned)slot & (lab_pool_slots_a_word(pool) - 1);
+	unsigned bit = (unsigned)slot & pool->in_word;
 
 	if (lab_unlikely(offset & pool->odd))
 		return LAB_RESERVE_NOT_A_SLOT;
@@ -187,7 +195,7 @@ lab_reserve_slot_size(const void *p)
 		return 0;
 	_Atomic uint64_t *word = slot < pool->fixed_slots ? &pool->words[slot >> pool->word_shift] : grown_word(pool, slot);
 	uint64_t value = word ? lab_load_rlx(word) : 0;
-	bool is_free = value >> (slot & (lab_pool_slots_a_word(pool) - 1)) & 1;
+	bool is_free = value >> (slot & pool->in_word) & 1;
 	return lab_slots_is_open(value) && !is_free ? (size_t)1 << pool->shift : 0;
 }
 

@@ -132,9 +132,9 @@ lab_slots_claim(_Atomic uint64_t *word, uint32_t mask)
 }
 
 enum lab_reserve_release {
-	LAB_RESERVE_RELEASED,
-	LAB_RESERVE_NOT_A_SLOT, /* in the reserve, but not the start of a slot */
-	LAB_RESERVE_WAS_FREE,   /* a double free */
+	LAB_RESERVE_RELEASED = 0,
+	LAB_RESERVE_WAS_FREE = 1, /* a double free */
+	LAB_RESERVE_NOT_A_SLOT,   /* in the reserve, but not the start of a slot */
 };
 
 /* The holder's release. (A double free that races with the closing of its word is not told from a release.) */
@@ -146,11 +146,12 @@ lab_slots_release(_Atomic uint64_t *word, unsigned bit)
 	return lab_unlikely(lab_slots_put_bit(word, bit)) ? LAB_RESERVE_WAS_FREE : LAB_RESERVE_RELEASED;
 }
 
-/* Where threads begin their search, so that they do not all begin at one word: a number of the bits in `mask`. */
+/* Where threads begin their search, so that they do not all begin at one word: a number of the bits in `mask`, 16 at
+ * most. */
 static inline uint32_t
 lab_slots_start(uint32_t mask)
 {
-	return (uint32_t)(lab_thread_pointer() >> 6) * 0x9e3779b1u >> 16 & mask;
+	return (uint32_t)((uint64_t)lab_thread_pointer() * UINT64_C(0x9e3779b97f4a7c15) >> 48) & mask;
 }
 
 /* The mask for `words` words; words >= 1. */
