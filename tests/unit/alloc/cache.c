@@ -251,13 +251,13 @@ Test(cache, atomic_fails_at_once_and_silently)
 Test(cache, reentrant_without_memory_takes_an_object_of_the_reserve)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
-	struct lab_cache *cache = lab_cache_create("reentrant", 3000, 16, NULL);
+	struct lab_cache *cache = lab_cache_create("reentrant", 100, 16, NULL);
 
 	world_install();
 	void *keep = lab_malloc(1);
 	while (lab_malloc(4 << 20))
 		world.maps_left = world.protects_left = 0;
-	while (lab_malloc(16384) || lab_malloc(1024))
+	while (lab_malloc(16384) || lab_malloc(1024) || lab_aligned_alloc(2048, 2048))
 		;
 	errno = 0;
 	cr_assert_null(lab_cache_alloc(cache, LAB_GFP_KERNEL));
@@ -329,6 +329,28 @@ Test(cache, destroyed_and_made_again)
 		cr_assert_str_eq(stats.name, "a name that is far too long for");
 	}
 	cr_assert_leq(a->slab_count, 2);
+}
+
+/* INV-CACHE-1: a closer that has not let go of the memory yet, perhaps for ever, keeps its slab from being opened. */
+Test(cache, slab_whose_closer_is_parked_is_left_alone)
+{
+	struct lab_cache *cache = new_cache();
+
+	lab_cache_free(cache, lab_cache_alloc(cache, LAB_GFP_KERNEL));
+	struct lab_slab *slab = lab_cache_slab(cache, 0);
+	slab->word = lab_slab_closed(slab->word);
+	cache->closed = 1;
+	uintptr_t memory = slab->memory;
+	cr_assert(lab_cache_alloc(cache, LAB_GFP_KERNEL));
+	cr_assert(slab->memory == memory && lab_slab_is_closed(slab->word) && cache->slab_count == 2);
+	/* it goes on */
+	slab->memory = 0;
+	lab_free(lab_slab_block(memory));
+	cache->closed = 1;
+	while (lab_cache_alloc(cache, LAB_GFP_NOWAIT))
+		;
+	cr_assert(lab_cache_alloc(cache, LAB_GFP_KERNEL));
+	cr_assert(lab_slab_is_open(slab->word) && cache->slab_count == 2);
 }
 
 static void (*jump_in_construct)(void);

@@ -123,6 +123,48 @@ Test(mempool, kernel_waits_for_a_free_of_another_thread, .timeout = 20)
 	lab_mempool_destroy(pool);
 }
 
+static double
+seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static _Atomic double freed_at;
+
+static void *
+free_in_mid_slice(void *pool_and_element)
+{
+	void **pair = pool_and_element;
+	const struct timespec delay = {.tv_nsec = 2000000};
+
+	nanosleep(&delay, NULL);
+	freed_at = seconds();
+	lab_mempool_free(pair[0], pair[1]);
+	return NULL;
+}
+
+/* Without the wake it would be the rest of a slice of 10 ms, each time. */
+Test(mempool, waiter_is_woken, .timeout = 20)
+{
+	struct lab_mempool *pool = new_pool(1, 1);
+	double least = 1;
+
+	for (int round = 0; round < 20; round++) {
+		void *pair[] = {pool, lab_mempool_alloc(pool, LAB_GFP_KERNEL)};
+		pthread_t thread;
+		pthread_create(&thread, NULL, free_in_mid_slice, pair);
+		void *p = lab_mempool_alloc(pool, LAB_GFP_KERNEL);
+		double took = seconds() - freed_at;
+		least = took < least ? took : least;
+		pthread_join(thread, NULL);
+		lab_mempool_free(pool, p);
+	}
+	cr_assert_lt(least, 0.003);
+}
+
 static void *
 raise_limit_later(void *unused)
 {
