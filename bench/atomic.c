@@ -12,7 +12,7 @@
  *     free        nothing is taken but --held slots: the first try succeeds
  *     used-up     with the same flags and size, until NULL: what is free is out of reach
  *     full        all that any request can have is taken: the claim fails, having looked at every word
- *     one-left    the same, then one slot is released and claimed again, each in turn: the longest search that succeeds
+ *     one-left    full, then one slot is released and claimed again, each in turn: the longest search that succeeds
  *
  * A claim's retries after lost races are not among these: they are bounded by 64 a word (reserve.h).
  *
@@ -195,7 +195,11 @@ time_all(const struct calls *kinds, size_t kind_count)
 
 /* ---- the state of the reserve ------------------------------------------------------------------------------------ */
 
-static void **taken; /* room for MAX_SLOTS */
+/* Slots that were taken, and by requests of how many bytes; room for MAX_SLOTS. */
+static struct {
+	void *block;
+	size_t bytes;
+} * taken;
 static size_t taken_count;
 
 static void
@@ -205,7 +209,8 @@ use_up(size_t bytes, unsigned gfp)
 	while ((block = lab_alloc_found(bytes, gfp)) != NULL) {
 		if (taken_count == MAX_SLOTS)
 			bench_fail("more than %d slots", MAX_SLOTS);
-		taken[taken_count++] = block;
+		taken[taken_count].block = block;
+		taken[taken_count++].bytes = bytes;
 	}
 }
 
@@ -221,7 +226,7 @@ static void
 release_all(void)
 {
 	while (taken_count > 0)
-		lab_free_found(taken[--taken_count]);
+		lab_free_found(taken[--taken_count].block);
 }
 
 /* ---- instructions ------------------------------------------------------------------------------------------------ */
@@ -295,30 +300,22 @@ count_pair(const char *state, const char *flags, size_t bytes, unsigned gfp)
 	return claim + release;
 }
 
-/* The reserve is full: releases and claims each slot in turn, by a request of as many bytes as it has, or of the fewest. */
+/* The reserve is full: releases each slot in turn, and claims it again by a request like that which had got it. */
 static void
-count_one_left(size_t bytes)
+count_one_left(void)
 {
-	uint64_t most_claim = 0, most_release = 0, successes = 0;
+	uint64_t most_claim = 0, most_release = 0;
 	for (size_t i = 0; i < taken_count; i++) {
-		uint64_t release = count_release(taken[i]);
 		void *block;
-		uint64_t claim = count_claim(bytes, GFP_MEMALLOC, &block);
+		uint64_t release = count_release(taken[i].block);
+		uint64_t claim = count_claim(taken[i].bytes, GFP_MEMALLOC, &block);
+		if (block != taken[i].block)
+			bench_fail("of a full reserve, %p was released, and a claim got %p", taken[i].block, block);
+		most_claim = claim > most_claim ? claim : most_claim;
 		most_release = release > most_release ? release : most_release;
-		if (block) { /* slots promised to another size are not for this one */
-			most_claim = claim > most_claim ? claim : most_claim;
-			successes++;
-		} else {
-			for (size_t other = MIN_SLOT; !block && other <= MAX_SLOT; other *= 2)
-				block = lab_alloc_found(other, GFP_MEMALLOC);
-		}
-		if (!block)
-			bench_fail("a slot that was released cannot be had again");
-		taken[i] = block;
 	}
-	printf("instructions one-left ATOMIC|MEMALLOC size %zu claim %" PRIu64 " release %" PRIu64 " (the most of %" PRIu64
-	       " slots)\n",
-	       bytes, most_claim, most_release, successes);
+	printf("instructions one-left ATOMIC|MEMALLOC size any claim %" PRIu64 " release %" PRIu64 " (the most of %zu slots)\n",
+	       most_claim, most_release, taken_count);
 }
 
 static void
@@ -342,8 +339,7 @@ count_all(void)
 		count_pair("full", depths[i].name, MIN_SLOT, depths[i].gfp);
 		count_pair("full", depths[i].name, MAX_SLOT, depths[i].gfp);
 	}
-	count_one_left(MIN_SLOT);
-	printf("slots %zu in all\n", taken_count);
+	count_one_left();
 	release_all();
 	if (most > 0 && first_try > most)
 		bench_fail("a claim and a release take %" PRIu64 " instructions on the first try, more than %" PRIu64, first_try,
