@@ -2,7 +2,7 @@
  * atomic.c - what a claim and a release of the atomic tier cost: time, alone and against other threads, beside malloc and free of the
  * same process; and instructions, one by one, in the best case and in the worst.
  *
- * The library is known by two names only, found by dlsym; under a malloc without them the times of malloc and free are all that there is.
+ * The library's functions are found by dlsym; under a malloc without them, the times of malloc and free are all that there is.
  *
  *     time CALLS THREADS threads ns_a_pair MEDIAN MIN MAX                  CALLS: atomic, malloc, or empty (the loop alone)
  *     instructions STATE FLAGS size BYTES claim N release N                release -: the claim got NULL
@@ -21,6 +21,7 @@
 #include "bench.h"
 
 #include <dlfcn.h>
+#include <labyrinth/labyrinth.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -29,15 +30,13 @@
 enum { ROUNDS = 7, MAX_THREADS = 64, MAX_HELD = 1024, MAX_SLOTS = 1 << 20, MIN_SLOT = 32, MAX_SLOT = 65536 };
 enum { CALL_ALL, CALL_ATOMIC, CALL_MALLOC, CALL_FAILING };
 
-/* The flags of labyrinth.h, from the shallowest to the deepest. */
-#define GFP_PLAIN    0x02u /* the depth of re-entrant malloc */
-#define GFP_ATOMIC   0x12u
-#define GFP_MEMALLOC 0x52u
+#define GFP_MIN      (LAB_GFP_ATOMIC & ~LAB_GFP_HIGH) /* reaches as deep as re-entrant malloc */
+#define GFP_MEMALLOC (LAB_GFP_ATOMIC | LAB_GFP_MEMALLOC)
 
 static const struct {
 	const char *name;
 	unsigned gfp;
-} depths[] = {{"min", GFP_PLAIN}, {"ATOMIC", GFP_ATOMIC}, {"ATOMIC|MEMALLOC", GFP_MEMALLOC}};
+} depths[] = {{"min", GFP_MIN}, {"ATOMIC", LAB_GFP_ATOMIC}, {"ATOMIC|MEMALLOC", GFP_MEMALLOC}};
 
 static uint64_t pairs = 5000000;
 static uint64_t size = 64;
@@ -99,7 +98,7 @@ loop_pairs(const struct calls *calls, uint64_t count, uint64_t key)
 {
 	uint64_t nulls = 0;
 	for (uint64_t i = 0; i < count; i++) {
-		void *block = bench_opaque(calls->alloc(size, GFP_ATOMIC));
+		void *block = bench_opaque(calls->alloc(size, LAB_GFP_ATOMIC));
 		if (__builtin_expect(!block, 0)) {
 			nulls++;
 			continue;
@@ -129,7 +128,7 @@ work(void *argument)
 	struct worker *worker = argument;
 	void *blocks[MAX_HELD];
 	for (uint64_t i = 0; i < held; i++)
-		blocks[i] = worker->calls->alloc(size, GFP_ATOMIC);
+		blocks[i] = worker->calls->alloc(size, LAB_GFP_ATOMIC);
 	pthread_barrier_wait(&barrier);
 	double start = bench_seconds();
 	worker->nulls = loop_pairs(worker->calls, pairs, worker->key);
@@ -324,8 +323,8 @@ count_all(void)
 	void *keep[MAX_HELD];
 	sigaction(SIGTRAP, &(struct sigaction){.sa_handler = on_trap}, NULL);
 	for (uint64_t i = 0; i < held; i++)
-		keep[i] = lab_alloc_found(size, GFP_ATOMIC);
-	uint64_t first_try = count_pair("free", "ATOMIC", size, GFP_ATOMIC);
+		keep[i] = lab_alloc_found(size, LAB_GFP_ATOMIC);
+	uint64_t first_try = count_pair("free", "ATOMIC", size, LAB_GFP_ATOMIC);
 	for (uint64_t i = 0; i < held; i++)
 		if (keep[i])
 			lab_free_found(keep[i]);
@@ -367,7 +366,7 @@ run_one_loop(const struct calls *kinds)
 	if (call == CALL_FAILING)
 		use_up_all();
 	for (uint64_t i = 0; i < held; i++)
-		blocks[i] = calls->alloc(size, GFP_ATOMIC);
+		blocks[i] = calls->alloc(size, LAB_GFP_ATOMIC);
 	uint64_t nulls = loop_pairs(empty ? &empty_calls : calls, pairs, 0);
 	if (!empty && nulls != (call == CALL_FAILING ? pairs : 0))
 		bench_fail("%" PRIu64 " calls got NULL", nulls);
