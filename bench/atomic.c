@@ -2,7 +2,7 @@
  * atomic.c - what a claim and a release of the atomic tier cost: time, alone and against other threads, beside malloc and free of the
  * same process; and instructions, one by one, in the best case and in the worst.
  *
- * The library is known by two names only, found by dlsym; under a malloc without them the times of malloc and free are all that there is.
+ * The library's functions are found by dlsym; under a malloc without them, the times of malloc and free are all that there is.
  *
  *     time CALLS THREADS threads ns_a_pair MEDIAN MIN MAX                  CALLS: atomic, malloc, or empty (the loop alone)
  *     instructions STATE FLAGS size BYTES claim N release N                release -: the claim got NULL
@@ -12,7 +12,7 @@
  *     free        nothing is taken but --held slots: the first try succeeds
  *     used-up     with the same flags and size, until NULL: what is free is out of reach
  *     full        all that any request can have is taken: the claim fails, having looked at every word
- *     one-left    the same, then one slot is released and claimed again, each in turn: the longest search that succeeds
+ *     one-left    full, then one slot is released and claimed again, each in turn: the longest search that succeeds
  *
  * A claim's retries after lost races are not among these: they are bounded by 64 a word (reserve.h).
  *
@@ -21,6 +21,7 @@
 #include "bench.h"
 
 #include <dlfcn.h>
+#include <labyrinth/labyrinth.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -29,15 +30,13 @@
 enum { ROUNDS = 7, MAX_THREADS = 64, MAX_HELD = 1024, MAX_SLOTS = 1 << 20, MIN_SLOT = 32, MAX_SLOT = 65536 };
 enum { CALL_ALL, CALL_ATOMIC, CALL_MALLOC, CALL_FAILING };
 
-/* The flags of labyrinth.h, from the shallowest to the deepest. */
-#define GFP_PLAIN    0x02u /* the depth of re-entrant malloc */
-#define GFP_ATOMIC   0x12u
-#define GFP_MEMALLOC 0x52u
+#define GFP_MIN      (LAB_GFP_ATOMIC & ~LAB_GFP_HIGH) /* reaches as deep as re-entrant malloc */
+#define GFP_MEMALLOC (LAB_GFP_ATOMIC | LAB_GFP_MEMALLOC)
 
 static const struct {
 	const char *name;
 	unsigned gfp;
-} depths[] = {{"min", GFP_PLAIN}, {"ATOMIC", GFP_ATOMIC}, {"ATOMIC|MEMALLOC", GFP_MEMALLOC}};
+} depths[] = {{"min", GFP_MIN}, {"ATOMIC", LAB_GFP_ATOMIC}, {"ATOMIC|MEMALLOC", GFP_MEMALLOC}};
 
 static uint64_t pairs = 5000000;
 static uint64_t size = 64;
@@ -99,7 +98,7 @@ loop_pairs(const struct calls *calls, uint64_t count, uint64_t key)
 {
 	uint64_t nulls = 0;
 	for (uint64_t i = 0; i < count; i++) {
-		void *block = bench_opaque(calls->alloc(size, GFP_ATOMIC));
+		void *block = bench_opaque(calls->alloc(size, LAB_GFP_ATOMIC));
 		if (__builtin_expect(!block, 0)) {
 			nulls++;
 			continue;
@@ -129,7 +128,7 @@ work(void *argument)
 	struct worker *worker = argument;
 	void *blocks[MAX_HELD];
 	for (uint64_t i = 0; i < held; i++)
-		blocks[i] = worker->calls->alloc(size, GFP_ATOMIC);
+		blocks[i] = worker->calls->alloc(size, LAB_GFP_ATOMIC);
 	pthread_barrier_wait(&barrier);
 	double start = bench_seconds();
 	worker->nulls = loop_pairs(worker->calls, pairs, worker->key);
@@ -195,7 +194,11 @@ time_all(const struct calls *kinds, size_t kind_count)
 
 /* ---- the state of the reserve ------------------------------------------------------------------------------------ */
 
-static void **taken; /* room for MAX_SLOTS */
+/* Slots that were taken, and by requests of how many bytes; room for MAX_SLOTS. */
+static struct {
+	void *block;
+	size_t bytes;
+} * taken;
 static size_t taken_count;
 
 static void
@@ -205,7 +208,8 @@ use_up(size_t bytes, unsigned gfp)
 	while ((block = lab_alloc_found(bytes, gfp)) != NULL) {
 		if (taken_count == MAX_SLOTS)
 			bench_fail("more than %d slots", MAX_SLOTS);
-		taken[taken_count++] = block;
+		taken[taken_count].block = block;
+		taken[taken_count++].bytes = bytes;
 	}
 }
 
@@ -221,7 +225,7 @@ static void
 release_all(void)
 {
 	while (taken_count > 0)
-		lab_free_found(taken[--taken_count]);
+		lab_free_found(taken[--taken_count].block);
 }
 
 /* ---- instructions ------------------------------------------------------------------------------------------------ */
@@ -295,30 +299,22 @@ count_pair(const char *state, const char *flags, size_t bytes, unsigned gfp)
 	return claim + release;
 }
 
-/* The reserve is full: releases and claims each slot in turn, by a request of as many bytes as it has, or of the fewest. */
+/* The reserve is full: releases each slot in turn, and claims it again by a request like that which had got it. */
 static void
-count_one_left(size_t bytes)
+count_one_left(void)
 {
-	uint64_t most_claim = 0, most_release = 0, successes = 0;
+	uint64_t most_claim = 0, most_release = 0;
 	for (size_t i = 0; i < taken_count; i++) {
-		uint64_t release = count_release(taken[i]);
 		void *block;
-		uint64_t claim = count_claim(bytes, GFP_MEMALLOC, &block);
+		uint64_t release = count_release(taken[i].block);
+		uint64_t claim = count_claim(taken[i].bytes, GFP_MEMALLOC, &block);
+		if (block != taken[i].block)
+			bench_fail("of a full reserve, %p was released, and a claim got %p", taken[i].block, block);
+		most_claim = claim > most_claim ? claim : most_claim;
 		most_release = release > most_release ? release : most_release;
-		if (block) { /* slots promised to another size are not for this one */
-			most_claim = claim > most_claim ? claim : most_claim;
-			successes++;
-		} else {
-			for (size_t other = MIN_SLOT; !block && other <= MAX_SLOT; other *= 2)
-				block = lab_alloc_found(other, GFP_MEMALLOC);
-		}
-		if (!block)
-			bench_fail("a slot that was released cannot be had again");
-		taken[i] = block;
 	}
-	printf("instructions one-left ATOMIC|MEMALLOC size %zu claim %" PRIu64 " release %" PRIu64 " (the most of %" PRIu64
-	       " slots)\n",
-	       bytes, most_claim, most_release, successes);
+	printf("instructions one-left ATOMIC|MEMALLOC size any claim %" PRIu64 " release %" PRIu64 " (the most of %zu slots)\n",
+	       most_claim, most_release, taken_count);
 }
 
 static void
@@ -327,8 +323,8 @@ count_all(void)
 	void *keep[MAX_HELD];
 	sigaction(SIGTRAP, &(struct sigaction){.sa_handler = on_trap}, NULL);
 	for (uint64_t i = 0; i < held; i++)
-		keep[i] = lab_alloc_found(size, GFP_ATOMIC);
-	uint64_t first_try = count_pair("free", "ATOMIC", size, GFP_ATOMIC);
+		keep[i] = lab_alloc_found(size, LAB_GFP_ATOMIC);
+	uint64_t first_try = count_pair("free", "ATOMIC", size, LAB_GFP_ATOMIC);
 	for (uint64_t i = 0; i < held; i++)
 		if (keep[i])
 			lab_free_found(keep[i]);
@@ -342,8 +338,7 @@ count_all(void)
 		count_pair("full", depths[i].name, MIN_SLOT, depths[i].gfp);
 		count_pair("full", depths[i].name, MAX_SLOT, depths[i].gfp);
 	}
-	count_one_left(MIN_SLOT);
-	printf("slots %zu in all\n", taken_count);
+	count_one_left();
 	release_all();
 	if (most > 0 && first_try > most)
 		bench_fail("a claim and a release take %" PRIu64 " instructions on the first try, more than %" PRIu64, first_try,
@@ -371,7 +366,7 @@ run_one_loop(const struct calls *kinds)
 	if (call == CALL_FAILING)
 		use_up_all();
 	for (uint64_t i = 0; i < held; i++)
-		blocks[i] = calls->alloc(size, GFP_ATOMIC);
+		blocks[i] = calls->alloc(size, LAB_GFP_ATOMIC);
 	uint64_t nulls = loop_pairs(empty ? &empty_calls : calls, pairs, 0);
 	if (!empty && nulls != (call == CALL_FAILING ? pairs : 0))
 		bench_fail("%" PRIu64 " calls got NULL", nulls);

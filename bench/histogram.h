@@ -5,11 +5,11 @@
  * How a context switch is seen without a system call: a thread stores the address of a (never entered) restartable sequence in its rseq area;
  * the kernel clears it when it switches the thread out, moves it, or runs a handler on it (rseq(2)). One store and one load a sample. What the
  * host of a virtual machine takes away, and interrupts that end in the same thread, are not seen.
- *
- * Include it after bench.h.
  */
 #ifndef LABYRINTH_BENCH_HISTOGRAM_H
 #define LABYRINTH_BENCH_HISTOGRAM_H
+
+#include "bench.h"
 
 #if defined(__x86_64__)
 #include <x86intrin.h>

@@ -52,8 +52,9 @@ trap 'rm -rf "$work"' EXIT
 
 # count LIBRARY PAIRS EMPTY: the instructions of one run of $program; with $inside set, of the calls alone.
 count() {
+	# shellcheck disable=SC2086 # $inside and $program are several words
 	if ! LD_PRELOAD=$1 valgrind --tool=callgrind --callgrind-out-file=/dev/null $inside \
-		"$programs/"$program --pairs "$2" --empty "$3" --size "$size" --held "$held" >"$work/output" 2>&1; then
+		"$programs"/$program --pairs "$2" --empty "$3" --size "$size" --held "$held" >"$work/output" 2>&1; then
 		echo "instructions.sh: the run under ${1:-glibc} failed:" >&2
 		tail -5 "$work/output" >&2
 		return 1

@@ -18,6 +18,7 @@
 #include "histogram.h"
 
 #include <dlfcn.h>
+#include <labyrinth/labyrinth.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -25,7 +26,6 @@
 #include <sys/resource.h>
 
 enum { SIZE = 64, SHELF = 16, LOAD_WINDOW = 2000, MAX_THREADS = 256 };
-#define GFP_ATOMIC 0x12u /* LAB_GFP_ATOMIC of labyrinth.h: this program knows nothing of the library but two names */
 
 static uint64_t calls = 10000000;
 static uint64_t threads = 4;
@@ -69,7 +69,7 @@ give_nothing(void *block)
 static void *
 take_atomic(size_t size)
 {
-	return lab_alloc_found(size, GFP_ATOMIC);
+	return lab_alloc_found(size, LAB_GFP_ATOMIC);
 }
 
 struct phase {

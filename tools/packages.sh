@@ -12,6 +12,9 @@ DEMO_PACKAGES=(redis-server redis-tools)
 # The allocators that the benches run against.
 PEER_PACKAGES=(libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4)
 
+# What draws the benches' pictures.
+PLOT_PACKAGES=(gnuplot-nox)
+
 # The other compiler, the checkers (valgrind needs libc6-dbg to start), and gdb for the backtrace of a hang.
 TEST_PACKAGES=(clang clang-format clang-tidy valgrind libc6-dbg binutils gdb shellcheck)
 

@@ -17,6 +17,10 @@ void *lab_malloc_slow(size_t size) LAB_HIDDEN;
 void *lab_malloc_medium(size_t size) LAB_HIDDEN;
 void lab_free_slow(void *p) LAB_HIDDEN;
 
+#ifndef LAB_BRACKET
+#define LAB_BRACKET 1
+#endif
+
 /*
  * The bracket. LAB_BRACKET is 1: a build without (meson's -Dbracket=false) is not signal-safe, and is there to measure what the bracket
  * costs (bench/bracket.py). The test of the word stays, and so does the bracket of the slow paths (lab_enter).
