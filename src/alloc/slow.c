@@ -66,29 +66,38 @@ allocate_large(struct lab_heap *heap, struct lab_request request, bool *fresh)
 		pages = 1;
 	if (pages <= LAB_SEGMENT_PAGES && align <= LAB_SEGMENT_PAGES && request.size < lab_load_rlx(&lab_settings.huge_threshold))
 		return lab_run_alloc_owned(heap, lab_run_pages(pages), align, fresh);
-	return lab_huge_alloc_owned(heap, request.size, request.align, fresh);
+	return heap->nowait ? NULL : lab_huge_alloc_owned(heap, request.size, request.align, fresh);
 }
 
-static void *
-allocate_in(struct lab_heap *heap, struct lab_request request, bool *fresh)
+void *
+lab_allocate_owned(struct lab_heap *heap, struct lab_request request, bool *fresh)
 {
-	unsigned c = small_class(request);
+	unsigned c = request.gfp & LAB_GFP_EXCLUSIVE ? LAB_CLASS_COUNT : small_class(request);
 
 	if (lab_load_rlx(&lab_settings.count_allocations))
 		heap->allocations[c]++;
 	return c < LAB_CLASS_COUNT ? allocate_small(heap, c) : allocate_large(heap, request, fresh);
 }
 
-/* The bytes that M_PERTURB and zeroing want in a new block. */
-static void
-fill_new(void *p, struct lab_request request, bool fresh)
+/* All that may be used is cleared, not only what was asked for: so lab_realloc with ZERO is exact. */
+void
+lab_fill_new(void *p, struct lab_request request, bool fresh)
 {
 	uint8_t perturb = lab_load_rlx(&lab_settings.perturb);
+	bool zero = request.gfp & LAB_GFP_ZERO;
 
-	if (request.zero && !fresh)
-		memset(p, 0, request.size);
-	else if (!request.zero && lab_unlikely(perturb))
+	if (zero && !fresh)
+		memset(p, 0, lab_block_size(p, NULL));
+	else if (!zero && lab_unlikely(perturb))
 		memset(p, perturb ^ 0xff, request.size);
+}
+
+void *
+lab_allocate_from_reserve(struct lab_request request, bool reentrant)
+{
+	if (request.gfp & LAB_GFP_EXCLUSIVE || !(reentrant || request.gfp & (LAB_GFP_HIGH | LAB_GFP_MEMALLOC)))
+		return NULL;
+	return lab_reserve_claim_sig(request.size, request.align, lab_depth_of(request.gfp));
 }
 
 void *
@@ -100,13 +109,15 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
 	if (lab_enter(bracket)) {
-		p = allocate_in(bracket->heap, request, &fresh);
+		p = lab_allocate_owned(bracket->heap, request, &fresh);
 		lab_leave(bracket);
 	}
-	if (!p && bracket->reentrant)
-		p = lab_reserve_claim_sig(request.size, request.align, LAB_DEPTH_MIN);
+	if (!p)
+		p = lab_allocate_from_reserve(request, bracket->reentrant);
 	if (p)
-		fill_new(p, request, fresh);
+		lab_fill_new(p, request, fresh);
+	if (lab_unlikely(lab_load_rlx(&lab_atomic_failure) - 1 < SIZE_MAX - 1) && !bracket->reentrant)
+		lab_tell_atomic_failure();
 	return p;
 }
 
@@ -115,7 +126,7 @@ lab_malloc_slow(size_t size)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
-	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, false}));
+	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, LAB_GFP_KERNEL}));
 }
 
 static void
@@ -191,8 +202,8 @@ release_huge(struct lab_bracket *bracket, const struct lab_place *place, void *p
 	lab_decay_tick(bracket);
 }
 
-static void
-release_slot(void *p, const char *call)
+void
+lab_release_slot(void *p, const char *call)
 {
 	switch (lab_reserve_release_sig(p)) {
 	case LAB_RESERVE_RELEASED:
@@ -214,7 +225,7 @@ lab_release(struct lab_bracket *bracket, void *p, const char *call)
 		return;
 	}
 	if (lab_reserve_contains(p)) {
-		release_slot(p, call);
+		lab_release_slot(p, call);
 		return;
 	}
 	struct lab_place place = lab_map_find(p);

@@ -172,7 +172,9 @@ lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
 	const struct demand demand = {count, lab_log2_up(count > align ? count : align), align > 1};
 	struct lab_pages pages = take_from_buckets(heap, &demand);
 
-	if (!pages.segment && refresh_disturbed(heap))
+	if (pages.segment || heap->nowait)
+		return pages;
+	if (refresh_disturbed(heap))
 		pages = take_from_buckets(heap, &demand);
 	while (!pages.segment && (lab_thread_absorb_dead_owned(heap, PROBES) || add_segment(heap)))
 		pages = take_from_buckets(heap, &demand);
@@ -204,7 +206,8 @@ lab_segments_release_spare_owned(struct lab_heap *heap)
 void
 lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t page, size_t count, size_t dirty)
 {
-	lab_store_rlx(&segment->stamp, lab_os.clock_ms());
+	if (!heap->nowait) /* the vDSO may ask the kernel; an older stamp lets the pages go somewhat early */
+		lab_store_rlx(&segment->stamp, lab_os.clock_ms());
 	lab_segment_give(segment, page, count, dirty);
 	lab_segment_refresh_owned(segment, page, count);
 	lab_segment_bucket_owned(heap, segment);

@@ -77,6 +77,10 @@ bool lab_enter(struct lab_bracket *bracket);
 /* The same, but false at once if the thread's own heap is busy or there is none yet: for frees, which can do without. */
 bool lab_try_enter(struct lab_bracket *bracket);
 
+/* The thread's own heap, if nobody can be in it and nothing is to be repaired or asked of the kernel first; else false at once. Inside,
+ * heap->nowait holds. */
+bool lab_enter_quietly(struct lab_bracket *bracket);
+
 /* The frame that entered leaves. */
 void lab_leave(struct lab_bracket *bracket);
 
