@@ -7,6 +7,7 @@
 #include <labyrinth/labyrinth.h>
 
 #include "heap/thread.h"
+#include "page/map.h"
 #include "reserve/reserve.h"
 
 /* What an allocation asks for. */
@@ -51,6 +52,17 @@ void lab_fill_new(void *p, struct lab_request request, bool fresh);
 /* What lab_alloc does, whatever gfp is: any kind, any modifiers, and errno. */
 void *lab_allocate_any(struct lab_bracket *bracket, struct lab_request request);
 
+/* An exclusive block: request.gfp has LAB_GFP_EXCLUSIVE. */
+void *lab_exclusive_allocate(struct lab_bracket *bracket, struct lab_request request);
+
+/* LIVE→FREEING for a run that is not an ordinary live one: what its pages were marked for is undone. False: it stays, as its owner is
+ * another thread, or is lost, as the marks stay. Reports what it refuses, a double free included. */
+bool lab_exclusive_begin_release(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call);
+
+/* Whether p is, or is to become, exclusive; then lab_exclusive_resize is lab_realloc, for a size other than 0. */
+bool lab_exclusive_concerns(const void *p, unsigned gfp);
+void *lab_exclusive_resize(struct lab_bracket *bracket, void *p, size_t old, struct lab_request request);
+
 /* Says in one line that an ATOMIC call has failed, if one has and it was not said yet. KERNEL contexts. */
 void lab_tell_atomic_failure(void);
 extern _Atomic size_t lab_atomic_failure; /* its size + 1; 0: none; SIZE_MAX: it was said */
@@ -81,6 +93,7 @@ struct lab_settings {
 	_Atomic size_t huge_threshold;
 	_Atomic uint8_t perturb;
 	_Atomic bool count_allocations;
+	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */
 	_Atomic(const char *) stats_file; /* where the figures go at exit; "" is stderr, NULL is nowhere */
 };
 extern struct lab_settings lab_settings;

@@ -137,6 +137,17 @@ set_stats_file(const char *text)
 	return true;
 }
 
+static bool
+set_exclusive(const char *text)
+{
+	bool log = strcmp(text, "log") == 0;
+
+	if (!log && strcmp(text, "abort") != 0)
+		return false;
+	lab_store_rlx(&lab_settings.log_exclusive, log);
+	return true;
+}
+
 static const struct setting {
 	const char *name;
 	bool (*set)(const char *text);
@@ -145,6 +156,7 @@ static const struct setting {
         {"LABYRINTH_DECAY_MS", set_decay, "milliseconds up to a day, or \"never\""},
         {"LABYRINTH_TRIM_THRESHOLD", set_trim_threshold, "bytes, with K, M, G or T"},
         {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},
+        {"LABYRINTH_EXCLUSIVE", set_exclusive, "abort or log"},
         {"LABYRINTH_STATS", set_stats, "0 or 1"},
         {"LABYRINTH_STATS_FILE", set_stats_file, "a path of at most 255 bytes"},
 };

@@ -89,6 +89,8 @@ lab_allocate_any(struct lab_bracket *bracket, struct lab_request request)
 	case LAB_GFP_NOWAIT:
 		return lab_or_enomem(lab_allocate_quietly(bracket, request));
 	default:
+		if (request.gfp & LAB_GFP_EXCLUSIVE)
+			return lab_or_enomem(lab_exclusive_allocate(bracket, request));
 		return lab_or_enomem(lab_allocate(bracket, request));
 	}
 }

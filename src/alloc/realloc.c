@@ -113,6 +113,8 @@ resize_quietly(struct lab_bracket *bracket, void *p, size_t old, size_t size, un
 		lab_release_quietly(p, "realloc");
 		return NULL;
 	}
+	if (lab_unlikely(lab_exclusive_concerns(p, gfp)))
+		return lab_exclusive_resize(bracket, p, old, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 	if (size <= old)
 		return p;
 	void *moved = lab_allocate_any(bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
@@ -132,6 +134,8 @@ resize(struct lab_bracket *bracket, void *p, size_t old, size_t size, unsigned g
 	}
 	if (size > LAB_SIZE_MAX)
 		return lab_or_enomem(NULL);
+	if (lab_unlikely(lab_exclusive_concerns(p, gfp)))
+		return lab_exclusive_resize(bracket, p, old, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 	if (resize_in_place(bracket, p, old, size))
 		return p;
 	return lab_or_enomem(resize_by_moving(bracket, p, old, size, gfp));

@@ -173,8 +173,8 @@ release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p,
 	size_t pages = lab_load_rlx(&place->run->pages);
 	struct lab_heap *heap = lab_registry_heap(place->heap_id);
 
-	if (!lab_run_begin_free(place->run, lab_thread_tid()))
-		lab_report_misuse(call, p, double_free);
+	if (!lab_run_begin_free(place->run, lab_thread_tid()) && !lab_exclusive_begin_release(bracket, place, p, call))
+		return;
 	fill_freed(p, pages << LAB_PAGE_SHIFT);
 	bool entered = lab_try_enter(bracket);
 	if (entered && bracket->heap == heap) {
@@ -195,8 +195,8 @@ release_huge(struct lab_bracket *bracket, const struct lab_place *place, void *p
 {
 	size_t pages = lab_load_rlx(&place->run->pages);
 
-	if (!lab_run_begin_free(place->run, lab_thread_tid()))
-		lab_report_misuse(call, p, double_free);
+	if (!lab_run_begin_free(place->run, lab_thread_tid()) && !lab_exclusive_begin_release(bracket, place, p, call))
+		return;
 	fill_freed(p, pages << LAB_PAGE_SHIFT);
 	lab_huge_free(place->arena, place->index);
 	lab_decay_tick(bracket);

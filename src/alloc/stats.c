@@ -46,7 +46,7 @@ count_segment(struct census *census, const struct lab_arena *arena, const struct
 			if (page % LAB_UNIT_PAGES == 0)
 				count_span(census, unit);
 			page |= LAB_UNIT_PAGES - 1;
-		} else if (lab_load_acq(&run->state) == LAB_RUN_LIVE) {
+		} else if ((lab_load_acq(&run->state) & 3) == LAB_RUN_LIVE) {
 			census->runs++;
 			census->run_bytes += lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
 		}
@@ -58,7 +58,7 @@ count_huge(struct census *census, const struct lab_segment *segment)
 {
 	const struct lab_run *run = &segment->runs[0];
 
-	if (lab_load_acq(&run->state) == LAB_RUN_LIVE) {
+	if ((lab_load_acq(&run->state) & 3) == LAB_RUN_LIVE) {
 		census->stats->huge_blocks++;
 		census->stats->huge += lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
 	}

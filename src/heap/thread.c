@@ -2,6 +2,7 @@
 #include "heap/thread.h"
 #include "base/check.h"
 #include "heap/claim.h"
+#include "heap/exclusive.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
@@ -106,6 +107,7 @@ after_fork(struct lab_thread *t)
 
 	if (tid != lab_os_pid())
 		return; /* the leader does it; until then all heaps count as alive */
+	lab_exclusive_after_fork(t->tid, tid);
 	lab_registry_after_fork(t->tid, tid);
 	t->tid = tid;
 }

@@ -65,6 +65,34 @@ linux_purge(void *start, size_t size)
 	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
 }
 
+static bool
+advise(void *start, size_t size, int advice, bool may_be_unknown)
+{
+	long result = lab_syscall(SYS_madvise, (long)start, (long)size, advice, 0, 0);
+
+	return !lab_syscall_failed(result) || (may_be_unknown && result == -22 /* EINVAL */);
+}
+
+static bool
+linux_mark(void *start, size_t size, unsigned marks)
+{
+	if (marks & LAB_MARK_NOMERGE &&
+	    !(advise(start, size, MADV_NOHUGEPAGE, true) && advise(start, size, MADV_UNMERGEABLE, true)))
+		return false;
+	if (marks & LAB_MARK_NOFORK && !advise(start, size, MADV_WIPEONFORK, false))
+		return false;
+	/* last: it populates */
+	return !(marks & LAB_MARK_LOCKED) || !lab_syscall_failed(lab_syscall(SYS_mlock, (long)start, (long)size, 0, 0, 0));
+}
+
+static bool
+linux_renew(void *start, size_t size)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+
+	return lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, flags, -1) == (long)start;
+}
+
 static enum lab_move
 linux_move(void *from, void *to, size_t size)
 {
@@ -106,6 +134,8 @@ struct lab_os_table lab_os = {
         .may_commit = linux_may_commit,
         .protect = linux_protect,
         .purge = linux_purge,
+        .mark = linux_mark,
+        .renew = linux_renew,
         .move = linux_move,
         .clock_ms = linux_clock_ms,
         .thread_is_dead = linux_thread_is_dead,
@@ -121,6 +151,12 @@ uint32_t
 lab_os_pid(void)
 {
 	return (uint32_t)lab_syscall(SYS_getpid, 0, 0, 0, 0, 0);
+}
+
+bool
+lab_os_has_thread(uint32_t tid)
+{
+	return tid != 0 && !lab_syscall_failed(lab_syscall(SYS_tgkill, (long)lab_os_pid(), (long)tid, 0, 0, 0));
 }
 
 bool

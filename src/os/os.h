@@ -22,6 +22,13 @@ enum lab_move {
 	LAB_MOVE_LOST, /* not moved, and `to` is no longer ours: never touch it again */
 };
 
+/* What the kernel can be told of pages. */
+enum lab_mark {
+	LAB_MARK_LOCKED = 1,  /* resident */
+	LAB_MARK_NOFORK = 2,  /* reads as zero in a child of fork; mapped there, as a hole would be one in the arena */
+	LAB_MARK_NOMERGE = 4, /* no huge pages, no KSM: trivially so on a kernel that has none */
+};
+
 struct lab_os_table {
 	/* `size` bytes of zeroed, private address space that is not charged against the commit limit where the kernel allows that;
 	 * NULL on failure. */
@@ -32,6 +39,10 @@ struct lab_os_table {
 	bool (*protect)(void *start, size_t size, enum lab_access access);
 	/* Gives the pages back: they read as zero afterwards if true is returned, and are unchanged if false. */
 	bool (*purge)(void *start, size_t size);
+	/* Marks whole pages. False: refused; some of it may have been done. */
+	bool (*mark)(void *start, size_t size, unsigned marks);
+	/* New pages, zeroed, without any marks, in the place of the old ones. False: it is unknown what is there now. */
+	bool (*renew)(void *start, size_t size);
 	/* Moves pages; `from` stays mapped and reads as zero. */
 	enum lab_move (*move)(void *from, void *to, size_t size);
 	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. */
@@ -47,6 +58,9 @@ extern struct lab_os_table lab_os;
 
 uint32_t lab_os_tid(void);
 uint32_t lab_os_pid(void);
+
+/* Whether this process has a thread with this id. */
+bool lab_os_has_thread(uint32_t tid);
 
 /* The alternate signal stack that the calling thread has registered. size 0: none, or one that disarms itself and is in use. */
 struct lab_os_stack {
