@@ -86,11 +86,40 @@ size_t lab_block_size(const void *p, const char *call);
 /* Returns to the system what has been free for long enough, if it is time to look. Not inside a heap; the bracket is for its use. */
 void lab_decay_tick(struct lab_bracket *bracket);
 
+/*
+ * For a KERNEL call that the limit has stopped, on the thread's own heap, outside of it: reclaims, tries again, and waits for others' frees
+ * as long as LAB_PARAM_WAIT_MS says, trying again whenever pages are freed. NULL: in vain. A handler may interrupt the wait, allocate, and
+ * leave it by a jump.
+ */
+void *lab_limit_allocate(struct lab_bracket *bracket, struct lab_request request, bool *fresh);
+
+extern _Atomic bool lab_limit_waiting;
+void lab_limit_wake(void);
+
+/* After pages were freed, outside the heap: wakes those who wait for some. */
+static inline void
+lab_limit_notify(void)
+{
+	if (lab_unlikely(lab_load_rlx(&lab_limit_waiting)))
+		lab_limit_wake();
+}
+
+/* `hook` is called when memory runs short under the limit: it frees what can be done without, allocates nothing, and returns the bytes. From
+ * any thread, at any time, by several at once. False: no more room for hooks. */
+bool lab_limit_on_reclaim(size_t (*hook)(void));
+
+/* Calls that have waited so far. */
+size_t lab_limit_waits(void);
+
+/* The least memory.max of this process's cgroup (v2) and those above it, in bytes; SIZE_MAX if there is none. */
+size_t lab_cgroup_limit(void);
+
 /* Settings in force; see enum lab_param. */
 struct lab_settings {
 	_Atomic size_t decay_ms;
 	_Atomic size_t trim_threshold;
 	_Atomic size_t huge_threshold;
+	_Atomic size_t wait_ms;
 	_Atomic uint8_t perturb;
 	_Atomic bool count_allocations;
 	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */

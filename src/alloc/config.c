@@ -7,11 +7,12 @@
 #include "alloc/alloc.h"
 #include "base/format.h"
 #include "os/os.h"
+#include "page/charge.h"
 
 #define DECAY_MS_DEFAULT 1000
 /* A huge block takes 4 MiB of address space at least. */
 #define HUGE_THRESHOLD_MIN ((size_t)1 << 20)
-#define DECAY_MS_MAX       ((size_t)86400 * 1000)
+#define A_DAY_MS           ((size_t)86400 * 1000)
 
 struct lab_settings lab_settings = {
         .decay_ms = DECAY_MS_DEFAULT,
@@ -37,7 +38,7 @@ lab_set_param(enum lab_param param, size_t value)
 		lab_store_rlx(&lab_settings.trim_threshold, value);
 		return true;
 	case LAB_PARAM_DECAY_MS:
-		if (value > DECAY_MS_MAX && value != SIZE_MAX)
+		if (value > A_DAY_MS && value != SIZE_MAX)
 			return false;
 		lab_store_rlx(&lab_settings.decay_ms, value);
 		return true;
@@ -45,6 +46,17 @@ lab_set_param(enum lab_param param, size_t value)
 		if (value != 0 && value < HUGE_THRESHOLD_MIN)
 			value = HUGE_THRESHOLD_MIN;
 		lab_store_rlx(&lab_settings.huge_threshold, value ? value : SIZE_MAX);
+		return true;
+	case LAB_PARAM_LIMIT:
+		if (value < LAB_PAGE_SIZE)
+			return false;
+		lab_charge_set_limit(value == SIZE_MAX ? LAB_CHARGE_UNLIMITED : value >> LAB_PAGE_SHIFT);
+		lab_limit_notify();
+		return true;
+	case LAB_PARAM_WAIT_MS:
+		if (value > A_DAY_MS)
+			return false;
+		lab_store_rlx(&lab_settings.wait_ms, value);
 		return true;
 	case LAB_PARAM_PERTURB:
 		if (value > UINT8_MAX)
@@ -105,6 +117,20 @@ set_trim_threshold(const char *text)
 }
 
 static bool
+set_limit(const char *text)
+{
+	if (strcmp(text, "cgroup") == 0)
+		return lab_set_param(LAB_PARAM_LIMIT, lab_cgroup_limit());
+	return set_size(LAB_PARAM_LIMIT, text);
+}
+
+static bool
+set_wait(const char *text)
+{
+	return set_size(LAB_PARAM_WAIT_MS, text);
+}
+
+static bool
 set_perturb(const char *text)
 {
 	return set_size(LAB_PARAM_PERTURB, text);
@@ -155,6 +181,8 @@ static const struct setting {
 } settings[] = {
         {"LABYRINTH_DECAY_MS", set_decay, "milliseconds up to a day, or \"never\""},
         {"LABYRINTH_TRIM_THRESHOLD", set_trim_threshold, "bytes, with K, M, G or T"},
+        {"LABYRINTH_LIMIT", set_limit, "bytes, with K, M, G or T, or \"cgroup\""},
+        {"LABYRINTH_WAIT_MS", set_wait, "milliseconds up to a day"},
         {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},
         {"LABYRINTH_EXCLUSIVE", set_exclusive, "abort or log"},
         {"LABYRINTH_STATS", set_stats, "0 or 1"},

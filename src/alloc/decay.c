@@ -56,5 +56,6 @@ lab_trim(size_t keep)
 	}
 	size_t before = lab_purge_total_pages();
 	purge_above(&bracket, keep);
+	lab_limit_notify();
 	return lab_purge_total_pages() != before;
 }

@@ -103,15 +103,18 @@ lab_allocate_from_reserve(struct lab_request request, bool reentrant)
 void *
 lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 {
-	bool fresh = false;
+	bool fresh = false, over_limit = false;
 	void *p = NULL;
 
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
 	if (lab_enter(bracket)) {
 		p = lab_allocate_owned(bracket->heap, request, &fresh);
+		over_limit = bracket->heap->over_limit;
 		lab_leave(bracket);
 	}
+	if (lab_unlikely(!p && over_limit) && !bracket->reentrant)
+		p = lab_limit_allocate(bracket, request, &fresh);
 	if (!p)
 		p = lab_allocate_from_reserve(request, bracket->reentrant);
 	if (p)
@@ -151,18 +154,21 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 		lab_remote_push(heap, p, p);
 		return;
 	}
+	size_t freed_before = bracket->heap->freed_pages;
 	if (bracket->heap == heap)
 		result = lab_span_free_owned(heap, unit, p, &heap);
 	else
 		lab_batch_add_owned(bracket->heap, heap, p);
 	if (result == LAB_FREE_FOREIGN)
 		lab_remote_push(heap, p, p);
-	bool look = bracket->heap->freed_pages >= TICK_PAGES;
+	bool freed = bracket->heap->freed_pages != freed_before, look = bracket->heap->freed_pages >= TICK_PAGES;
 	if (look)
 		bracket->heap->freed_pages = 0;
 	lab_leave(bracket);
 	if (result == LAB_FREE_DOUBLE)
 		lab_report_misuse(call, p, double_free);
+	if (freed)
+		lab_limit_notify();
 	if (look)
 		lab_decay_tick(bracket);
 }
@@ -180,6 +186,7 @@ release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p,
 	if (entered && bracket->heap == heap) {
 		lab_run_free_owned(heap, place->segment, place->run);
 		lab_leave(bracket);
+		lab_limit_notify();
 		lab_decay_tick(bracket);
 		return;
 	}
@@ -188,6 +195,7 @@ release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p,
 	/* the last access: from here on the pages are the heap's holder's */
 	lab_add_rlx(&heap->remote_frees, 1);
 	lab_remote_push(heap, p, p);
+	lab_limit_notify();
 }
 
 static void
@@ -199,6 +207,7 @@ release_huge(struct lab_bracket *bracket, const struct lab_place *place, void *p
 		return;
 	fill_freed(p, pages << LAB_PAGE_SHIFT);
 	lab_huge_free(place->arena, place->index);
+	lab_limit_notify();
 	lab_decay_tick(bracket);
 }
 

@@ -7,6 +7,7 @@
 #include "alloc/alloc.h"
 #include "base/format.h"
 #include "heap/registry.h"
+#include "page/charge.h"
 #include "page/map.h"
 #include "page/purge.h"
 #include "reserve/reserve.h"
@@ -123,6 +124,9 @@ take_census(struct census *census, struct lab_stats *stats)
 	stats->in_use += census->run_bytes + stats->huge;
 	stats->dirty = lab_purge_dirty_pages() << LAB_PAGE_SHIFT;
 	stats->purged = lab_purge_total_pages() << LAB_PAGE_SHIFT;
+	stats->limit = lab_charge_is_limited() ? lab_load_rlx(&lab_charge_limit) << LAB_PAGE_SHIFT : SIZE_MAX;
+	stats->charged = lab_charge_is_limited() ? lab_charge_count() << LAB_PAGE_SHIFT : 0;
+	stats->waits = lab_limit_waits();
 	stats->reserve_total = lab_reserve_total();
 	stats->reserve_used = lab_reserve_used();
 }
@@ -206,8 +210,12 @@ lab_stats_print(void (*write_line)(void *context, const char *line), void *conte
 	        {"heaps adopted", s.adopted},
 	        {"reserve (bytes)", s.reserve_total},
 	        {"reserve in use (bytes)", s.reserve_used},
+	        {"limit (bytes)", s.limit},
+	        {"charged (bytes)", s.charged},
+	        {"waits", s.waits},
 	};
-	for (unsigned i = 0; i < sizeof figures / sizeof *figures; i++)
+	const size_t limited = s.limit != SIZE_MAX ? 0 : 3; /* the last three are of the limit */
+	for (unsigned i = 0; i < sizeof figures / sizeof *figures - limited; i++)
 		print_figure(&printer, figures[i].name, figures[i].value);
 	write_line(context, "  class size        live      carved       spans allocations");
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)

@@ -119,7 +119,7 @@ begin_slow(struct lab_heap *heap)
 	if (lab_unlikely(!heap->whole))
 		lab_heap_rebuild_owned(heap);
 	heap->whole = 0;
-	heap->nowait = false; /* one that was left inside may have set it */
+	heap->nowait = heap->over_limit = false; /* one that was left inside may have set them */
 	lab_compiler_barrier();
 }
 

@@ -38,6 +38,7 @@ struct lab_thread {
 	struct lab_heap *heap; /* current; NULL before birth */
 	uintptr_t stuck;       /* the word that re-entrant calls have found, and how often */
 	uintptr_t claiming;    /* stack pointer of the outermost frame that is changing whose a heap is; or 0 */
+	uintptr_t waiting;     /* stack pointer of the outermost frame that waits for memory, outside of every heap; or 0 */
 	uint32_t stuck_count;
 	uint32_t tid;
 	uint32_t borrowed; /* id of the heap borrowed last: a hint */
@@ -86,6 +87,14 @@ void lab_leave(struct lab_bracket *bracket);
 
 /* Finds a dead thread's heap by up to `probes` questions and puts all that it holds into `heap`, which the caller is inside. */
 bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
+
+/*
+ * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not below it
+ * on the same stack. Frames on the registered alternate stack are gone when nobody runs on it, too. That two frames are on the
+ * thread's own stack: neither is on the alternate one, and no page between them is unmapped. Otherwise the answer is false,
+ * which is always safe.
+ */
+bool lab_frame_is_dead(uintptr_t flag, uintptr_t sp);
 
 /* The thread id, as the registry knows it; asked of the kernel if need be. */
 uint32_t lab_thread_tid(void);

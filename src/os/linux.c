@@ -1,5 +1,7 @@
 /* linux.c - the os layer on Linux: see os.h. */
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <linux/mman.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -110,6 +112,30 @@ linux_move(void *from, void *to, size_t size)
 	return result == (long)to ? LAB_NOT_MOVED : LAB_MOVE_LOST;
 }
 
+static size_t
+linux_read_file(const char *path, char *buffer, size_t size)
+{
+	long fd = lab_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0), part = 1;
+	size_t length = 0;
+
+	while (!lab_syscall_failed(fd) && length + 1 < size && part > 0) {
+		part = lab_syscall(SYS_read, fd, (long)(buffer + length), (long)(size - 1 - length), 0, 0);
+		length += part > 0 ? (size_t)part : 0;
+	}
+	if (!lab_syscall_failed(fd))
+		(void)lab_syscall(SYS_close, fd, 0, 0, 0, 0);
+	buffer[length] = 0;
+	return length;
+}
+
+static void
+linux_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
+{
+	struct timespec timeout = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, (long)value, (long)&timeout, 0);
+}
+
 static uint64_t
 linux_clock_ms(void)
 {
@@ -137,6 +163,8 @@ struct lab_os_table lab_os = {
         .mark = linux_mark,
         .renew = linux_renew,
         .move = linux_move,
+        .read_file = linux_read_file,
+        .wait = linux_wait,
         .clock_ms = linux_clock_ms,
         .thread_is_dead = linux_thread_is_dead,
 };
@@ -151,6 +179,18 @@ uint32_t
 lab_os_pid(void)
 {
 	return (uint32_t)lab_syscall(SYS_getpid, 0, 0, 0, 0, 0);
+}
+
+void
+lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
+{
+	lab_os.wait(word, value, ms);
+}
+
+void
+lab_os_wake(_Atomic uint32_t *word)
+{
+	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0);
 }
 
 bool

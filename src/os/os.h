@@ -45,6 +45,10 @@ struct lab_os_table {
 	bool (*renew)(void *start, size_t size);
 	/* Moves pages; `from` stays mapped and reads as zero. */
 	enum lab_move (*move)(void *from, void *to, size_t size);
+	/* The start of a file, as text of less than `size` bytes; its length, 0 if it cannot be read. */
+	size_t (*read_file)(const char *path, char *buffer, size_t size);
+	/* Until *word is no longer `value`, somebody wakes it, a signal has been handled, or `ms` have passed. */
+	void (*wait)(_Atomic uint32_t *word, uint32_t value, unsigned ms);
 	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. */
 	uint64_t (*clock_ms)(void);
 	/* Whether no thread with this id exists in this PID namespace. false means nothing. */
@@ -58,6 +62,10 @@ extern struct lab_os_table lab_os;
 
 uint32_t lab_os_tid(void);
 uint32_t lab_os_pid(void);
+
+/* lab_os.wait, and its counterpart: wakes all who wait. */
+void lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms);
+void lab_os_wake(_Atomic uint32_t *word);
 
 /* Whether this process has a thread with this id. */
 bool lab_os_has_thread(uint32_t tid);
