@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "heap/registry.h"
 #include "os/os.h"
+#include "page/charge.h"
 #include "page/map.h"
 
 static size_t
@@ -138,7 +139,11 @@ resize(struct lab_bracket *bracket, void *p, size_t old, size_t size, unsigned g
 		return lab_exclusive_resize(bracket, p, old, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 	if (resize_in_place(bracket, p, old, size))
 		return p;
-	return lab_or_enomem(resize_by_moving(bracket, p, old, size, gfp));
+	void *moved = resize_by_moving(bracket, p, old, size, gfp);
+	/* two blocks at once may be too much for the limit where one is not; what could be reclaimed is by now */
+	if (!moved && lab_charge_is_limited() && resize_in_place(bracket, p, old, size))
+		return p;
+	return lab_or_enomem(moved);
 }
 
 /* With modifiers, or of another kind. */

@@ -229,29 +229,44 @@ Test(limit, hooks_give_back_what_they_can)
 }
 
 static void *
-use_and_die(void *of)
+leave_blocks(void *of)
 {
-	*(void **)of = lab_malloc(40000);
-	for (int i = 0; i < 100; i++)
-		memset(((void **)of)[i + 1] = lab_malloc(100000), 1, 100000);
-	for (int i = 0; i < 100; i++)
-		lab_free(((void **)of)[i + 1]);
+	for (int i = 0; i < 4; i++)
+		((void **)of)[i] = lab_malloc(5 * MIB / 2);
 	return NULL;
 }
 
 Test(limit, the_heaps_of_the_dead_are_taken_over)
 {
-	static void *of[101];
+	static void *of[4];
 	pthread_t thread;
 
 	limit_to(16 * MIB);
 	lab_free(lab_malloc(10));
-	REQUIRE(pthread_create(&thread, NULL, use_and_die, of) == 0 && pthread_join(thread, NULL) == 0);
+	REQUIRE(pthread_create(&thread, NULL, leave_blocks, of) == 0 && pthread_join(thread, NULL) == 0);
 	for (int i = 0; i < 1000 && !lab_os.thread_is_dead((uint32_t)lab_owner(of[0])); i++)
 		usleep(1000);
+	for (int i = 0; i < 4; i++)
+		lab_free(of[i]); /* to the dead heap's remote stack, where they count */
 	void *p = lab_malloc(14 * MIB);
 	cr_assert_not_null(p);
-	lab_free(of[0]);
+	lab_free(p);
+}
+
+Test(limit, growing_in_place_is_charged)
+{
+	limit_to(3 * MIB);
+	char *p = lab_malloc(2 * MIB);
+	cr_assert_null(lab_realloc(p, 7 * MIB / 2, LAB_GFP_KERNEL));
+	cr_assert_eq(lab_realloc(p, 5 * MIB / 2, LAB_GFP_KERNEL), p);
+	cr_assert_leq(stats_now().charged, 3 * MIB);
+	lab_free(p);
+	limit_to(12 * MIB);
+	p = lab_malloc(5 * MIB);
+	cr_assert_null(lab_realloc(p, 13 * MIB, LAB_GFP_KERNEL));
+	cr_assert_eq(lab_realloc(p, 11 * MIB, LAB_GFP_KERNEL), p);
+	cr_assert_leq(stats_now().charged, 12 * MIB);
+	cr_assert_eq(stats_now().segments, 4, "what was claimed in vain was let go");
 	lab_free(p);
 }
 
@@ -356,6 +371,8 @@ static void *to_free;
 static void
 free_instead_of_waiting(void)
 {
+	if (!to_free)
+		return;
 	lab_free(to_free);
 	to_free = NULL;
 	REQUIRE(!lab_load_rlx(&lab_limit_waiting)); /* who frees pages clears the flag, and wakes */
@@ -383,6 +400,34 @@ Test(limit, who_frees_pages_wakes)
 	world.on_wait = NULL;
 	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 0));
 	free_list(list);
+}
+
+/* A huge block, and a run of another heap. */
+Test(limit, who_frees_any_pages_wakes)
+{
+	static void *of[4];
+	pthread_t thread;
+	size_t count;
+
+	limit_to(32 * MIB);
+	REQUIRE(pthread_create(&thread, NULL, leave_blocks, of) == 0 && pthread_join(thread, NULL) == 0);
+	world_install();
+	world.deaths_are_set = true; /* it lives: its heap stays its own */
+	for (int i = 0; i < 2; i++) {
+		void *huge = lab_malloc(5 * MIB), **list = take_all(60000, &count);
+		cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 15));
+		world.on_wait = free_instead_of_waiting;
+		to_free = i ? of[0] : huge;
+		size_t before = world.waits;
+		(void)!lab_malloc(MIB);
+		cr_assert_gt(world.waits, before);
+		cr_assert_null(to_free);
+		cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 0));
+		world.on_wait = NULL;
+		if (i)
+			lab_free(huge);
+		free_list(list);
+	}
 }
 
 /* The same for small blocks, whose pages are freed when a span is empty. */
