@@ -183,6 +183,47 @@ print_class(const struct printer *printer, const struct lab_class_stats *class)
 	printer->write_line(printer->context, buffer);
 }
 
+static void
+print_reserve_class(const struct printer *printer, const struct lab_reserve_class *class)
+{
+	const uint64_t columns[] = {class->size, class->slots, class->overflow, class->used, class->low};
+	char buffer[96];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+
+	for (unsigned i = 0; i < sizeof columns / sizeof *columns; i++)
+		lab_text_column(&text, columns[i], 12);
+	printer->write_line(printer->context, buffer);
+}
+
+static void
+print_reserve(const struct printer *printer)
+{
+	static const char *const modes[] = {"none", "populated only", "strict", "copied by fork"};
+	struct lab_reserve_info info;
+	struct lab_reserve_class class;
+	char buffer[128];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+
+	lab_reserve_info(&info);
+	lab_text_string(&text, "reserve: ");
+	lab_text_string(&text, modes[info.mode]);
+	if (*info.why) {
+		lab_text_string(&text, ": ");
+		lab_text_string(&text, info.why);
+	}
+	printer->write_line(printer->context, buffer);
+	print_figure(printer, "reserve: grown (bytes)", info.grown);
+	print_figure(printer, "reserve: limit (bytes)", info.limit);
+	print_figure(printer, "reserve: shares (bytes)", info.shares);
+	print_figure(printer, "reserve: failures", info.failures);
+	print_figure(printer, "reserve: lost races", info.lost_races);
+	if (info.mode == LAB_RESERVE_NONE)
+		return;
+	printer->write_line(printer->context, "reserve class       slots    overflow        used         low");
+	for (size_t i = 0; lab_reserve_class_get(i, &class); i++)
+		print_reserve_class(printer, &class);
+}
+
 LAB_EXPORT void
 lab_stats_print(void (*write_line)(void *context, const char *line), void *context)
 {
@@ -218,6 +259,7 @@ lab_stats_print(void (*write_line)(void *context, const char *line), void *conte
 	const size_t limited = s.limit != SIZE_MAX ? 0 : 3; /* the last three are of the limit */
 	for (unsigned i = 0; i < sizeof figures / sizeof *figures - limited; i++)
 		print_figure(&printer, figures[i].name, figures[i].value);
+	print_reserve(&printer);
 	if (!LAB_BRACKET)
 		write_line(context, "NOT SIGNAL-SAFE: built without brackets, for measurement");
 	write_line(context, "  class size        live      carved       spans allocations");

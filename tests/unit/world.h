@@ -27,6 +27,8 @@ struct world {
 	bool renew_fails;
 	size_t waits;          /* calls */
 	void (*on_wait)(void); /* instead of waiting */
+	size_t populates, locks, unlocks; /* calls */
+	bool populate_fails, lock_fails;
 	size_t moves;
 	bool move_fails;
 	bool clock_is_set; /* the clock shows `now` */
@@ -111,6 +113,27 @@ world_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
 		world.real.wait(word, value, ms);
 }
 
+static bool
+world_populate(void *start, size_t size, bool write)
+{
+	world.populates++;
+	return !world.populate_fails && world.real.populate(start, size, write);
+}
+
+static bool
+world_lock(void *start, size_t size)
+{
+	world.locks++;
+	return !world.lock_fails && world.real.lock(start, size);
+}
+
+static void
+world_unlock(void *start, size_t size)
+{
+	world.unlocks++;
+	world.real.unlock(start, size);
+}
+
 static enum lab_move
 world_move(void *from, void *to, size_t size)
 {
@@ -149,6 +172,9 @@ world_install(void)
 	lab_os.mark = world_mark;
 	lab_os.renew = world_renew;
 	lab_os.wait = world_wait;
+	lab_os.populate = world_populate;
+	lab_os.lock = world_lock;
+	lab_os.unlock = world_unlock;
 	lab_os.move = world_move;
 	lab_os.clock_ms = world_clock_ms;
 	lab_os.thread_is_dead = world_thread_is_dead;
