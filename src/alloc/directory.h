@@ -43,7 +43,10 @@ bool lab_directory_extend(struct lab_directory *directory, struct lab_bracket *b
 /* Frees all chunks. */
 void lab_directory_drop(struct lab_directory *directory, struct lab_bracket *bracket);
 
-/* lab_allocate, but never from the reserve, which is no place for what stays. */
-void *lab_allocate_lasting(struct lab_bracket *bracket, struct lab_request request);
+/* A block aligned to `align`, never from the reserve, which is no place for what stays. NULL: no memory. */
+void *lab_allocate_lasting(struct lab_bracket *bracket, size_t size, size_t align);
+
+/* The same, aligned to 64 and zeroed. */
+void *lab_allocate_zeroed(struct lab_bracket *bracket, size_t size);
 
 #endif

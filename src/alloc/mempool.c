@@ -231,7 +231,7 @@ lab_mempool_destroy(struct lab_mempool *pool)
 static struct lab_mempool *
 create(struct lab_bracket *bracket, size_t min, const struct lab_mempool *form)
 {
-	struct lab_mempool *pool = lab_allocate_lasting(bracket, (struct lab_request){sizeof *pool, 64, true});
+	struct lab_mempool *pool = lab_allocate_zeroed(bracket, sizeof *pool);
 
 	if (!pool)
 		return lab_or_enomem(NULL);
