@@ -1,6 +1,7 @@
 /* kernel_names.c - labyrinth/gfp.h: what the kernel's documentation says of each name. */
 #include <criterion/criterion.h>
 #include <labyrinth/gfp.h>
+#include <signal.h>
 
 #include "trace.h"
 
@@ -136,7 +137,7 @@ Test(gfp_h, flags)
 }
 
 struct aligned_thing {
-	LAB_ALIGNED(32) char bytes[40];
+	_Alignas(32) char bytes[40];
 };
 
 static void
