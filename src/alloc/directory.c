@@ -30,7 +30,7 @@ lab_directory_extend(struct lab_directory *directory, struct lab_bracket *bracke
 
 	if (index >= LAB_DIRECTORY_MAX)
 		return false;
-	if (lab_directory_at(directory, index, element_size))
+	if (lab_directory_has(directory, index))
 		return true;
 	unsigned k = lab_directory_chunk(index);
 	size_t size = element_size << (k + LAB_DIRECTORY_FIRST_SHIFT);
