@@ -26,7 +26,7 @@
 #include "stepper.h"
 #include "support.h"
 
-enum { ROUNDS = 16, DEPTH_MAX = 3, LONG_HANDLER = 20, JUMPS = 150, PASSES_MAX = 500, HEAPS_MAX = 96 };
+enum { ROUNDS = 16, NEW_ONES = 0, DEPTH_MAX = 3, LONG_HANDLER = 20, JUMPS = 600, PASSES_MAX = 500, HEAPS_MAX = 96 };
 
 static struct break_list list;
 static uint32_t random_state = 1;
@@ -76,12 +76,12 @@ hook(uint32_t offset)
 	return false;
 }
 
-/* One of `part` instructions gets a breakpoint. */
+/* One of `part` instructions gets a breakpoint; NEW_ONES: those that have not been interrupted yet. */
 static void
 arm(unsigned part)
 {
 	for (size_t i = 0; i < list.count; i++)
-		if (next_random(&random_state) % part == 0)
+		if (part == NEW_ONES ? !step_is_counted(list.offsets[i]) : next_random(&random_state) % part == 0)
 			break_arm(list.offsets[i]);
 }
 
@@ -192,7 +192,7 @@ run_scene(const char *name, void (*scene)(void), unsigned part)
 static void
 run_round(unsigned round, bool limited)
 {
-	static const unsigned parts[] = {1, 2, 12, 80};
+	static const unsigned parts[] = {1, NEW_ONES, 12, NEW_ONES};
 	unsigned part = parts[round % 4];
 
 	break_use_flags(round / 4 % 2 ? SA_ONSTACK : 0);

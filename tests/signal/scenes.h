@@ -36,6 +36,7 @@ void scene_dead_threads(void);
 /* The rest (scenes_rare.c). */
 void scene_other_names(void);
 void scene_purges(void);
+void scene_settings(void);
 void scene_failures(void);
 void scene_fork(void);
 

@@ -31,6 +31,31 @@ scene_purges(void)
 		REQUIRE(library_set(LAB_PARAM_DECAY_MS, 1000));
 }
 
+/* Blocks of every kind under a setting that takes the calls another way. */
+static void
+under(enum lab_param param, size_t value, size_t usual)
+{
+	static const size_t sizes[] = {70, 1500, 20 * KIB, 100 * KIB, 1200 * KIB, 5 * MIB};
+	struct block blocks[6];
+
+	if (!library_set)
+		return;
+	REQUIRE(library_set(param, value));
+	for (int i = 0; i < 6; i++)
+		blocks[i] = i % 2 ? step_calloc(1, sizes[i]) : step_new(sizes[i]);
+	for (int i = 0; i < 6; i++)
+		step_free(&blocks[i]);
+	REQUIRE(library_set(param, usual));
+}
+
+void
+scene_settings(void)
+{
+	under(LAB_PARAM_PERTURB, 0x5a, 0);
+	under(LAB_PARAM_TRIM_THRESHOLD, 0, SIZE_MAX);
+	under(LAB_PARAM_HUGE_THRESHOLD, 1 * MIB, 0);
+}
+
 void
 scene_failures(void)
 {
@@ -132,10 +157,10 @@ go_on_in_child(struct block *mine)
 void
 scene_fork(void)
 {
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < (call_mode == UNSTEPPED ? 12 : 3); i++) {
 		struct block mine = new_block(i % 2 ? 300 : 60 * KIB);
 		int status;
-		pid_t child = i == 2 ? _Fork() : fork();
+		pid_t child = i % 3 == 2 ? _Fork() : fork();
 		REQUIRE(child >= 0);
 		if (child == 0)
 			go_on_in_child(&mine);

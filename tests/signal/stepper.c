@@ -78,6 +78,12 @@ step_count_distinct(uint32_t offset)
 		__atomic_add_fetch(&shared->figures.distinct, 1, __ATOMIC_RELAXED);
 }
 
+bool
+step_is_counted(uint32_t offset)
+{
+	return offset / 8 < sizeof shared->reached && shared->reached[offset / 8] >> (offset % 8) & 1;
+}
+
 void
 step_trap(int number, siginfo_t *info, void *context)
 {

@@ -50,6 +50,7 @@ struct step_figures step_figures(void);
 
 /* An instruction was interrupted otherwise. Kept in memory that a child of fork shares. */
 void step_count_distinct(uint32_t offset);
+bool step_is_counted(uint32_t offset);
 
 /*
  * Writes the offsets of the instructions that were reached, one a line, to the file that the environment names in SIGNAL_COVERAGE, if
