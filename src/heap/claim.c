@@ -168,6 +168,8 @@ lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket)
 	if (!lab_registry_start())
 		return false;
 	bool outermost = lab_claim_begin(t, bracket->sp);
+	t->has_lent = true;
+	lab_compiler_barrier();
 	bracket->role = LAB_ROLE_SPARE;
 	bracket->heap = take_spare(t);
 	if (!bracket->heap) {

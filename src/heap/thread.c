@@ -57,6 +57,24 @@ free_parked(struct lab_thread *t, uintptr_t sp)
 	t->has_parked = left;
 }
 
+/* INV-THREAD-4: heaps whose borrowers were left by a jump serve re-entrant calls from now on. Within the outermost claim. */
+static void
+free_borrowed(struct lab_thread *t, uintptr_t sp)
+{
+	struct lab_heap *heap;
+
+	t->has_lent = false; /* first: a handler may borrow meanwhile */
+	lab_compiler_barrier();
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
+		if (lab_role_of(heap) != LAB_ROLE_BORROWED)
+			continue;
+		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp))
+			make_spare(t, heap);
+		else
+			t->has_lent = true;
+	}
+}
+
 /* The frame that `word` names may be in the current heap or in any parked one: INV-THREAD-3. */
 static void
 park_current(struct lab_thread *t, uintptr_t word)
@@ -138,6 +156,8 @@ choose_current(struct lab_thread *t, struct lab_heap *named, struct lab_bracket 
 		lab_set_role(t->heap, LAB_ROLE_CURRENT); /* parking it was cut short */
 	if (named && lab_unlikely(t->has_parked))
 		free_parked(t, bracket->sp);
+	if (outermost && lab_unlikely(t->has_lent))
+		free_borrowed(t, bracket->sp);
 	bracket->reentrant = t->has_parked; /* in a long handler: its caller's frame is still suspended */
 	return t->heap;
 }

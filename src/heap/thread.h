@@ -22,7 +22,9 @@
  *               A claim (`claiming`) is held wherever which heap that is, or whose a heap is, is being decided; nothing is parked
  *               while a living frame holds one.
  * INV-THREAD-4  A heap of this thread is left behind (and may be taken by it) if it is neither `heap`, nor parked, nor spare, nor borrowed by a
- *               living frame, and no frame is between winning or releasing a heap and saying so (`claiming`).
+ *               living frame, and no frame is between winning or releasing a heap and saying so (`claiming`). What was left by a jump
+ *               out of a handler is seen by the next slow entry that does not lie below it in the stack: a borrower, which
+ *               lies below what it has interrupted, would not see it.
  */
 #ifndef LAB_HEAP_THREAD_H
 #define LAB_HEAP_THREAD_H
@@ -43,6 +45,7 @@ struct lab_thread {
 	uint32_t borrowed; /* id of the heap borrowed last: a hint */
 	bool has_parked;   /* there may be heaps with role PARKED */
 	bool has_spare;    /* there may be heaps with role SPARE */
+	bool has_lent;     /* heaps may have been borrowed since left ones were looked for */
 	uint8_t proofs;    /* attempts to prove parked frames dead */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
