@@ -26,7 +26,7 @@
 #include "stepper.h"
 #include "support.h"
 
-enum { ROUNDS = 16, NEW_ONES = 0, DEPTH_MAX = 3, LONG_HANDLER = 20, JUMPS = 600, PASSES_MAX = 500, HEAPS_MAX = 96 };
+enum { ROUNDS = 12, NEW_ONES = 0, DEPTH_MAX = 3, LONG_HANDLER = 20, JUMPS = 600, PASSES_MAX = 500, HEAPS_MAX = 32 };
 
 static struct break_list list;
 static uint32_t random_state = 1;
@@ -206,18 +206,19 @@ run_round(unsigned round, bool limited)
 	run_scene("frames that are left", left_frames, part);
 }
 
-static void
+static size_t
 check_figures(void)
 {
 	struct lab_stats stats;
 
 	if (!library_stats)
-		return;
+		return 0;
 	library_stats(&stats);
 	if (stats.reserve_used != 0)
 		fail("the reserve was used while there was memory", stats.reserve_used, 0);
 	if (stats.heaps > HEAPS_MAX)
 		fail("heaps grow with the handlers", stats.heaps, HEAPS_MAX);
+	return stats.heaps;
 }
 
 int
@@ -237,10 +238,10 @@ main(int argc, char **argv)
 	break_start(hook, 0);
 	for (unsigned round = 0; round < ROUNDS * scale; round++) {
 		run_round(round, limited);
-		check_figures();
 		if (round % 4 == 3)
-			printf("%u rounds: %zu handlers (%zu long ones), %zu distinct instructions, %zu left by a jump\n", round + 1,
-			       interrupted, long_ones, step_figures().distinct, left_by_jump);
+			printf("%u rounds: %zu handlers (%zu long ones), %zu distinct instructions, %zu left by a jump, %zu "
+			       "heaps\n",
+			       round + 1, interrupted, long_ones, step_figures().distinct, left_by_jump, check_figures());
 	}
 	step_write_coverage();
 	return end_test();

@@ -17,8 +17,8 @@ enum { BREAKPOINT = 0xcc, TRAP_FLAG = 0x100, LIST_MAX = 1 << 16, PAGE = 4096 };
 
 static struct step_library library;
 static break_hook *hook_of_test;
-static unsigned char *saved;     /* the bytes that belong where breakpoints are or were, by offset from `low` */
-static unsigned char *is_ours;   /* whether a breakpoint was ever there */
+static unsigned char *saved;         /* the bytes that belong where breakpoints are or were, by offset from `low` */
+static unsigned char *is_ours;       /* whether a breakpoint was ever there */
 static _Thread_local uintptr_t over; /* the breakpoint that is out for one instruction of this thread */
 
 static unsigned char *

@@ -190,4 +190,3 @@ exchange_mail(size_t size)
 			mail_to_handler[i] = new_block(size + (size_t)i);
 	}
 }
-

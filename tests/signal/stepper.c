@@ -28,7 +28,7 @@ static uintptr_t library_base;
 static struct {
 	struct step_figures figures;
 	unsigned char reached[TEXT_MAX / 8];
-} *shared;
+} * shared;
 static step_hook *hook_of_test;
 static bool was_in_library; /* at the trap before */
 static bool is_enough;      /* step_no_more was called */
