@@ -68,10 +68,12 @@ free_borrowed(struct lab_thread *t, uintptr_t sp)
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		if (lab_role_of(heap) != LAB_ROLE_BORROWED)
 			continue;
-		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp))
+		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp)) {
 			make_spare(t, heap);
-		else
+			t->proofs = 0;
+		} else {
 			t->has_lent = true;
+		}
 	}
 }
 
