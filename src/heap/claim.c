@@ -14,8 +14,6 @@ lab_frame_is_dead(uintptr_t flag, uintptr_t sp)
 {
 	struct lab_os_stack alternate;
 
-	if (lab_frame_is_just_above(flag, sp))
-		return false;
 	if (!lab_os_alternate_stack(&alternate))
 		return false;
 	if (flag - alternate.low < alternate.size)

@@ -33,7 +33,7 @@ make_spare(struct lab_thread *t, struct lab_heap *heap)
 static bool
 is_worth_a_proof(struct lab_thread *t, uintptr_t frame, uintptr_t sp)
 {
-	if (lab_frame_is_just_above(frame, sp))
+	if (lab_frame_is_just_above(frame, sp) && ++t->passed % PARK_AFTER != 0)
 		return false;
 	t->proofs = t->proofs < UINT8_MAX ? t->proofs + 1 : PROOFS_AT_ONCE;
 	return t->proofs <= PROOFS_AT_ONCE || t->proofs % PROOFS_AT_ONCE == 0;
@@ -227,6 +227,15 @@ enter_another(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 	return true;
 }
 
+/* Whether a jump has left the frame that the word names. */
+static bool
+is_stale(struct lab_thread *t, uintptr_t word, uintptr_t sp)
+{
+	bool is_met_often = t->stuck == word && t->stuck_count % PROOFS_AT_ONCE == PROOFS_AT_ONCE - 1;
+
+	return (is_met_often || !lab_frame_is_just_above(word, sp)) && lab_frame_is_dead(word, sp);
+}
+
 bool
 lab_enter(struct lab_bracket *bracket)
 {
@@ -238,7 +247,7 @@ lab_enter(struct lab_bracket *bracket)
 		word = t->word;
 		newborn = !t->heap;
 		/* A dead frame that was left in the current heap shows in heap->whole, one in a parked heap in that one's. */
-		if (!(word & LAB_WORD_IDLE) && word != 0 && !lab_frame_is_dead(word, bracket->sp))
+		if (!(word & LAB_WORD_IDLE) && word != 0 && !is_stale(t, word, bracket->sp))
 			return enter_another(t, bracket, word);
 	} while (!take_word(t, bracket, word));
 	return settle(bracket, newborn);

@@ -47,6 +47,7 @@ struct lab_thread {
 	bool has_spare;    /* there may be heaps with role SPARE */
 	bool has_lent;     /* heaps may have been borrowed since left ones were looked for */
 	uint8_t proofs;    /* attempts to prove parked frames dead */
+	uint8_t passed;    /* frames just above that were taken to be alive */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
 
