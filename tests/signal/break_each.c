@@ -26,7 +26,7 @@
 #include "stepper.h"
 #include "support.h"
 
-enum { ROUNDS = 12, NEW_ONES = 0, DEPTH_MAX = 3, LONG_HANDLER = 20, JUMPS = 600, PASSES_MAX = 500, HEAPS_MAX = 32 };
+enum { ROUNDS = 8, NEW_ONES = 0, DEPTH_MAX = 3, LONG_HANDLER = 20, JUMPS = 600, PASSES_MAX = 500, HEAPS_MAX = 32 };
 
 static struct break_list list;
 static uint32_t random_state = 1;
