@@ -101,8 +101,9 @@ run_mode(const struct mode_name *wanted)
 {
 	printf("%s:\n", wanted->name);
 	call_mode = wanted->mode;
+	/* break_each.c interrupts handlers' calls everywhere: in the CI form a third of the scenes is enough for the other modes */
 	for (size_t i = 0; i < scene_count; i++)
-		if (strstr(scenes[i].name, only))
+		if (strstr(scenes[i].name, only) && (scale > 1 || *only || wanted->mode == DENSE || i % 3 == 0))
 			run_scene(&scenes[i]);
 	if (wanted->mode == SPARSE && strstr(long_handlers_scene.name, only))
 		run_scene(&long_handlers_scene);
