@@ -288,7 +288,7 @@ jump_out_of_calls(const struct variant *variant)
 static __attribute__((noinline)) void
 with_stack_in_frame(const struct variant *variant)
 {
-	char stack[64 * 1024];
+	char stack[32 * 1024]; /* all of it nearer than a handler's frames usually are */
 
 	use_stack(stack, sizeof stack);
 	jump_out_of_calls(variant);
