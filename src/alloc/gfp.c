@@ -40,7 +40,7 @@ lab_gfp_check(unsigned gfp)
 }
 
 /* For the next KERNEL slow path to tell: the first one only. */
-static void
+static LAB_COLD void
 note_failure(struct lab_request request)
 {
 	size_t none = 0;
@@ -65,15 +65,14 @@ lab_tell_atomic_failure(void)
 	lab_os_write(NULL, buffer, text.length);
 }
 
-/* Sizes that are powers of two are aligned to themselves. */
-static void *
+/* Slots are aligned to their size, so that sizes that are powers of two are. */
+static inline void *
 allocate_atomic(struct lab_request request)
 {
-	size_t align = lab_is_power_of_two(request.size) && request.size > request.align ? request.size : request.align;
-	void *p = lab_share_claim_sig(request.size, align);
+	void *p = lab_share_claim_sig(lab_load_rlx(&lab_thread.share), request.size, request.align);
 
-	if (!p)
-		p = lab_reserve_claim_sig(request.size, align, lab_depth_of(request.gfp));
+	if (lab_likely(!p))
+		p = lab_reserve_claim_sig(request.size, request.align, lab_depth_of(request.gfp));
 
 	if (lab_unlikely(!p))
 		note_failure(request);
@@ -113,6 +112,8 @@ lab_alloc(size_t size, unsigned gfp)
 {
 	if (lab_likely(gfp == LAB_GFP_KERNEL))
 		return lab_malloc_fast(size);
+	if ((gfp & ~(LAB_GFP_MEMALLOC | LAB_GFP_NOWARN)) == LAB_GFP_ATOMIC)
+		return allocate_atomic((struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 	void *p = gfp == LAB_GFP_NOWAIT && size <= LAB_DIRECT_MAX ? lab_malloc_try(size) : NULL;
 	return p ? p : alloc_other(size, gfp);
 }
@@ -151,7 +152,7 @@ lab_free_pages(void *pages, unsigned order)
 		return;
 	size_t have = lab_block_size(pages, "free_pages");
 	size_t size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : SIZE_MAX;
-	if (lab_unlikely(have < size || (have > size && !lab_reserve_contains(pages))))
+	if (lab_unlikely(have < size || (have > size && !lab_reserve_contains(pages) && !lab_share_find_sig(pages))))
 		lab_report_misuse("free_pages", pages, "wrong order");
 	lab_release(&bracket, pages, "free_pages");
 }

@@ -51,6 +51,7 @@ start(void)
 {
 	lab_config_read();
 	lab_provision_start();
+	(void)lab_limit_on_reclaim(lab_caches_shrink);
 	(void)pthread_atfork(before_fork, in_parent, in_child);
 	lab_kswapd_start();
 }

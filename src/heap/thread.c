@@ -52,7 +52,7 @@ raise_limits(struct lab_thread *t, uintptr_t sp)
 static bool
 is_worth_a_proof(struct lab_thread *t, uintptr_t frame, uintptr_t sp)
 {
-	if (lab_frame_is_just_above(frame, sp))
+	if (lab_frame_is_just_above(frame, sp) && ++t->passed % PARK_AFTER != 0)
 		return false;
 	t->proofs = t->proofs < UINT8_MAX ? t->proofs + 1 : PROOFS_AT_ONCE;
 	return t->proofs <= PROOFS_AT_ONCE || t->proofs % PROOFS_AT_ONCE == 0;
@@ -74,6 +74,26 @@ free_parked(struct lab_thread *t, uintptr_t sp)
 			left = true;
 	}
 	t->has_parked = left;
+}
+
+/* INV-THREAD-4: heaps whose borrowers were left by a jump serve re-entrant calls from now on. Within the outermost claim. */
+static void
+free_borrowed(struct lab_thread *t, uintptr_t sp)
+{
+	struct lab_heap *heap;
+
+	t->has_lent = false; /* first: a handler may borrow meanwhile */
+	lab_compiler_barrier();
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
+		if (lab_role_of(heap) != LAB_ROLE_BORROWED)
+			continue;
+		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp)) {
+			make_spare(t, heap);
+			t->proofs = 0;
+		} else {
+			t->has_lent = true;
+		}
+	}
 }
 
 /* One more frame that may be in a heap: its `frame` is the highest, or more than any if they are on two stacks. */
@@ -174,6 +194,8 @@ choose_current(struct lab_thread *t, struct lab_heap *named, struct lab_bracket 
 		free_parked(t, bracket->sp);
 	if (named && lab_unlikely(t->has_spare))
 		raise_limits(t, bracket->sp);
+	if (outermost && lab_unlikely(t->has_lent))
+		free_borrowed(t, bracket->sp);
 	bracket->reentrant = t->has_parked; /* in a long handler: its caller's frame is still suspended */
 	return t->heap;
 }
@@ -271,6 +293,15 @@ enter_another(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 	return true;
 }
 
+/* Whether a jump has left the frame that the word names. */
+static bool
+is_stale(struct lab_thread *t, uintptr_t word, uintptr_t sp)
+{
+	bool is_met_often = t->stuck == word && t->stuck_count % PROOFS_AT_ONCE == PROOFS_AT_ONCE - 1;
+
+	return (is_met_often || !lab_frame_is_just_above(word, sp)) && lab_frame_is_dead(word, sp);
+}
+
 bool
 lab_enter(struct lab_bracket *bracket)
 {
@@ -282,7 +313,7 @@ lab_enter(struct lab_bracket *bracket)
 		word = t->word;
 		newborn = !t->heap;
 		/* A dead frame that was left in the current heap shows in heap->whole, one in a parked heap in that one's. */
-		if (!(word & LAB_WORD_IDLE) && word != 0 && !lab_frame_is_dead(word, bracket->sp))
+		if (!(word & LAB_WORD_IDLE) && word != 0 && !is_stale(t, word, bracket->sp))
 			return enter_another(t, bracket, word);
 	} while (!take_word(t, bracket, word));
 	return settle(bracket, newborn);
