@@ -16,8 +16,6 @@
 #define EXCLUSIVES  (LAB_GFP_LOCKED | LAB_GFP_NOFORK | LAB_GFP_NOMERGE)
 #define KNOWN       (LAB_GFP_KIND | LAB_GFP_HIGH | LAB_GFP_MEMALLOC | LAB_GFP_ZERO | LAB_GFP_NOWARN | EXCLUSIVES)
 
-_Atomic size_t lab_atomic_failure;
-
 /* What shares no page can come from no reserve, and needs the system: KERNEL, and neither HIGH nor MEMALLOC. */
 static bool
 is_meaningful(unsigned gfp)
@@ -46,14 +44,14 @@ note_failure(struct lab_request request)
 	size_t none = 0;
 
 	if (!(request.gfp & LAB_GFP_NOWARN) && request.size < SIZE_MAX - 1)
-		(void)atomic_compare_exchange_strong_explicit(&lab_atomic_failure, &none, request.size + 1, memory_order_relaxed,
+		(void)atomic_compare_exchange_strong_explicit(&lab_reserve_unmet, &none, request.size + 1, memory_order_relaxed,
 		                                              memory_order_relaxed);
 }
 
 void
 lab_tell_atomic_failure(void)
 {
-	size_t noted = atomic_exchange_explicit(&lab_atomic_failure, SIZE_MAX, memory_order_relaxed);
+	size_t noted = atomic_exchange_explicit(&lab_reserve_unmet, SIZE_MAX, memory_order_relaxed);
 	char buffer[160];
 	struct lab_text text = lab_text_start(buffer, sizeof buffer);
 

@@ -57,6 +57,9 @@ size_t lab_reserve_used(void);
 /* Bit c: class c has got below its low mark since somebody cleared the bit. The bits above are for those who look (provision.c). */
 extern _Atomic uint32_t lab_reserve_hungry LAB_HIDDEN;
 
+/* Size + 1 of the first request that was not met and is worth a line; 0: none; SIZE_MAX: it was said. Here, as these pages stay resident. */
+extern _Atomic size_t lab_reserve_unmet LAB_HIDDEN;
+
 /* ---- layout -------------------------------------------------------------------------------------------------------------------- */
 
 struct lab_reserve_plan {
