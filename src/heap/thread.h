@@ -44,6 +44,7 @@ struct lab_thread {
 	bool has_parked;   /* there may be heaps with role PARKED */
 	bool has_spare;    /* there may be heaps with role SPARE */
 	uint8_t proofs;    /* attempts to prove parked frames dead */
+	uint8_t watched;   /* so many more calls take the slow path, as one of them may prove a parked frame dead */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
 
