@@ -11,6 +11,7 @@ enum {
 	PARK_AFTER = 64,
 	PROOFS_AT_ONCE = 16,
 	PROBES_TO_ABSORB = 4,
+	WATCHED_AFTER_PARKING = 255,
 	ABSORB_AT_BIRTH = 4, /* the dead are more than the newborn where threads die faster than they are found out */
 };
 
@@ -124,6 +125,7 @@ park_current(struct lab_thread *t, uintptr_t word)
 	}
 	t->has_parked = true;
 	t->proofs = 0;
+	t->watched = WATCHED_AFTER_PARKING;
 	if (t->heap) {
 		t->heap->frame = word;
 		lab_set_role(t->heap, LAB_ROLE_PARKED);
@@ -319,6 +321,20 @@ lab_enter(struct lab_bracket *bracket)
 	return settle(bracket, newborn);
 }
 
+/*
+ * What an idle word carries. Only a slow entry sees that a parked frame is dead, and the call that lies as high in the stack as that frame may be
+ * one that the fast path would serve: a program that leaves its frees by jumps, and allocates further down only, would park a heap
+ * each time and never get one back. So for a while after parking every call is slow.
+ */
+static uintptr_t
+idle_tag(struct lab_thread *t)
+{
+	if (lab_likely(!t->has_parked) || t->watched == 0)
+		return lab_load_rlx(&lab_word_tag);
+	t->watched--;
+	return LAB_WORD_SLOW;
+}
+
 void
 lab_leave(struct lab_bracket *bracket)
 {
@@ -331,7 +347,7 @@ lab_leave(struct lab_bracket *bracket)
 	lab_compiler_barrier();
 	heap->whole = 1;
 	if (bracket->role == LAB_ROLE_CURRENT) {
-		lab_set_word(t, (uintptr_t)heap | lab_load_rlx(&lab_word_tag));
+		lab_set_word(t, (uintptr_t)heap | idle_tag(t));
 	} else if (bracket->role == LAB_ROLE_SPARE) {
 		lab_set_role(heap, LAB_ROLE_SPARE);
 	} else {

@@ -32,6 +32,8 @@ static struct {
 static step_hook *hook_of_test;
 static bool was_in_library; /* at the trap before */
 static bool is_enough;      /* step_no_more was called */
+static void (*diversion)(void);
+uintptr_t volatile step_address;
 
 /*
  * step_on and step_off change the trap flag of their own flags: the first trap is in the instruction after popfq.
@@ -92,6 +94,7 @@ step_trap(int number, siginfo_t *info, void *context)
 	int saved = errno;
 
 	(void)number, (void)info;
+	step_address = rip;
 	if (is_in(library, rip)) {
 		current_offset = rip - library_base;
 		shared->figures.traps++;
@@ -113,6 +116,9 @@ step_trap(int number, siginfo_t *info, void *context)
 	if (is_enough)
 		registers[REG_EFL] &= ~(greg_t)TRAP_FLAG;
 	is_enough = false;
+	if (diversion)
+		registers[REG_RIP] = (greg_t)diversion;
+	diversion = NULL;
 	errno = saved;
 }
 
@@ -176,6 +182,13 @@ void
 step_no_more(void)
 {
 	is_enough = true;
+}
+
+void
+step_divert(void (*to)(void))
+{
+	is_enough = true;
+	diversion = to;
 }
 
 struct step_figures

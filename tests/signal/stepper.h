@@ -42,6 +42,13 @@ void step_off(void);
 /* In a hook: the rest of the call runs at full speed. */
 void step_no_more(void);
 
+/* In a hook: the same, and the thread goes on at `to`, all registers else and the stack being as they were: as if it had been sent there by
+ * a tracer. */
+void step_divert(void (*to)(void));
+
+/* The address of the instruction before which the hook is called, or was last. */
+extern uintptr_t volatile step_address;
+
 struct step_figures {
 	size_t traps;    /* in the library */
 	size_t distinct; /* instructions of the library before which the hook has done something */
