@@ -39,12 +39,12 @@ lab_gfp_check(unsigned gfp)
 
 /* For the next KERNEL slow path to tell: the first one only. */
 static LAB_COLD void
-note_failure(struct lab_request request)
+note_failure(size_t size, unsigned gfp)
 {
 	size_t none = 0;
 
-	if (!(request.gfp & LAB_GFP_NOWARN) && request.size < SIZE_MAX - 1)
-		(void)atomic_compare_exchange_strong_explicit(&lab_reserve_unmet, &none, request.size + 1, memory_order_relaxed,
+	if (!(gfp & LAB_GFP_NOWARN) && size < SIZE_MAX - 1)
+		(void)atomic_compare_exchange_strong_explicit(&lab_reserve_unmet, &none, size + 1, memory_order_relaxed,
 		                                              memory_order_relaxed);
 }
 
@@ -65,16 +65,23 @@ lab_tell_atomic_failure(void)
 
 /* Slots are aligned to their size, so that sizes that are powers of two are. */
 static inline void *
-allocate_atomic(struct lab_request request)
+claim_atomic(size_t size, size_t align, unsigned gfp)
 {
-	void *p = lab_share_claim_sig(lab_load_rlx(&lab_thread.share), request.size, request.align);
+	void *p = lab_share_claim_sig(lab_load_rlx(&lab_thread.share), size, align);
 
 	if (lab_likely(!p))
-		p = lab_reserve_claim_sig(request.size, request.align, lab_depth_of(request.gfp));
-
+		p = lab_reserve_claim_sig(size, align, lab_depth_of(gfp));
 	if (lab_unlikely(!p))
-		note_failure(request);
-	else if (request.gfp & LAB_GFP_ZERO)
+		note_failure(size, gfp);
+	return p;
+}
+
+static void *
+allocate_atomic(struct lab_request request)
+{
+	void *p = claim_atomic(request.size, request.align, request.gfp);
+
+	if (p && request.gfp & LAB_GFP_ZERO)
 		lab_fill_new(p, request, false);
 	return p;
 }
@@ -104,6 +111,13 @@ alloc_other(size_t size, unsigned gfp)
 	return lab_allocate_any(&bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 }
 
+/* Apart, so that it saves no registers for the other kinds. */
+static LAB_NOINLINE void *
+alloc_atomic(size_t size, unsigned gfp)
+{
+	return claim_atomic(size, LAB_ALIGN_DEFAULT, gfp);
+}
+
 /* A block that the heap holds at hand is had in the same way by both kinds. */
 LAB_EXPORT void *
 lab_alloc(size_t size, unsigned gfp)
@@ -111,7 +125,7 @@ lab_alloc(size_t size, unsigned gfp)
 	if (lab_likely(gfp == LAB_GFP_KERNEL))
 		return lab_malloc_fast(size);
 	if ((gfp & ~(LAB_GFP_MEMALLOC | LAB_GFP_NOWARN)) == LAB_GFP_ATOMIC)
-		return allocate_atomic((struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+		return alloc_atomic(size, gfp);
 	void *p = gfp == LAB_GFP_NOWAIT && size <= LAB_DIRECT_MAX ? lab_malloc_try(size) : NULL;
 	return p ? p : alloc_other(size, gfp);
 }

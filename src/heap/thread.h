@@ -56,7 +56,7 @@ struct lab_thread {
 	bool has_lent;   /* heaps may have been borrowed since left ones were looked for */
 	uint8_t proofs;  /* attempts to prove parked frames dead */
 	uint8_t passed;  /* frames just above that were taken to be alive */
-	uint8_t watched;   /* so many more calls take the slow path, as one of them may prove a parked frame dead */
+	uint8_t watched; /* so many more calls take the slow path, as one of them may prove a parked frame dead */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
 
