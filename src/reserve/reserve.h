@@ -38,10 +38,10 @@ enum lab_reserve_depth {
 };
 
 /* A slot of at least `size` bytes at a multiple of `align`, a power of two, or NULL: every word that it may reach was seen empty at some
- * instant, or LAB_SLOTS_TRIES claims of a word were lost to others. Contents are indeterminate. */
+ * instant, or LAB_SLOTS_TRIES claims of a word were lost to others. Contents are indeterminate. O(words that it may reach). */
 void *lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth);
 
-/* p must be in the reserve. */
+/* p must be in the reserve. Constant time. */
 enum lab_reserve_release lab_reserve_release_sig(void *p);
 
 /* Whether p points into the reserve. */
