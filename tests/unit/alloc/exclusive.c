@@ -501,6 +501,20 @@ Test(exclusive, owners_of_all_kinds_of_blocks)
 	cr_assert_eq(lab_owner(blocks[3]), -1);
 }
 
+Test(exclusive, the_environment)
+{
+	static const struct {
+		const char *value;
+		bool log;
+	} settings[] = {{"log", true}, {"perhaps", true}, {"abort", false}};
+
+	for (int i = 0; i < 3; i++) {
+		setenv("LABYRINTH_EXCLUSIVE", settings[i].value, 1);
+		lab_config_read();
+		cr_assert_eq(lab_load_rlx(&lab_settings.log_exclusive), settings[i].log);
+	}
+}
+
 /* INV-EXCL-2: cut short before the pages were marked, or after, the block is live with all its marks in its state. */
 Test(exclusive, a_repair_takes_an_exclusive_run_for_what_it_is)
 {

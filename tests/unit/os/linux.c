@@ -222,3 +222,71 @@ Test(os, waits_end_by_a_wake_by_time_and_if_there_is_nothing_to_wait_for, .timeo
 		pthread_join(threads[i], NULL);
 	cr_assert_leq(slices, 3 + 3);
 }
+
+Test(os, files_are_read_as_text)
+{
+	char path[] = "/tmp/labyrinth-os-XXXXXX", text[8];
+
+	close(mkstemp(path));
+	lab_os_write(path, "0123456789", 10);
+	cr_assert_eq(lab_os.read_file(path, text, sizeof text), 7);
+	cr_assert_str_eq(text, "0123456");
+	lab_os_write(path, "abc", 3);
+	cr_assert_eq(lab_os.read_file(path, text, sizeof text), 3);
+	cr_assert_str_eq(text, "abc");
+	cr_assert_eq(lab_os.read_file("/no/such/file", text, sizeof text), 0);
+	cr_assert_str_eq(text, "");
+	unlink(path);
+}
+
+Test(os, pages_are_marked_and_renewed)
+{
+	enum { SIZE = 4 * 4096 };
+	char *p = lab_os.map(SIZE, LAB_ACCESS_WRITE);
+
+	errno = 7777;
+	cr_assert(lab_os.mark(p, SIZE, LAB_MARK_LOCKED | LAB_MARK_NOFORK | LAB_MARK_NOMERGE));
+	memset(p, 1, SIZE);
+	cr_assert(lab_os.renew(p + 4096, SIZE / 2));
+	cr_assert_eq(p[0], 1);
+	cr_assert(trace_is_zero(p + 4096, SIZE / 2));
+	cr_assert_eq(p[SIZE - 1], 1);
+	lab_os.unmap(p, SIZE);
+	cr_assert_not(lab_os.mark(p, SIZE, LAB_MARK_NOFORK), "nothing is there");
+	cr_assert_not(lab_os.renew(p + 1, SIZE), "no page begins there");
+	cr_assert_eq(errno, 7777);
+}
+
+static _Atomic uint32_t gate;
+
+static void *
+open_gate(void *of)
+{
+	usleep(20000);
+	gate = 1;
+	lab_os_wake(&gate);
+	return of;
+}
+
+Test(os, a_wait_ends_by_its_time_by_a_wake_or_by_the_value)
+{
+	pthread_t thread;
+	uint64_t start = lab_os.clock_ms();
+
+	lab_os_wait(&gate, 5, 60000);
+	lab_os_wait(&gate, 0, 20);
+	cr_assert(lab_os.clock_ms() - start >= 15 && lab_os.clock_ms() - start < 10000);
+	pthread_create(&thread, NULL, open_gate, NULL);
+	while (gate == 0)
+		lab_os_wait(&gate, 0, 60000);
+	cr_assert_lt(lab_os.clock_ms() - start, 20000);
+	pthread_join(thread, NULL);
+}
+
+Test(os, threads_of_this_process)
+{
+	cr_assert(lab_os_has_thread(lab_os_tid()));
+	cr_assert_not(lab_os_has_thread(0));
+	cr_assert_not(lab_os_has_thread(1), "another process");
+	cr_assert_not(lab_os_has_thread(4194303));
+}
