@@ -1,6 +1,6 @@
 /*
  * late.c - liblabyrinth.so (argument 1) opened by a program that runs on glibc's malloc: its names are not taken, its lab_ functions
- * work, its static TLS fits into what the loader has left, and it can be closed and opened again. Also in a namespace of its own.
+ * work, its static TLS fits into what the loader has left, and it can be closed (which does nothing) and opened again. Also in a namespace of its own.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -97,13 +97,17 @@ main(int argc, char **argv)
 	pthread_barrier_wait(&opened);
 	CHECK(pthread_join(older, NULL) == 0);
 	use_everywhere(&late);
-	for (int i = 0; i < 3; i++) { /* what it reserved stays; what it hooked into libc goes */
+	for (int i = 0; i < 3; i++) { /* blocks outlive the handle, and so does the background thread */
+		void *kept = late.malloc(1000);
 		CHECK(dlclose(late.handle) == 0);
+		usleep(150000);
 		pid_t child = fork();
 		if (child == 0)
 			_exit(0);
 		CHECK(boot_child_succeeded(child));
 		late = bind(dlopen(argv[1], RTLD_NOW | (i == 1 ? RTLD_GLOBAL : RTLD_LOCAL)));
+		CHECK(late.owns(kept));
+		late.free(kept);
 		use_everywhere(&late);
 	}
 	struct late other = bind(dlmopen(LM_ID_NEWLM, argv[1], RTLD_NOW));
