@@ -4,6 +4,7 @@
 usage: boot.py LIBRARY CASE PROGRAM [MODULE]
 """
 
+import itertools
 import os
 import re
 import subprocess
@@ -50,7 +51,7 @@ def loader(library, program):
 
 
 def last(library, program, module):
-    """Another library's destructor allocates before ours prints its figures, and after."""
+    """Another library's destructor allocates before ours prints its figures, and after; its constructor takes environ away before we look."""
     ours_first = []
     for order in [library, module], [module, library]:
         output = run([program], environment(LD_PRELOAD=":".join(order), LABYRINTH_STATS=1))
@@ -58,14 +59,19 @@ def last(library, program, module):
         demand(len(lines) > 3 and lines.count("last: destructed") >= 1, "figures or the destructor's line are missing", output)
         ours_first.append(lines[-1] == "last: destructed")
     demand(any(ours_first), "no order ran the other destructor after ours", output)
+    silent = []
+    for order in [library, module], [module, library]:
+        output = run([program], environment(LD_PRELOAD=":".join(order), LABYRINTH_STATS=1, NO_ENVIRONMENT=1))
+        silent.append("labyrinth" not in output)
+    demand(any(silent), "no order took the environment away before we read it", output)
 
 
-def stats_file(library, program):
-    """Figures go to a file although every descriptor is closed."""
+def stats_file(library, program, module):
+    """Figures go to a file although every descriptor is closed, and none stays open; `module` looks when ours is done."""
     with tempfile.TemporaryDirectory() as folder:
-        for when in "early", "late":
+        for when, order in itertools.product(["early", "late"], [[library, module], [module, library]]):
             file = Path(folder) / when
-            variables = environment(LD_PRELOAD=library, LABYRINTH_STATS=1, LABYRINTH_STATS_FILE=f"{file}.%p")
+            variables = environment(LD_PRELOAD=":".join(order), LABYRINTH_STATS=1, LABYRINTH_STATS_FILE=f"{file}.%p", NO_FILES=1)
             process = subprocess.Popen([program, when], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             demand(process.wait() == 0, f"{when}: the program failed", "")
             text = Path(f"{file}.{process.pid}").read_text()

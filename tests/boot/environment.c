@@ -1,5 +1,5 @@
 /*
- * environment.c - a program without environment: environ set to NULL before our constructor runs, cleared, and filled and emptied under load
+ * environment.c - a program without environment: environ set to NULL, cleared, and filled and emptied under load
  * (setenv and putenv give libc's own blocks up and take the program's).
  */
 #include <pthread.h>
@@ -8,18 +8,6 @@
 #include "boot.h"
 
 enum { VARIABLES = 300, ROUNDS = 20 };
-
-static char **saved;
-
-static void
-take_environment_away(void)
-{
-	saved = environ;
-	if (getenv("TAKE_ENVIRONMENT_AWAY"))
-		environ = NULL;
-}
-
-__attribute__((section(".preinit_array"), used)) static void (*const preinit_entry)(void) = take_environment_away;
 
 static volatile bool stop;
 
@@ -61,6 +49,7 @@ main(void)
 
 	CHECK(lab_owns != NULL);
 	boot_free(boot_allocate());
+	char **saved = environ;
 	environ = NULL;
 	boot_free(boot_allocate());
 	environ = saved;
