@@ -30,9 +30,12 @@ def need(tool):
     return shutil.which(tool) or not_run(f"no {tool} here")
 
 
-def output_of(command, timeout=100, status=0, **variables):
+def output_of(command, timeout=100, status=0, excuse=None, **variables):
+    """`excuse`: what the tool says when it cannot work here, and why."""
     result = subprocess.run(command, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             stdin=subprocess.DEVNULL, text=True, errors="replace", timeout=timeout)
+    if excuse and excuse[0] in result.stdout:
+        not_run(excuse[1])
     if status is not None and result.returncode != status:
         sys.exit(f"status {result.returncode}: {' '.join(map(str, command))}\n{result.stdout}")
     return result.stdout
@@ -142,10 +145,8 @@ def strace(library, program):
 
 def run_valgrind(library, program, *options):
     tool = need("valgrind")
-    command = [tool, "--error-exitcode=9", *options, program]
-    if "debuginfo reader: I can't recover" in output_of(command, status=None, LD_PRELOAD=library):
-        not_run("this valgrind cannot read what this compiler writes for debuggers (3.19 and clang's DWARF 5)")
-    output = output_of(command, LD_PRELOAD=library)
+    excuse = "debuginfo reader: Possibly corrupted", "this valgrind cannot read this compiler's DWARF (3.19 and clang's DWARF 5)"
+    output = output_of([tool, "--error-exitcode=9", *options, program], excuse=excuse, LD_PRELOAD=library)
     demand("Fatal error at startup" not in output, "valgrind does not start (libc6-dbg?)", output)
     return output
 
