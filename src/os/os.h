@@ -54,6 +54,10 @@ extern struct lab_os_table lab_os;
 uint32_t lab_os_tid(void);
 uint32_t lab_os_pid(void);
 
+/* To be called when the library starts, and in fork's child: if the caller is the process's first thread, its end will be seen although
+ * other threads go on (thread_is_dead). */
+void lab_os_note_leader(void);
+
 /* The alternate signal stack that the calling thread has registered. size 0: none, or one that disarms itself and is in use. */
 struct lab_os_stack {
 	uintptr_t low;

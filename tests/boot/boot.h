@@ -74,6 +74,27 @@ boot_free(char *kept)
 	free(kept);
 }
 
+/* A thread's function: blocks that nobody else writes, for a tenth of a second or so. It fails if another thread has the same heap. */
+__attribute__((unused)) static void *
+boot_write_blocks(void *thread)
+{
+	enum { BLOCKS_HELD = 500, ROUNDS = 3000, SIZE = 100 };
+	int mark = 'a' + (int)(uintptr_t)thread;
+	char *blocks[BLOCKS_HELD];
+
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < BLOCKS_HELD; i++) {
+			CHECK((blocks[i] = (char *)malloc(SIZE)) != NULL);
+			memset(blocks[i], mark, SIZE);
+		}
+		for (int i = 0; i < BLOCKS_HELD; i++) {
+			CHECK(blocks[i][0] == mark && blocks[i][SIZE - 1] == mark);
+			free(blocks[i]);
+		}
+	}
+	return NULL;
+}
+
 /* Waits for a child; whether it ended with status 0. */
 __attribute__((unused)) static bool
 boot_child_succeeded(pid_t child)

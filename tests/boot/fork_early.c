@@ -11,7 +11,7 @@
 
 #include "boot.h"
 
-enum { THREADS = 4, BLOCKS = 500, ROUNDS = 3000, SIZE = 100 };
+enum { THREADS = 4 };
 
 static char *before[2];
 static pid_t children[2];
@@ -57,35 +57,14 @@ constructor(int argc, char **argv)
 		fork_at(1);
 }
 
-/* Blocks that nobody else writes. */
-static void *
-work(void *argument)
-{
-	static const unsigned char marks[] = "abcdefgh";
-	int mark = marks[(uintptr_t)argument];
-	unsigned char *blocks[BLOCKS];
-
-	for (int round = 0; round < ROUNDS; round++) {
-		for (int i = 0; i < BLOCKS; i++) {
-			CHECK((blocks[i] = malloc(SIZE)) != NULL);
-			memset(blocks[i], mark, SIZE);
-		}
-		for (int i = 0; i < BLOCKS; i++) {
-			CHECK(blocks[i][0] == mark && blocks[i][SIZE - 1] == mark);
-			free(blocks[i]);
-		}
-	}
-	return NULL;
-}
-
 static int
 orphan(int to)
 {
 	pthread_t threads[THREADS];
 
 	for (uintptr_t i = 0; i < THREADS; i++)
-		CHECK(pthread_create(&threads[i], NULL, work, (void *)i) == 0);
-	work((void *)THREADS);
+		CHECK(pthread_create(&threads[i], NULL, boot_write_blocks, (void *)i) == 0);
+	boot_write_blocks((void *)THREADS);
 	for (uintptr_t i = 0; i < THREADS; i++)
 		CHECK(pthread_join(threads[i], NULL) == 0);
 	boot_free(before[0]);

@@ -1,15 +1,24 @@
 /*
- * main_ends.c - the main thread leaves by pthread_exit while others go on, with its blocks; the kernel keeps its thread id until the process ends, so
- * that its heap looks alive. Others free into it, and bear and end threads of their own.
+ * main_ends.c - the main thread leaves by pthread_exit while others go on, with its blocks. The kernel keeps its thread id until the process ends,
+ * so that it answers to tkill; yet the memory of its heap is used again. Before that nobody takes the heap: new threads work beside main first.
  */
+#include <malloc.h>
 #include <pthread.h>
 
 #include "boot.h"
 
-enum { BLOCKS = 20000, THREADS = 50 };
+enum { BLOCKS = 20000, THREADS = 50, RIVALS = 4 };
 
 static void *blocks[BLOCKS];
 static pthread_t main_thread;
+static pid_t twin;
+
+static void
+allocate_all(void)
+{
+	for (size_t i = 0; i < BLOCKS; i++)
+		CHECK((blocks[i] = malloc(i % 3000)) != NULL);
+}
 
 static void *
 short_lived(void *kept)
@@ -24,7 +33,13 @@ survivor(void *argument)
 	pthread_t other;
 	void *kept;
 
+	size_t before = mallinfo2().arena;
+
 	CHECK(pthread_join(main_thread, NULL) == 0);
+	for (int i = 0; i < BLOCKS; i++)
+		free(blocks[i]);
+	allocate_all();
+	CHECK(mallinfo2().arena < before + before / 2);
 	for (int i = 0; i < BLOCKS; i++)
 		free(blocks[i]);
 	for (int i = 0; i < THREADS; i++) {
@@ -38,9 +53,21 @@ survivor(void *argument)
 		_exit(0);
 	}
 	CHECK(boot_child_succeeded(child));
-	boot_say("the survivor is done\n");
+	CHECK(twin == 0 || boot_child_succeeded(twin));
 	exit(0);
 	return argument;
+}
+
+static void
+work_beside_others(void)
+{
+	pthread_t rivals[RIVALS];
+
+	for (uintptr_t i = 0; i < RIVALS; i++)
+		CHECK(pthread_create(&rivals[i], NULL, boot_write_blocks, (void *)i) == 0);
+	boot_write_blocks((void *)RIVALS);
+	for (uintptr_t i = 0; i < RIVALS; i++)
+		CHECK(pthread_join(rivals[i], NULL) == 0);
 }
 
 int
@@ -49,9 +76,12 @@ main(void)
 	pthread_t other;
 
 	CHECK(lab_owns != NULL);
+	twin = fork(); /* does the same */
+	CHECK(twin >= 0);
+	for (int i = 0; i < 3; i++)
+		work_beside_others();
 	main_thread = pthread_self();
-	for (size_t i = 0; i < BLOCKS; i++)
-		CHECK((blocks[i] = malloc(i % 3000)) != NULL);
+	allocate_all();
 	CHECK(pthread_create(&other, NULL, survivor, NULL) == 0);
 	pthread_exit(NULL);
 }
