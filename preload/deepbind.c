@@ -58,21 +58,29 @@ find_next(const char *name, void *_Atomic *found)
 	return function;
 }
 
-static int
-without_deepbind(int mode)
+static dlopen_function *
+next_dlopen(void)
 {
-	return atomic_load_explicit(&lab_foreign.keep, memory_order_relaxed) ? mode : mode & ~RTLD_DEEPBIND;
+	static void *_Atomic found;
+
+	return (dlopen_function *)(uintptr_t)find_next("dlopen", &found);
+}
+
+/* The mode that is passed on; with "keep", the first that has the flag finds out whose heap there will be. */
+static int
+settle_mode(int mode)
+{
+	if (!atomic_load_explicit(&lab_foreign.keep, memory_order_relaxed))
+		return mode & ~RTLD_DEEPBIND;
+	if ((mode & RTLD_DEEPBIND) && !lab_foreign.free)
+		find_libc_heap(next_dlopen());
+	return mode;
 }
 
 __attribute__((used)) struct jump
 lab_dlopen_jump(int mode)
 {
-	static void *_Atomic found;
-	void *target = find_next("dlopen", &found);
-
-	if ((mode & RTLD_DEEPBIND) && atomic_load_explicit(&lab_foreign.keep, memory_order_relaxed) && !lab_foreign.free)
-		find_libc_heap((dlopen_function *)(uintptr_t)target);
-	return (struct jump){target, without_deepbind(mode)};
+	return (struct jump){(void *)(uintptr_t)next_dlopen(), settle_mode(mode)};
 }
 
 __attribute__((used)) struct jump
@@ -81,7 +89,7 @@ lab_dlmopen_jump(Lmid_t name_space, int mode)
 	static void *_Atomic found;
 	void *target = find_next("dlmopen", &found);
 
-	return (struct jump){target, name_space == LM_ID_BASE ? without_deepbind(mode) : mode};
+	return (struct jump){target, name_space == LM_ID_BASE ? settle_mode(mode) : mode};
 }
 
 #if defined(__x86_64__)

@@ -96,11 +96,13 @@ main(int argc, char **argv)
 {
 	const int deep = RTLD_NOW | RTLD_DEEPBIND;
 	bool keep = argc > 1 && strcmp(argv[1], "keep") == 0;
-	void *handle = dlopen("deep_plugin.so", deep);
+	void *handle = keep ? dlmopen(LM_ID_BASE, "deep_plugin.so", deep) : dlopen("deep_plugin.so", deep);
 	const struct deep_calls *plugin = open_plugin(handle);
 
 	if (keep) {
 		use_foreign(plugin);
+		CHECK(dlclose(handle) == 0);
+		use_foreign(open_plugin(dlopen("deep_plugin.so", deep)));
 		return 0;
 	}
 	exchange(plugin);
