@@ -5,6 +5,9 @@
  * valloc, pvalloc and memalign add only arithmetic to it. errno is set here or by the lab_ function, and on failure only.
  * malloc and free are the inline fast paths, as in lab_malloc and lab_free: nothing may be added to them.
  *
+ * valgrind's memcheck puts functions of its own in the place of malloc, free, realloc, memalign and others, in every library, but knows neither
+ * reallocarray nor pvalloc. Those call the replaced ones by their names, as glibc's do; else a block of one heap met the other.
+ *
  * Compile with -fno-builtin: a compiler that knows malloc by name would drop calls or turn pairs of them into others.
  *
  * Where glibc 2.36 and its own manual differ, the rule is: what glibc accepts by documented or by long-lived undocumented
@@ -64,7 +67,7 @@ calloc(size_t count, size_t size)
 	return lab_calloc(count, size);
 }
 
-LAB_EXPORT void *
+LAB_EXPORT LAB_NOINLINE void *
 realloc(void *block, size_t size)
 {
 	return lab_realloc(block, size, LAB_GFP_KERNEL);
@@ -100,13 +103,19 @@ posix_memalign(void **block, size_t alignment, size_t size)
 LAB_EXPORT void *
 reallocarray(void *block, size_t count, size_t size)
 {
-	return lab_reallocarray(block, count, size);
+	size_t bytes;
+
+	if (lab_unlikely(__builtin_mul_overflow(count, size, &bytes))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(block, bytes);
 }
 
 /* ---- SunOS and older ------------------------------------------------------------------------------------------- */
 
 /* As glibc: an alignment of any value up to ALIGNMENT_MAX is taken, and rounded up to a power of two. */
-LAB_EXPORT void *
+LAB_EXPORT LAB_NOINLINE void *
 memalign(size_t alignment, size_t size)
 {
 	if (alignment <= ALIGNMENT_OF_MALLOC)
@@ -134,7 +143,7 @@ pvalloc(size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return lab_aligned_alloc(page, (size + page - 1) & ~(page - 1));
+	return memalign(page, (size + page - 1) & ~(page - 1));
 }
 
 LAB_EXPORT size_t

@@ -39,6 +39,7 @@ in_child(void)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
+	lab_os_note_leader();
 	lab_registry_note_fork();
 	if (lab_try_enter(&bracket))
 		lab_leave(&bracket);
@@ -49,6 +50,7 @@ in_child(void)
 __attribute__((constructor)) static void
 start(void)
 {
+	lab_os_note_leader();
 	lab_config_read();
 	lab_provision_start();
 	(void)lab_limit_on_reclaim(lab_caches_shrink);

@@ -6,6 +6,7 @@
 
 #include "alloc/alloc.h"
 #include "alloc/fastpath.h"
+#include "alloc/foreign.h"
 #include "alloc/provision.h"
 #include "base/check.h"
 #include "heap/registry.h"
@@ -235,15 +236,36 @@ lab_release_slot(void *p, const char *call)
 	check_release(lab_reserve_release_sig(p), p, call);
 }
 
+/* Nothing of ours: libc's, where plug-ins may have blocks of its heap. */
+static void
+release_foreign(void *p, const char *call)
+{
+	void (*libc_free)(void *) = lab_load_rlx(&lab_foreign.keep) ? lab_load_rlx(&lab_foreign.free) : NULL;
+
+	if (!libc_free)
+		lab_report_misuse(call, p, not_ours);
+	libc_free(p);
+}
+
 /* A slot of somebody's share, or nothing of ours. */
 static void
 release_shared(void *p, const char *call)
 {
 	struct lab_share *share = lab_share_find_sig(p);
 
-	if (!share)
-		lab_report_misuse(call, p, not_ours);
-	check_release(lab_share_release_sig(share, p), p, call);
+	if (share)
+		check_release(lab_share_release_sig(share, p), p, call);
+	else
+		release_foreign(p, call);
+}
+
+/* The bytes of a block of libc's heap; 0: there are none, or nobody says that p is one (libc would believe any pointer). */
+static size_t
+foreign_size(const void *p, bool is_block)
+{
+	size_t (*libc_size)(void *) = is_block && lab_load_rlx(&lab_foreign.keep) ? lab_load_rlx(&lab_foreign.size) : NULL;
+
+	return libc_size ? libc_size((void *)(uintptr_t)p) : 0;
 }
 
 void
@@ -339,6 +361,8 @@ lab_block_size(const void *p, const char *call)
 	if (lab_likely(lab_unit_is_block(unit, p)))
 		return lab_class_size(unit->size_class);
 	size_t size = find_size(p, &why);
+	if (size == 0 && why == not_ours)
+		size = foreign_size(p, call != NULL);
 	if (size == 0 && call)
 		lab_report_misuse(call, p, why);
 	return size;

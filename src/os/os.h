@@ -76,6 +76,10 @@ void lab_os_wake(_Atomic uint32_t *word);
 /* Whether this process has a thread with this id. */
 bool lab_os_has_thread(uint32_t tid);
 
+/* To be called when the library starts, and in fork's child: if the caller is the process's first thread, its end will be seen although
+ * other threads go on (thread_is_dead). */
+void lab_os_note_leader(void);
+
 /* The alternate signal stack that the calling thread has registered. size 0: none, or one that disarms itself and is in use. */
 struct lab_os_stack {
 	uintptr_t low;

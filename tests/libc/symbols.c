@@ -34,6 +34,9 @@ static const char *const names[] = {
         "malloc_trim",
         "malloc_stats",
         "malloc_info",
+        /* the loader's, for plug-ins that would take glibc's heap */
+        "dlopen",
+        "dlmopen",
         /* operator new, new[], delete, delete[]; each plain, nothrow, aligned, both; the latter two also sized */
         "_Znwm",
         "_ZnwmRKSt9nothrow_t",

@@ -32,6 +32,8 @@ def complaints(library, allow_urcu):
 def dynamic_section(dynamic, allow_urcu):
     if not re.search(r"\bBIND_NOW\b|\(FLAGS_1\).*\bNOW\b", dynamic):
         yield "no BIND_NOW flag: lazy binding takes the loader's lock (-z now)"
+    if not re.search(r"\(FLAGS_1\).*\bNODELETE\b", dynamic):
+        yield "no NODELETE flag: blocks and the background thread outlive a dlclose (-z nodelete)"
     if "TEXTREL" in dynamic:
         yield "text relocations"
     for name in re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic):

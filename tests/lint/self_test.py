@@ -150,7 +150,7 @@ struct page { size_t n; };
 class Libraries(Folder):
     """They are made here, right ones and wrong ones."""
 
-    FLAGS = ["-shared", "-fPIC", "-nostdlib", "-Wl,-z,now", "-Wl,-soname,libx.so.0"]
+    FLAGS = ["-shared", "-fPIC", "-nostdlib", "-Wl,-z,now", "-Wl,-z,nodelete", "-Wl,-soname,libx.so.0"]
 
     def library(self, text, *flags, name="libx.so"):
         self.write("x.c", text)
@@ -228,6 +228,10 @@ lab_b(
 
     def test_elf_lazy(self):
         self.finds(elf.check(self.library("int x;", "-Wl,-z,lazy")), "BIND_NOW")
+
+    def test_elf_unloadable(self):
+        self.FLAGS = [flag for flag in self.FLAGS if "nodelete" not in flag]
+        self.finds(elf.check(self.library("int x;")), "NODELETE")
 
     def test_elf_stack(self):
         self.finds(elf.check(self.library("int x;", "-Wl,-z,execstack")), "stack is executable")

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Starts programs in ways that need more than LD_PRELOAD, and looks at what they say.
+
+usage: boot.py LIBRARY CASE PROGRAM [MODULE]
+"""
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+
+def environment(**variables):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LD_", "LABYRINTH_", "MALLOC_"))}
+    return kept | {name: str(value) for name, value in variables.items()}
+
+
+def run(command, variables):
+    """What a command writes; ends the test if it fails."""
+    result = subprocess.run(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if result.returncode:
+        sys.exit(f"status {result.returncode}: {' '.join(map(str, command))}\n{result.stdout}")
+    return result.stdout
+
+
+def demand(is_so, what, output):
+    if not is_so:
+        sys.exit(f"{what}; the output was:\n{output}")
+
+
+def audit(library, program, module):
+    """An LD_AUDIT module that allocates, with the drop-in and without."""
+    for variables, arguments in ({"LD_PRELOAD": library}, []), ({}, ["glibc"]):
+        output = run([program, *arguments], environment(LD_AUDIT=module, **variables))
+        demand("audit module: all well" in output, "the audit module did not end well", output)
+
+
+def loader(library, program):
+    """The loader as a program, --preload, with no environment whatever."""
+    segments = run(["readelf", "-Wl", program], environment(LC_ALL="C"))
+    interpreter = re.search(r"interpreter: (.*)\]", segments)[1]
+    if "--preload" not in run([interpreter, "--help"], environment()):
+        print("not run: this loader has no --preload")
+        sys.exit(77)
+    for variables in {}, environment(), environment(LABYRINTH_STATS=1):
+        output = run([interpreter, "--preload", library, program], variables)
+        demand(bool(output) == ("LABYRINTH_STATS" in variables), "figures were printed wrongly", output)
+
+
+def last(library, program, module):
+    """Another library's destructor allocates before ours prints its figures, and after; its constructor takes environ away before we look."""
+    ours_first = []
+    for order in [library, module], [module, library]:
+        output = run([program], environment(LD_PRELOAD=":".join(order), LABYRINTH_STATS=1))
+        lines = output.splitlines()
+        demand(len(lines) > 3 and lines.count("last: destructed") >= 1, "figures or the destructor's line are missing", output)
+        ours_first.append(lines[-1] == "last: destructed")
+    demand(any(ours_first), "no order ran the other destructor after ours", output)
+    silent = []
+    for order in [library, module], [module, library]:
+        output = run([program], environment(LD_PRELOAD=":".join(order), LABYRINTH_STATS=1, NO_ENVIRONMENT=1))
+        silent.append("labyrinth" not in output)
+    demand(any(silent), "no order took the environment away before we read it", output)
+
+
+def stats_file(library, program, module):
+    """Figures go to a file although every descriptor is closed, and none stays open; `module` looks when ours is done."""
+    with tempfile.TemporaryDirectory() as folder:
+        for when, order in itertools.product(["early", "late"], [[library, module], [module, library]]):
+            file = Path(folder) / when
+            variables = environment(LD_PRELOAD=":".join(order), LABYRINTH_STATS=1, LABYRINTH_STATS_FILE=f"{file}.%p", NO_FILES=1)
+            process = subprocess.Popen([program, when], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            demand(process.wait() == 0, f"{when}: the program failed", "")
+            text = Path(f"{file}.{process.pid}").read_text()
+            demand(text.startswith("labyrinth: ") and len(text.splitlines()) > 3, f"{when}: no figures", text)
+
+
+def deepbind(library, program):
+    """Without meson's LD_LIBRARY_PATH, which would find what only a RUNPATH is to find."""
+    run([program], environment(LD_PRELOAD=library))
+    run([program, "keep"], environment(LD_PRELOAD=library, LABYRINTH_DEEPBIND="keep"))
+
+
+CASES = {"deepbind": deepbind, "audit": audit, "loader": loader, "last": last, "stats-file": stats_file}
+
+if __name__ == "__main__":
+    if len(sys.argv) < 4 or sys.argv[2] not in CASES:
+        sys.exit(__doc__ + "cases: " + " ".join(CASES))
+    CASES[sys.argv[2]](*map(os.path.abspath, [sys.argv[1], *sys.argv[3:]]))
