@@ -4,6 +4,8 @@
  *
  * WITH_IFUNC adds a resolver that allocates. Not in static programs: resolvers run before there is TLS there, and glibc's malloc
  * crashes in one as well.
+ *
+ * Clauses: G8.3.
  */
 #include "boot.h"
 

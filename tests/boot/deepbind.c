@@ -4,6 +4,8 @@
  *
  * Without an argument: blocks are exchanged both ways. "keep" (run with LABYRINTH_DEEPBIND=keep): the plug-in is bound to glibc's heap, its
  * blocks are freed, resized and measured by the program; and the reverse ends in glibc's report, which is what we document.
+ *
+ * Clauses: G8.4.
  */
 #include <dlfcn.h>
 #include <malloc.h>

@@ -1,6 +1,8 @@
 /*
  * environment.c - a program without environment: environ set to NULL, cleared, and filled and emptied under load
  * (setenv and putenv give libc's own blocks up and take the program's).
+ *
+ * Clauses: G8.3.
  */
 #include <pthread.h>
 #include <stdio.h>

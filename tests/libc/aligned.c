@@ -1,4 +1,4 @@
-/* aligned.c - aligned_alloc, memalign, posix_memalign, valloc, pvalloc: what they accept, and what they give for it. */
+/* aligned.c - aligned_alloc, memalign, posix_memalign, valloc, pvalloc: what they accept, and what they give for it. Clauses: G1.2. */
 #include "check.h"
 
 #include <malloc.h>

@@ -1,4 +1,4 @@
-/* calloc.c - calloc zeroes, also memory that was used before, and sees overflow. */
+/* calloc.c - calloc zeroes, also memory that was used before, and sees overflow. Clauses: G1.2. */
 #include "check.h"
 
 static const size_t sizes[] = {1, 16, 40, 100, 1000, 4000, 4096, 10000, 65536, 70000, 300000, 1 << 20, 5 << 20, 21 << 20};

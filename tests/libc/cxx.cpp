@@ -1,6 +1,8 @@
 /*
  * cxx.cpp - every operator new and delete: what they return, the new_handler's loop, std::bad_alloc, nothrow, alignment.
  * They are called by name, since a compiler may leave out a new-expression with its delete.
+ *
+ * Clauses: G1.1.
  */
 #include "check.h"
 

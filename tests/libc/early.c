@@ -3,6 +3,8 @@
  * of every priority, in TLS destructors, in atexit handlers and destructors. Blocks live across all of these.
  *
  * The last destructor to run has the last word on the exit status.
+ *
+ * Clauses: G8.1.
  */
 #include "check.h"
 

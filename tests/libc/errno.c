@@ -1,4 +1,4 @@
-/* errno.c - success leaves errno as it was; free always does; failure sets it. */
+/* errno.c - success leaves errno as it was; free always does; failure sets it. Clauses: G1.3. */
 #include "check.h"
 #include "entries.h"
 

@@ -1,4 +1,4 @@
-/* info.c - mallinfo, mallinfo2, mallopt, malloc_trim, malloc_stats, malloc_info: return values, and figures that are true. */
+/* info.c - mallinfo, mallinfo2, mallopt, malloc_trim, malloc_stats, malloc_info: return values, and figures that are true. Clauses: G1.4. */
 #include "check.h"
 
 #include <ctype.h>

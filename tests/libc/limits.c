@@ -1,6 +1,8 @@
 /*
  * limits.c - what every function that allocates does at the ends of its range: 0, 1, PTRDIFF_MAX, SIZE_MAX, products that
  * overflow, alignments that cannot be had. (operator new is in cxx.cpp.)
+ *
+ * Clauses: G1.2.
  */
 #include "check.h"
 #include "entries.h"

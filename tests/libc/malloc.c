@@ -1,4 +1,4 @@
-/* malloc.c - malloc and free: alignment, distinctness, contents, sizes from 0 to tens of MiB. */
+/* malloc.c - malloc and free: alignment, distinctness, contents, sizes from 0 to tens of MiB. Clauses: G1.2. */
 #include "check.h"
 
 /* Blocks live at once do not overlap: each keeps its pattern until it is freed, in a different order. */

@@ -3,6 +3,8 @@
  *
  * RLIMIT_AS counts reserved addresses too, so that the program sets it and starts itself anew: the reservation must fit under it.
  * RLIMIT_DATA counts what is made writable, so that it is set in a running process: each step of making memory accessible may fail.
+ *
+ * Clauses: G9.2.
  */
 #include "check.h"
 

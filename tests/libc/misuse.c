@@ -1,6 +1,8 @@
 /*
- * misuse.c - each misuse that is cheap to see ends the process with SIGABRT and exactly one line on stderr (G9).
+ * misuse.c - each misuse that is cheap to see ends the process with SIGABRT and exactly one line on stderr.
  * Each one runs in a child of its own. Nothing here applies to glibc, whose lines are others.
+ *
+ * Clauses: G9.1.
  */
 #include "check.h"
 

@@ -1,4 +1,4 @@
-/* realloc.c - realloc and reallocarray: contents, NULL, 0, failure, aligned blocks, blocks of other threads. */
+/* realloc.c - realloc and reallocarray: contents, NULL, 0, failure, aligned blocks, blocks of other threads. Clauses: G1.2. */
 #include "check.h"
 
 #include <malloc.h>

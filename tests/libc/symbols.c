@@ -1,4 +1,4 @@
-/* symbols.c - the drop-in defines every name that it must, so that no call slips past it to glibc's heap. */
+/* symbols.c - the drop-in defines every name that it must, so that no call slips past it to glibc's heap. Clauses: G1.1. */
 #include "check.h"
 
 static const char *const names[] = {

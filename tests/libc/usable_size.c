@@ -1,4 +1,4 @@
-/* usable_size.c - malloc_usable_size: at least what was asked for, all of it usable, stable; 0 for NULL. */
+/* usable_size.c - malloc_usable_size: at least what was asked for, all of it usable, stable; 0 for NULL. Clauses: G1.2. */
 #include "check.h"
 #include "entries.h"
 

@@ -1,9 +1,11 @@
 /*
- * atomic.c - the atomic tier makes no system call and no page fault, changes no errno, gives what it promises and then NULL (G4, G6).
+ * atomic.c - the atomic tier makes no system call and no page fault, changes no errno, gives what it promises and then NULL.
  *
  * System calls: in a child under a seccomp filter that kills on any call but rt_sigreturn and exit_group, the whole reserve is claimed,
  * written, and released, by the program and by a handler (of SIGTRAP, raised by an instruction). Page faults: the thread's
  * counters, over the same, at first, after a fork with the child alive, and after its end. A thread's share likewise.
+ *
+ * Clauses: G1.3, G4.1, G4.2, G6.3.
  */
 #include <errno.h>
 #include <linux/audit.h>

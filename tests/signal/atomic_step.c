@@ -1,7 +1,9 @@
 /*
- * atomic_step.c - the atomic tier interrupted at every instruction (G2, G4, G5): a handler that claims and releases itself, or jumps
+ * atomic_step.c - the atomic tier interrupted at every instruction: a handler that claims and releases itself, or jumps
  * out, before each instruction of lab_alloc(ATOMIC) and lab_free. No slot is given out twice, none is lost but the one in hand of a
  * jump. It also counts instructions: the longest call without a handler, with the reserve full of free slots and empty (printed).
+ *
+ * Clauses: G2.7, G4.3.
  */
 #include <errno.h>
 #include <setjmp.h>

@@ -1,13 +1,15 @@
 /*
  * break_each.c - every instruction of malloc's family that any scene reaches is interrupted by a handler that allocates, resizes and frees
- * (G2), the handlers' own calls included, up to three deep; and some frames are left by siglongjmp, so that what repairs them is
- * interrupted as well (G3).
+ *, the handlers' own calls included, up to three deep; and some frames are left by siglongjmp, so that what repairs them is
+ * interrupted as well.
  *
  * All instructions get breakpoints (breakpoints.h), or a part of them; each is hit once a round. So a round costs no more than a few
  * thousand handlers, and reaches instructions that a stepped main program never does: of borrowing, births, parking, repair.
  * The list of instructions is coverage.py's, which runs this program, prints what was reached, and judges the figure.
  *
  * With --only arenas it runs itself again with little address space, so that arenas are small and several are needed.
+ *
+ * Clauses: G2.1.
  */
 #include <errno.h>
 #include <malloc.h>

@@ -1,9 +1,11 @@
 /*
  * exhausted.c - when the address space is used up (RLIMIT_AS), malloc in a handler that interrupted malloc still succeeds, from the
  * emergency reserve, until that is empty; then it is NULL with ENOMEM. The main program's own calls never get memory of the
- * reserve, at whichever instruction they are interrupted (G2, and the table of tiers in docs/guarantees.md).
+ * reserve, at whichever instruction they are interrupted.
  *
  * The program runs itself again under the limit, since address space is reserved at the first allocation.
+ *
+ * Clauses: G2.6, G6.2.
  */
 #include <dlfcn.h>
 #include <errno.h>

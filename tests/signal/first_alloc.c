@@ -1,7 +1,9 @@
 /*
- * first_alloc.c - allocation in handlers at both ends of a thread's life (G2, G8): the first allocation that a thread ever makes is made
+ * first_alloc.c - allocation in handlers at both ends of a thread's life: the first allocation that a thread ever makes is made
  * in a handler, and handlers hit threads between their first instruction and the time after their last destructor. (single_step.c
  * interrupts every instruction of a first malloc.)
+ *
+ * Clauses: G2.3.
  */
 #include <errno.h>
 #include <limits.h>

@@ -1,9 +1,11 @@
 /*
- * fork_step.c - a handler that interrupts malloc, free, realloc … at any instruction and forks there (G8): parent and child both return into
+ * fork_step.c - a handler that interrupts malloc, free, realloc … at any instruction and forks there: parent and child both return into
  * the interrupted call, finish it, and go on allocating, with the contents of all live blocks unchanged. _Fork, which is
  * async-signal-safe, and fork as well, which a program may call here as none of its own handlers is interrupted.
  *
  * The instructions of each call are learned by stepping it; a breakpoint then interrupts it at one of them (learn.h).
+ *
+ * Clauses: G2.4, G8.2.
  */
 #include <errno.h>
 #include <signal.h>

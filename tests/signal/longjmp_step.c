@@ -1,5 +1,5 @@
 /*
- * longjmp_step.c - a handler that interrupts malloc, free, realloc … at any instruction and is left by siglongjmp (G3). The thread goes
+ * longjmp_step.c - a handler that interrupts malloc, free, realloc … at any instruction and is left by siglongjmp. The thread goes
  * on allocating: nothing hangs, no live block is given out twice or changes, it comes to allocate from a heap of its own again, the
  * number of heaps stays bounded, and memory grows by no more than the blocks in hand.
  *
@@ -9,6 +9,8 @@
  *
  * The instructions of a call are learned by stepping it; then a breakpoint on one of them costs one trap (learn.h). CI does more than
  * 10^4 jumps, --scale 10 more than 10^5.
+ *
+ * Clauses: G3.1, G3.2.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,5 @@
 /*
- * park.c - one thread is stopped, killed or sent elsewhere at an instruction of the malloc library, and all others must get on (G3, G7;
- * x86-64). Each operation (park_ops.c) is stepped once to see which instructions it passes; then it is run again for every
+ * park.c - one thread is stopped, killed or sent elsewhere at an instruction of the malloc library, and all others must get on. Each operation (park_ops.c) is stepped once to see which instructions it passes; then it is run again for every
  * point that is chosen, up to that instruction, and there, by mode:
  *
  *     parked     the thread is stopped by ptrace while the others work, then goes on to the end
@@ -15,6 +14,8 @@
  *
  * After a jump the thread allocates as high in its stack as it did before, which proves what was left to be dead. With SIGNAL_TEST_DEEPER it
  * does so further down only.
+ *
+ * Clauses: G3.4.
  */
 #include "park.h"
 

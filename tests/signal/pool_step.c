@@ -1,8 +1,10 @@
 /*
  * pool_step.c - typed caches and pools interrupted after every single instruction, by a handler that allocates and frees in the same
- * cache and the same pool, shrinks the cache, and checks all contents; and left by siglongjmp at every instruction (G2, G3).
+ * cache and the same pool, shrinks the cache, and checks all contents; and left by siglongjmp at every instruction.
  *
  * The functions are found by dlsym: the library that is stepped is the one that malloc is taken from.
+ *
+ * Clauses: G2.7.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,10 +1,12 @@
 /*
  * single_step.c - a handler that allocates, resizes and frees after every single instruction of malloc, calloc, realloc, free,
- * aligned_alloc and memalign in the main program (G2), on every path that the scenes take (scenes.h).
+ * aligned_alloc and memalign in the main program, on every path that the scenes take (scenes.h).
  *
  * Each trap runs one step of the handler's own program (handler.h). All blocks have patterns. On any malloc without this property
  * the program hangs, crashes or reports changed contents within moments; teeth.py sees to it that it does. break_each.c interrupts
  * fewer times, but what this cannot: handlers' own calls, births, and what follows jumps, each at every instruction.
+ *
+ * Clauses: G1.3, G2.1.
  */
 #include <signal.h>
 #include <stdio.h>

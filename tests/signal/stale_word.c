@@ -1,10 +1,12 @@
 /*
  * stale_word.c - a fast malloc that is interrupted between reading its thread's word and marking it names a heap that may be another one
- * when it goes on (G2, G3; INV-THREAD-5).
+ * when it goes on.
  *
  * The handler at the k-th instruction enters the heap by a slow call; a handler in that call allocates so much that the heap is
  * parked, and leaves by siglongjmp; more calls of the first handler bring the heap to rest. Then the fast malloc goes on, into the heap
  * that it has read, and is interrupted at each of its instructions by a handler that allocates: nothing may be given out twice.
+ *
+ * Clauses: G2.5.
  */
 #include <setjmp.h>
 #include <signal.h>

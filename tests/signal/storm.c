@@ -1,10 +1,12 @@
 /*
- * storm.c - signals at up to 20 kHz on several threads that allocate, nested, on alternate stacks of 16 KiB (G2); handlers that free what
+ * storm.c - signals at up to 20 kHz on several threads that allocate, nested, on alternate stacks of 16 KiB; handlers that free what
  * the threads have allocated and the other way round, across threads; and fork in a handler that may have interrupted malloc, with
- * parent and child both going on (G8).
+ * parent and child both going on.
  *
  * A storm hits each point rarely; it shows what the stepping tests cannot: real concurrency with drains, births, borrowing and
  * adoption. What must hold is the same: no hang, no crash, no changed contents, no NULL.
+ *
+ * Clauses: G2.2, G2.4.
  */
 #include <errno.h>
 #include <pthread.h>

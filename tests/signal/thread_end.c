@@ -1,6 +1,8 @@
 /*
- * thread_end.c - a handler that interrupts the frees which libc makes for a thread after its last destructor (G2, G8): of the second level of
+ * thread_end.c - a handler that interrupts the frees which libc makes for a thread after its last destructor: of the second level of
  * its thread-specific values, and of the buffer of strerror_l. At each of their instructions, one thread each.
+ *
+ * Clauses: G2.3, G8.1.
  */
 #include <errno.h>
 #include <limits.h>

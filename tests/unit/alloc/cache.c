@@ -1,4 +1,4 @@
-/* cache.c - typed caches: constructed objects, layout, shrinking, the reserve, misuse, figures; and the word of a slab alone. */
+/* cache.c - typed caches: constructed objects, layout, shrinking, the reserve, misuse, figures; and the word of a slab alone. Clauses: G9.4. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* decay.c - when free pages go back: the clock and madvise are hooks, so that nothing waits and nothing is left to luck. */
+/* decay.c - when free pages go back: the clock and madvise are hooks, so that nothing waits and nothing is left to luck. Clauses: G10.1. */
 #include <criterion/criterion.h>
 
 #include "alloc/alloc.h"

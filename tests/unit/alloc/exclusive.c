@@ -1,6 +1,8 @@
 /*
  * exclusive.c - exclusive blocks: whole pages of their own, marks that the kernel confirms (smaps) and that are gone after the free, an
  * owner who alone may free and resize, transfer, death and fork (INV-EXCL-1, INV-EXCL-2).
+ *
+ * Clauses: G7.2.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

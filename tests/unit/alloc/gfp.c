@@ -1,6 +1,8 @@
 /*
  * gfp.c - allocation by context: what each kind and modifier gives, refuses and leaves alone, and that NOWAIT and ATOMIC make no system
  * call (a seccomp filter kills the process that makes one).
+ *
+ * Clauses: G4.4.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

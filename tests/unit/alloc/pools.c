@@ -1,6 +1,8 @@
 /*
  * pools.c - four threads at one cache or one pool at once, with shrinking, resizing and figures meanwhile: no object has two holders, each
  * is as its constructor made it, none is lost. A plain program, for TSan.
+ *
+ * Clauses: G9.4.
  */
 #include "alloc/cache.h"
 #include "crowd.h"

@@ -1,6 +1,8 @@
 /*
  * provision.c - the reserve's memory: settings, populating and locking and their failures, growth and shrink, the callback, fork. Run
  * without LABYRINTH_RESERVE: the constructor has made the default one, which the tests look at, or replace by one of their own.
+ *
+ * Clauses: G4.2, G6.5.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

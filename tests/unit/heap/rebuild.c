@@ -1,6 +1,8 @@
 /*
  * rebuild.c - torn heaps: whatever a frame that never goes on leaves behind is put there by hand, the heap is rebuilt, and then every list
  * is held against the words, and every live block against what was written into it.
+ *
+ * Clauses: G3.2.
  */
 #include <criterion/criterion.h>
 #include <setjmp.h>

@@ -1,6 +1,8 @@
 /*
  * registry.c - which heap belongs to which thread: every transition of the owner word, adoption only after proven death (by a hook, and by
  * the kernel with real threads), fork's freeze, and what happens when there is no place.
+ *
+ * Clauses: G7.1, G10.2.
  */
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -1,6 +1,8 @@
 /*
  * thread.c - the bracket: birth, borrowing while busy, nesting, frames left by a jump, parking, parked frames that go on after all.
  * A frame's stack pointer stands for the frame: the tests enter with pointers into real frames of this thread's stack.
+ *
+ * Clauses: G3.2, G7.1.
  */
 #include <criterion/criterion.h>
 #include <setjmp.h>

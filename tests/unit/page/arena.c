@@ -1,6 +1,8 @@
 /*
  * arena.c - reservation with its fallbacks, claims of segments against a model, commits that fail. The arenas are reserved
  * directly and belong to no process-wide map. The race for segments is in page/claims.c.
+ *
+ * Clauses: G9.2.
  */
 #include <criterion/criterion.h>
 

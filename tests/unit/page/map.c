@@ -1,5 +1,7 @@
 /*
  * map.c - what a pointer is: every kind of wild pointer, every byte of blocks of every kind, several arenas, arenas that run out.
+ *
+ * Clauses: G9.2.
  */
 #include <criterion/criterion.h>
 #include <sys/mman.h>

@@ -1,6 +1,8 @@
 /*
  * purge.c - giving pages back: what is purged, what must not be, what a failing madvise leaves. The clock and madvise are hooks.
  * The race of purgers against allocations is in page/claims.c.
+ *
+ * Clauses: G10.1.
  */
 #include <criterion/criterion.h>
 #include <setjmp.h>

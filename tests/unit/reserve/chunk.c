@@ -1,6 +1,8 @@
 /*
  * chunk.c - growth and shrink, torn at each step and taken over; fillers and closers that come late. The steps are called one by one by
  * what plays the threads: A (tid 11) and B (tid 12), of which one may be dead.
+ *
+ * Clauses: G5.2.
  */
 #include <criterion/criterion.h>
 

@@ -1,6 +1,8 @@
 /*
  * reserve.c - claims and releases of the reserve against an oracle that knows each slot's class and zone: alignment, overlap, capacity in
  * any order of frees, how deep each depth goes, what requests that are rounded up may take, and misuse. The storm is in storm.c.
+ *
+ * Clauses: G5.1, G6.1, G6.2.
  */
 #include <criterion/criterion.h>
 

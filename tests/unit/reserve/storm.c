@@ -1,6 +1,8 @@
 /*
  * storm.c - threads claim and release slots of the reserve as fast as they can, while others open and close chunks, and free slots of each
  * other's shares: no slot has two holders, none is lost. Plain programs, as TSan and Criterion do not go together.
+ *
+ * Clauses: G5.1, G5.2, G6.4.
  */
 #include "crowd.h"
 #include "island.h"
