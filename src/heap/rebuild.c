@@ -130,6 +130,8 @@ rebuild_segment(struct scan *scan)
 	struct lab_segment *segment = lab_arena_segment(scan->arena, scan->index);
 
 	scan->segment = segment;
+	if (segment->generation != lab_arena_generation) /* perhaps claimed just now, by a frame that was cut short: INV-PAGE-3 */
+		lab_segment_mark_dirty(segment, 0, LAB_SEGMENT_PAGES);
 	memset(scan->covered, 0, sizeof scan->covered);
 	rebuild_blocks(scan);
 	lab_segment_free_orphans_owned(segment, scan->covered);
