@@ -221,6 +221,7 @@ static void
 on_timer(int number)
 {
 	int saved = errno;
+	struct block block = new_block(100);
 
 	(void)number;
 	pid_t child = ways[which].fork();
@@ -229,6 +230,7 @@ on_timer(int number)
 		signal(SIGALRM, SIG_DFL);
 		signal(SIGVTALRM, SIG_DFL);
 		use_heap(handled);
+		free_block(&block);
 		if (handled % 2)
 			_exit(0);
 		handled = UINT32_MAX; /* the child goes back to what was interrupted, and ends there */
@@ -236,6 +238,7 @@ on_timer(int number)
 		return;
 	}
 	REQUIRE(child > 0);
+	free_block(&block);
 	wait_for(child);
 	handled++;
 	errno = saved;
