@@ -96,7 +96,8 @@ vforks(void)
 
 /* ---- a thread whose first malloc is its child's -------------------------------------------------------------------------------- */
 
-static _Atomic unsigned born;
+static _Atomic bool stop_now;
+static _Atomic unsigned ready;
 
 static void *
 vfork_before_malloc(void *unused)
@@ -112,30 +113,43 @@ vfork_before_malloc(void *unused)
 	wait_for(child, 0); /* its id is nobody's now */
 	for (int i = 0; i < BLOCKS; i++)
 		mine[i] = new_block(20 + (size_t)i * 13);
-	born++;
-	while (born % 4 != 0) /* all four live at once: each would find the others' heaps dead */
-		sched_yield();
-	for (int round = 0; round < 20; round++) {
-		use_heap((uint32_t)round);
-		for (int i = 0; i < BLOCKS; i++)
-			check_block(&mine[i]);
-		sched_yield();
-	}
+	ready++;
+	for (uint32_t n = 0; !stop_now; n++)
+		use_heap(n);
 	for (int i = 0; i < BLOCKS; i++)
 		free_block(&mine[i]);
+	return unused;
+}
+
+/* Newborn threads look for heaps of dead ones. */
+static void *
+be_born(void *unused)
+{
+	for (uint32_t n = 0; n < 5; n++)
+		use_heap(n);
 	return unused;
 }
 
 static void
 births(void)
 {
-	pthread_t threads[4];
+	enum { OLD = 2, NEW = 40 };
+	pthread_t old[OLD], new;
 
-	for (unsigned round = 0; round < 25 * scale; round++) {
-		for (int i = 0; i < 4; i++)
-			REQUIRE(pthread_create(&threads[i], NULL, vfork_before_malloc, NULL) == 0);
-		for (int i = 0; i < 4; i++)
-			REQUIRE(pthread_join(threads[i], NULL) == 0);
+	for (unsigned round = 0; round < 10 * scale; round++) {
+		stop_now = false;
+		ready = 0;
+		for (int i = 0; i < OLD; i++)
+			REQUIRE(pthread_create(&old[i], NULL, vfork_before_malloc, NULL) == 0);
+		while (ready < OLD)
+			sched_yield();
+		for (int i = 0; i < NEW; i++) {
+			REQUIRE(pthread_create(&new, NULL, be_born, NULL) == 0);
+			REQUIRE(pthread_join(new, NULL) == 0);
+		}
+		stop_now = true;
+		for (int i = 0; i < OLD; i++)
+			REQUIRE(pthread_join(old[i], NULL) == 0);
 	}
 }
 
@@ -205,8 +219,6 @@ clones(void)
 
 /* ---- posix_spawn ---------------------------------------------------------------------------------------------------------------- */
 
-static _Atomic bool stop_now;
-
 static void *
 load(void *unused)
 {
@@ -224,6 +236,7 @@ spawns(void)
 	pthread_t thread;
 	pid_t child;
 
+	stop_now = false;
 	REQUIRE(pthread_create(&thread, NULL, load, NULL) == 0);
 	for (unsigned i = 0; i < TIMES / 3 * scale; i++) {
 		posix_spawn_file_actions_t actions;
