@@ -17,7 +17,7 @@ lab_calloc(size_t count, size_t size)
 	void *p = lab_likely(bytes <= LAB_DIRECT_MAX) ? lab_malloc_try(bytes) : NULL;
 	if (lab_likely(p != NULL))
 		return memset(p, 0, bytes);
-	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){bytes, LAB_ALIGN_DEFAULT, true}));
+	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){bytes, LAB_ALIGN_DEFAULT, LAB_GFP_ZERO}));
 }
 
 LAB_EXPORT void *
@@ -29,7 +29,7 @@ lab_aligned_alloc(size_t alignment, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, alignment, false}));
+	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, alignment, LAB_GFP_KERNEL}));
 }
 
 LAB_EXPORT int
@@ -39,7 +39,7 @@ lab_posix_memalign(void **block, size_t alignment, size_t size)
 
 	if (alignment % sizeof(void *) != 0 || !lab_is_power_of_two(alignment))
 		return EINVAL;
-	void *p = lab_allocate(&bracket, (struct lab_request){size, alignment, false});
+	void *p = lab_allocate(&bracket, (struct lab_request){size, alignment, LAB_GFP_KERNEL});
 	if (!p)
 		return ENOMEM;
 	*block = p;

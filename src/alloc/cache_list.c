@@ -44,7 +44,7 @@ claim_cache(struct lab_bracket *bracket)
 	for (struct lab_cache *cache = first_cache(); cache; cache = cache->next)
 		if (lab_load_rlx(&cache->state) == LAB_CACHE_UNUSED && change_state(cache, LAB_CACHE_UNUSED, LAB_CACHE_MAKING))
 			return cache;
-	struct lab_cache *cache = lab_allocate_lasting(bracket, (struct lab_request){sizeof *cache, 64, true});
+	struct lab_cache *cache = lab_allocate_zeroed(bracket, sizeof *cache);
 	if (cache) {
 		lab_store_rlx(&cache->state, LAB_CACHE_MAKING);
 		push(cache);

@@ -100,7 +100,6 @@ construct_all(const struct lab_cache *cache, char *block)
 void *
 lab_cache_open_slab(struct lab_cache *cache, struct lab_bracket *bracket)
 {
-	const struct lab_request request = {cache->slab_size, cache->slab_size, false};
 	size_t index = 0;
 	struct lab_slab *slab = claim_closed(cache, &index);
 
@@ -109,7 +108,7 @@ lab_cache_open_slab(struct lab_cache *cache, struct lab_bracket *bracket)
 	if (!slab)
 		return NULL;
 	uint64_t word = lab_load_rlx(&slab->word);
-	char *block = lab_allocate_lasting(bracket, request);
+	char *block = lab_allocate_lasting(bracket, cache->slab_size, cache->slab_size);
 	if (!block) {
 		lab_store_rel(&slab->word, lab_slab_closed(word)); /* nobody else writes a CHANGING word */
 		lab_add_rlx(&cache->closed, 1);

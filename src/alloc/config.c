@@ -8,11 +8,12 @@
 #include "alloc/provision.h"
 #include "base/format.h"
 #include "os/os.h"
+#include "page/charge.h"
 
 #define DECAY_MS_DEFAULT 1000
 /* A huge block takes 4 MiB of address space at least. */
 #define HUGE_THRESHOLD_MIN ((size_t)1 << 20)
-#define DECAY_MS_MAX       ((size_t)86400 * 1000)
+#define A_DAY_MS           ((size_t)86400 * 1000)
 
 struct lab_settings lab_settings = {
         .decay_ms = DECAY_MS_DEFAULT,
@@ -38,7 +39,7 @@ lab_set_param(enum lab_param param, size_t value)
 		lab_store_rlx(&lab_settings.trim_threshold, value);
 		return true;
 	case LAB_PARAM_DECAY_MS:
-		if (value > DECAY_MS_MAX && value != SIZE_MAX)
+		if (value > A_DAY_MS && value != SIZE_MAX)
 			return false;
 		lab_store_rlx(&lab_settings.decay_ms, value);
 		return true;
@@ -46,6 +47,17 @@ lab_set_param(enum lab_param param, size_t value)
 		if (value != 0 && value < HUGE_THRESHOLD_MIN)
 			value = HUGE_THRESHOLD_MIN;
 		lab_store_rlx(&lab_settings.huge_threshold, value ? value : SIZE_MAX);
+		return true;
+	case LAB_PARAM_LIMIT:
+		if (value < LAB_PAGE_SIZE)
+			return false;
+		lab_charge_set_limit(value == SIZE_MAX ? LAB_CHARGE_UNLIMITED : value >> LAB_PAGE_SHIFT);
+		lab_limit_notify();
+		return true;
+	case LAB_PARAM_WAIT_MS:
+		if (value > A_DAY_MS)
+			return false;
+		lab_store_rlx(&lab_settings.wait_ms, value);
 		return true;
 	case LAB_PARAM_PERTURB:
 		if (value > UINT8_MAX)
@@ -114,6 +126,20 @@ set_trim_threshold(const char *text)
 }
 
 static bool
+set_limit(const char *text)
+{
+	if (strcmp(text, "cgroup") == 0)
+		return lab_set_param(LAB_PARAM_LIMIT, lab_cgroup_limit());
+	return set_size(LAB_PARAM_LIMIT, text);
+}
+
+static bool
+set_wait(const char *text)
+{
+	return set_size(LAB_PARAM_WAIT_MS, text);
+}
+
+static bool
 set_perturb(const char *text)
 {
 	return set_size(LAB_PARAM_PERTURB, text);
@@ -146,6 +172,17 @@ set_stats_file(const char *text)
 	return true;
 }
 
+static bool
+set_exclusive(const char *text)
+{
+	bool log = strcmp(text, "log") == 0;
+
+	if (!log && strcmp(text, "abort") != 0)
+		return false;
+	lab_store_rlx(&lab_settings.log_exclusive, log);
+	return true;
+}
+
 static const struct setting {
 	const char *name;
 	bool (*set)(const char *text);
@@ -153,7 +190,10 @@ static const struct setting {
 } settings[] = {
         {"LABYRINTH_DECAY_MS", set_decay, "milliseconds up to a day, or \"never\""},
         {"LABYRINTH_TRIM_THRESHOLD", set_trim_threshold, "bytes, with K, M, G or T"},
+        {"LABYRINTH_LIMIT", set_limit, "bytes, with K, M, G or T, or \"cgroup\""},
+        {"LABYRINTH_WAIT_MS", set_wait, "milliseconds up to a day"},
         {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},
+        {"LABYRINTH_EXCLUSIVE", set_exclusive, "abort or log"},
         {"LABYRINTH_STATS", set_stats, "0 or 1"},
         {"LABYRINTH_RESERVE", lab_provision_set_size, "bytes, with K, M, G or T"},
         {"LABYRINTH_RESERVE_CLASSES", lab_provision_set_classes, "SIZE:COUNT,…, sizes being powers of two from 32 to 64K"},

@@ -57,6 +57,7 @@ lab_trim(size_t keep)
 	}
 	size_t before = lab_purge_total_pages();
 	purge_above(&bracket, keep);
+	lab_limit_notify();
 	bool shrunk = lab_provision_shrink();
 	return shrunk || lab_purge_total_pages() != before;
 }

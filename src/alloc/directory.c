@@ -1,16 +1,26 @@
 /* directory.c - see directory.h. */
+#include <string.h>
+
 #include "alloc/directory.h"
 #include "page/map.h"
 
 void *
-lab_allocate_lasting(struct lab_bracket *bracket, struct lab_request request)
+lab_allocate_lasting(struct lab_bracket *bracket, size_t size, size_t align)
 {
-	void *p = lab_allocate(bracket, request);
+	void *p = lab_allocate(bracket, (struct lab_request){.size = size, .align = align});
 
 	if (!p || lab_map_find_arena(p))
 		return p;
 	lab_release(bracket, p, "free");
 	return NULL;
+}
+
+void *
+lab_allocate_zeroed(struct lab_bracket *bracket, size_t size)
+{
+	void *p = lab_allocate_lasting(bracket, size, 64);
+
+	return p ? memset(p, 0, size) : NULL;
 }
 
 bool
@@ -20,11 +30,11 @@ lab_directory_extend(struct lab_directory *directory, struct lab_bracket *bracke
 
 	if (index >= LAB_DIRECTORY_MAX)
 		return false;
-	if (lab_directory_at(directory, index, element_size))
+	if (lab_directory_has(directory, index))
 		return true;
 	unsigned k = lab_directory_chunk(index);
 	size_t size = element_size << (k + LAB_DIRECTORY_FIRST_SHIFT);
-	char *chunk = lab_allocate_lasting(bracket, (struct lab_request){size, 64, true});
+	char *chunk = lab_allocate_zeroed(bracket, size);
 	if (!chunk)
 		return false;
 	/* acq_rel pairs with the acq of lab_directory_at. */

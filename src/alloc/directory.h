@@ -25,16 +25,21 @@ lab_directory_chunk(size_t index)
 	return lab_log2(index + (1u << LAB_DIRECTORY_FIRST_SHIFT)) - LAB_DIRECTORY_FIRST_SHIFT;
 }
 
-/* The element, or NULL if its chunk is not there. index < LAB_DIRECTORY_MAX. */
+/* The element, in a chunk that is there. */
 static inline void *
 lab_directory_at(const struct lab_directory *directory, size_t index, size_t element_size)
 {
 	unsigned k = lab_directory_chunk(index);
 	size_t first = ((size_t)1 << (k + LAB_DIRECTORY_FIRST_SHIFT)) - (1u << LAB_DIRECTORY_FIRST_SHIFT);
-	/* acq pairs with the CAS that published the chunk: its zeros are seen. */
-	char *chunk = lab_load_acq(&directory->chunks[k]);
 
-	return chunk ? chunk + (index - first) * element_size : NULL;
+	/* acq pairs with the CAS that published the chunk: its zeros are seen. */
+	return lab_load_acq(&directory->chunks[k]) + (index - first) * element_size;
+}
+
+static inline bool
+lab_directory_has(const struct lab_directory *directory, size_t index)
+{
+	return index < LAB_DIRECTORY_MAX && lab_load_rlx(&directory->chunks[lab_directory_chunk(index)]) != NULL;
 }
 
 /* Sees to it that the element is there, aligned to 64. False: no memory. A frame that is cut short loses at most the new chunk. */
@@ -43,7 +48,10 @@ bool lab_directory_extend(struct lab_directory *directory, struct lab_bracket *b
 /* Frees all chunks. */
 void lab_directory_drop(struct lab_directory *directory, struct lab_bracket *bracket);
 
-/* lab_allocate, but never from the reserve, which is no place for what stays. */
-void *lab_allocate_lasting(struct lab_bracket *bracket, struct lab_request request);
+/* A block aligned to `align`, never from the reserve, which is no place for what stays. NULL: no memory. */
+void *lab_allocate_lasting(struct lab_bracket *bracket, size_t size, size_t align);
+
+/* The same, aligned to 64 and zeroed. */
+void *lab_allocate_zeroed(struct lab_bracket *bracket, size_t size);
 
 #endif

@@ -8,28 +8,113 @@
 #include "alloc/alloc.h"
 #include "alloc/fastpath.h"
 #include "base/check.h"
+#include "base/format.h"
+#include "os/os.h"
 #include "reserve/share.h"
 
-#define GFP_KIND 0x3u
+#define KIND_ATOMIC (LAB_GFP_ATOMIC & LAB_GFP_KIND)
+#define EXCLUSIVES  (LAB_GFP_LOCKED | LAB_GFP_NOFORK | LAB_GFP_NOMERGE)
+#define KNOWN       (LAB_GFP_KIND | LAB_GFP_HIGH | LAB_GFP_MEMALLOC | LAB_GFP_ZERO | LAB_GFP_NOWARN | EXCLUSIVES)
 
-static enum lab_reserve_depth
-depth_of(unsigned gfp)
+_Atomic size_t lab_atomic_failure;
+
+/* What shares no page can come from no reserve, and needs the system: KERNEL, and neither HIGH nor MEMALLOC. */
+static bool
+is_meaningful(unsigned gfp)
 {
-	if (gfp & LAB_GFP_MEMALLOC)
-		return LAB_DEPTH_ALL;
-	return gfp & LAB_GFP_HIGH ? LAB_DEPTH_HIGH : LAB_DEPTH_MIN;
+	if (gfp & ~KNOWN || (gfp & LAB_GFP_KIND) == LAB_GFP_KIND)
+		return false;
+	if (gfp & EXCLUSIVES)
+		return gfp & LAB_GFP_EXCLUSIVE && !(gfp & (LAB_GFP_KIND | LAB_GFP_HIGH | LAB_GFP_MEMALLOC));
+	return true;
 }
 
-static void *
-allocate_atomic(size_t size, size_t align, unsigned gfp)
+bool
+lab_gfp_check(unsigned gfp)
 {
-	void *p = lab_share_claim_sig(size, align);
+	if (lab_likely(is_meaningful(gfp)))
+		return true;
+	if (!(gfp & KIND_ATOMIC))
+		errno = EINVAL;
+	return false;
+}
+
+/* For the next KERNEL slow path to tell: the first one only. */
+static void
+note_failure(struct lab_request request)
+{
+	size_t none = 0;
+
+	if (!(request.gfp & LAB_GFP_NOWARN) && request.size < SIZE_MAX - 1)
+		(void)atomic_compare_exchange_strong_explicit(&lab_atomic_failure, &none, request.size + 1, memory_order_relaxed,
+		                                              memory_order_relaxed);
+}
+
+void
+lab_tell_atomic_failure(void)
+{
+	size_t noted = atomic_exchange_explicit(&lab_atomic_failure, SIZE_MAX, memory_order_relaxed);
+	char buffer[160];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+
+	if (noted == SIZE_MAX) /* another thread was quicker */
+		return;
+	lab_text_string(&text, "labyrinth: atomic allocation of ");
+	lab_text_number(&text, noted - 1);
+	lab_text_string(&text, " bytes failed; the reserve had no slot for it (LABYRINTH_RESERVE)\n");
+	lab_os_write(NULL, buffer, text.length);
+}
+
+/* Sizes that are powers of two are aligned to themselves. */
+static void *
+allocate_atomic(struct lab_request request)
+{
+	size_t align = lab_is_power_of_two(request.size) && request.size > request.align ? request.size : request.align;
+	void *p = lab_share_claim_sig(request.size, align);
 
 	if (!p)
-		p = lab_reserve_claim_sig(size, align, depth_of(gfp));
-	if (p && gfp & LAB_GFP_ZERO)
-		memset(p, 0, size);
+		p = lab_reserve_claim_sig(request.size, align, lab_depth_of(request.gfp));
+
+	if (lab_unlikely(!p))
+		note_failure(request);
+	else if (request.gfp & LAB_GFP_ZERO)
+		lab_fill_new(p, request, false);
 	return p;
+}
+
+void *
+lab_allocate_any(struct lab_bracket *bracket, struct lab_request request)
+{
+	if (lab_unlikely(!lab_gfp_check(request.gfp)))
+		return NULL;
+	switch (request.gfp & LAB_GFP_KIND) {
+	case KIND_ATOMIC:
+		return allocate_atomic(request);
+	case LAB_GFP_NOWAIT:
+		return lab_or_enomem(lab_allocate_quietly(bracket, request));
+	default:
+		if (request.gfp & LAB_GFP_EXCLUSIVE)
+			return lab_or_enomem(lab_exclusive_allocate(bracket, request));
+		return lab_or_enomem(lab_allocate(bracket, request));
+	}
+}
+
+static LAB_NOINLINE void *
+alloc_other(size_t size, unsigned gfp)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	return lab_allocate_any(&bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+}
+
+/* A block that the heap holds at hand is had in the same way by both kinds. */
+LAB_EXPORT void *
+lab_alloc(size_t size, unsigned gfp)
+{
+	if (lab_likely(gfp == LAB_GFP_KERNEL))
+		return lab_malloc_fast(size);
+	void *p = gfp == LAB_GFP_NOWAIT && size <= LAB_DIRECT_MAX ? lab_malloc_try(size) : NULL;
+	return p ? p : alloc_other(size, gfp);
 }
 
 LAB_EXPORT void *
@@ -37,13 +122,58 @@ lab_alloc_aligned(size_t alignment, size_t size, unsigned gfp)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
-	if ((gfp & GFP_KIND) == (LAB_GFP_ATOMIC & GFP_KIND))
-		return allocate_atomic(size, alignment, gfp);
-	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, alignment, (gfp & LAB_GFP_ZERO) != 0}));
+	if (lab_unlikely(!lab_is_power_of_two(alignment))) {
+		if (!(gfp & KIND_ATOMIC))
+			errno = EINVAL;
+		return NULL;
+	}
+	return lab_allocate_any(&bracket, (struct lab_request){size, alignment, gfp});
 }
 
 LAB_EXPORT void *
-lab_alloc(size_t size, unsigned gfp)
+lab_alloc_pages(unsigned gfp, unsigned order)
 {
-	return lab_alloc_aligned(LAB_ALIGN_DEFAULT, size, gfp);
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	/* beyond the greatest order: a size that no kind has */
+	size_t size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : LAB_SIZE_MAX;
+	size_t align = order <= LAB_ORDER_MAX_ALLOC ? size : LAB_PAGE_SIZE;
+
+	return lab_allocate_any(&bracket, (struct lab_request){size, align, gfp});
+}
+
+/* A slot of the reserve may be one of a larger class; any other block of so many pages has exactly that size. */
+LAB_EXPORT void
+lab_free_pages(void *pages, unsigned order)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (!pages)
+		return;
+	size_t have = lab_block_size(pages, "free_pages");
+	size_t size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : SIZE_MAX;
+	if (lab_unlikely(have < size || (have > size && !lab_reserve_contains(pages))))
+		lab_report_misuse("free_pages", pages, "wrong order");
+	lab_release(&bracket, pages, "free_pages");
+}
+
+LAB_EXPORT void *
+lab_alloc_pages_exact(size_t size, unsigned gfp)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (size <= LAB_SIZE_MAX - LAB_PAGE_SIZE)
+		size = lab_round_up(size ? size : 1, LAB_PAGE_SIZE);
+	return lab_allocate_any(&bracket, (struct lab_request){size, LAB_PAGE_SIZE, gfp});
+}
+
+LAB_EXPORT void
+lab_free_pages_exact(void *pages, size_t size)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (!pages)
+		return;
+	if (lab_unlikely((uintptr_t)pages % LAB_PAGE_SIZE != 0 || size > lab_block_size(pages, "free_pages_exact")))
+		lab_report_misuse("free_pages_exact", pages, "wrong size");
+	lab_release(&bracket, pages, "free_pages_exact");
 }

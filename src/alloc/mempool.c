@@ -211,7 +211,7 @@ destroy(struct lab_mempool *pool, struct lab_bracket *bracket)
 {
 	size_t end = 0;
 
-	while (end < LAB_DIRECTORY_MAX && slot_of(pool, end))
+	while (lab_directory_has(&pool->slots, end))
 		end++; /* all there ever were: a frame that was cut short may have left one above `min` */
 	atomic_store(&pool->min, 0);
 	empty_slots(pool, 0, end);
@@ -231,7 +231,7 @@ lab_mempool_destroy(struct lab_mempool *pool)
 static struct lab_mempool *
 create(struct lab_bracket *bracket, size_t min, const struct lab_mempool *form)
 {
-	struct lab_mempool *pool = lab_allocate_lasting(bracket, (struct lab_request){sizeof *pool, 64, true});
+	struct lab_mempool *pool = lab_allocate_zeroed(bracket, sizeof *pool);
 
 	if (!pool)
 		return lab_or_enomem(NULL);

@@ -155,9 +155,10 @@ lab_provision_fill(struct lab_range range, struct lab_range slots)
 static bool
 map_region(void)
 {
-	size_t most = lab_os_address_space_limit() / 64;
+	size_t limit = lab_os_address_space_limit();
 
 	for (;;) {
+		size_t most = plan.limit > plan.fixed ? limit / 64 : limit / 4;
 		region = plan.size <= most ? lab_os.map(plan.size, LAB_ACCESS_NONE) : NULL;
 		if (region)
 			return true;

@@ -37,7 +37,8 @@ void lab_provision_rearm(void);
 /* In fork's child. */
 void lab_provision_after_fork(void);
 
-/* Makes a range of the reserve or a share accessible, resident and, if wanted and allowed, locked. False: it is not resident. */
+/* Makes a range of the reserve or a share accessible, resident and, if wanted and allowed, locked; and resident what free() reads to tell
+ * that `slots` are no blocks. False: it is not resident. */
 bool lab_provision_fill(struct lab_range range, struct lab_range slots);
 
 enum lab_reserve_mode lab_provision_mode(const char **why);

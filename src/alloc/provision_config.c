@@ -54,7 +54,7 @@ parse_class(const char *text, uint32_t *slots)
 	if (!lab_is_power_of_two(size) || size < 1u << LAB_RESERVE_MIN_SHIFT || size > 1u << LAB_RESERVE_MAX_SHIFT)
 		return NULL;
 	slots[lab_log2(size) - LAB_RESERVE_MIN_SHIFT] = (uint32_t)count;
-	return *text == ',' ? text + 1 : text;
+	return text;
 }
 
 bool
@@ -62,11 +62,11 @@ lab_provision_set_classes(const char *text)
 {
 	uint32_t slots[LAB_RESERVE_CLASSES] = {0};
 
-	do {
-		text = parse_class(text, slots);
-		if (!text)
-			return false;
-	} while (*text);
+	text = parse_class(text, slots);
+	while (text && *text == ',')
+		text = parse_class(text + 1, slots);
+	if (!text)
+		return false;
 	memcpy(lab_provision_settings.slots, slots, sizeof slots);
 	lab_provision_settings.exact = true;
 	return true;

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "heap/registry.h"
 #include "os/os.h"
+#include "page/charge.h"
 #include "page/map.h"
 
 static size_t
@@ -92,37 +93,89 @@ transfer(char *from, char *to, size_t bytes)
 }
 
 static void *
-resize_by_moving(struct lab_bracket *bracket, void *p, size_t old, size_t size, const char *call)
+resize_by_moving(struct lab_bracket *bracket, void *p, size_t old, size_t size, unsigned gfp)
 {
 	struct lab_bracket inner = {.sp = bracket->sp};
-	void *moved = lab_allocate(&inner, (struct lab_request){size, LAB_ALIGN_DEFAULT, false});
+	void *moved = lab_allocate(&inner, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 
 	if (!moved)
 		return size <= old ? p : NULL;
 	if (!transfer(p, moved, old < size ? old : size))
-		lab_report_misuse(call, p, "the system took the new place of the block away");
-	lab_release(bracket, p, call);
+		lab_report_misuse("realloc", p, "the system took the new place of the block away");
+	lab_release(bracket, p, "realloc");
 	return moved;
+}
+
+/* NOWAIT and ATOMIC: a block that fits stays as it is, another moves; nothing is mapped, given back or waited for. */
+static void *
+resize_quietly(struct lab_bracket *bracket, void *p, size_t old, size_t size, unsigned gfp)
+{
+	if (size == 0) {
+		lab_release_quietly(p, "realloc");
+		return NULL;
+	}
+	if (lab_unlikely(lab_exclusive_concerns(p, gfp)))
+		return lab_exclusive_resize(bracket, p, old, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+	if (size <= old)
+		return p;
+	void *moved = lab_allocate_any(bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+	if (moved) {
+		memcpy(moved, p, old);
+		lab_release_quietly(p, "realloc");
+	}
+	return moved;
+}
+
+static void *
+resize(struct lab_bracket *bracket, void *p, size_t old, size_t size, unsigned gfp)
+{
+	if (size == 0) {
+		lab_release(bracket, p, "realloc");
+		return NULL;
+	}
+	if (size > LAB_SIZE_MAX)
+		return lab_or_enomem(NULL);
+	if (lab_unlikely(lab_exclusive_concerns(p, gfp)))
+		return lab_exclusive_resize(bracket, p, old, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+	if (resize_in_place(bracket, p, old, size))
+		return p;
+	void *moved = resize_by_moving(bracket, p, old, size, gfp);
+	/* two blocks at once may be too much for the limit where one is not; what could be reclaimed is by now */
+	if (!moved && lab_charge_is_limited() && resize_in_place(bracket, p, old, size))
+		return p;
+	return lab_or_enomem(moved);
+}
+
+/* With modifiers, or of another kind. */
+static LAB_NOINLINE void *
+resize_any(void *p, size_t size, unsigned gfp)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (!p)
+		return lab_alloc(size, gfp);
+	if (!lab_gfp_check(gfp))
+		return NULL;
+	size_t old = lab_block_size(p, "realloc");
+	char *q = gfp & LAB_GFP_KIND ? resize_quietly(&bracket, p, old, size, gfp) : resize(&bracket, p, old, size, gfp);
+	/* all behind what was kept, so that it is zero when the block grows into it: a new block is already */
+	if (q == p && gfp & LAB_GFP_ZERO && size > 0) {
+		size_t kept = old < size ? old : size;
+		memset(q + kept, 0, lab_block_size(q, NULL) - kept);
+	}
+	return q;
 }
 
 LAB_EXPORT void *
 lab_realloc(void *p, size_t size, unsigned gfp)
 {
-	(void)gfp;
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
+	if (lab_unlikely(gfp != LAB_GFP_KERNEL))
+		return resize_any(p, size, gfp);
 	if (!p)
 		return lab_malloc(size);
-	size_t old = lab_block_size(p, "realloc");
-	if (size == 0) {
-		lab_release(&bracket, p, "realloc");
-		return NULL;
-	}
-	if (size > LAB_SIZE_MAX)
-		return lab_or_enomem(NULL);
-	if (resize_in_place(&bracket, p, old, size))
-		return p;
-	return lab_or_enomem(resize_by_moving(&bracket, p, old, size, "realloc"));
+	return resize(&bracket, p, lab_block_size(p, "realloc"), size, LAB_GFP_KERNEL);
 }
 
 LAB_EXPORT void *

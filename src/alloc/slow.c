@@ -67,49 +67,63 @@ allocate_large(struct lab_heap *heap, struct lab_request request, bool *fresh)
 		pages = 1;
 	if (pages <= LAB_SEGMENT_PAGES && align <= LAB_SEGMENT_PAGES && request.size < lab_load_rlx(&lab_settings.huge_threshold))
 		return lab_run_alloc_owned(heap, lab_run_pages(pages), align, fresh);
-	return lab_huge_alloc_owned(heap, request.size, request.align, fresh);
+	return heap->nowait ? NULL : lab_huge_alloc_owned(heap, request.size, request.align, fresh);
 }
 
-static void *
-allocate_in(struct lab_heap *heap, struct lab_request request, bool *fresh)
+void *
+lab_allocate_owned(struct lab_heap *heap, struct lab_request request, bool *fresh)
 {
-	unsigned c = small_class(request);
+	unsigned c = request.gfp & LAB_GFP_EXCLUSIVE ? LAB_CLASS_COUNT : small_class(request);
 
 	if (lab_load_rlx(&lab_settings.count_allocations))
 		heap->allocations[c]++;
 	return c < LAB_CLASS_COUNT ? allocate_small(heap, c) : allocate_large(heap, request, fresh);
 }
 
-/* The bytes that M_PERTURB and zeroing want in a new block. */
-static void
-fill_new(void *p, struct lab_request request, bool fresh)
+/* All that may be used is cleared, not only what was asked for: so lab_realloc with ZERO is exact. */
+void
+lab_fill_new(void *p, struct lab_request request, bool fresh)
 {
 	uint8_t perturb = lab_load_rlx(&lab_settings.perturb);
+	bool zero = request.gfp & LAB_GFP_ZERO;
 
-	if (request.zero && !fresh)
-		memset(p, 0, request.size);
-	else if (!request.zero && lab_unlikely(perturb))
+	if (zero && !fresh)
+		memset(p, 0, lab_block_size(p, NULL));
+	else if (!zero && lab_unlikely(perturb))
 		memset(p, perturb ^ 0xff, request.size);
+}
+
+void *
+lab_allocate_from_reserve(struct lab_request request, bool reentrant)
+{
+	if (request.gfp & LAB_GFP_EXCLUSIVE || !(reentrant || request.gfp & (LAB_GFP_HIGH | LAB_GFP_MEMALLOC)))
+		return NULL;
+	return lab_reserve_claim_sig(request.size, request.align, lab_depth_of(request.gfp));
 }
 
 void *
 lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 {
-	bool fresh = false;
+	bool fresh = false, over_limit = false;
 	void *p = NULL;
 
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
 	if (lab_enter(bracket)) {
-		p = allocate_in(bracket->heap, request, &fresh);
+		p = lab_allocate_owned(bracket->heap, request, &fresh);
+		over_limit = bracket->heap->over_limit;
 		lab_leave(bracket);
 		if (!bracket->reentrant)
 			lab_provision_tick();
 	}
-	if (!p && bracket->reentrant)
-		p = lab_reserve_claim_sig(request.size, request.align, LAB_DEPTH_MIN);
+	if (lab_unlikely(!p && over_limit) && !bracket->reentrant)
+		p = lab_limit_allocate(bracket, request, &fresh);
+	if (!p)
+		p = lab_allocate_from_reserve(request, bracket->reentrant);
 	if (p)
-		fill_new(p, request, fresh);
+		lab_fill_new(p, request, fresh);
+	if (lab_unlikely(lab_load_rlx(&lab_atomic_failure) - 1 < SIZE_MAX - 1) && !bracket->reentrant)
+		lab_tell_atomic_failure();
 	return p;
 }
 
@@ -118,7 +132,7 @@ lab_malloc_slow(size_t size)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
-	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, false}));
+	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, LAB_GFP_KERNEL}));
 }
 
 static void
@@ -143,18 +157,21 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 		lab_remote_push(heap, p, p);
 		return;
 	}
+	size_t freed_before = bracket->heap->freed_pages;
 	if (bracket->heap == heap)
 		result = lab_span_free_owned(heap, unit, p, &heap);
 	else
 		lab_batch_add_owned(bracket->heap, heap, p);
 	if (result == LAB_FREE_FOREIGN)
 		lab_remote_push(heap, p, p);
-	bool look = bracket->heap->freed_pages >= TICK_PAGES;
+	bool freed = bracket->heap->freed_pages != freed_before, look = bracket->heap->freed_pages >= TICK_PAGES;
 	if (look)
 		bracket->heap->freed_pages = 0;
 	lab_leave(bracket);
 	if (result == LAB_FREE_DOUBLE)
 		lab_report_misuse(call, p, double_free);
+	if (freed)
+		lab_limit_notify();
 	if (look)
 		lab_decay_tick(bracket);
 	if (!bracket->reentrant)
@@ -167,13 +184,14 @@ release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p,
 	size_t pages = lab_load_rlx(&place->run->pages);
 	struct lab_heap *heap = lab_registry_heap(place->heap_id);
 
-	if (!lab_run_begin_free(place->run, lab_thread_tid()))
-		lab_report_misuse(call, p, double_free);
+	if (!lab_run_begin_free(place->run, lab_thread_tid()) && !lab_exclusive_begin_release(bracket, place, p, call))
+		return;
 	fill_freed(p, pages << LAB_PAGE_SHIFT);
 	bool entered = lab_try_enter(bracket);
 	if (entered && bracket->heap == heap) {
 		lab_run_free_owned(heap, place->segment, place->run);
 		lab_leave(bracket);
+		lab_limit_notify();
 		lab_decay_tick(bracket);
 		return;
 	}
@@ -181,11 +199,13 @@ release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p,
 		lab_leave(bracket);
 	if (lab_registry_hold(heap->id) == LAB_HOLD_FROZEN) {
 		lab_run_free_frozen(place->arena, place->index, place->run);
+		lab_limit_notify();
 		return;
 	}
 	/* the last access: from here on the pages are the heap's holder's */
 	lab_add_rlx(&heap->remote_frees, 1);
 	lab_remote_push(heap, p, p);
+	lab_limit_notify();
 }
 
 static void
@@ -193,10 +213,11 @@ release_huge(struct lab_bracket *bracket, const struct lab_place *place, void *p
 {
 	size_t pages = lab_load_rlx(&place->run->pages);
 
-	if (!lab_run_begin_free(place->run, lab_thread_tid()))
-		lab_report_misuse(call, p, double_free);
+	if (!lab_run_begin_free(place->run, lab_thread_tid()) && !lab_exclusive_begin_release(bracket, place, p, call))
+		return;
 	fill_freed(p, pages << LAB_PAGE_SHIFT);
 	lab_huge_free(place->arena, place->index);
+	lab_limit_notify();
 	lab_decay_tick(bracket);
 }
 
@@ -211,6 +232,12 @@ check_release(enum lab_reserve_release result, void *p, const char *call)
 	case LAB_RESERVE_WAS_FREE:
 		lab_report_misuse(call, p, double_free);
 	}
+}
+
+void
+lab_release_slot(void *p, const char *call)
+{
+	check_release(lab_reserve_release_sig(p), p, call);
 }
 
 /* A slot of somebody's share, or nothing of ours. */
@@ -234,7 +261,7 @@ lab_release(struct lab_bracket *bracket, void *p, const char *call)
 		return;
 	}
 	if (lab_reserve_contains(p)) {
-		check_release(lab_reserve_release_sig(p), p, call);
+		lab_release_slot(p, call);
 		return;
 	}
 	struct lab_place place = lab_map_find(p);
@@ -265,7 +292,9 @@ lab_free_slow(void *p)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
-	if (p)
+	if (lab_reserve_contains(p)) /* first: the atomic tier's free is to be short */
+		lab_release_slot(p, "free");
+	else if (p)
 		lab_release(&bracket, p, "free");
 }
 

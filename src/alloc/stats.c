@@ -8,6 +8,7 @@
 #include "alloc/cache.h"
 #include "base/format.h"
 #include "heap/registry.h"
+#include "page/charge.h"
 #include "page/map.h"
 #include "page/purge.h"
 #include "reserve/reserve.h"
@@ -47,7 +48,7 @@ count_segment(struct census *census, const struct lab_arena *arena, const struct
 			if (page % LAB_UNIT_PAGES == 0)
 				count_span(census, unit);
 			page |= LAB_UNIT_PAGES - 1;
-		} else if (lab_load_acq(&run->state) == LAB_RUN_LIVE) {
+		} else if ((lab_load_acq(&run->state) & 3) == LAB_RUN_LIVE) {
 			census->runs++;
 			census->run_bytes += lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
 		}
@@ -59,7 +60,7 @@ count_huge(struct census *census, const struct lab_segment *segment)
 {
 	const struct lab_run *run = &segment->runs[0];
 
-	if (lab_load_acq(&run->state) == LAB_RUN_LIVE) {
+	if ((lab_load_acq(&run->state) & 3) == LAB_RUN_LIVE) {
 		census->stats->huge_blocks++;
 		census->stats->huge += lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
 	}
@@ -124,6 +125,9 @@ take_census(struct census *census, struct lab_stats *stats)
 	stats->in_use += census->run_bytes + stats->huge;
 	stats->dirty = lab_purge_dirty_pages() << LAB_PAGE_SHIFT;
 	stats->purged = lab_purge_total_pages() << LAB_PAGE_SHIFT;
+	stats->limit = lab_charge_is_limited() ? lab_load_rlx(&lab_charge_limit) << LAB_PAGE_SHIFT : SIZE_MAX;
+	stats->charged = lab_charge_is_limited() ? lab_charge_count() << LAB_PAGE_SHIFT : 0;
+	stats->waits = lab_limit_waits();
 	stats->reserve_total = lab_reserve_total();
 	stats->reserve_used = lab_reserve_used();
 }
@@ -179,6 +183,47 @@ print_class(const struct printer *printer, const struct lab_class_stats *class)
 	printer->write_line(printer->context, buffer);
 }
 
+static void
+print_reserve_class(const struct printer *printer, const struct lab_reserve_class *class)
+{
+	const uint64_t columns[] = {class->size, class->slots, class->overflow, class->used, class->low};
+	char buffer[96];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+
+	for (unsigned i = 0; i < sizeof columns / sizeof *columns; i++)
+		lab_text_column(&text, columns[i], 12);
+	printer->write_line(printer->context, buffer);
+}
+
+static void
+print_reserve(const struct printer *printer)
+{
+	static const char *const modes[] = {"none", "populated only", "strict", "copied by fork"};
+	struct lab_reserve_info info;
+	struct lab_reserve_class class;
+	char buffer[128];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+
+	lab_reserve_info(&info);
+	lab_text_string(&text, "reserve: ");
+	lab_text_string(&text, modes[info.mode]);
+	if (*info.why) {
+		lab_text_string(&text, ": ");
+		lab_text_string(&text, info.why);
+	}
+	printer->write_line(printer->context, buffer);
+	print_figure(printer, "reserve: grown (bytes)", info.grown);
+	print_figure(printer, "reserve: limit (bytes)", info.limit);
+	print_figure(printer, "reserve: shares (bytes)", info.shares);
+	print_figure(printer, "reserve: failures", info.failures);
+	print_figure(printer, "reserve: lost races", info.lost_races);
+	if (info.mode == LAB_RESERVE_NONE)
+		return;
+	printer->write_line(printer->context, "reserve class       slots    overflow        used         low");
+	for (size_t i = 0; lab_reserve_class_get(i, &class); i++)
+		print_reserve_class(printer, &class);
+}
+
 LAB_EXPORT void
 lab_stats_print(void (*write_line)(void *context, const char *line), void *context)
 {
@@ -207,9 +252,14 @@ lab_stats_print(void (*write_line)(void *context, const char *line), void *conte
 	        {"heaps adopted", s.adopted},
 	        {"reserve (bytes)", s.reserve_total},
 	        {"reserve in use (bytes)", s.reserve_used},
+	        {"limit (bytes)", s.limit},
+	        {"charged (bytes)", s.charged},
+	        {"waits", s.waits},
 	};
-	for (unsigned i = 0; i < sizeof figures / sizeof *figures; i++)
+	const size_t limited = s.limit != SIZE_MAX ? 0 : 3; /* the last three are of the limit */
+	for (unsigned i = 0; i < sizeof figures / sizeof *figures - limited; i++)
 		print_figure(&printer, figures[i].name, figures[i].value);
+	print_reserve(&printer);
 	if (!LAB_BRACKET)
 		write_line(context, "NOT SIGNAL-SAFE: built without brackets, for measurement");
 	write_line(context, "  class size        live      carved       spans allocations");

@@ -19,6 +19,9 @@ LAB_COLD LAB_NORETURN void lab_assert_failed(const char *text, const char *file,
 /* "labyrinth: <call>(0x<p>): <reason>", then abort. Async-signal-safe. */
 LAB_COLD LAB_NORETURN void lab_report_misuse(const char *call, const void *p, const char *reason);
 
+/* The same line, and the caller goes on: for what was refused and has changed nothing. */
+LAB_COLD void lab_report_refusal(const char *call, const void *p, const char *reason);
+
 #define lab_assert(x)                                                                                                              \
 	do {                                                                                                                       \
 		if (LAB_ASSERTS && lab_unlikely(!(x)))                                                                             \

@@ -1,5 +1,5 @@
 /*
- * claim.h - how a heap becomes a thread's: births, borrowing, absorption, and the proof that a frame is gone. Private to heap/; the rules
+ * claim.h - how a heap becomes a thread's: births, borrowing, absorption. Private to heap/; the rules
  * (INV-THREAD-…) stand in thread.h. Any context.
  */
 #ifndef LAB_HEAP_CLAIM_H
@@ -38,14 +38,6 @@ lab_make_current(struct lab_thread *t, struct lab_heap *heap)
 	t->heap = heap;
 	lab_compiler_barrier();
 }
-
-/*
- * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not below it
- * on the same stack. Frames on the registered alternate stack are gone when nobody runs on it, too. That two frames are on the
- * thread's own stack: neither is on the alternate one, and no page between them is unmapped. Otherwise the answer is false,
- * which is always safe.
- */
-bool lab_frame_is_dead(uintptr_t flag, uintptr_t sp);
 
 /* A handler's usual distance below the frame that it interrupted: alive, without asking the kernel. */
 static inline bool

@@ -57,6 +57,8 @@ struct lab_heap {
 	uint32_t id;
 	uint32_t whole;
 	_Atomic uint32_t role;         /* enum lab_heap_role */
+	bool nowait;                   /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
+	bool over_limit;               /* the frame inside failed to get pages because of the limit (page/charge.h) */
 	size_t freed_pages;            /* since the clock was looked at */
 	struct lab_purge_record purge; /* of the pages that a frame inside is giving back */
 	struct lab_unit

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "heap/heap.h"
 #include "os/os.h"
+#include "page/charge.h"
 #include "page/map.h"
 
 #define HUGE_MAX ((size_t)1 << 46)
@@ -36,6 +37,42 @@ publish(struct lab_arena *arena, size_t index, size_t size, bool *fresh)
 	return lab_arena_payload(arena, index);
 }
 
+/* Lets go of segments that were just claimed, untouched. */
+static void
+unclaim(struct lab_arena *arena, size_t index, size_t count)
+{
+	while (count-- > 0)
+		(void)lab_arena_release(arena, index + count, lab_load_acq(&arena->owners[index + count]));
+}
+
+/* Of the last segment, what the block does not use: it may be dirty, and nobody else can give it back while the block lives. */
+static void
+purge_tail(struct lab_arena *arena, size_t index, size_t pages)
+{
+	struct lab_segment *last = lab_arena_segment(arena, index + (pages - 1) / LAB_SEGMENT_PAGES);
+	size_t used = (pages - 1) % LAB_SEGMENT_PAGES + 1, rest = LAB_SEGMENT_PAGES - used;
+
+	if (lab_segment_is_fresh(last, used, rest))
+		return;
+	if (lab_os.purge(last->base + used * LAB_PAGE_SIZE, rest * LAB_PAGE_SIZE))
+		lab_segment_mark_fresh(last, used, rest);
+}
+
+static void *
+charge_and_publish(struct lab_heap *heap, struct lab_arena *arena, size_t index, size_t size, bool *fresh)
+{
+	size_t pages = (size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
+
+	if (lab_charge_is_limited() && !lab_charge(lab_charge_count_clean_from(arena, index, 0, pages), false)) {
+		unclaim(arena, index, segments_for(size));
+		heap->over_limit = true;
+		return NULL;
+	}
+	if (lab_charge_is_limited())
+		purge_tail(arena, index, pages);
+	return publish(arena, index, size, fresh);
+}
+
 void *
 lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fresh)
 {
@@ -55,7 +92,7 @@ lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fre
 		for (; (arena = lab_map_arena(i)) != NULL; i++) {
 			long index = lab_arena_claim(arena, LAB_SEGMENT_HUGE, heap->id, count, align);
 			if (index >= 0)
-				return publish(arena, (size_t)index, size, fresh);
+				return charge_and_publish(heap, arena, (size_t)index, size, fresh);
 			if (index == LAB_CLAIM_NO_MEMORY)
 				return NULL;
 		}
@@ -110,8 +147,9 @@ lab_huge_shrink(struct lab_arena *arena, size_t index, size_t size)
 	if (pages > lab_load_rlx(&run->pages))
 		return false;
 	release_tail(arena, index, run, segments_for(size));
-	/* the end of the last segment is given up with it: it may be dirty */
-	lab_segment_mark_dirty(lab_arena_segment(arena, index + segments_for(size) - 1), 0, LAB_SEGMENT_PAGES);
+	/* what was the block's of the last segment is given up with it: it may be dirty */
+	size_t before = (segments_for(size) - 1) * LAB_SEGMENT_PAGES;
+	lab_segment_mark_dirty(lab_arena_segment(arena, index + segments_for(size) - 1), 0, lab_load_rlx(&run->pages) - before);
 	lab_store_rel(&run->pages, pages);
 	return true;
 }
@@ -120,12 +158,17 @@ bool
 lab_huge_grow_owned(struct lab_heap *heap, struct lab_arena *arena, size_t index, size_t size)
 {
 	struct lab_run *run = &lab_arena_segment(arena, index)->runs[0];
-	size_t have = segments_for(lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT), want = segments_for(size);
+	size_t old = lab_load_rlx(&run->pages), pages = (size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
+	size_t have = segments_for(old << LAB_PAGE_SHIFT), want = segments_for(size);
 
 	if (lab_owner_heap(lab_load_rlx(&arena->owners[index])) != heap->id)
 		return false;
 	if (want > have && !lab_arena_claim_at(arena, LAB_SEGMENT_HUGE, heap->id, index + have, want - have))
 		return false;
-	lab_store_rel(&run->pages, (size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT);
+	if (lab_charge_is_limited() && !lab_charge(lab_charge_count_clean_from(arena, index, old, pages - old), false)) {
+		unclaim(arena, index + have, want - have);
+		return false;
+	}
+	lab_store_rel(&run->pages, pages);
 	return true;
 }

@@ -124,16 +124,26 @@ lab_segment_scan_owned(struct lab_heap *heap, struct lab_segment *segment)
 	lab_segment_free_orphans_owned(segment, scan.covered);
 }
 
+static bool
+covers_any(const struct scan *scan)
+{
+	uint64_t any = 0;
+
+	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
+		any |= scan->covered[word];
+	return any != 0;
+}
+
 static void
 rebuild_segment(struct scan *scan)
 {
 	struct lab_segment *segment = lab_arena_segment(scan->arena, scan->index);
 
 	scan->segment = segment;
-	if (segment->generation != lab_arena_generation) /* perhaps claimed just now, by a frame that was cut short: INV-PAGE-3 */
-		lab_segment_mark_dirty(segment, 0, LAB_SEGMENT_PAGES);
 	memset(scan->covered, 0, sizeof scan->covered);
 	rebuild_blocks(scan);
+	if (!covers_any(scan)) /* perhaps claimed just now, by a frame that was cut short: INV-PAGE-3 */
+		lab_arena_renew(segment);
 	lab_segment_free_orphans_owned(segment, scan->covered);
 	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES);
 	segment->bucket = -1;

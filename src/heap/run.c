@@ -7,6 +7,7 @@
 #include "heap/registry.h"
 #include "heap/thread.h"
 #include "os/os.h"
+#include "page/charge.h"
 #include "page/map.h"
 #include "page/purge.h"
 
@@ -166,16 +167,31 @@ forget_retired(struct lab_pages pages, size_t count)
 	lab_unit_set_kind(lab_arena_unit(arena, start + count * LAB_PAGE_SIZE - 1), LAB_UNIT_IS_PAGES);
 }
 
-struct lab_pages
-lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
+static struct lab_pages
+take_pages(struct lab_heap *heap, size_t count, size_t align)
 {
 	const struct demand demand = {count, lab_log2_up(count > align ? count : align), align > 1};
 	struct lab_pages pages = take_from_buckets(heap, &demand);
 
-	if (!pages.segment && refresh_disturbed(heap))
+	if (pages.segment || heap->nowait)
+		return pages;
+	if (refresh_disturbed(heap))
 		pages = take_from_buckets(heap, &demand);
 	while (!pages.segment && (lab_thread_absorb_dead_owned(heap, PROBES) || add_segment(heap)))
 		pages = take_from_buckets(heap, &demand);
+	return pages;
+}
+
+struct lab_pages
+lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
+{
+	struct lab_pages pages = take_pages(heap, count, align);
+
+	if (pages.segment && lab_charge_is_limited() && !lab_charge_taken(pages.segment, pages.page, count)) {
+		lab_pages_give_owned(heap, pages.segment, pages.page, count, 0);
+		heap->over_limit = true;
+		pages.segment = NULL;
+	}
 	return pages;
 }
 
@@ -204,7 +220,8 @@ lab_segments_release_spare_owned(struct lab_heap *heap)
 void
 lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t page, size_t count, size_t dirty)
 {
-	lab_store_rlx(&segment->stamp, lab_os.clock_ms());
+	if (!heap->nowait) /* the vDSO may ask the kernel; an older stamp lets the pages go somewhat early */
+		lab_store_rlx(&segment->stamp, lab_os.clock_ms());
 	lab_segment_give(segment, page, count, dirty);
 	lab_segment_refresh_owned(segment, page, count);
 	lab_segment_bucket_owned(heap, segment);
@@ -273,6 +290,10 @@ lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct 
 	if (count > old) {
 		if (!lab_segment_take_at(segment, page + old, count - old))
 			return false;
+		if (!lab_charge_taken(segment, page + old, count - old)) {
+			lab_pages_give_owned(heap, segment, page + old, count - old, 0);
+			return false;
+		}
 		lab_segment_refresh_owned(segment, page + old, count - old);
 		lab_segment_bucket_owned(heap, segment);
 		forget_retired((struct lab_pages){segment, page + old}, count - old);

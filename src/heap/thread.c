@@ -2,6 +2,7 @@
 #include "heap/thread.h"
 #include "base/check.h"
 #include "heap/claim.h"
+#include "heap/exclusive.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
@@ -141,6 +142,7 @@ after_fork(struct lab_thread *t)
 	lab_purge_after_fork(t->tid, tid);
 	if (lab_on_fork)
 		lab_on_fork();
+	lab_exclusive_after_fork(t->tid, tid);
 	lab_registry_after_fork(t->tid, tid);
 	t->tid = tid;
 }
@@ -159,6 +161,7 @@ begin_slow(struct lab_heap *heap)
 	if (lab_unlikely(!heap->whole))
 		lab_heap_rebuild_owned(heap);
 	heap->whole = 0;
+	heap->nowait = heap->over_limit = false; /* one that was left inside may have set them */
 	lab_compiler_barrier();
 }
 
@@ -235,6 +238,36 @@ lab_try_enter(struct lab_bracket *bracket)
 	return settle(bracket, false);
 }
 
+/* Whether `heap`, which the word named as idle, may be used without any of what lab_enter does besides. */
+static bool
+is_quiet(const struct lab_thread *t, struct lab_heap *heap)
+{
+	return heap == t->heap && heap->whole && !t->has_parked && t->claiming == 0 && lab_role_of(heap) == LAB_ROLE_CURRENT &&
+	       !lab_registry_is_forked();
+}
+
+bool
+lab_enter_quietly(struct lab_bracket *bracket)
+{
+	struct lab_thread *t = &lab_thread;
+	uintptr_t word = t->word;
+	struct lab_heap *heap = (struct lab_heap *)(word & ~LAB_WORD_IDLE);
+
+	if (!(word & LAB_WORD_IDLE) || !heap)
+		return false;
+	/* As the fast paths enter: a handler in between that parked the heap has left it to whom the word names (INV-THREAD-2). */
+	lab_set_word(t, bracket->sp);
+	if (!is_quiet(t, heap)) {
+		lab_set_word(t, word);
+		return false;
+	}
+	bracket->heap = heap;
+	bracket->role = LAB_ROLE_CURRENT;
+	begin_slow(heap);
+	heap->nowait = true;
+	return true;
+}
+
 static bool
 enter_another(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 {
@@ -290,6 +323,7 @@ lab_leave(struct lab_bracket *bracket)
 
 	if (bracket->role != LAB_ROLE_CURRENT)
 		lab_batch_flush_owned(heap);
+	heap->nowait = false;
 	lab_compiler_barrier();
 	heap->whole = 1;
 	if (bracket->role == LAB_ROLE_CURRENT) {

@@ -44,6 +44,7 @@ struct lab_thread {
 	uintptr_t stuck;       /* the word that re-entrant calls have found, and how often */
 	uintptr_t claiming;    /* stack pointer of the outermost frame that is changing whose a heap is; or 0 */
 	uintptr_t raised;      /* no less than the limit of each spare that has one; 0: not known */
+	uintptr_t waiting;     /* stack pointer of the outermost frame that waits for memory, outside of every heap; or 0 */
 	uint32_t stuck_count;
 	uint32_t tid;
 	uint32_t borrowed; /* id of the heap borrowed last: a hint */
@@ -83,6 +84,10 @@ bool lab_enter(struct lab_bracket *bracket);
 /* The same, but false at once if the thread's own heap is busy or there is none yet: for frees, which can do without. */
 bool lab_try_enter(struct lab_bracket *bracket);
 
+/* The thread's own heap, if nobody can be in it and nothing is to be repaired or asked of the kernel first; else false at once. Inside,
+ * heap->nowait holds. */
+bool lab_enter_quietly(struct lab_bracket *bracket);
+
 /* The frame that entered leaves. */
 void lab_leave(struct lab_bracket *bracket);
 
@@ -103,6 +108,14 @@ void lab_thread_settle_fork(void);
 
 /* Called by that, once or more: what the layer above has to do. Set before threads are. */
 extern void (*lab_on_fork)(void) LAB_HIDDEN;
+
+/*
+ * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not below it
+ * on the same stack. Frames on the registered alternate stack are gone when nobody runs on it, too. That two frames are on the
+ * thread's own stack: neither is on the alternate one, and no page between them is unmapped. Otherwise the answer is false,
+ * which is always safe.
+ */
+bool lab_frame_is_dead(uintptr_t flag, uintptr_t sp);
 
 /* The thread id, as the registry knows it; asked of the kernel if need be. */
 uint32_t lab_thread_tid(void);

@@ -102,6 +102,34 @@ linux_unlock(void *start, size_t size)
 	(void)lab_syscall(SYS_munlock, (long)start, (long)size, 0, 0, 0);
 }
 
+static bool
+advise(void *start, size_t size, int advice, bool may_be_unknown)
+{
+	long result = lab_syscall(SYS_madvise, (long)start, (long)size, advice, 0, 0);
+
+	return !lab_syscall_failed(result) || (may_be_unknown && result == -22 /* EINVAL */);
+}
+
+static bool
+linux_mark(void *start, size_t size, unsigned marks)
+{
+	if (marks & LAB_MARK_NOMERGE &&
+	    !(advise(start, size, MADV_NOHUGEPAGE, true) && advise(start, size, MADV_UNMERGEABLE, true)))
+		return false;
+	if (marks & LAB_MARK_NOFORK && !advise(start, size, MADV_WIPEONFORK, false))
+		return false;
+	/* last: it populates */
+	return !(marks & LAB_MARK_LOCKED) || !lab_syscall_failed(lab_syscall(SYS_mlock, (long)start, (long)size, 0, 0, 0));
+}
+
+static bool
+linux_renew(void *start, size_t size)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+
+	return lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, flags, -1) == (long)start;
+}
+
 static enum lab_move
 linux_move(void *from, void *to, size_t size)
 {
@@ -117,6 +145,30 @@ linux_move(void *from, void *to, size_t size)
 		return LAB_NOT_MOVED;
 	long result = lab_syscall(SYS_mmap, (long)to, (long)size, access, map, -1);
 	return result == (long)to ? LAB_NOT_MOVED : LAB_MOVE_LOST;
+}
+
+static size_t
+linux_read_file(const char *path, char *buffer, size_t size)
+{
+	long fd = lab_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0), part = 1;
+	size_t length = 0;
+
+	while (!lab_syscall_failed(fd) && length + 1 < size && part > 0) {
+		part = lab_syscall(SYS_read, fd, (long)(buffer + length), (long)(size - 1 - length), 0, 0);
+		length += part > 0 ? (size_t)part : 0;
+	}
+	if (!lab_syscall_failed(fd))
+		(void)lab_syscall(SYS_close, fd, 0, 0, 0, 0);
+	buffer[length] = 0;
+	return length;
+}
+
+static void
+linux_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
+{
+	struct timespec timeout = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, (long)value, (long)&timeout, 0);
 }
 
 static uint64_t
@@ -146,7 +198,11 @@ struct lab_os_table lab_os = {
         .populate = linux_populate,
         .lock = linux_lock,
         .unlock = linux_unlock,
+        .mark = linux_mark,
+        .renew = linux_renew,
         .move = linux_move,
+        .read_file = linux_read_file,
+        .wait = linux_wait,
         .clock_ms = linux_clock_ms,
         .thread_is_dead = linux_thread_is_dead,
 };
@@ -161,6 +217,24 @@ uint32_t
 lab_os_pid(void)
 {
 	return (uint32_t)lab_syscall(SYS_getpid, 0, 0, 0, 0, 0);
+}
+
+void
+lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
+{
+	lab_os.wait(word, value, ms);
+}
+
+void
+lab_os_wake(_Atomic uint32_t *word)
+{
+	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0);
+}
+
+bool
+lab_os_has_thread(uint32_t tid)
+{
+	return tid != 0 && !lab_syscall_failed(lab_syscall(SYS_tgkill, (long)lab_os_pid(), (long)tid, 0, 0, 0));
 }
 
 bool
@@ -206,20 +280,6 @@ lab_os_map_wiped_on_fork(void)
 	if (page)
 		(void)lab_syscall(SYS_madvise, (long)page, LAB_OS_PAGE_SIZE, MADV_WIPEONFORK, 0, 0);
 	return page;
-}
-
-void
-lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
-{
-	const struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
-
-	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, (long)value, (long)&limit, 0);
-}
-
-void
-lab_os_wake(_Atomic uint32_t *word)
-{
-	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0);
 }
 
 uintptr_t

@@ -22,6 +22,13 @@ enum lab_move {
 	LAB_MOVE_LOST, /* not moved, and `to` is no longer ours: never touch it again */
 };
 
+/* What the kernel can be told of pages. */
+enum lab_mark {
+	LAB_MARK_LOCKED = 1,  /* resident */
+	LAB_MARK_NOFORK = 2,  /* reads as zero in a child of fork; mapped there, as a hole would be one in the arena */
+	LAB_MARK_NOMERGE = 4, /* no huge pages, no KSM: trivially so on a kernel that has none */
+};
+
 struct lab_os_table {
 	/* `size` bytes of zeroed, private address space that is not charged against the commit limit where the kernel allows that;
 	 * NULL on failure. */
@@ -38,8 +45,16 @@ struct lab_os_table {
 	/* Keeps a range resident, however little memory is left; false: not allowed, or no memory. */
 	bool (*lock)(void *start, size_t size);
 	void (*unlock)(void *start, size_t size);
+	/* Marks whole pages. False: refused; some of it may have been done. */
+	bool (*mark)(void *start, size_t size, unsigned marks);
+	/* New pages, zeroed, without any marks, in the place of the old ones. False: it is unknown what is there now. */
+	bool (*renew)(void *start, size_t size);
 	/* Moves pages; `from` stays mapped and reads as zero. */
 	enum lab_move (*move)(void *from, void *to, size_t size);
+	/* The start of a file, as text of less than `size` bytes; its length, 0 if it cannot be read. */
+	size_t (*read_file)(const char *path, char *buffer, size_t size);
+	/* Until *word is no longer `value`, somebody wakes it, a signal has been handled, or `ms` have passed. */
+	void (*wait)(_Atomic uint32_t *word, uint32_t value, unsigned ms);
 	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. */
 	uint64_t (*clock_ms)(void);
 	/* Whether no thread with this id exists in this PID namespace. false means nothing. */
@@ -54,6 +69,13 @@ extern struct lab_os_table lab_os;
 uint32_t lab_os_tid(void);
 uint32_t lab_os_pid(void);
 
+/* lab_os.wait, and its counterpart: wakes all who wait. */
+void lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms);
+void lab_os_wake(_Atomic uint32_t *word);
+
+/* Whether this process has a thread with this id. */
+bool lab_os_has_thread(uint32_t tid);
+
 /* The alternate signal stack that the calling thread has registered. size 0: none, or one that disarms itself and is in use. */
 struct lab_os_stack {
 	uintptr_t low;
@@ -64,11 +86,6 @@ bool lab_os_alternate_stack(struct lab_os_stack *stack);
 
 /* Whether every page of [low, high) is mapped. */
 bool lab_os_is_mapped(uintptr_t low, uintptr_t high);
-
-/* Sleeps while *word == value, at most `ms` milliseconds; a signal, a wake or chance ends it earlier. */
-void lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms);
-/* Wakes all that sleep on the word. */
-void lab_os_wake(_Atomic uint32_t *word);
 
 /* One page that reads as zero in a child of fork, where the kernel can do that; NULL if there is no memory. */
 void *lab_os_map_wiped_on_fork(void);

@@ -27,17 +27,34 @@ lab_assert_failed(const char *what, const char *file, int line)
 	say_and_abort(&text);
 }
 
+static void
+compose(struct lab_text *text, const char *call, const void *p, const char *reason)
+{
+	lab_text_string(text, "labyrinth: ");
+	lab_text_string(text, call);
+	lab_text_string(text, "(");
+	lab_text_hex(text, (uintptr_t)p);
+	lab_text_string(text, "): ");
+	lab_text_string(text, reason);
+}
+
 void
 lab_report_misuse(const char *call, const void *p, const char *reason)
 {
 	char buffer[256];
 	struct lab_text text = lab_text_start(buffer, sizeof buffer);
 
-	lab_text_string(&text, "labyrinth: ");
-	lab_text_string(&text, call);
-	lab_text_string(&text, "(");
-	lab_text_hex(&text, (uintptr_t)p);
-	lab_text_string(&text, "): ");
-	lab_text_string(&text, reason);
+	compose(&text, call, p, reason);
 	say_and_abort(&text);
+}
+
+void
+lab_report_refusal(const char *call, const void *p, const char *reason)
+{
+	char buffer[256];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+
+	compose(&text, call, p, reason);
+	lab_text_string(&text, "\n");
+	lab_os_write(NULL, text.buffer, text.length);
 }

@@ -130,9 +130,8 @@ commit(struct lab_arena *arena, size_t index)
 	return true;
 }
 
-/* INV-PAGE-3 after a fork: for a segment that the caller has just claimed. */
-static void
-renew(struct lab_segment *segment)
+void
+lab_arena_renew(struct lab_segment *segment)
 {
 	if (lab_likely(segment->generation == lab_arena_generation))
 		return;
@@ -183,7 +182,7 @@ claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id,
 		return NOT_FREE;
 	atomic_fetch_and_explicit(&arena->free_hint[index / 64], ~(UINT64_C(1) << (index % 64)), memory_order_relaxed);
 	if (commit(arena, index)) {
-		renew(lab_arena_segment(arena, index));
+		lab_arena_renew(lab_arena_segment(arena, index));
 		if (kind != LAB_SEGMENT_HUGE || atomic_load(&lab_arena_segment(arena, index)->purge) == 0)
 			return CLAIMED;
 		failure = NOT_FREE;

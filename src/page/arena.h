@@ -107,6 +107,9 @@ void lab_arena_unreserve(struct lab_arena *arena);
  */
 extern uint32_t lab_arena_generation;
 
+/* What he does: INV-PAGE-3. No block is in the segment. */
+void lab_arena_renew(struct lab_segment *segment);
+
 /* What lab_arena_claim returns instead of an index. */
 #define LAB_CLAIM_NONE_FREE (-1L)
 #define LAB_CLAIM_NO_MEMORY (-2L) /* the system did not let a segment be made accessible: to go on trying is no use */

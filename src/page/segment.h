@@ -24,7 +24,7 @@ enum lab_run_state {
 };
 
 struct lab_run {
-	_Atomic uint64_t state; /* enum lab_run_state, and the freer's tid above it */
+	_Atomic uint64_t state; /* enum lab_run_state, and the freer's tid above it; heap/exclusive.h says what else */
 	_Atomic uint64_t pages; /* length; in a huge run it counts the pages of all its segments */
 };
 

@@ -2,6 +2,7 @@
 #include "atomic_tier.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,4 +53,5 @@ touch_own_pages(void *data, size_t size)
 		for (volatile char *q = __data_start; q < _end; q += 4096)
 			*q = *q;
 	(void)below[0];
+	errno = 0; /* the thread's own variables */
 }

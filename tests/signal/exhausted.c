@@ -5,6 +5,7 @@
  *
  * The program runs itself again under the limit, since address space is reserved at the first allocation.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -60,9 +61,27 @@ give_back_hoard(void)
 /* ---- in the handler ------------------------------------------------------------------------------------------------------------ */
 
 static struct block taken[TAKEN_MAX];
-static size_t taken_count, got[8], tried_empty;
+static size_t taken_count, got[8], deeper[8], deepest[8], tried_empty;
 static const size_t sizes[] = {64, 256, 1024, 4096, 16384, 65536};
 enum { SIZES = sizeof sizes / sizeof *sizes };
+
+/* ATOMIC calls reach deeper than malloc: what is left of a class is theirs, and then there is nothing. */
+static void *(*lab_alloc_there)(size_t size, unsigned gfp);
+
+static void
+take_deeper(int i)
+{
+	void *p;
+
+	while (taken_count < TAKEN_MAX && (p = lab_alloc_there(sizes[i], LAB_GFP_ATOMIC)) != NULL) {
+		taken[taken_count++] = block_of(p, sizes[i]);
+		deeper[i]++;
+	}
+	while (taken_count < TAKEN_MAX && (p = lab_alloc_there(sizes[i], LAB_GFP_ATOMIC | LAB_GFP_MEMALLOC)) != NULL) {
+		taken[taken_count++] = block_of(p, sizes[i]);
+		deepest[i]++;
+	}
+}
 
 /* All that a handler can get, largest first; then there is nothing, and it says so. */
 static void
@@ -77,6 +96,9 @@ take_all(void)
 		}
 		if (errno != ENOMEM)
 			fail("NULL without ENOMEM: errno, size", (uintptr_t)errno, sizes[i]);
+		take_deeper(i);
+		if (errno != ENOMEM)
+			fail("an ATOMIC call changed errno: errno, size", (uintptr_t)errno, sizes[i]);
 	}
 }
 
@@ -159,13 +181,19 @@ to_the_end(void)
 	step_ordinary(20000);
 	length = instructions;
 	memset(got, 0, sizeof got);
+	memset(deeper, 0, sizeof deeper);
+	memset(deepest, 0, sizeof deepest);
 	for (take_all_at = 20; take_all_at < length; take_all_at += 40)
 		step_ordinary(20000);
 	for (int i = 0; i < SIZES; i++)
-		printf("%zu blocks of %zu in %zu handlers\n", got[i], sizes[i], tried_empty);
+		printf("%zu blocks of %zu, %zu by ATOMIC, %zu by MEMALLOC, in %zu handlers\n", got[i], sizes[i], deeper[i],
+		       deepest[i], tried_empty);
 	for (int i = 0; i < SIZES; i++)
 		if (got[i] == 0)
 			fail("a handler got no block from the reserve: size", sizes[i], 0);
+	for (int i = 0; i < 4; i++) /* of the larger classes there are too few slots to have marks */
+		if (deeper[i] == 0 || deepest[i] == 0)
+			fail("no block below the mark of malloc: size", sizes[i], deeper[i]);
 }
 
 /* Ordinary life again. */
@@ -204,6 +232,8 @@ main(int argc, char **argv)
 		printf("not Labyrinth: there is no reserve to test\n");
 		return 1;
 	}
+	*(void **)&lab_alloc_there = dlsym(RTLD_DEFAULT, "lab_alloc");
+	REQUIRE(lab_alloc_there != NULL);
 	printf("start\n"); /* the buffer of stdout is allocated now */
 	step_start(hook, 0);
 	exhaust();

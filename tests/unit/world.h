@@ -22,6 +22,13 @@ struct world {
 	bool purge_fails;       /* madvise gives an error */
 	void (*on_purge)(void *start, size_t size);
 	void (*on_protect)(void *start, size_t size);
+	size_t marks, renewals; /* calls */
+	bool mark_fails;        /* after the fact */
+	bool renew_fails;
+	size_t waits;          /* calls */
+	void (*on_wait)(void); /* instead of waiting */
+	size_t populates, locks, unlocks; /* calls */
+	bool populate_fails, lock_fails;
 	size_t moves;
 	bool move_fails;
 	bool clock_is_set; /* the clock shows `now` */
@@ -82,6 +89,51 @@ world_purge(void *start, size_t size)
 	return true;
 }
 
+static bool
+world_mark(void *start, size_t size, unsigned marks)
+{
+	world.marks++;
+	return world.real.mark(start, size, marks) && !world.mark_fails;
+}
+
+static bool
+world_renew(void *start, size_t size)
+{
+	world.renewals++;
+	return !world.renew_fails && world.real.renew(start, size);
+}
+
+static void
+world_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
+{
+	world.waits++;
+	if (world.on_wait)
+		world.on_wait();
+	else
+		world.real.wait(word, value, ms);
+}
+
+static bool
+world_populate(void *start, size_t size, bool write)
+{
+	world.populates++;
+	return !world.populate_fails && world.real.populate(start, size, write);
+}
+
+static bool
+world_lock(void *start, size_t size)
+{
+	world.locks++;
+	return !world.lock_fails && world.real.lock(start, size);
+}
+
+static void
+world_unlock(void *start, size_t size)
+{
+	world.unlocks++;
+	world.real.unlock(start, size);
+}
+
 static enum lab_move
 world_move(void *from, void *to, size_t size)
 {
@@ -117,6 +169,12 @@ world_install(void)
 	lab_os.may_commit = world_may_commit;
 	lab_os.protect = world_protect;
 	lab_os.purge = world_purge;
+	lab_os.mark = world_mark;
+	lab_os.renew = world_renew;
+	lab_os.wait = world_wait;
+	lab_os.populate = world_populate;
+	lab_os.lock = world_lock;
+	lab_os.unlock = world_unlock;
 	lab_os.move = world_move;
 	lab_os.clock_ms = world_clock_ms;
 	lab_os.thread_is_dead = world_thread_is_dead;

@@ -189,3 +189,36 @@ Test(os, files_are_written_and_appended_to)
 	cr_assert_str_eq(text, "one\ntwo\n");
 	unlink(path);
 }
+
+static _Atomic uint32_t sleepers_word;
+
+static void *
+sleep_on_word(void *slices)
+{
+	while (sleepers_word == 1) {
+		lab_os_wait(&sleepers_word, 1, 20000);
+		++*(_Atomic unsigned *)slices;
+	}
+	return NULL;
+}
+
+Test(os, waits_end_by_a_wake_by_time_and_if_there_is_nothing_to_wait_for, .timeout = 10)
+{
+	_Atomic unsigned slices = 0;
+	pthread_t threads[3];
+
+	sleepers_word = 1;
+	for (int i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, sleep_on_word, (void *)&slices);
+	errno = KEPT;
+	uint64_t start = lab_os.clock_ms();
+	lab_os_wait(&sleepers_word, 1, 50);
+	cr_assert_geq(lab_os.clock_ms() - start, 40); /* the clock is coarse */
+	lab_os_wait(&sleepers_word, 0, 20000);
+	sleepers_word = 0;
+	lab_os_wake(&sleepers_word);
+	cr_assert_eq(errno, KEPT);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	cr_assert_leq(slices, 3 + 3);
+}

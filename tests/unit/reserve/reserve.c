@@ -1,150 +1,201 @@
-/* reserve.c - the emergency reserve: capacity, alignment, overlap, releases. The claim storm is in reserve/storm.c. */
+/*
+ * reserve.c - claims and releases of the reserve against an oracle that knows each slot's class and zone: alignment, overlap, capacity in
+ * any order of frees, how deep each depth goes, what requests that are rounded up may take, and misuse. The storm is in storm.c.
+ */
 #include <criterion/criterion.h>
 
-#include "reserve/reserve.h"
-#include "trace.h"
+#include "island.h"
 
-static const struct {
-	size_t size, count;
-} classes[] = {{64, 64}, {256, 64}, {1024, 64}, {4096, 32}, {16384, 8}, {65536, 4}};
-enum { CLASSES = sizeof classes / sizeof *classes, SLOTS = 64 * 3 + 32 + 8 + 4 };
+static const uint32_t slots[LAB_RESERVE_CLASSES] = {64, 100, 33, 31, 32, 7, 8, 16, 9, 5, 3, 1};
+enum { OVERFLOW = 3, BLOCKS = 1000 };
 
-static struct trace_block blocks[SLOTS + 1];
+static struct trace_block blocks[BLOCKS];
+static size_t count;
 
-/* Claims slots until there are none; returns how many. */
-static size_t
-claim_all(size_t size, size_t align)
+static bool
+claim(size_t size, size_t align, enum lab_reserve_depth depth)
 {
-	size_t n = 0;
-	unsigned char *p;
+	unsigned char *p = lab_reserve_claim_sig(size, align, depth);
 
-	while ((p = lab_reserve_claim_sig(size, align, LAB_DEPTH_MIN)) != NULL) {
-		REQUIRE(n < SLOTS);
-		REQUIRE((uintptr_t)p % align == 0);
-		REQUIRE(lab_reserve_contains(p));
-		size_t slot = lab_reserve_slot_size(p);
-		REQUIRE(slot >= size);
-		blocks[n] = (struct trace_block){p, slot, (uint32_t)n};
-		trace_fill(p, slot, (uint32_t)n++);
-	}
-	return n;
+	if (!p)
+		return false;
+	size_t slot = lab_reserve_slot_size(p);
+	REQUIRE(count < BLOCKS && lab_reserve_contains(p) && slot >= size && slot >= align);
+	REQUIRE((uintptr_t)p % slot == 0);
+	blocks[count] = (struct trace_block){p, slot, (uint32_t)count};
+	trace_fill(p, slot, (uint32_t)count++);
+	return true;
+}
+
+static size_t
+claim_all(size_t size, enum lab_reserve_depth depth)
+{
+	size_t before = count;
+
+	while (claim(size, 1, depth))
+		;
+	return count - before;
 }
 
 static void
-release_all(size_t n)
+release(size_t i)
 {
-	while (n-- > 0) {
-		REQUIRE(trace_reads_as(blocks[n].p, blocks[n].size, blocks[n].size, blocks[n].seed));
-		REQUIRE(lab_reserve_release_sig(blocks[n].p) == LAB_RESERVE_RELEASED);
-	}
+	REQUIRE(trace_reads_as(blocks[i].p, blocks[i].size, blocks[i].size, blocks[i].seed));
+	REQUIRE(lab_reserve_release_sig(blocks[i].p) == LAB_RESERVE_RELEASED);
+	blocks[i] = blocks[--count];
+}
+
+static void
+release_all(void)
+{
+	while (count > 0)
+		release(count - 1);
 	REQUIRE(lab_reserve_used() == 0);
 }
 
-/* Slots of at least `size` bytes. */
+Test(reserve, there_is_nothing_before_it_is_installed)
+{
+	cr_assert_null(lab_reserve_claim_sig(1, 1, LAB_DEPTH_ALL));
+	cr_assert_null(lab_reserve_claim_sig(SIZE_MAX, 1, LAB_DEPTH_ALL));
+	cr_assert(!lab_reserve_contains(&count) && !lab_reserve_contains(NULL));
+	cr_assert_eq(lab_reserve_total(), 0);
+}
+
+/* G6; INV-RES-3: whoever has taken everything that he may, of all other classes, the promised slots are there, with MEMALLOC. */
+Test(reserve, every_class_has_what_it_promises_whatever_others_took)
+{
+	island_make(slots, OVERFLOW, 0);
+	for (unsigned victim = 0; victim < LAB_RESERVE_CLASSES; victim++) {
+		for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
+			if (c != victim)
+				claim_all(island_size(c), LAB_DEPTH_ALL);
+		for (uint32_t i = 0; i < slots[victim]; i++)
+			cr_assert(claim(island_size(victim), 1, LAB_DEPTH_ALL), "class %u, slot %u", victim, i);
+		release_all();
+	}
+}
+
+/* The oracle's sum: own slots by depth, own overflow, and that of all larger classes. */
 static size_t
-capacity(size_t size)
+reach(unsigned c, enum lab_reserve_depth depth)
 {
-	size_t n = 0;
+	size_t stop = depth == LAB_DEPTH_ALL ? 0 : depth == LAB_DEPTH_HIGH ? slots[c] / 8 : slots[c] / 4;
 
-	for (unsigned c = 0; c < CLASSES; c++)
-		if (classes[c].size >= size)
-			n += classes[c].count;
-	return n;
+	return slots[c] - stop + (c ? OVERFLOW : 0) + OVERFLOW * (LAB_RESERVE_CLASSES - 1 - c);
 }
 
-Test(reserve, every_slot_can_be_had_once_and_holds_its_bytes)
+Test(reserve, each_depth_reaches_its_mark_and_not_below)
 {
-	static const size_t sizes[] = {0,    1,    63,   64,   65,    256,   257,   1000,  1024,
-	                               1025, 4096, 4097, 9999, 16384, 16385, 65535, 65536, 65537};
-	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-		size_t n = claim_all(sizes[i], 16);
-		cr_assert_eq(n, capacity(sizes[i]), "size %zu: %zu slots", sizes[i], n);
-		cr_assert_null(lab_reserve_claim_sig(sizes[i], 16, LAB_DEPTH_MIN));
-		release_all(n);
+	island_make(slots, OVERFLOW, 0);
+	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
+		for (enum lab_reserve_depth depth = LAB_DEPTH_MIN; depth <= LAB_DEPTH_ALL; depth++) {
+			cr_assert_eq(claim_all(island_size(c), depth), reach(c, depth), "class %u, depth %d", c, (int)depth);
+			cr_assert_eq(claim_all(island_size(c) / 2 + 1, depth), 0);
+			release_all();
+		}
+	/* one after the other: what the shallower left */
+	cr_assert_eq(claim_all(64, LAB_DEPTH_MIN), reach(1, LAB_DEPTH_MIN));
+	cr_assert_eq(claim_all(64, LAB_DEPTH_HIGH), slots[1] / 4 - slots[1] / 8);
+	cr_assert_eq(claim_all(64, LAB_DEPTH_ALL), slots[1] / 8);
+}
+
+Test(reserve, below_the_low_mark_growth_is_asked_for)
+{
+	island_make(slots, OVERFLOW, 0);
+	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
+		lab_store_rlx(&lab_reserve_hungry, 0);
+		for (uint32_t i = 0; i < slots[c] - slots[c] / 2; i++)
+			REQUIRE(claim(island_size(c), 1, LAB_DEPTH_MIN));
+		cr_assert_eq(lab_load_rlx(&lab_reserve_hungry), 0, "class %u", c);
+		(void)claim(island_size(c), 1, LAB_DEPTH_MIN);
+		cr_assert_eq(lab_load_rlx(&lab_reserve_hungry), 1u << c);
+		cr_assert_eq(island_figures(c).plain, 0);
 	}
 }
 
-Test(reserve, slots_are_aligned_to_what_is_asked_for)
+Test(reserve, capacity_holds_for_any_order_of_frees)
 {
-	for (size_t align = 1; align <= 4096; align *= 2) {
-		size_t n = claim_all(1, align);
-		cr_assert_eq(n, capacity(align));
-		release_all(n);
+	struct trace_random random = {7};
+
+	island_make(slots, OVERFLOW, 0);
+	for (int round = 0; round < 300; round++) {
+		unsigned c = (unsigned)trace_below(&random, LAB_RESERVE_CLASSES);
+		cr_assert_eq(claim_all(island_size(c), LAB_DEPTH_ALL), reach(c, LAB_DEPTH_ALL));
+		for (size_t freed = trace_below(&random, count + 1); freed > 0; freed--)
+			release(trace_below(&random, count));
+		size_t left = count;
+		cr_assert_eq(claim_all(island_size(c), LAB_DEPTH_ALL), reach(c, LAB_DEPTH_ALL) - left);
+		release_all();
 	}
-	cr_assert_null(lab_reserve_claim_sig(1, 8192, LAB_DEPTH_MIN), "more than the pool's own alignment");
 }
 
-Test(reserve, the_least_class_that_fits_comes_first)
+Test(reserve, alignment_chooses_the_class)
 {
-	for (unsigned c = 0; c < CLASSES; c++) {
-		void *p = lab_reserve_claim_sig(classes[c].size, 16, LAB_DEPTH_MIN);
-		cr_assert_eq(lab_reserve_slot_size(p), classes[c].size);
-		cr_assert_eq(lab_reserve_used(), classes[c].size);
-		cr_assert_eq(lab_reserve_release_sig(p), LAB_RESERVE_RELEASED);
+	island_make(slots, OVERFLOW, 0);
+	for (size_t align = 1; align <= 65536; align *= 2) {
+		REQUIRE(claim(1, align, LAB_DEPTH_MIN) && claim(0, align, LAB_DEPTH_MIN));
+		cr_assert_eq(blocks[0].size, align < 32 ? 32 : align);
+		release_all();
 	}
+	cr_assert_null(lab_reserve_claim_sig(1, 131072, LAB_DEPTH_ALL));
+	cr_assert_null(lab_reserve_claim_sig(65537, 1, LAB_DEPTH_ALL));
+	cr_assert_null(lab_reserve_claim_sig(SIZE_MAX, 1, LAB_DEPTH_ALL));
+}
+
+Test(reserve, failures_are_counted_for_atomic_depths_only)
+{
+	island_make(slots, OVERFLOW, 0);
+	(void)lab_reserve_claim_sig(70000, 1, LAB_DEPTH_MIN);
+	cr_assert_eq(lab_reserve_failures(), 0);
+	(void)lab_reserve_claim_sig(70000, 1, LAB_DEPTH_HIGH);
+	claim_all(65536, LAB_DEPTH_ALL);
+	cr_assert_eq(lab_reserve_failures(), 2);
+	cr_assert_eq(lab_reserve_lost_races(), 0);
 }
 
 Test(reserve, bad_releases_are_told_and_change_nothing)
 {
-	size_t n = claim_all(1, 1);
-
-	cr_assert_eq(n, SLOTS);
-	cr_assert_eq(lab_reserve_used(), lab_reserve_total());
-	for (size_t i = 0; i < n; i++)
+	island_make(slots, OVERFLOW, 0);
+	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
+		claim_all(island_size(c), LAB_DEPTH_ALL);
+	size_t used = lab_reserve_used();
+	cr_assert_eq(used, lab_reserve_total());
+	for (size_t i = 0; i < count; i++)
 		for (size_t offset = 16; offset < blocks[i].size; offset += blocks[i].size / 16) {
 			char *inside = (char *)blocks[i].p + offset;
-			cr_assert(lab_reserve_contains(inside));
 			cr_assert_eq(lab_reserve_slot_size(inside), 0);
 			cr_assert_eq(lab_reserve_release_sig(inside), LAB_RESERVE_NOT_A_SLOT);
 		}
-	cr_assert_eq(lab_reserve_used(), lab_reserve_total());
-	for (size_t i = 0; i < n; i += 3) {
-		cr_assert_eq(lab_reserve_release_sig(blocks[i].p), LAB_RESERVE_RELEASED);
-		cr_assert_eq(lab_reserve_release_sig(blocks[i].p), LAB_RESERVE_WAS_FREE);
-		cr_assert_eq(lab_reserve_slot_size(blocks[i].p), 0);
+	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) { /* behind the last slot, and where chunks would be */
+		char *behind = lab_reserve_state.pools[c].base + (slots[c] + (c ? OVERFLOW : 0)) * island_size(c);
+		for (unsigned i = 0; i < 64 && lab_reserve_contains(behind); i++, behind += island_size(c))
+			if ((size_t)(behind - lab_reserve_state.pools[c].base) < (size_t)1 << island_plan.range_shift)
+				cr_assert_eq(lab_reserve_release_sig(behind), LAB_RESERVE_NOT_A_SLOT);
 	}
-	for (size_t i = 1; i < n; i += 3)
-		cr_assert_eq(lab_reserve_slot_size(blocks[i].p), blocks[i].size);
-}
-
-Test(reserve, other_memory_is_not_contained)
-{
-	char local;
-	char *first = lab_reserve_claim_sig(65536, 4096, LAB_DEPTH_MIN);
-
-	cr_assert(lab_reserve_contains(first));
-	cr_assert(!lab_reserve_contains(NULL));
-	cr_assert(!lab_reserve_contains(&local));
-	cr_assert(!lab_reserve_contains(first - 1), "the largest slots come first");
-	cr_assert(!lab_reserve_contains((void *)UINTPTR_MAX));
-	cr_assert_eq(lab_reserve_slot_size(&local), 0);
-	cr_assert(!lab_reserve_contains(first + lab_reserve_total()));
-	cr_assert(lab_reserve_contains(first + lab_reserve_total() - 1));
+	cr_assert_eq(lab_reserve_used(), used);
+	void *first = blocks[0].p;
+	release(0);
+	cr_assert_eq(lab_reserve_release_sig(first), LAB_RESERVE_WAS_FREE);
+	cr_assert_eq(lab_reserve_slot_size(first), 0);
+	release_all();
 }
 
 Test(reserve, random_claims_and_releases)
 {
 	struct trace_random random = {5};
-	size_t live = 0, used = 0;
+	size_t used = 0;
 
-	for (int step = 0; step < 200000; step++) {
-		if (live < SLOTS && trace_below(&random, 2)) {
-			size_t size = trace_skewed(&random, 16);
-			unsigned char *p = lab_reserve_claim_sig(size, 16, LAB_DEPTH_MIN);
-			if (!p)
-				continue;
-			size_t slot = lab_reserve_slot_size(p);
-			blocks[live] = (struct trace_block){p, size, (uint32_t)step};
-			trace_fill(p, size, (uint32_t)step);
-			used += slot;
-			live++;
-		} else if (live > 0) {
-			struct trace_block *block = &blocks[trace_below(&random, live)];
-			used -= lab_reserve_slot_size(block->p);
-			REQUIRE(trace_reads_as(block->p, block->size, block->size, block->seed));
-			REQUIRE(lab_reserve_release_sig(block->p) == LAB_RESERVE_RELEASED);
-			*block = blocks[--live];
+	island_make(slots, OVERFLOW, 0);
+	for (int step = 0; step < 100000; step++) {
+		if (trace_below(&random, 2)) {
+			if (claim(trace_skewed(&random, 16), 16, LAB_DEPTH_ALL))
+				used += blocks[count - 1].size;
+		} else if (count > 0) {
+			size_t i = trace_below(&random, count);
+			used -= blocks[i].size;
+			release(i);
 		}
-		REQUIRE(lab_reserve_used() == used);
+		if (step % 64 == 0)
+			REQUIRE(lab_reserve_used() == used);
 	}
 }

@@ -1,0 +1,137 @@
+/*
+ * limit.c - what a KERNEL call does when the memory limit stops it: reclaim, wait, give up. What is counted, and how exactly the limit holds,
+ * stands in page/charge.h. ATOMIC, NOWAIT and re-entrant calls never come here.
+ *
+ * Nothing is held while a thread waits: no heap, no claim, and no count of waiters that a jump out of the wait could leave wrong. Who frees pages
+ * and sees the flag clears it, raises the generation and wakes all; who still lacks memory sets the flag again. A wake that is
+ * missed costs a slice, and so do frees into the waiter's own heap, for which nobody wakes it.
+ */
+#include "alloc/alloc.h"
+#include "heap/registry.h"
+#include "heap/remote.h"
+#include "os/os.h"
+#include "page/charge.h"
+#include "page/purge.h"
+
+enum {
+	SLICE_MS = 10,
+	HOOKS = 4,
+	PROBES = 32, /* for the heaps of dead threads, in each round */
+};
+
+static _Atomic(size_t (*)(void)) hooks[HOOKS];
+static _Atomic uint32_t generation;
+static _Atomic size_t waits;
+_Atomic bool lab_limit_waiting;
+
+bool
+lab_limit_on_reclaim(size_t (*hook)(void))
+{
+	for (unsigned i = 0; i < HOOKS; i++) {
+		size_t (*none)(void) = NULL;
+		if (atomic_compare_exchange_strong_explicit(&hooks[i], &none, hook, memory_order_release, memory_order_relaxed) ||
+		    none == hook)
+			return true;
+	}
+	return false;
+}
+
+size_t
+lab_limit_waits(void)
+{
+	return lab_load_rlx(&waits);
+}
+
+void
+lab_limit_wake(void)
+{
+	if (atomic_exchange_explicit(&lab_limit_waiting, false, memory_order_relaxed)) {
+		lab_add_rlx(&generation, 1);
+		lab_os_wake(&generation);
+	}
+}
+
+/* What was freed into the heap and what the dead have left; then spans that are empty go, and all free pages. */
+static void
+reclaim_owned(struct lab_heap *heap)
+{
+	lab_batch_flush_owned(heap);
+	lab_remote_drain_owned(heap);
+	while (lab_thread_absorb_dead_owned(heap, PROBES))
+		;
+	lab_heap_rebuild_owned(heap);
+	heap->whole = 0; /* a frame is inside still */
+	heap->purge.claim = lab_purge_claim();
+	(void)lab_purge_all(&heap->purge, 0, 0, SIZE_MAX);
+}
+
+/* One more try, after a round of reclaiming. *over_limit: it was the limit that stopped it. */
+static void *
+try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limit)
+{
+	struct lab_bracket bracket = {.sp = sp};
+	void *p = NULL;
+
+	for (unsigned i = 0; i < HOOKS; i++) {
+		size_t (*hook)(void) = lab_load_acq(&hooks[i]);
+		if (hook)
+			(void)hook();
+	}
+	*over_limit = false;
+	if (lab_enter(&bracket)) {
+		reclaim_owned(bracket.heap);
+		p = lab_allocate_owned(bracket.heap, request, fresh);
+		*over_limit = bracket.heap->over_limit;
+		lab_leave(&bracket);
+	}
+	return p;
+}
+
+/* Until the generation is no longer `seen`, for a slice at most. */
+static void
+wait_for_frees(uint32_t seen, uint64_t left)
+{
+	lab_os_wait(&generation, seen, left < SLICE_MS ? (unsigned)left : SLICE_MS);
+}
+
+static void *
+allocate_in_time(struct lab_bracket *bracket, struct lab_request request, bool *fresh)
+{
+	uint64_t wait = lab_load_rlx(&lab_settings.wait_ms), start = lab_os.clock_ms(), passed = 0;
+	bool over_limit, waited = false;
+
+	for (;;) {
+		/* set before the try: what is freed after it wakes us */
+		uint32_t seen = lab_load_rlx(&generation);
+		if (wait)
+			lab_store_rlx(&lab_limit_waiting, true);
+		void *p = try_again(bracket->sp, request, fresh, &over_limit);
+		if (p || !over_limit || passed >= wait)
+			return p;
+		if (!waited)
+			lab_add_rlx(&waits, 1);
+		waited = true;
+		wait_for_frees(seen, wait - passed);
+		passed = lab_os.clock_ms() - start;
+	}
+}
+
+/* A handler's call that interrupted one that waits is re-entrant like one that interrupted the heap: it neither waits nor reclaims. */
+void *
+lab_limit_allocate(struct lab_bracket *bracket, struct lab_request request, bool *fresh)
+{
+	struct lab_thread *t = &lab_thread;
+
+	if (t->waiting != 0 && !lab_frame_is_dead(t->waiting, bracket->sp)) {
+		bracket->reentrant = true;
+		return NULL;
+	}
+	if (request.size >> LAB_PAGE_SHIFT > lab_load_rlx(&lab_charge_limit))
+		return NULL;
+	t->waiting = bracket->sp;
+	lab_compiler_barrier();
+	void *p = allocate_in_time(bracket, request, fresh);
+	lab_compiler_barrier();
+	t->waiting = 0;
+	return p;
+}

@@ -1,0 +1,656 @@
+/*
+ * limit.c - the memory limit: what counts, what is refused, what reclaiming and waiting give, who never waits, and where the limit comes from
+ * (INV-CHARGE-1).
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "alloc/alloc.h"
+#include "heap_check.h"
+#include "page/charge.h"
+#include "page/purge.h"
+#include "reserve/reserve.h"
+#include "trace.h"
+#include "world.h"
+
+#define MIB ((size_t)1 << 20)
+
+static struct lab_stats
+stats_now(void)
+{
+	struct lab_stats stats;
+
+	lab_stats_get(&stats);
+	return stats;
+}
+
+static void
+limit_to(size_t bytes)
+{
+	REQUIRE(lab_set_param(LAB_PARAM_LIMIT, bytes));
+}
+
+/* Allocates blocks of a size until there is no more; a list through them. */
+static void **
+take_all(size_t size, size_t *count)
+{
+	void **list = NULL, **p;
+
+	errno = 0;
+	for (*count = 0; (p = lab_malloc(size)) != NULL; ++*count) {
+		memset(p, 0x55, size);
+		*p = list;
+		list = p;
+	}
+	REQUIRE(errno == ENOMEM);
+	return list;
+}
+
+static void
+free_list(void **list)
+{
+	while (list) {
+		void **next = *list;
+		lab_free(list);
+		list = next;
+	}
+}
+
+/* ---- what counts -------------------------------------------------------------------------------------------------------------------- */
+
+static size_t
+pages_by_another_count(void)
+{
+	return heap_check(lab_thread.heap).pages + (stats_now().huge + stats_now().dirty) / LAB_PAGE_SIZE;
+}
+
+Test(limit, what_counts_is_what_is_taken_or_dirty)
+{
+	static struct trace_block blocks[400];
+	struct trace trace = {{12}, blocks, 400, 14, 22, 15, false};
+
+	cr_assert_eq(stats_now().charged, 0, "no limit, nothing counted");
+	cr_assert_eq(stats_now().limit, SIZE_MAX);
+	limit_to((size_t)4 << 30);
+	for (int i = 0; i < 100; i++) {
+		trace_run(&trace, 200);
+		cr_assert_eq(lab_charge_count(), pages_by_another_count());
+		if (i % 10 == 9)
+			(void)lab_trim(0);
+	}
+	trace_free_all(&trace);
+	char *p = lab_malloc(21 * MIB / 2);
+	size_t charged = stats_now().charged;
+	p = lab_realloc(p, 23 * MIB / 2, LAB_GFP_KERNEL);
+	memset(p, 1, 11 * MIB);
+	p = lab_realloc(p, 21 * MIB / 2, LAB_GFP_KERNEL);
+	cr_assert_leq(stats_now().charged, charged + MIB, "no page counts that the block never had");
+	lab_free(p);
+	(void)lab_trim(0);
+	cr_assert_eq(lab_charge_count(), pages_by_another_count());
+	cr_assert_leq(lab_charge_count(), 72 * LAB_UNIT_PAGES);
+}
+
+Test(limit, it_is_never_exceeded_over_a_long_trace)
+{
+	static char *blocks[600];
+	struct trace_random random = {3};
+	size_t failures = 0;
+
+	limit_to(8 * MIB);
+	for (int i = 0; i < 60000; i++) {
+		char **p = &blocks[trace_below(&random, 600)];
+		size_t size = trace_skewed(&random, trace_below(&random, 50) ? 16 : 23);
+		if (*p && trace_below(&random, 4)) {
+			lab_free(*p);
+			*p = NULL;
+		} else {
+			char *q = *p ? lab_realloc(*p, size, LAB_GFP_KERNEL) : lab_malloc(size);
+			if (q)
+				memset(*p = q, 1, size);
+			else
+				failures++;
+		}
+		if (i % 16 == 0)
+			REQUIRE(lab_charge_count() <= 8 * MIB / LAB_PAGE_SIZE);
+	}
+	cr_assert_gt(failures, 10, "it was reached");
+	for (int i = 0; i < 600; i++)
+		lab_free(blocks[i]);
+	(void)heap_check(lab_thread.heap);
+}
+
+Test(limit, reached_and_left_again)
+{
+	static const size_t sizes[] = {100, 3000, 30000, 60000, 500000, 5 * MIB};
+	size_t first[6], again;
+
+	limit_to(64 * MIB);
+	for (int round = 0; round < 2; round++)
+		for (int i = 0; i < 6; i++) {
+			void **list = take_all(sizes[i], &again);
+			cr_assert_geq(again * sizes[i], 64 * MIB * 2 / 3, "%zu of %zu", again, sizes[i]);
+			cr_assert_leq(again * sizes[i], 64 * MIB);
+			if (round)
+				cr_assert_geq(again + again / 50 + 3, first[i], "the same once more");
+			first[i] = again;
+			cr_assert_leq(stats_now().charged, 64 * MIB);
+			free_list(list);
+			void *p = lab_malloc(sizes[i]);
+			cr_assert_not_null(p);
+			lab_free(p);
+		}
+	cr_assert_eq(stats_now().waits, 0);
+	cr_assert_leq(stats_now().segments, 40, "no segment is added in vain");
+	(void)heap_check(lab_thread.heap);
+}
+
+Test(limit, raised_lowered_taken_away)
+{
+	size_t count;
+
+	limit_to(16 * MIB);
+	void **list = take_all(60000, &count);
+	limit_to(8 * MIB);
+	cr_assert_gt(stats_now().charged, stats_now().limit, "what is there stays");
+	cr_assert_null(lab_malloc(60000));
+	limit_to(20 * MIB);
+	void *p = lab_malloc(MIB);
+	cr_assert_not_null(p);
+	cr_assert_null(lab_malloc(8 * MIB));
+	limit_to(SIZE_MAX);
+	void *q = lab_malloc(100 * MIB);
+	cr_assert_not_null(q);
+	lab_free(q);
+	lab_free(p);
+	free_list(list);
+	cr_assert_not(lab_set_param(LAB_PARAM_LIMIT, 0));
+	cr_assert_not(lab_set_param(LAB_PARAM_WAIT_MS, (size_t)86400 * 1000 + 1));
+}
+
+/* ---- reclaiming ------------------------------------------------------------------------------------------------------------------------ */
+
+Test(limit, free_dirty_pages_make_room)
+{
+	limit_to(32 * MIB);
+	char *p = lab_malloc(20 * MIB), *q;
+	memset(p, 1, 20 * MIB);
+	lab_free(p);
+	world_install();
+	size_t count;
+	void **list = take_all(60000, &count); /* from other segments: the dirty ones have to go */
+	cr_assert_geq(count * 60000, 28 * MIB);
+	cr_assert_gt(world.purges, 0);
+	free_list(list);
+	q = lab_malloc(30 * MIB);
+	cr_assert_not_null(q);
+	lab_free(q);
+	world.purge_fails = true;
+	memset(q = lab_malloc(30 * MIB), 1, 30 * MIB);
+	lab_free(q);
+	cr_assert_not_null(lab_malloc(5 * MIB), "in the first of these pages");
+	cr_assert_null(lab_malloc(26 * MIB), "in others, and what is dirty stays");
+}
+
+static void *stash[64];
+
+static size_t
+drop_stash(void)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < 64; i++) {
+		bytes += stash[i] ? lab_usable_size(stash[i]) : 0;
+		lab_free(stash[i]);
+		stash[i] = NULL;
+	}
+	return bytes;
+}
+
+Test(limit, hooks_give_back_what_they_can)
+{
+	limit_to(16 * MIB);
+	for (int i = 0; i < 64; i++)
+		stash[i] = lab_malloc(200000);
+	cr_assert_null(lab_malloc(10 * MIB));
+	cr_assert(lab_limit_on_reclaim(drop_stash));
+	cr_assert(lab_limit_on_reclaim(drop_stash), "it is there already");
+	void *p = lab_malloc(10 * MIB);
+	cr_assert_not_null(p);
+	cr_assert_null(stash[0]);
+	lab_free(p);
+}
+
+static void *
+leave_blocks(void *of)
+{
+	for (int i = 0; i < 4; i++)
+		((void **)of)[i] = lab_malloc(5 * MIB / 2);
+	return NULL;
+}
+
+Test(limit, the_heaps_of_the_dead_are_taken_over)
+{
+	static void *of[4];
+	pthread_t thread;
+
+	limit_to(16 * MIB);
+	lab_free(lab_malloc(10));
+	REQUIRE(pthread_create(&thread, NULL, leave_blocks, of) == 0 && pthread_join(thread, NULL) == 0);
+	for (int i = 0; i < 1000 && !lab_os.thread_is_dead((uint32_t)lab_owner(of[0])); i++)
+		usleep(1000);
+	for (int i = 0; i < 4; i++)
+		lab_free(of[i]); /* to the dead heap's remote stack, where they count */
+	void *p = lab_malloc(14 * MIB);
+	cr_assert_not_null(p);
+	lab_free(p);
+}
+
+Test(limit, growing_in_place_is_charged)
+{
+	limit_to(3 * MIB);
+	char *p = lab_malloc(2 * MIB);
+	cr_assert_null(lab_realloc(p, 7 * MIB / 2, LAB_GFP_KERNEL));
+	cr_assert_eq(lab_realloc(p, 5 * MIB / 2, LAB_GFP_KERNEL), p);
+	cr_assert_leq(stats_now().charged, 3 * MIB);
+	lab_free(p);
+	limit_to(12 * MIB);
+	p = lab_malloc(5 * MIB);
+	cr_assert_null(lab_realloc(p, 13 * MIB, LAB_GFP_KERNEL));
+	cr_assert_eq(lab_realloc(p, 11 * MIB, LAB_GFP_KERNEL), p);
+	cr_assert_leq(stats_now().charged, 12 * MIB);
+	cr_assert_eq(stats_now().segments, 4, "what was claimed in vain was let go");
+	lab_free(p);
+}
+
+/* ---- waiting --------------------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+Test(limit, in_vain_it_waits_as_long_as_it_was_told)
+{
+	size_t count;
+
+	limit_to(16 * MIB);
+	void **list = take_all(60000, &count);
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 80));
+	uint64_t start = now_ms();
+	errno = 0;
+	cr_assert_null(lab_malloc(60000));
+	cr_assert_eq(errno, ENOMEM);
+	cr_assert_geq(now_ms() - start, 70);
+	cr_assert_leq(now_ms() - start, 2000);
+	cr_assert_eq(stats_now().waits, 1);
+	start = now_ms();
+	cr_assert_null(lab_malloc(17 * MIB), "what can never be is not waited for");
+	cr_assert_leq(now_ms() - start, 60);
+	free_list(list);
+}
+
+static void
+free_later(void *p)
+{
+	usleep(30000);
+	lab_free(p);
+}
+
+static void *
+hold_and_free(void *of)
+{
+	void **p = of;
+
+	*p = lab_malloc(12 * MIB);
+	memset(*p, 1, 12 * MIB);
+	lab_free(lab_malloc(10));
+	p[1] = p;
+	while (*(void *volatile *)&p[1])
+		usleep(1000);
+	free_later(*p);
+	return NULL;
+}
+
+Test(limit, a_waiter_gets_what_another_thread_frees)
+{
+	static void *volatile held[2];
+	pthread_t thread;
+
+	limit_to(16 * MIB);
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 20000));
+	REQUIRE(pthread_create(&thread, NULL, hold_and_free, (void *)held) == 0);
+	while (!held[1])
+		usleep(1000);
+	held[1] = NULL;
+	uint64_t start = now_ms();
+	void *p = lab_malloc(10 * MIB);
+	cr_assert_not_null(p);
+	cr_assert_leq(now_ms() - start, 5000);
+	cr_assert_eq(stats_now().waits, 1);
+	pthread_join(thread, NULL);
+	lab_free(p);
+}
+
+static void *
+free_later_elsewhere(void *p)
+{
+	free_later(p);
+	return NULL;
+}
+
+Test(limit, a_waiter_gets_its_own_blocks_that_others_free)
+{
+	pthread_t thread;
+	size_t count;
+
+	limit_to(16 * MIB);
+	void **list = take_all(200000, &count), **next = *list;
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 20000));
+	REQUIRE(pthread_create(&thread, NULL, free_later_elsewhere, list) == 0);
+	void *p = lab_malloc(150000);
+	cr_assert_not_null(p);
+	pthread_join(thread, NULL);
+	lab_free(p);
+	free_list(next);
+}
+
+static void *to_free;
+
+static void
+free_instead_of_waiting(void)
+{
+	if (!to_free)
+		return;
+	lab_free(to_free);
+	to_free = NULL;
+	REQUIRE(!lab_load_rlx(&lab_limit_waiting)); /* who frees pages clears the flag, and wakes */
+}
+
+Test(limit, who_frees_pages_wakes)
+{
+	size_t count;
+
+	limit_to(16 * MIB);
+	void **list = take_all(60000, &count);
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 1000));
+	world_install();
+	world.on_wait = free_instead_of_waiting;
+	for (size_t size = 60000; size > 40000; size -= 10000) {
+		to_free = list;
+		list = *list;
+		size_t before = world.waits;
+		void **p = lab_malloc(size);
+		cr_assert_not_null(p);
+		cr_assert_eq(world.waits, before + 1);
+		*p = list;
+		list = p;
+	}
+	world.on_wait = NULL;
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 0));
+	free_list(list);
+}
+
+/* A huge block, and a run of another heap. */
+Test(limit, who_frees_any_pages_wakes)
+{
+	static void *of[4];
+	pthread_t thread;
+	size_t count;
+
+	limit_to(32 * MIB);
+	REQUIRE(pthread_create(&thread, NULL, leave_blocks, of) == 0 && pthread_join(thread, NULL) == 0);
+	world_install();
+	world.deaths_are_set = true; /* it lives: its heap stays its own */
+	for (int i = 0; i < 2; i++) {
+		void *huge = lab_malloc(5 * MIB), **list = take_all(60000, &count);
+		cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 15));
+		world.on_wait = free_instead_of_waiting;
+		to_free = i ? of[0] : huge;
+		size_t before = world.waits;
+		(void)!lab_malloc(MIB);
+		cr_assert_gt(world.waits, before);
+		cr_assert_null(to_free);
+		cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 0));
+		world.on_wait = NULL;
+		if (i)
+			lab_free(huge);
+		free_list(list);
+	}
+}
+
+/* The same for small blocks, whose pages are freed when a span is empty. */
+static char *small[5000];
+
+static void
+free_small_instead(void)
+{
+	for (int i = 0; i < 5000; i++) {
+		lab_free(small[i]);
+		small[i] = NULL;
+	}
+	REQUIRE(!lab_load_rlx(&lab_limit_waiting));
+}
+
+Test(limit, who_empties_spans_wakes_too)
+{
+	size_t count;
+
+	limit_to(16 * MIB);
+	for (int i = 0; i < 5000; i++)
+		REQUIRE(small[i] = lab_malloc(1000));
+	void **list = take_all(60000, &count);
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 1000));
+	world_install();
+	world.on_wait = free_small_instead;
+	void *p = lab_malloc(3 * MIB);
+	cr_assert_not_null(p);
+	lab_free(p);
+	free_list(list);
+}
+
+/* ---- who never waits ------------------------------------------------------------------------------------------------------------------ */
+
+static void
+must_not_wait(void)
+{
+	REQUIRE(!"it waited");
+}
+
+Test(limit, atomic_nowait_and_reentrant_calls_never_wait)
+{
+	struct lab_bracket outer = {.sp = (uintptr_t)__builtin_frame_address(0) + 256};
+	size_t count;
+
+	limit_to(16 * MIB);
+	void **list = take_all(60000, &count), **rest = take_all(100, &count);
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 86400000));
+	world_install();
+	world.on_wait = must_not_wait;
+	cr_assert_null(lab_alloc(60000, LAB_GFP_NOWAIT));
+	cr_assert_null(lab_alloc(100000, LAB_GFP_ATOMIC | LAB_GFP_NOWARN));
+	void *slot = lab_alloc(100, LAB_GFP_ATOMIC);
+	cr_assert(lab_reserve_contains(slot));
+	lab_free(slot);
+	cr_assert(lab_enter(&outer));
+	cr_assert_null(lab_malloc(100000));
+	slot = lab_malloc(30000);
+	cr_assert(lab_reserve_contains(slot), "a handler's call gets a slot");
+	lab_free(slot);
+	lab_leave(&outer);
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 0));
+	slot = lab_alloc(30000, LAB_GFP_HIGH);
+	cr_assert(lab_reserve_contains(slot));
+	lab_free(slot);
+	free_list(list);
+	free_list(rest);
+}
+
+/* ---- signals during the wait ------------------------------------------------------------------------------------------------------------ */
+
+static sigjmp_buf back;
+static volatile sig_atomic_t handled, jump_after;
+
+static void
+on_alarm(int number)
+{
+	(void)number;
+	void *p = lab_malloc(20), *q = lab_alloc(100, LAB_GFP_ATOMIC);
+	lab_free(p);
+	lab_free(q);
+	if (++handled == jump_after)
+		siglongjmp(back, 1);
+}
+
+static void
+start_alarms(void)
+{
+	struct sigaction action = {.sa_handler = on_alarm};
+	struct itimerval timer = {{0, 500}, {0, 500}};
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static void
+stop_alarms(void)
+{
+	struct itimerval timer = {{0, 0}, {0, 0}};
+
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+Test(limit, handlers_may_allocate_in_the_wait_and_jump_out_of_it)
+{
+	size_t count;
+
+	limit_to(16 * MIB);
+	lab_free(lab_malloc(20));
+	void **volatile list = take_all(60000, &count);
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 100));
+	start_alarms();
+	uint64_t start = now_ms();
+	cr_assert_null(lab_malloc(60000));
+	cr_assert_leq(now_ms() - start, 5000, "handlers do not wait in their turn");
+	cr_assert_gt(handled, 10);
+	for (int i = 0; i < 20; i++) {
+		jump_after = handled + 3;
+		if (sigsetjmp(back, 1) == 0) {
+			(void)!lab_malloc(60000);
+			cr_assert_fail("it was left by a jump");
+		}
+	}
+	jump_after = 0;
+	stop_alarms();
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 0));
+	free_list(list);
+	list = take_all(60000, &count);
+	cr_assert_geq(count * 60000, 14 * MIB, "nothing is lost");
+	free_list(list);
+	(void)lab_trim(0);
+	cr_assert_eq(stats_now().blocks, 0);
+}
+
+/* ---- where the limit comes from ----------------------------------------------------------------------------------------------------------- */
+
+static struct fake_file {
+	const char *path, *text;
+} files[8];
+
+static size_t
+read_fake(const char *path, char *buffer, size_t size)
+{
+	buffer[0] = 0;
+	for (int i = 0; i < 8 && files[i].path; i++)
+		if (strcmp(path, files[i].path) == 0) {
+			(void)snprintf(buffer, size, "%s", files[i].text);
+			return strlen(buffer);
+		}
+	return 0;
+}
+
+#define FAKE(...)                                                                                                                  \
+	do {                                                                                                                       \
+		memset(files, 0, sizeof files);                                                                                    \
+		memcpy(files, (struct fake_file[]){__VA_ARGS__}, sizeof((struct fake_file[]){__VA_ARGS__}));                       \
+	} while (0)
+
+Test(limit, the_cgroups_least_limit_on_the_way_up)
+{
+	lab_os.read_file = read_fake;
+	cr_assert_eq(lab_cgroup_limit(), SIZE_MAX, "no /proc");
+	FAKE({"/proc/self/cgroup", "0::/a/b/c\n"}, {"/sys/fs/cgroup/a/b/c/memory.max", "max\n"},
+	     {"/sys/fs/cgroup/a/b/memory.max", "123456789\n"}, {"/sys/fs/cgroup/a/memory.max", "200000000\n"});
+	cr_assert_eq(lab_cgroup_limit(), 123456789);
+	FAKE({"/proc/self/cgroup", "12:memory:/x\n3:cpu:/\n0::/a\n"}, {"/sys/fs/cgroup/a/memory.max", "200000000\n"},
+	     {"/sys/fs/cgroup/memory.max", "100000000\n"}, {"/sys/fs/cgroup/x/memory.max", "5\n"});
+	cr_assert_eq(lab_cgroup_limit(), 100000000);
+	FAKE({"/proc/self/cgroup", "0::/\n"}, {"/sys/fs/cgroup/memory.max", "70000000"});
+	cr_assert_eq(lab_cgroup_limit(), 70000000, "in a cgroup namespace");
+	FAKE({"/proc/self/cgroup", "0::/a"}, {"/sys/fs/cgroup/a/memory.max", "max\n"});
+	cr_assert_eq(lab_cgroup_limit(), SIZE_MAX);
+	FAKE({"/proc/self/cgroup", "12:memory:/x\n"}, {"/sys/fs/cgroup/x/memory.max", "5000000\n"});
+	cr_assert_eq(lab_cgroup_limit(), SIZE_MAX, "version 1 alone");
+	FAKE({"/proc/self/cgroup", "0::/a\n"}, {"/sys/fs/cgroup/a/memory.max", "99999999999999999999999\n"});
+	cr_assert_eq(lab_cgroup_limit(), SIZE_MAX);
+}
+
+Test(limit, the_environment)
+{
+	FAKE({"/proc/self/cgroup", "0::/a\n"}, {"/sys/fs/cgroup/a/memory.max", "80000000\n"});
+	lab_os.read_file = read_fake;
+	setenv("LABYRINTH_LIMIT", "512M", 1);
+	setenv("LABYRINTH_WAIT_MS", "250", 1);
+	lab_config_read();
+	cr_assert_eq(stats_now().limit, 512 * MIB);
+	cr_assert_eq(lab_load_rlx(&lab_settings.wait_ms), 250);
+	setenv("LABYRINTH_LIMIT", "cgroup", 1);
+	lab_config_read();
+	cr_assert_eq(stats_now().limit, 80000000 / 4096 * 4096);
+	setenv("LABYRINTH_LIMIT", "much", 1);
+	setenv("LABYRINTH_WAIT_MS", "-1", 1);
+	lab_config_read();
+	cr_assert_eq(stats_now().limit, 80000000 / 4096 * 4096, "ignored");
+	cr_assert_eq(lab_load_rlx(&lab_settings.wait_ms), 250);
+}
+
+static bool
+write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return written;
+}
+
+Test(limit, a_real_cgroup)
+{
+	static const char folder[] = "/sys/fs/cgroup/labyrinth-test";
+	char path[128], pid[16];
+
+	(void)snprintf(pid, sizeof pid, "%d", getpid());
+	(void)snprintf(path, sizeof path, "%s/memory.max", folder);
+	bool made = (mkdir(folder, 0755) == 0 || errno == EEXIST) && write_file(path, "123456512");
+	(void)snprintf(path, sizeof path, "%s/cgroup.procs", folder);
+	if (!made || !write_file(path, pid)) {
+		(void)rmdir(folder);
+		fprintf(stderr, "a_real_cgroup: not run: no cgroup v2 that can be written\n");
+		cr_skip_test("no cgroup v2 that can be written");
+	}
+	cr_assert_eq(lab_cgroup_limit(), 123456512);
+	(void)write_file("/sys/fs/cgroup/cgroup.procs", pid);
+	(void)rmdir(folder);
+}

@@ -1,0 +1,406 @@
+/*
+ * provision.c - the reserve's memory: settings, populating and locking and their failures, growth and shrink, the callback, fork. Run
+ * without LABYRINTH_RESERVE: the constructor has made the default one, which the tests look at, or replace by one of their own.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "alloc/alloc.h"
+#include "alloc/provision.h"
+#include "reserve/layout.h"
+#include "trace.h"
+#include "world.h"
+
+enum { ATOMIC_ALL = (int)(LAB_GFP_ATOMIC | LAB_GFP_MEMALLOC), BLOCKS = 4000 };
+
+static void *blocks[BLOCKS];
+static size_t count;
+
+/* As the constructor does it, once more: what was installed before is forgotten. */
+static void
+start_again(void)
+{
+	static _Atomic uint64_t no_slots;
+	static const uint32_t no_mask;
+
+	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
+		struct lab_pool *pool = &lab_reserve_state.pools[c];
+		*pool = (struct lab_pool){.plain = &no_slots, .plain_masks = &no_mask};
+	}
+	lab_store_rlx(&lab_reserve_state.installed, false);
+	lab_provision_start();
+}
+
+static struct lab_reserve_info
+info(void)
+{
+	struct lab_reserve_info now;
+
+	lab_reserve_info(&now);
+	return now;
+}
+
+static struct lab_reserve_class
+class_of(size_t size)
+{
+	struct lab_reserve_class class;
+
+	for (size_t i = 0; lab_reserve_class_get(i, &class); i++)
+		if (class.size == size)
+			return class;
+	REQUIRE(false);
+	return class;
+}
+
+static size_t
+take(size_t size, size_t n)
+{
+	size_t got = 0;
+
+	for (void *p; got < n && (p = lab_alloc(size, (unsigned)ATOMIC_ALL)) != NULL; got++) {
+		REQUIRE(count < BLOCKS);
+		*(char *)p = 1;
+		blocks[count++] = p;
+	}
+	return got;
+}
+
+static size_t
+take_everything(void)
+{
+	size_t got = 0;
+
+	for (size_t size = 32; size <= 65536; size *= 2)
+		got += take(size, SIZE_MAX);
+	return got;
+}
+
+static void
+give_everything(void)
+{
+	while (count > 0)
+		lab_free(blocks[--count]);
+}
+
+static void
+slow_call(void)
+{
+	lab_free(lab_malloc((size_t)5 << 20));
+}
+
+Test(provision, the_default_is_there_from_the_start)
+{
+	struct lab_reserve_info now = info();
+
+	cr_assert(now.mode == LAB_RESERVE_STRICT || (now.mode == LAB_RESERVE_POPULATED && *now.why));
+	cr_assert(now.total > (300 << 10) && now.total < (350 << 10) && now.used == 0 && now.grown == 0);
+	cr_assert_eq(now.limit, 4 * now.total);
+	cr_assert_eq(class_of(64).slots, 128);
+	cr_assert_eq(class_of(65536).slots, 1);
+	cr_assert(!lab_reserve_class_get(12, &(struct lab_reserve_class){0}));
+}
+
+static long
+minor_faults(void)
+{
+	struct rusage usage;
+
+	REQUIRE(getrusage(RUSAGE_SELF, &usage) == 0);
+	return usage.ru_minflt;
+}
+
+/* G4. The first round is for the test's own pages. */
+static void
+check_that_nothing_faults(void)
+{
+	take_everything();
+	give_everything();
+	long before = minor_faults();
+	take_everything();
+	give_everything();
+	cr_assert_eq(minor_faults(), before);
+}
+
+Test(provision, no_slot_faults)
+{
+	memset(blocks, 1, sizeof blocks);
+	long before = minor_faults();
+	size_t got = take_everything();
+	cr_assert_eq(minor_faults(), before, "the first touch of %zu slots", got);
+	give_everything();
+}
+
+Test(provision, in_the_parent_nothing_faults_after_fork)
+{
+	memset(blocks, 1, sizeof blocks);
+	(void)minor_faults();
+	pid_t child = fork();
+	if (child == 0) {
+		pause();
+		_exit(0);
+	}
+	count = 0; /* the test's pages have to be copied, too */
+	memset(blocks, 1, sizeof blocks);
+	long before = minor_faults();
+	before = minor_faults();
+	size_t got = take_everything();
+	cr_assert_eq(minor_faults(), before, "%zu slots", got);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	give_everything();
+	check_that_nothing_faults();
+}
+
+static void
+be_a_child(void)
+{
+	REQUIRE(info().mode == LAB_RESERVE_COPIED);
+	REQUIRE(take(64, 1) == 1);
+	REQUIRE(info().mode == LAB_RESERVE_COPIED);
+	slow_call();
+	REQUIRE(info().mode != LAB_RESERVE_COPIED);
+	long before = minor_faults();
+	before = minor_faults();
+	take(4096, 8);
+	REQUIRE(minor_faults() == before);
+}
+
+Test(provision, a_child_makes_its_copies_in_its_first_slow_call)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		be_a_child();
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+Test(provision, what_cannot_be_locked_is_reported)
+{
+	world_install();
+	world.lock_fails = true;
+	start_again();
+	cr_assert_eq(info().mode, LAB_RESERVE_POPULATED);
+	cr_assert(strstr(info().why, "lock"));
+	cr_assert_gt(world.locks, 0);
+	check_that_nothing_faults();
+}
+
+Test(provision, what_cannot_be_populated_is_reported)
+{
+	world_install();
+	world.populate_fails = true;
+	start_again();
+	cr_assert_eq(info().mode, LAB_RESERVE_POPULATED);
+	cr_assert(strstr(info().why, "resident"));
+	cr_assert_gt(take_everything(), 400);
+}
+
+Test(provision, without_address_space_growth_goes_first_and_then_the_reserve)
+{
+	size_t whole = info().limit;
+
+	world_install();
+	world.map_limit = (size_t)4 << 20;
+	start_again();
+	cr_assert(info().limit < whole && info().limit >= info().total && info().total > 0);
+	world.maps_left = 0;
+	start_again();
+	cr_assert_eq(info().mode, LAB_RESERVE_NONE);
+	cr_assert(*info().why);
+	cr_assert_null(lab_alloc(10, LAB_GFP_ATOMIC));
+	world_install();
+	world.protects_left = 3;
+	start_again();
+	cr_assert_eq(info().mode, LAB_RESERVE_NONE);
+}
+
+Test(provision, settings)
+{
+	cr_assert(lab_provision_set_classes("64:1000,4K:3,65536:2"));
+	start_again();
+	cr_assert_eq(class_of(64).slots, 1000);
+	cr_assert_eq(class_of(4096).slots, 3);
+	cr_assert_eq(class_of(65536).slots, 2);
+	cr_assert_eq(class_of(128).slots, 0);
+	cr_assert_geq(take(64, 1000), 1000);
+	give_everything();
+	cr_assert(lab_provision_set_size("4M") && lab_provision_set_limit("5M"));
+	start_again();
+	cr_assert(info().total > (3900 << 10) && info().total < (4500 << 10), "%zu", info().total);
+	cr_assert_eq(info().limit, (size_t)5 << 20);
+	cr_assert(lab_provision_set_lock("0"));
+	start_again();
+	cr_assert_str_eq(info().why, "LABYRINTH_RESERVE_LOCK=0");
+	cr_assert(lab_provision_set_size("0"));
+	start_again();
+	cr_assert_eq(info().mode, LAB_RESERVE_NONE);
+	cr_assert_null(lab_alloc(10, LAB_GFP_ATOMIC));
+	slow_call();
+}
+
+Test(provision, wrong_settings_change_nothing)
+{
+	static const char *const classes[] = {
+	        "", "64", "64:", ":3", "64:3,", "63:1", "16:1", "128K:1", "64:3;", "64:99999999999", "64:3x"};
+	const struct lab_provision_settings before = lab_provision_settings;
+
+	for (unsigned i = 0; i < sizeof classes / sizeof *classes; i++)
+		cr_assert(!lab_provision_set_classes(classes[i]), "%s", classes[i]);
+	cr_assert(!lab_provision_set_size("x") && !lab_provision_set_size("") && !lab_provision_set_limit("-1"));
+	cr_assert(!lab_provision_set_lock("2") && !lab_provision_set_kswapd("yes"));
+	cr_assert_eq(memcmp(&before, &lab_provision_settings, sizeof before), 0);
+	cr_assert(lab_provision_set_size("8000000G"));
+	start_again();
+	cr_assert_eq(info().mode, LAB_RESERVE_NONE, "more than there can be");
+}
+
+/* ---- growth ---- */
+
+Test(provision, a_slow_call_grows_what_is_low_and_balance_gives_it_back)
+{
+	struct lab_reserve_class class = class_of(1024);
+	size_t before = info().total;
+
+	take(1024, class.slots - class.low);
+	slow_call();
+	cr_assert_eq(info().grown, 0, "not yet low");
+	take(1024, 1);
+	cr_assert_eq(info().grown, 0, "an ATOMIC call grows nothing");
+	errno = 77;
+	slow_call();
+	cr_assert_eq(errno, 77);
+	cr_assert(info().grown > 0 && info().total == before + info().grown);
+	cr_assert_geq(take(1024, 30), 30);
+	check_that_nothing_faults();
+	size_t grown = info().grown;
+	cr_assert_gt(grown, 0);
+	world_install();
+	world.purge_fails = true;
+	slow_call();
+	grown = info().grown;
+	(void)lab_reserve_balance();
+	cr_assert_eq(info().grown, grown, "memory that is not given back stays in use");
+	world.purge_fails = false;
+	while (lab_reserve_balance())
+		;
+	cr_assert_eq(info().grown, 0);
+	cr_assert(world.unlocks > 0 && world.purged >= grown);
+	cr_assert_eq(info().total, before);
+}
+
+Test(provision, growth_ends_at_the_limit_and_without_memory)
+{
+	world_install();
+	world.protects_left = 0;
+	take_everything();
+	cr_assert(!lab_reserve_balance());
+	cr_assert_eq(info().grown, 0);
+	world.protects_left = SIZE_MAX;
+	world.populate_fails = true;
+	take(64, 1);
+	cr_assert(!lab_reserve_balance());
+	cr_assert_eq(info().grown, 0);
+	world.populate_fails = false;
+	do
+		take_everything();
+	while (lab_reserve_balance());
+	cr_assert(info().grown > 0 && info().total <= info().limit);
+	cr_assert_eq(info().used, info().total);
+	give_everything();
+	cr_assert(lab_trim(0));
+	cr_assert_eq(info().grown, 0);
+}
+
+/* ---- the callback ---- */
+
+static size_t calls, last_size;
+
+static void
+count_call(void *context, size_t size)
+{
+	REQUIRE(context == &calls);
+	calls++;
+	last_size = size;
+	errno = 5;
+	take(512, 20); /* another class gets low while one is told */
+	slow_call();   /* and this is no call in a call */
+}
+
+Test(provision, the_callback_is_made_once_for_each_fall)
+{
+	lab_provision_settings.limit = 1; /* no growth */
+	start_again();
+	struct lab_reserve_class class = class_of(256);
+	lab_reserve_on_low(count_call, &calls);
+	take(256, class.slots - class.low + 1);
+	cr_assert_eq(calls, 0, "not by an ATOMIC call");
+	errno = 77;
+	slow_call();
+	cr_assert_eq(errno, 77);
+	cr_assert_eq(calls, 2, "256, and 512 after it");
+	cr_assert_eq(last_size, 512);
+	take(256, 3);
+	slow_call();
+	slow_call();
+	cr_assert_eq(calls, 2, "still low");
+	give_everything();
+	slow_call(); /* its rise is seen */
+	take(256, class.slots - class.low + 1);
+	lab_reserve_on_low(NULL, NULL);
+	slow_call();
+	cr_assert_eq(calls, 2, "taken away");
+	give_everything();
+	slow_call();
+	lab_reserve_on_low(count_call, &calls);
+	take(256, class.slots - class.low + 1);
+	slow_call();
+	cr_assert_eq(calls, 4);
+}
+
+Test(provision, a_reentrant_call_neither_grows_nor_calls)
+{
+	struct lab_bracket outer = {.sp = (uintptr_t)__builtin_frame_address(0) + 256};
+
+	lab_reserve_on_low(count_call, &calls);
+	lab_free(lab_malloc(10));
+	take(256, class_of(256).slots);
+	REQUIRE(lab_enter(&outer));
+	slow_call();
+	cr_assert(calls == 0 && info().grown == 0);
+	lab_leave(&outer);
+	slow_call();
+	cr_assert(calls > 0 && info().grown > 0);
+}
+
+/* ---- the background thread ---- */
+
+static bool
+grows_by_itself(void)
+{
+	take(2048, class_of(2048).slots);
+	for (int i = 0; i < 1000 && info().grown == 0; i++)
+		usleep(5000);
+	return info().grown > 0;
+}
+
+Test(provision, kswapd_grows_in_an_idle_process_and_in_forks_child)
+{
+	int status;
+
+	lab_provision_settings.kswapd = true;
+	pid_t child = fork();
+	if (child == 0)
+		_exit(grows_by_itself() ? 0 : 1);
+	waitpid(child, &status, 0);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	lab_kswapd_start();
+	cr_assert(grows_by_itself());
+}

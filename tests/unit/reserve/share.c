@@ -1,0 +1,103 @@
+/* share.c - threads' shares: exclusive, freed by anyone, given on only when their owner is dead or has let go, and all is free. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+
+#include "island.h"
+#include "reserve/share.h"
+
+static uint32_t dead;
+
+static bool
+is_dead(uint32_t tid)
+{
+	return tid == dead;
+}
+
+static struct lab_share *
+make(unsigned shift, size_t n, uint32_t tid)
+{
+	size_t size = lab_share_bytes(shift, n);
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	REQUIRE(memory != MAP_FAILED);
+	return lab_share_make(memory, shift, n, tid);
+}
+
+static void *
+claim_as_another(void *size)
+{
+	return lab_share_claim_sig((size_t)size, 1);
+}
+
+Test(share, its_slots_are_the_owners_and_exact)
+{
+	static char *slot[100];
+	for (unsigned shift = 5; shift <= 16; shift++) {
+		struct lab_share *share = make(shift, 37, 11);
+		size_t size = (size_t)1 << shift;
+		cr_assert_null(lab_share_claim_sig(size, 1), "before it is attached");
+		lab_share_attach(share);
+		pthread_t thread;
+		void *got = slot;
+		REQUIRE(pthread_create(&thread, NULL, claim_as_another, (void *)size) == 0 && pthread_join(thread, &got) == 0);
+		cr_assert_null(got, "nobody else draws on it");
+		for (unsigned i = 0; i < 37; i++) {
+			slot[i] = lab_share_claim_sig(size, i % 2 ? size : 1);
+			REQUIRE(slot[i] && (uintptr_t)slot[i] % size == 0 && lab_share_find_sig(slot[i]) == share);
+			REQUIRE(slot[i] + size <= (char *)share + share->size);
+			memset(slot[i], (int)i, size);
+		}
+		cr_assert_null(lab_share_claim_sig(size, 1));
+		cr_assert_eq(lab_share_used(share), 37);
+		for (unsigned i = 0; i < 37; i++) {
+			cr_assert_eq(slot[i][0], (char)i);
+			cr_assert_eq(slot[i][size - 1], (char)i);
+			cr_assert_eq(lab_share_slot_size(share, slot[i]), size);
+			cr_assert_eq(lab_share_release_sig(share, slot[i] + 16), LAB_RESERVE_NOT_A_SLOT);
+			cr_assert_eq(lab_share_release_sig(share, slot[i]), LAB_RESERVE_RELEASED);
+			cr_assert_eq(lab_share_release_sig(share, slot[i]), LAB_RESERVE_WAS_FREE);
+		}
+		cr_assert(lab_share_is_all_free(share));
+		cr_assert(shift == 5 || !lab_share_claim_sig(size / 2, 1), "only its own class");
+		cr_assert_null(lab_share_claim_sig(SIZE_MAX, 1));
+		lab_share_detach(share);
+		cr_assert_null(lab_share_claim_sig(size, 1));
+	}
+	cr_assert_null(lab_share_find_sig(&dead));
+}
+
+Test(share, it_is_given_on_only_when_nobody_has_it_and_all_is_free)
+{
+	struct lab_share *share = make(6, 8, 11);
+
+	lab_share_attach(share);
+	void *p = lab_share_claim_sig(64, 1);
+	cr_assert(!lab_share_win(share, 12, is_dead), "its owner lives");
+	dead = 11;
+	cr_assert(!lab_share_win(share, 12, is_dead), "a slot is in use");
+	cr_assert_eq(lab_share_release_sig(share, p), LAB_RESERVE_RELEASED);
+	cr_assert(!lab_share_win(share, 11, is_dead), "not the owner's own");
+	cr_assert(lab_share_win(share, 12, is_dead));
+	cr_assert_eq(lab_share_tid(share), 12);
+	cr_assert(!lab_share_win(share, 13, is_dead));
+	lab_share_let_go(share);
+	cr_assert(lab_share_win(share, 13, is_dead));
+}
+
+Test(share, those_of_the_forking_thread_get_its_new_id)
+{
+	struct lab_share *mine = make(6, 8, 11), *other = make(6, 8, 12);
+
+	lab_share_attach(mine);
+	lab_share_after_fork(99);
+	cr_assert_eq(lab_share_tid(mine), 99);
+	cr_assert_eq(lab_share_tid(other), 12);
+}
+
+Test(share, the_table_is_full_at_some_time)
+{
+	for (unsigned i = 0; i < LAB_SHARE_MAX; i++)
+		REQUIRE(make(5, 1, 11));
+	cr_assert_null(make(5, 1, 11));
+	cr_assert_eq(lab_share_bytes(5, SIZE_MAX / 2), 0);
+}
