@@ -30,7 +30,7 @@ enum lab_heap_role {
 	LAB_ROLE_CURRENT,
 	LAB_ROLE_BORROWED, /* goes back when its frame ends */
 	LAB_ROLE_PARKED,   /* was current once; a frame at or below `frame` may be suspended in it */
-	LAB_ROLE_HELD,   /* idle but for a fork that is under way: fork.c */
+	LAB_ROLE_HELD,     /* idle but for a fork that is under way: fork.c */
 	LAB_ROLE_SPARE, /* was current once; nobody is in it. It serves re-entrant calls (INV-THREAD-5), and never becomes idle */
 };
 

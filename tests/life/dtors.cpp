@@ -154,7 +154,8 @@ main(int argc, char **argv)
 	require(pthread_key_create(&key, end_key) == 0, "pthread_key_create");
 	for (unsigned round = 0; round < rounds * scale; round++) {
 		for (unsigned i = 0; i < threads_max; i++)
-			require(pthread_create(&threads[i], nullptr, live, reinterpret_cast<void *>(std::uintptr_t{round * 8 + i})) == 0,
+			require(pthread_create(&threads[i], nullptr, live,
+			                       reinterpret_cast<void *>(std::uintptr_t{round * 8 + i})) == 0,
 			        "pthread_create");
 		for (pthread_t thread : threads)
 			require(pthread_join(thread, nullptr) == 0, "pthread_join");

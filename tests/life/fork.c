@@ -535,8 +535,12 @@ main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} scenarios[] = {
-	        {"under load", under_load}, {"in handlers", in_handlers}, {"chains", chains},
-	        {"given back", given_back}, {"zero", zero},               {"wrappers", wrappers},
+	        {"under load", under_load},
+	        {"in handlers", in_handlers},
+	        {"chains", chains},
+	        {"given back", given_back},
+	        {"zero", zero},
+	        {"wrappers", wrappers},
 	};
 
 	start_test(argc, argv, 120);

@@ -321,7 +321,7 @@ leave(void *number)
 		own[i] = new_block(1 + next_random(&random) % 1500);
 		left[(uintptr_t)number][i] = wrap(next_random(&random) % (i % 50 == 0 ? 300000 : 2500));
 	}
-	for (int i = 0; i < LEFT; i += 1 + i % 3) /* the rest is the heap's for ever */
+	for (int i = 0; i < LEFT; i++)
 		free_block(&own[i]);
 	return NULL;
 }
@@ -344,10 +344,13 @@ abandoned(void)
 {
 	pthread_t threads[LEAVERS];
 	struct lab_stats before = {0}, after = {0};
+	size_t early = 0;
 
 	if (library_stats)
 		library_stats(&before);
 	for (unsigned round = 0; round < 20 * scale; round++) {
+		if (round == 6)
+			early = resident();
 		for (uintptr_t i = 0; i < LEAVERS; i++)
 			start(&threads[i], leave, i);
 		for (int i = 0; i < LEAVERS; i++)
@@ -365,6 +368,8 @@ abandoned(void)
 		library_stats(&after);
 	if (library_stats && after.adopted < before.adopted + 10)
 		fail("heaps adopted", before.adopted, after.adopted);
+	if (resident() > early + ((size_t)24 << 20))
+		fail("memory grows with abandoned heaps", resident(), early);
 	check_heaps();
 }
 
@@ -454,12 +459,9 @@ main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} scenarios[] = {
-	        {"short threads", short_threads},
-	        {"all keys", all_keys},
-	        {"ends in the middle", ends_in_the_middle},
-	        {"abandoned heaps", abandoned},
-	        {"dead consumers", dead_consumers},
-	        {"leader ends", leader_ends},
+	        {"short threads", short_threads},           {"all keys", all_keys},
+	        {"ends in the middle", ends_in_the_middle}, {"abandoned heaps", abandoned},
+	        {"dead consumers", dead_consumers},         {"leader ends", leader_ends},
 	};
 
 	start_test(argc, argv, 120);

@@ -286,6 +286,10 @@ vfork_unborn(void *unused)
 	int status;
 	waitpid(child, &status, 0);
 	REQUIRE(status == 0 && seen_outside == 1);
+	lab_thread.word = (uintptr_t)__builtin_frame_address(0) + 64; /* a handler in the middle of the birth */
+	lab_free(lab_malloc(100));
+	REQUIRE(lab_thread.tid == lab_os_tid() && lab_thread.heap == NULL);
+	lab_thread.word = 0;
 	lab_free(lab_malloc(100));
 	REQUIRE(lab_thread.tid == lab_os_tid());
 	REQUIRE(lab_registry_tid(lab_thread.heap->id) == lab_os_tid());
