@@ -459,7 +459,7 @@ zero(void)
 	memset(p, 1, ballast);
 	library_set(LAB_PARAM_TRIM_THRESHOLD, 0);
 	start_workers(write_and_give_back);
-	for (unsigned i = 0; i < 60 * scale; i++)
+	for (unsigned i = 0; i < 24 * scale; i++)
 		in_child(&ways[i % WAYS], check_all_zero);
 	stop_workers();
 	library_set(LAB_PARAM_TRIM_THRESHOLD, SIZE_MAX);

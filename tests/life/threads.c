@@ -141,6 +141,7 @@ short_threads(void)
 		REQUIRE(pthread_join(threads[i], NULL) == 0);
 	clear_shelf();
 	printf("%zu short threads\n", count);
+	check_heaps();
 	if (resident() > before + ((size_t)16 << 20))
 		fail("memory grows with the dead", resident(), before);
 }
