@@ -65,7 +65,6 @@ void *lab_exclusive_resize(struct lab_bracket *bracket, void *p, size_t old, str
 
 /* Says in one line that an ATOMIC call has failed, if one has and it was not said yet. KERNEL contexts. */
 void lab_tell_atomic_failure(void);
-extern _Atomic size_t lab_atomic_failure; /* its size + 1; 0: none; SIZE_MAX: it was said */
 
 /* Sets errno = ENOMEM if p is NULL; returns p. */
 void *lab_or_enomem(void *p);

@@ -16,8 +16,6 @@
 #define EXCLUSIVES  (LAB_GFP_LOCKED | LAB_GFP_NOFORK | LAB_GFP_NOMERGE)
 #define KNOWN       (LAB_GFP_KIND | LAB_GFP_HIGH | LAB_GFP_MEMALLOC | LAB_GFP_ZERO | LAB_GFP_NOWARN | EXCLUSIVES)
 
-_Atomic size_t lab_atomic_failure;
-
 /* What shares no page can come from no reserve, and needs the system: KERNEL, and neither HIGH nor MEMALLOC. */
 static bool
 is_meaningful(unsigned gfp)
@@ -40,20 +38,20 @@ lab_gfp_check(unsigned gfp)
 }
 
 /* For the next KERNEL slow path to tell: the first one only. */
-static void
-note_failure(struct lab_request request)
+static LAB_COLD void
+note_failure(size_t size, unsigned gfp)
 {
 	size_t none = 0;
 
-	if (!(request.gfp & LAB_GFP_NOWARN) && request.size < SIZE_MAX - 1)
-		(void)atomic_compare_exchange_strong_explicit(&lab_atomic_failure, &none, request.size + 1, memory_order_relaxed,
+	if (!(gfp & LAB_GFP_NOWARN) && size < SIZE_MAX - 1)
+		(void)atomic_compare_exchange_strong_explicit(&lab_reserve_unmet, &none, size + 1, memory_order_relaxed,
 		                                              memory_order_relaxed);
 }
 
 void
 lab_tell_atomic_failure(void)
 {
-	size_t noted = atomic_exchange_explicit(&lab_atomic_failure, SIZE_MAX, memory_order_relaxed);
+	size_t noted = atomic_exchange_explicit(&lab_reserve_unmet, SIZE_MAX, memory_order_relaxed);
 	char buffer[160];
 	struct lab_text text = lab_text_start(buffer, sizeof buffer);
 
@@ -65,19 +63,25 @@ lab_tell_atomic_failure(void)
 	lab_os_write(NULL, buffer, text.length);
 }
 
-/* Sizes that are powers of two are aligned to themselves. */
+/* Slots are aligned to their size, so that sizes that are powers of two are. */
+static inline void *
+claim_atomic(size_t size, size_t align, unsigned gfp)
+{
+	void *p = lab_share_claim_sig(lab_load_rlx(&lab_thread.share), size, align);
+
+	if (lab_likely(!p))
+		p = lab_reserve_claim_sig(size, align, lab_depth_of(gfp));
+	if (lab_unlikely(!p))
+		note_failure(size, gfp);
+	return p;
+}
+
 static void *
 allocate_atomic(struct lab_request request)
 {
-	size_t align = lab_is_power_of_two(request.size) && request.size > request.align ? request.size : request.align;
-	void *p = lab_share_claim_sig(request.size, align);
+	void *p = claim_atomic(request.size, request.align, request.gfp);
 
-	if (!p)
-		p = lab_reserve_claim_sig(request.size, align, lab_depth_of(request.gfp));
-
-	if (lab_unlikely(!p))
-		note_failure(request);
-	else if (request.gfp & LAB_GFP_ZERO)
+	if (p && request.gfp & LAB_GFP_ZERO)
 		lab_fill_new(p, request, false);
 	return p;
 }
@@ -107,12 +111,21 @@ alloc_other(size_t size, unsigned gfp)
 	return lab_allocate_any(&bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 }
 
+/* Apart, so that it saves no registers for the other kinds. */
+static LAB_NOINLINE void *
+alloc_atomic(size_t size, unsigned gfp)
+{
+	return claim_atomic(size, LAB_ALIGN_DEFAULT, gfp);
+}
+
 /* A block that the heap holds at hand is had in the same way by both kinds. */
 LAB_EXPORT void *
 lab_alloc(size_t size, unsigned gfp)
 {
 	if (lab_likely(gfp == LAB_GFP_KERNEL))
 		return lab_malloc_fast(size);
+	if ((gfp & ~(LAB_GFP_MEMALLOC | LAB_GFP_NOWARN)) == LAB_GFP_ATOMIC)
+		return alloc_atomic(size, gfp);
 	void *p = gfp == LAB_GFP_NOWAIT && size <= LAB_DIRECT_MAX ? lab_malloc_try(size) : NULL;
 	return p ? p : alloc_other(size, gfp);
 }
@@ -151,7 +164,7 @@ lab_free_pages(void *pages, unsigned order)
 		return;
 	size_t have = lab_block_size(pages, "free_pages");
 	size_t size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : SIZE_MAX;
-	if (lab_unlikely(have < size || (have > size && !lab_reserve_contains(pages))))
+	if (lab_unlikely(have < size || (have > size && !lab_reserve_contains(pages) && !lab_share_find_sig(pages))))
 		lab_report_misuse("free_pages", pages, "wrong order");
 	lab_release(&bracket, pages, "free_pages");
 }

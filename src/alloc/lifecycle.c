@@ -56,6 +56,7 @@ start(void)
 	(void)lab_registry_start(); /* before there can be a vfork: it notes whose memory this is */
 	lab_on_fork = lab_provision_after_fork;
 	lab_provision_start();
+	(void)lab_limit_on_reclaim(lab_caches_shrink);
 	(void)pthread_atfork(lab_before_fork, lab_after_fork_in_parent, in_child);
 	lab_kswapd_start();
 }

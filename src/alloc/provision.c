@@ -123,7 +123,7 @@ lab_provision_rearm(void)
 void
 lab_provision_after_fork(void)
 {
-	lab_share_after_fork(lab_os_tid());
+	lab_share_after_fork(lab_load_rlx(&lab_thread.share), lab_os_tid());
 	if (!lab_reserve_is_installed())
 		return;
 	lab_store_rlx(&resident, false);

@@ -47,7 +47,7 @@ give_all_back(unsigned shift)
 	for (unsigned i = 0; (share = lab_share_get(i)) != NULL; i++) {
 		if (share->shift != shift || lab_share_tid(share) != tid || lab_load_rlx(&share->drawer) != lab_thread_pointer())
 			continue;
-		lab_share_detach(share);
+		lab_share_detach(&lab_thread.share, share);
 		if (lab_share_is_all_free(share)) {
 			struct lab_range memory = lab_share_memory(share);
 			lab_os.unlock(memory.start, memory.size);
@@ -76,6 +76,6 @@ lab_reserve_thread(size_t size, size_t count)
 		share = make(shift, count, tid);
 	if (!share)
 		return false;
-	lab_share_attach(share);
+	lab_share_attach(&lab_thread.share, share);
 	return true;
 }

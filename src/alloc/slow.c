@@ -122,7 +122,7 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 		p = lab_allocate_from_reserve(request, bracket->reentrant);
 	if (p)
 		lab_fill_new(p, request, fresh);
-	if (lab_unlikely(lab_load_rlx(&lab_atomic_failure) - 1 < SIZE_MAX - 1) && !bracket->reentrant)
+	if (lab_unlikely(lab_load_rlx(&lab_reserve_unmet) - 1 < SIZE_MAX - 1) && !bracket->reentrant)
 		lab_tell_atomic_failure();
 	return p;
 }

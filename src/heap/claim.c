@@ -14,8 +14,6 @@ lab_frame_is_dead(uintptr_t flag, uintptr_t sp)
 {
 	struct lab_os_stack alternate;
 
-	if (lab_frame_is_just_above(flag, sp))
-		return false;
 	if (!lab_os_alternate_stack(&alternate))
 		return false;
 	if (flag - alternate.low < alternate.size)
@@ -180,6 +178,8 @@ lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t w
 	if (!lab_registry_start())
 		return false;
 	bool outermost = lab_claim_begin(t, bracket->sp);
+	t->has_lent = true;
+	lab_compiler_barrier();
 	bracket->role = LAB_ROLE_SPARE;
 	bracket->heap = take_spare(t, word);
 	if (!bracket->heap) {

@@ -39,7 +39,8 @@ lab_make_current(struct lab_thread *t, struct lab_heap *heap)
 	lab_compiler_barrier();
 }
 
-/* A handler's usual distance below the frame that it interrupted: alive, without asking the kernel. */
+/* A handler's usual distance below the frame that it interrupted: very likely alive, without asking the kernel. Not certainly: the
+ * alternate stack may lie there, inside a frame of ours. So who relies on it asks now and then. */
 static inline bool
 lab_frame_is_just_above(uintptr_t flag, uintptr_t sp)
 {

@@ -11,6 +11,7 @@ enum {
 	PARK_AFTER = 64,
 	PROOFS_AT_ONCE = 16,
 	PROBES_TO_ABSORB = 4,
+	WATCHED_AFTER_PARKING = 255,
 	ABSORB_AT_BIRTH = 4, /* the dead are more than the newborn where threads die faster than they are found out */
 };
 
@@ -53,7 +54,7 @@ raise_limits(struct lab_thread *t, uintptr_t sp)
 static bool
 is_worth_a_proof(struct lab_thread *t, uintptr_t frame, uintptr_t sp)
 {
-	if (lab_frame_is_just_above(frame, sp))
+	if (lab_frame_is_just_above(frame, sp) && ++t->passed % PARK_AFTER != 0)
 		return false;
 	t->proofs = t->proofs < UINT8_MAX ? t->proofs + 1 : PROOFS_AT_ONCE;
 	return t->proofs <= PROOFS_AT_ONCE || t->proofs % PROOFS_AT_ONCE == 0;
@@ -75,6 +76,26 @@ free_parked(struct lab_thread *t, uintptr_t sp)
 			left = true;
 	}
 	t->has_parked = left;
+}
+
+/* INV-THREAD-4: heaps whose borrowers were left by a jump serve re-entrant calls from now on. Within the outermost claim. */
+static void
+free_borrowed(struct lab_thread *t, uintptr_t sp)
+{
+	struct lab_heap *heap;
+
+	t->has_lent = false; /* first: a handler may borrow meanwhile */
+	lab_compiler_barrier();
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
+		if (lab_role_of(heap) != LAB_ROLE_BORROWED)
+			continue;
+		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp)) {
+			make_spare(t, heap);
+			t->proofs = 0;
+		} else {
+			t->has_lent = true;
+		}
+	}
 }
 
 /* One more frame that may be in a heap: its `frame` is the highest, or more than any if they are on two stacks. */
@@ -105,6 +126,7 @@ park_current(struct lab_thread *t, uintptr_t word)
 	}
 	t->has_parked = true;
 	t->proofs = 0;
+	t->watched = WATCHED_AFTER_PARKING;
 	if (t->heap) {
 		t->heap->frame = word;
 		lab_set_role(t->heap, LAB_ROLE_PARKED);
@@ -185,6 +207,8 @@ choose_current(struct lab_thread *t, struct lab_heap *named, struct lab_bracket 
 		free_parked(t, bracket->sp);
 	if (named && lab_unlikely(t->has_spare))
 		raise_limits(t, bracket->sp);
+	if (outermost && lab_unlikely(t->has_lent))
+		free_borrowed(t, bracket->sp);
 	bracket->reentrant = t->has_parked; /* in a long handler: its caller's frame is still suspended */
 	return t->heap;
 }
@@ -296,6 +320,15 @@ enter_from_outside(struct lab_thread *t, struct lab_bracket *bracket)
 	return true;
 }
 
+/* Whether a jump has left the frame that the word names. */
+static bool
+is_stale(struct lab_thread *t, uintptr_t word, uintptr_t sp)
+{
+	bool is_met_often = t->stuck == word && t->stuck_count % PROOFS_AT_ONCE == PROOFS_AT_ONCE - 1;
+
+	return (is_met_often || !lab_frame_is_just_above(word, sp)) && lab_frame_is_dead(word, sp);
+}
+
 bool
 lab_enter(struct lab_bracket *bracket)
 {
@@ -309,10 +342,24 @@ lab_enter(struct lab_bracket *bracket)
 		if (lab_unlikely(newborn) && lab_registry_is_outside())
 			return enter_from_outside(t, bracket);
 		/* A dead frame that was left in the current heap shows in heap->whole, one in a parked heap in that one's. */
-		if (!(word & LAB_WORD_IDLE) && word != 0 && !lab_frame_is_dead(word, bracket->sp))
+		if (!(word & LAB_WORD_IDLE) && word != 0 && !is_stale(t, word, bracket->sp))
 			return enter_another(t, bracket, word);
 	} while (!take_word(t, bracket, word));
 	return settle(bracket, newborn);
+}
+
+/*
+ * What an idle word carries. Only a slow entry sees that a parked frame is dead, and the call that lies as high in the stack as that frame may be
+ * one that the fast path would serve: a program that leaves its frees by jumps, and allocates further down only, would park a heap
+ * each time and never get one back. So for a while after parking every call is slow.
+ */
+static uintptr_t
+idle_tag(struct lab_thread *t)
+{
+	if (lab_likely(!t->has_parked) || t->watched == 0)
+		return lab_load_rlx(&lab_word_tag);
+	t->watched--;
+	return LAB_WORD_SLOW;
 }
 
 void
@@ -327,7 +374,7 @@ lab_leave(struct lab_bracket *bracket)
 	lab_compiler_barrier();
 	heap->whole = 1;
 	if (bracket->role == LAB_ROLE_CURRENT) {
-		lab_set_word(t, (uintptr_t)heap | lab_load_rlx(&lab_word_tag));
+		lab_set_word(t, (uintptr_t)heap | idle_tag(t));
 	} else if (bracket->role == LAB_ROLE_SPARE) {
 		lab_set_role(heap, LAB_ROLE_SPARE);
 	} else {

@@ -22,7 +22,9 @@
  *               A claim (`claiming`) is held wherever which heap that is, or whose a heap is, is being decided; nothing is parked
  *               while a living frame holds one.
  * INV-THREAD-4  A heap of this thread is left behind (and may be taken by it) if it is neither `heap`, nor parked, nor spare, nor borrowed by a
- *               living frame, and no frame is between winning or releasing a heap and saying so (`claiming`).
+ *               living frame, and no frame is between winning or releasing a heap and saying so (`claiming`). What was left by a jump
+ *               out of a handler is seen by the next slow entry that does not lie below it in the stack: a borrower, which
+ *               lies below what it has interrupted, would not see it.
  * INV-THREAD-5  A frame that was interrupted between reading an idle word and marking it goes on into the heap that it has read, which need not
  *               be `heap` any more. So a heap that was current until it was parked is lent, or parks another, only where the word
  *               found is no such frame's: where it is not above the heap's `limit`. A call that finds the word idle proves the
@@ -45,12 +47,16 @@ struct lab_thread {
 	uintptr_t claiming;    /* stack pointer of the outermost frame that is changing whose a heap is; or 0 */
 	uintptr_t raised;      /* no less than the limit of each spare that has one; 0: not known */
 	uintptr_t waiting;     /* stack pointer of the outermost frame that waits for memory, outside of every heap; or 0 */
-	uint32_t stuck_count;
 	uint32_t tid;
-	uint32_t borrowed; /* id of the heap borrowed last: a hint */
-	bool has_parked;   /* there may be heaps with role PARKED */
-	bool has_spare;    /* there may be heaps with role SPARE */
-	uint8_t proofs;    /* attempts to prove parked frames dead */
+	uint16_t borrowed;      /* id of the heap borrowed last: a hint */
+	_Atomic uint16_t share; /* the thread's first share of the reserve, as reserve/share.h numbers them */
+	uint8_t stuck_count;
+	bool has_parked; /* there may be heaps with role PARKED */
+	bool has_spare;  /* there may be heaps with role SPARE */
+	bool has_lent;   /* heaps may have been borrowed since left ones were looked for */
+	uint8_t proofs;  /* attempts to prove parked frames dead */
+	uint8_t passed;  /* frames just above that were taken to be alive */
+	uint8_t watched; /* so many more calls take the slow path, as one of them may prove a parked frame dead */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
 

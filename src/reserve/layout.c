@@ -307,18 +307,25 @@ lab_reserve_lost_races(void)
 	return lab_load_rlx(&lab_reserve_state.lost_races);
 }
 
+/* The page of a small variable. */
+static struct lab_range
+page_of(void *p)
+{
+	return (struct lab_range){(char *)p - (uintptr_t)p % LAB_RESERVE_PAGE, LAB_RESERVE_PAGE};
+}
+
 struct lab_range
 lab_reserve_own_range(unsigned i)
 {
-	char *hungry = (char *)&lab_reserve_hungry;
-
 	switch (i) {
 	case 0:
 		return lab_reserve_state.head;
 	case 1:
 		return (struct lab_range){(char *)&lab_reserve_state, sizeof lab_reserve_state};
 	case 2:
-		return (struct lab_range){hungry - (uintptr_t)hungry % LAB_RESERVE_PAGE, LAB_RESERVE_PAGE};
+		return page_of(&lab_reserve_hungry);
+	case 3:
+		return page_of(&lab_reserve_unmet);
 	default:
 		return (struct lab_range){0};
 	}

@@ -7,6 +7,7 @@ struct lab_reserve_state lab_reserve_state = {
         .pools = {[0 ... LAB_RESERVE_CLASSES - 1] = {.plain = &no_slots, .plain_masks = &no_mask}},
 };
 _Atomic uint32_t lab_reserve_hungry;
+_Atomic size_t lab_reserve_unmet;
 
 enum { ORDER_MIN = LAB_RESERVE_MIN_SHIFT - 1 };
 

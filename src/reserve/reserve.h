@@ -38,10 +38,10 @@ enum lab_reserve_depth {
 };
 
 /* A slot of at least `size` bytes at a multiple of `align`, a power of two, or NULL: every word that it may reach was seen empty at some
- * instant, or LAB_SLOTS_TRIES claims of a word were lost to others. Contents are indeterminate. */
+ * instant, or LAB_SLOTS_TRIES claims of a word were lost to others. Contents are indeterminate. O(words that it may reach). */
 void *lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth);
 
-/* p must be in the reserve. */
+/* p must be in the reserve. Constant time. */
 enum lab_reserve_release lab_reserve_release_sig(void *p);
 
 /* Whether p points into the reserve. */
@@ -56,6 +56,9 @@ size_t lab_reserve_used(void);
 
 /* Bit c: class c has got below its low mark since somebody cleared the bit. The bits above are for those who look (provision.c). */
 extern _Atomic uint32_t lab_reserve_hungry LAB_HIDDEN;
+
+/* Size + 1 of the first request that was not met and is worth a line; 0: none; SIZE_MAX: it was said. Here, as these pages stay resident. */
+extern _Atomic size_t lab_reserve_unmet LAB_HIDDEN;
 
 /* ---- layout -------------------------------------------------------------------------------------------------------------------- */
 

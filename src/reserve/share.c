@@ -1,8 +1,6 @@
 /* share.c - see share.h. */
 #include "reserve/share.h"
 
-_Thread_local struct lab_share *_Atomic lab_share_own __attribute__((tls_model("initial-exec")));
-
 /* Set once each, by CAS; rel and acq pair there. */
 static struct lab_share *_Atomic shares[LAB_SHARE_MAX];
 
@@ -16,6 +14,13 @@ struct lab_share *
 lab_share_get(unsigned i)
 {
 	return i < LAB_SHARE_MAX ? lab_load_acq(&shares[i]) : NULL;
+}
+
+/* By number; NULL: none. */
+static struct lab_share *
+numbered(uint16_t number)
+{
+	return number ? lab_share_get(number - 1u) : NULL;
 }
 
 /* ---- claims and releases ------------------------------------------------------------------------------------------------------ */
@@ -32,14 +37,14 @@ claim_in(struct lab_share *share)
 }
 
 void *
-lab_share_claim_own_sig(size_t size, size_t align)
+lab_share_claim_own_sig(uint16_t own, size_t size, size_t align)
 {
 	size_t least = (size > align ? size : align) - 1;
 	unsigned shift = lab_log2(least | ((1u << LAB_RESERVE_MIN_SHIFT) - 1)) + 1;
-	struct lab_share *share = lab_load_rlx(&lab_share_own);
+	struct lab_share *share = numbered(own);
 	void *slot = NULL;
 
-	for (unsigned n = 0; share && !slot && n < LAB_SHARE_MAX; n++, share = lab_load_rlx(&share->next))
+	for (unsigned n = 0; share && !slot && n < LAB_SHARE_MAX; n++, share = numbered(lab_load_rlx(&share->next)))
 		if (share->shift == shift && lab_load_rlx(&share->drawer) == lab_thread_pointer()) /* INV-SHARE-1 */
 			slot = claim_in(share);
 	return slot;
@@ -133,6 +138,7 @@ lab_share_make(void *memory, unsigned shift, size_t slots, uint32_t tid)
 	lab_store_rlx(&share->owner, tid);
 	for (unsigned i = 0; i < LAB_SHARE_MAX; i++) {
 		struct lab_share *none = NULL;
+		share->number = (uint16_t)(i + 1);
 		if (atomic_compare_exchange_strong_explicit(&shares[i], &none, share, memory_order_acq_rel, memory_order_relaxed))
 			return share;
 	}
@@ -181,25 +187,25 @@ lab_share_memory(const struct lab_share *share)
 }
 
 void
-lab_share_attach(struct lab_share *share)
+lab_share_attach(_Atomic uint16_t *own, struct lab_share *share)
 {
-	struct lab_share *first = lab_load_rlx(&lab_share_own);
+	uint16_t first = lab_load_rlx(own);
 
 	lab_store_rlx(&share->drawer, lab_thread_pointer());
 	do /* handlers of this thread may do the same */
 		lab_store_rlx(&share->next, first);
-	while (!atomic_compare_exchange_strong_explicit(&lab_share_own, &first, share, memory_order_release, memory_order_relaxed));
+	while (!atomic_compare_exchange_strong_explicit(own, &first, share->number, memory_order_release, memory_order_relaxed));
 }
 
 void
-lab_share_detach(struct lab_share *share)
+lab_share_detach(_Atomic uint16_t *own, struct lab_share *share)
 {
-	struct lab_share *_Atomic *link = &lab_share_own;
+	_Atomic uint16_t *link = own;
 
 	lab_store_rlx(&share->drawer, 0);
 	lab_compiler_barrier();
-	for (unsigned n = 0; n < LAB_SHARE_MAX && lab_load_rlx(link); n++, link = &lab_load_rlx(link)->next)
-		if (lab_load_rlx(link) == share) {
+	for (unsigned n = 0; n < LAB_SHARE_MAX && lab_load_rlx(link); n++, link = &numbered(lab_load_rlx(link))->next)
+		if (lab_load_rlx(link) == share->number) {
 			lab_store_rlx(link, lab_load_rlx(&share->next));
 			return;
 		}
@@ -214,11 +220,11 @@ lab_share_let_go(struct lab_share *share)
 }
 
 void
-lab_share_after_fork(uint32_t tid)
+lab_share_after_fork(uint16_t own, uint32_t tid)
 {
-	struct lab_share *share = lab_load_rlx(&lab_share_own);
+	struct lab_share *share = numbered(own);
 
-	for (unsigned n = 0; share && n < LAB_SHARE_MAX; n++, share = lab_load_rlx(&share->next)) {
+	for (unsigned n = 0; share && n < LAB_SHARE_MAX; n++, share = numbered(lab_load_rlx(&share->next))) {
 		uint64_t owner = lab_load_rlx(&share->owner);
 		if (lab_load_rlx(&share->drawer) == lab_thread_pointer())
 			(void)lab_cas64(&share->owner, owner, owner_after(owner, tid));

@@ -16,25 +16,27 @@
 #define LAB_SHARE_MAX 256u
 
 struct lab_share {
-	_Atomic uint64_t owner;         /* {epoch, tid}; tid 0: nobody's */
-	_Atomic uintptr_t drawer;       /* thread pointer of the owner, while it may draw */
-	struct lab_share *_Atomic next; /* of the same thread */
-	char *base;                     /* of the slots; aligned to their size */
-	size_t size;                    /* of the mapping */
+	_Atomic uint64_t owner;   /* {epoch, tid}; tid 0: nobody's */
+	_Atomic uintptr_t drawer; /* thread pointer of the owner, while it may draw */
+	_Atomic uint16_t next;    /* of the same thread */
+	uint16_t number;          /* in the table, from 1 */
+	char *base;               /* of the slots; aligned to their size */
+	size_t size;              /* of the mapping */
 	uint32_t slots, shift;
 	_Atomic uint64_t words[];
 };
 
-/* The calling thread's shares: a list through `next`. */
-extern _Thread_local struct lab_share *_Atomic lab_share_own __attribute__((tls_model("initial-exec"))) LAB_HIDDEN;
-
-void *lab_share_claim_own_sig(size_t size, size_t align);
+/*
+ * A thread's shares are a list: its head is a number that the caller keeps in a variable of the thread, 0 for none (there is little room
+ * for those); `next` goes on. Shares are numbered from 1.
+ */
+void *lab_share_claim_own_sig(uint16_t own, size_t size, size_t align);
 
 /* A slot of the calling thread's shares of exactly the class of the request, or NULL. */
 static inline void *
-lab_share_claim_sig(size_t size, size_t align)
+lab_share_claim_sig(uint16_t own, size_t size, size_t align)
 {
-	return lab_likely(!lab_load_rlx(&lab_share_own)) ? NULL : lab_share_claim_own_sig(size, align);
+	return lab_likely(!own) ? NULL : lab_share_claim_own_sig(own, size, align);
 }
 
 /* The share in which p lies; NULL: none. At most LAB_SHARE_MAX steps. */
@@ -61,12 +63,12 @@ size_t lab_share_used(const struct lab_share *share);
 struct lab_range lab_share_memory(const struct lab_share *share); /* of the slots, whole pages */
 
 /* The owner begins to draw on it; stops drawing; gives it back. */
-void lab_share_attach(struct lab_share *share);
-void lab_share_detach(struct lab_share *share);
+void lab_share_attach(_Atomic uint16_t *own, struct lab_share *share);
+void lab_share_detach(_Atomic uint16_t *own, struct lab_share *share);
 void lab_share_let_go(struct lab_share *share);
 
 /* In fork's child: the calling thread's shares get its new id. */
-void lab_share_after_fork(uint32_t tid);
+void lab_share_after_fork(uint16_t own, uint32_t tid);
 
 static inline uint32_t
 lab_share_tid(const struct lab_share *share)

@@ -148,7 +148,8 @@ static void
 jump_everywhere(void)
 {
 	struct block block;
-	size_t claim, release, jumps = 0, lost = 0;
+	size_t claim, release;
+	volatile size_t jumps = 0, lost = 0;
 
 	current_scenario = "left by a jump at each instruction";
 	mode = JUMP;

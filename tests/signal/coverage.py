@@ -1,21 +1,32 @@
 #!/usr/bin/env python3
-"""Which of the library's instructions a stepping test has interrupted, by function.
+"""Which instructions of malloc's family the signal tests have interrupted, by function.
 
 usage: coverage.py LIBRARY OFFSETS... [--missing FUNCTION]
+       coverage.py LIBRARY [--at-least PERCENT] --run PROGRAM [ARGS...]
 
-OFFSETS are files that the tests write when SIGNAL_COVERAGE names one. The instructions and functions are objdump's. The
-figure is over the functions that were entered at all: others (statistics, start-up, C++ operators) are listed, not counted.
+The family is what can be reached from its entry points (ENTRIES) by direct calls and jumps, and what is called by pointer (BY_POINTER); reports of
+misuse, which end the process, are left out. OFFSETS are files that the tests write when SIGNAL_COVERAGE names one. --run gives a
+program the family's instructions in SIGNAL_INSTRUCTIONS and the library in LD_PRELOAD, runs it, and fails if it fails or if less than PERCENT was
+interrupted. Alternatives separated by '--and' are further runs whose coverage counts together.
 """
 
 import argparse
 import collections
+import os
 import re
 import subprocess
 import sys
+import tempfile
 
 FUNCTION = re.compile(r"^([0-9a-f]+) <(.+)>:$")
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\t(.*)$")
 PADDING = re.compile(r"^(data16 |cs )*(nop|xchg +%ax,%ax)")
+TARGET = re.compile(r"^(?:bnd )?(?:call|j\w+)\s+[0-9a-f]+ <([^>+@]+)(?:@plt)?(?:\+0x[0-9a-f]+)?>")
+
+ENTRIES = """malloc calloc realloc reallocarray free memalign aligned_alloc posix_memalign valloc pvalloc malloc_usable_size
+malloc_trim""".split()
+BY_POINTER = re.compile(r"^linux_")
+ENDS = re.compile(r"^(lab_report_misuse|lab_assert_failed|lab_os_abort|say_and_abort)$|\.cold$")
 
 
 def read_functions(library):
@@ -31,35 +42,89 @@ def read_functions(library):
     return functions
 
 
+def family_of(functions):
+    """The part of the functions that the entries reach; of a library without these names, all of it."""
+    waiting = [name for name in functions if name in ENTRIES or BY_POINTER.match(name)]
+    if not any(name in functions for name in ENTRIES):
+        return functions
+    family = {}
+    while waiting:
+        name = waiting.pop()
+        if name in family or name not in functions or ENDS.search(name):
+            continue
+        family[name] = functions[name]
+        for text in functions[name].values():
+            target = TARGET.match(text)
+            if target:
+                waiting.append(target[1])
+    return family
+
+
+def read_offsets(paths):
+    reached = set()
+    for path in paths:
+        with open(path, encoding="ascii") as lines:
+            reached |= {int(line, 16) for line in lines}
+    return reached
+
+
+def print_table(family, reached, only_below=101.0):
+    """Returns the percentage over the family."""
+    total = hit = 0
+    untouched = []
+    for name, instructions in sorted(family.items()):
+        inside = len(reached & instructions.keys())
+        total, hit = total + len(instructions), hit + inside
+        if inside == 0:
+            untouched.append(name)
+        elif 100 * inside / len(instructions) < only_below:
+            print(f"{inside:6} of {len(instructions):5}  {100 * inside / len(instructions):5.1f} %  {name}")
+    print(f"not entered: {', '.join(untouched) or 'none'}")
+    print(f"{hit} of {total} instructions of malloc's family were interrupted: {100 * hit / max(total, 1):.1f} %")
+    return 100 * hit / max(total, 1)
+
+
+def run(options, family):
+    """The programs' first status that is not 0, and the percentage."""
+    runs, status = [[]], 0
+    for word in options.run:
+        if word == "--and":
+            runs.append(runs[0][:1])
+        else:
+            runs[-1].append(word)
+    with tempfile.TemporaryDirectory() as directory:
+        instructions, offsets = os.path.join(directory, "instructions"), os.path.join(directory, "offsets")
+        with open(instructions, "w", encoding="ascii") as file:
+            file.writelines(f"{offset:x}\n" for code in family.values() for offset in code)
+        environment = dict(os.environ, LD_PRELOAD=options.library, SIGNAL_INSTRUCTIONS=instructions, SIGNAL_COVERAGE=offsets)
+        for command in runs:
+            status = status or subprocess.run(command, env=environment, check=False).returncode
+        reached = read_offsets([offsets]) if os.path.exists(offsets) else set()
+    return status, print_table(family, reached, 75.0)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("library")
-    parser.add_argument("offsets", nargs="+")
+    parser.add_argument("offsets", nargs="*")
     parser.add_argument("--missing", metavar="FUNCTION", help="print this function's instructions, marked where not reached")
+    parser.add_argument("--at-least", type=float, default=0.0, metavar="PERCENT")
+    parser.add_argument("--run", nargs=argparse.REMAINDER, default=None)
     options = parser.parse_args()
 
-    reached = set()
-    for path in options.offsets:
-        with open(path, encoding="ascii") as lines:
-            reached |= {int(line, 16) for line in lines}
     functions = read_functions(options.library)
+    family = family_of(functions)
+    if options.run:
+        status, percent = run(options, family)
+        if percent < options.at_least:
+            print(f"less than {options.at_least:.0f} %")
+        return 1 if status != 0 or percent < options.at_least else 0
+    reached = read_offsets(options.offsets)
     if options.missing:
         for offset, text in functions[options.missing].items():
             print(f"{' ' if offset in reached else '-'} {offset:8x}: {text}")
-        return 0
-
-    total = hit = 0
-    untouched = []
-    for name, instructions in sorted(functions.items(), key=lambda item: item[0]):
-        inside = len(reached & instructions.keys())
-        if inside == 0:
-            untouched.append(name)
-            continue
-        total, hit = total + len(instructions), hit + inside
-        print(f"{inside:6} of {len(instructions):5}  {100 * inside / len(instructions):5.1f} %  {name}")
-    everything = sum(map(len, functions.values()))
-    print(f"\n{hit} of {total} instructions of the functions entered were interrupted: {100 * hit / max(total, 1):.1f} %")
-    print(f"({everything} instructions in the whole library; not entered: {', '.join(untouched)})")
+    else:
+        print_table(family, reached)
     return 0
 
 

@@ -1,369 +1,250 @@
 /*
- * longjmp_step.c - a handler that interrupts malloc, free, realloc … at the k-th instruction and is left by siglongjmp, for every k of
- * the call (G3). The thread goes on allocating: nothing hangs, no live block is given out twice or changes, the number of
- * heaps stays bounded, and memory grows by no more than the blocks in hand.
+ * longjmp_step.c - a handler that interrupts malloc, free, realloc … at any instruction and is left by siglongjmp (G3). The thread goes
+ * on allocating: nothing hangs, no live block is given out twice or changes, it comes to allocate from a heap of its own again, the
+ * number of heaps stays bounded, and memory grows by no more than the blocks in hand.
  *
  * The same from several places: on the normal stack, with the handler on an alternate stack, with the interrupted call itself on an
- * alternate stack (a handler that allocates, interrupted in turn), and with the thread going on deeper in its stack than the frame
- * that was left.
+ * alternate stack, with the call in a handler that has interrupted another one, and with the thread going on deeper in its stack than
+ * the frame that was left; alternate stacks in static memory, on the heap, and inside frames; in the main thread and in another.
+ *
+ * The instructions of a call are learned by stepping it; then a breakpoint on one of them costs one trap (learn.h). CI does more than
+ * 10^4 jumps, --scale 10 more than 10^5.
  */
 #include <errno.h>
-#include <malloc.h>
+#include <fcntl.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "breakpoints.h"
+#include "jump_calls.h"
+#include "learn.h"
 #include "stepper.h"
-#include "support.h"
 
-#define KIB ((size_t)1024)
-#define MIB (1024 * KIB)
-
-/* Heaps that all variants together may make: by the jumps of one stack there is no more than a few. */
-enum { HEAPS_MAX = 24 };
+/* Heaps that all variants together may make, and the few that jumps from below may add: one in PER_HEAP jumps at most. */
+enum { HEAPS_MAX = 24, PER_HEAP = 200, JUMPS = 1000, RELEARN = 200 };
 /* What a jump may lose besides the block in hand: nothing; but a fixed part for what is cached. */
 #define SLACK (16 * MIB)
 
-/* ---- the live set ------------------------------------------------------------------------------------------------------- */
+/* Where the alternate stack is. IN_FRAME: in a frame that lives on. IN_LEFT_FRAME: in one that the jump leaves as well. */
+enum place { STATIC, ON_HEAP, SMALL_ON_HEAP, IN_FRAME, IN_LEFT_FRAME };
 
-enum { LIVE = 300 };
-
-static struct block live[LIVE];
-static uint32_t random_state = 1;
-
-static void
-check_overlap(const struct block *new)
-{
-	for (int i = 0; i < LIVE; i++) {
-		const struct block *old = &live[i];
-		if (old->p && new->p < old->p + old->size && old->p < new->p + new->size)
-			fail("two live blocks overlap", (uintptr_t) new->p, (uintptr_t)old->p);
-	}
-}
-
-static size_t
-random_size(void)
-{
-	uint32_t n = next_random(&random_state);
-
-	if (n % 97 == 0)
-		return 40 * KIB + n % 60 * KIB;
-	if (n % 13 == 0)
-		return 1100 + n % 20000;
-	return 1 + n % 1000;
-}
-
-/* Some blocks of the live set are checked, freed and replaced. */
-static void
-go_on_allocating(int steps)
-{
-	for (int i = 0; i < steps; i++) {
-		struct block *at = &live[next_random(&random_state) % LIVE];
-		size_t size = random_size();
-		free_block(at);
-		struct block block = {.p = malloc(size), .size = size};
-		if (!block.p)
-			fail("NULL while there is memory: size", size, 0);
-		check_overlap(&block);
-		*at = block_of(block.p, size);
-	}
-}
-
-/* The same in a frame that is far below the caller's. */
-static __attribute__((noinline)) void
-go_on_deeper(int steps)
-{
-	volatile char below[16 * 1024];
-
-	below[0] = 0;
-	go_on_allocating(steps);
-	below[1] = below[0];
-}
-
-static size_t
-live_bytes(void)
-{
-	size_t bytes = 0;
-
-	for (int i = 0; i < LIVE; i++)
-		bytes += live[i].p ? live[i].size : 0;
-	return bytes;
-}
-
-/* ---- another thread, which frees this one's blocks and allocates for it ---------------------------------------------------- */
-
-enum { SHARED = 24 };
-
-static void *to_free[SHARED];
-static void *allocated[SHARED];
-static sem_t wanted, done;
-
-static void *
-helper(void *unused)
-{
-	for (;;) {
-		while (sem_wait(&wanted) != 0)
-			;
-		for (int i = 0; i < SHARED; i++) {
-			free(to_free[i]);
-			to_free[i] = NULL;
-			if (!allocated[i])
-				allocated[i] = malloc(300);
-		}
-		sem_post(&done);
-	}
-	return unused;
-}
-
-static void
-ask_helper(void)
-{
-	sem_post(&wanted);
-	while (sem_wait(&done) != 0)
-		;
-}
-
-/* ---- the calls that are interrupted -------------------------------------------------------------------------------------- */
-
-static void *in_hand;
-static void *volatile result;
-
-static void
-nothing(void)
-{
-}
-
-static void
-prepare_small(void)
-{
-	in_hand = malloc(100);
-}
-
-static void
-prepare_medium(void)
-{
-	in_hand = malloc(20 * KIB);
-}
-
-static void
-prepare_run(void)
-{
-	in_hand = malloc(100 * KIB);
-}
-
-static void
-prepare_huge(void)
-{
-	in_hand = malloc(5 * MIB);
-}
-
-/* Of another thread's heap: its free goes into a batch. */
-static void
-prepare_foreign(void)
-{
-	for (int i = 0; i < SHARED; i++) {
-		in_hand = allocated[i];
-		if (in_hand) {
-			allocated[i] = NULL;
-			return;
-		}
-	}
-	ask_helper();
-	prepare_foreign();
-}
-
-/* The other thread frees some of ours, which the next slow path drains. */
-static void
-prepare_drain(void)
-{
-	for (int i = 0; i < SHARED; i++)
-		to_free[i] = malloc(i % 8 ? 700 : 50 * KIB);
-	ask_helper();
-}
-
-static void
-call_malloc_small(void)
-{
-	result = malloc(100);
-}
-
-static void
-call_malloc_medium(void)
-{
-	result = malloc(20 * KIB);
-}
-
-static void
-call_malloc_run(void)
-{
-	result = malloc(100 * KIB);
-}
-
-static void
-call_malloc_huge(void)
-{
-	result = malloc(5 * MIB);
-}
-
-static void
-call_calloc(void)
-{
-	result = calloc(1, 3000);
-}
-
-static void
-call_memalign(void)
-{
-	result = memalign(4096, 10 * KIB);
-}
-
-static void
-call_free(void)
-{
-	free(in_hand);
-}
-
-static void
-call_realloc_more(void)
-{
-	result = realloc(in_hand, 150 * KIB);
-}
-
-static void
-call_realloc_huge(void)
-{
-	result = realloc(in_hand, 14 * MIB);
-}
-
-static void
-call_realloc_less(void)
-{
-	result = realloc(in_hand, 40);
-}
-
-/* `most`: the greatest number of bytes that a jump out of it may lose. */
-static const struct call {
+static const struct variant {
 	const char *name;
-	void (*prepare)(void);
-	void (*run)(void);
-	size_t most;
-} calls[] = {
-        {"malloc, small", nothing, call_malloc_small, 112},
-        {"free, small", prepare_small, call_free, 112},
-        {"malloc, 20 KiB", nothing, call_malloc_medium, 64 * KIB},
-        {"free, 20 KiB", prepare_medium, call_free, 20 * KIB},
-        {"malloc, run", nothing, call_malloc_run, 100 * KIB},
-        {"free, run", prepare_run, call_free, 100 * KIB},
-        {"malloc, huge", nothing, call_malloc_huge, 8 * MIB},
-        {"free, huge", prepare_huge, call_free, 8 * MIB},
-        {"calloc, 3000", nothing, call_calloc, 4096},
-        {"memalign, 10 KiB", nothing, call_memalign, 16 * KIB},
-        {"realloc, small to run", prepare_small, call_realloc_more, 160 * KIB},
-        {"realloc, run grows", prepare_run, call_realloc_more, 260 * KIB},
-        {"realloc, run to small", prepare_run, call_realloc_less, 110 * KIB},
-        {"realloc, huge grows", prepare_huge, call_realloc_huge, 24 * MIB},
-        {"free, another thread's", prepare_foreign, call_free, 32 * 320},
-        {"malloc that drains", prepare_drain, call_malloc_run, 160 * KIB},
-        {"small malloc that drains", prepare_drain, call_malloc_medium, 110 * KIB},
+	enum place place;
+	bool handler_on_alternate; /* the handler that is left */
+	bool call_on_alternate;    /* the call that is interrupted */
+	bool nested;               /* it is made in a handler that has interrupted one */
+	bool deeper;               /* where the thread goes on */
+	bool in_thread;            /* not the main one */
+	int steps;                 /* how much it goes on */
+} variants[] = {
+        {.name = "normal stack", .steps = 8},
+        {.name = "going on deeper in the stack", .deeper = true, .steps = 8},
+        {.name = "going on deeper for long", .deeper = true, .steps = 150},
+        {.name = "the call of a handler that interrupted a call", .nested = true, .steps = 8},
+        {.name = "the same, in a thread", .nested = true, .in_thread = true, .steps = 8},
+        {.name = "handler on an alternate stack", .handler_on_alternate = true, .steps = 8},
+        {.name = "handler on an alternate stack, in a thread", .handler_on_alternate = true, .in_thread = true, .steps = 8},
+        {.name = "the call on an alternate stack", .handler_on_alternate = true, .call_on_alternate = true, .steps = 8},
+        {.name = "the same, going on for long", .handler_on_alternate = true, .call_on_alternate = true, .steps = 150},
+        {.name = "the same, the stack on the heap",
+         .place = ON_HEAP,
+         .handler_on_alternate = true,
+         .call_on_alternate = true,
+         .steps = 8},
+        {.name = "the same, 16 KiB, in a thread",
+         .place = SMALL_ON_HEAP,
+         .handler_on_alternate = true,
+         .call_on_alternate = true,
+         .in_thread = true,
+         .steps = 8},
+        {.name = "the same, inside a live frame",
+         .place = IN_FRAME,
+         .handler_on_alternate = true,
+         .call_on_alternate = true,
+         .steps = 8},
+        {.name = "handler inside a live frame, in a thread",
+         .place = IN_FRAME,
+         .handler_on_alternate = true,
+         .in_thread = true,
+         .deeper = true,
+         .steps = 80},
+        {.name = "handler inside a frame that is left", .place = IN_LEFT_FRAME, .handler_on_alternate = true, .steps = 8},
+        {.name = "the call inside a frame that is left",
+         .place = IN_LEFT_FRAME,
+         .handler_on_alternate = true,
+         .call_on_alternate = true,
+         .steps = 80},
 };
 
 /* ---- jumping ------------------------------------------------------------------------------------------------------------- */
 
-static const struct variant {
-	const char *name;
-	bool handler_on_alternate; /* the handler that is left */
-	bool call_on_alternate;    /* the call that is interrupted */
-	bool deeper;               /* where the thread goes on */
-	unsigned stride;           /* every how manieth instruction, in the CI form */
-	int steps;                 /* how much it goes on */
-} variants[] = {
-        {"normal stack", false, false, false, 23, 8},
-        {"handler on an alternate stack", true, false, false, 89, 8},
-        {"going on deeper in the stack", false, false, true, 89, 8},
-        {"going on deeper for long", false, false, true, 149, 150},
-        {"the call on an alternate stack", true, true, false, 89, 8},
-        {"the call on an alternate stack, going on for long", true, true, false, 149, 150},
-};
-
 static sigjmp_buf target;
-static unsigned countdown; /* instructions until the jump; 0: none */
-static unsigned instructions;
-static size_t jumps;
-static const struct call *current_call;
+static pid_t jumper;    /* the thread that jumps */
+static unsigned passes; /* of the breakpoint, before the jump */
+static bool is_first;   /* of a nested variant: the breakpoint at which the inner call is made */
+static uint32_t second; /* the breakpoint in that */
+static size_t jumps, attempts;
+static const struct call *current_call, *inner_call;
 
-static bool
-hook(void)
+/* In the handler that has interrupted a call: another, which is left. */
+static void
+interrupted_in_turn(void)
 {
-	instructions++;
-	if (countdown && --countdown == 0) {
-		jumps++;
-		siglongjmp(target, 1);
-	}
-	return false;
+	void *outer = in_hand, *outer_result = result;
+
+	is_first = false;
+	inner_call->prepare();
+	second = learned_offset(inner_call);
+	break_arm(second);
+	inner_call->run();
+	break_disarm(second);
+	finish_call(inner_call);
+	in_hand = outer, result = outer_result;
+	is_first = true;
 }
 
-static void
-run_stepped(void)
+static bool
+hook(uint32_t offset)
 {
-	instructions = 0;
-	step_on();
-	current_call->run();
-	step_off();
+	if (gettid() != jumper)
+		return false;
+	if (passes > 0 && passes-- > 0)
+		return true;
+	if (is_first) {
+		interrupted_in_turn();
+		return false;
+	}
+	step_count_distinct(offset);
+	jumps++;
+	siglongjmp(target, 1);
 }
 
 static void
 on_user_signal(int number)
 {
 	(void)number;
-	run_stepped();
-}
-
-/* Runs the call, leaving it after `k` instructions (0: not at all). True if it was left. */
-static bool
-run_and_jump(const struct variant *variant, const struct call *call, unsigned k)
-{
-	current_call = call;
-	in_hand = result = NULL;
-	if (!variant->deeper) /* here, above the frame that was left, its heap is put in order; else in the call itself */
-		free(malloc(1));
-	call->prepare();
-	countdown = k;
-	if (sigsetjmp(target, 1) != 0)
-		return true;
-	if (variant->call_on_alternate)
-		raise(SIGUSR1);
-	else
-		run_stepped();
-	countdown = 0;
-	if (call->run == call_free)
-		in_hand = NULL;
-	free(result);
-	return false;
+	current_call->run();
 }
 
 static void
-jump_out_of_call(const struct variant *variant, const struct call *call)
+use_stack(void *low, size_t size)
 {
-	unsigned stride = scale > 1 ? 1 : variant->stride;
-	unsigned spread =
-	        scale > 1 ? 3000 : 150; /* a call may rebuild the heap: beyond this, instructions are left out increasingly */
-	size_t before = jumps;
+	REQUIRE(sigaltstack(&(stack_t){.ss_sp = low, .ss_size = size}, NULL) == 0);
+}
 
-	for (int i = 0; i < 3; i++)
-		(void)run_and_jump(variant, call, 0);
-	for (unsigned k = 1 + next_random(&random_state) % stride;; k += stride + k / spread * stride) {
-		bool left = run_and_jump(variant, call, k);
-		(variant->deeper ? go_on_deeper : go_on_allocating)(variant->steps);
-		/* calls differ in length; well beyond the end, it is the end */
-		if (!left && k > instructions + 50)
-			break;
+static void
+use_static_stack(void)
+{
+	static char main_stack[64 * 1024], thread_stack[64 * 1024];
+
+	use_stack(gettid() == getpid() ? main_stack : thread_stack, sizeof main_stack);
+}
+
+/* Well below the frame from which the thread goes on, in whichever entry the library takes its stack pointer. */
+static __attribute__((noinline)) void
+run_call(const struct variant *variant)
+{
+	volatile char below[1024];
+
+	below[0] = 0;
+	if (variant->call_on_alternate)
+		raise(SIGUSR1);
+	else
+		current_call->run();
+	below[1] = below[0];
+}
+
+/* The alternate stack is in this frame, which the jump leaves. */
+static __attribute__((noinline)) void
+run_call_in_frame(const struct variant *variant)
+{
+	char frame[56 * 1024]; /* above the stack is room for the calls by which the thread changes it, after the jump */
+
+	use_stack(frame, 48 * 1024);
+	run_call(variant);
+	use_static_stack();
+}
+
+/* Runs the call with a breakpoint at one of its instructions. True if it was left there. */
+static bool
+run_and_jump(const struct variant *variant, const struct call *call)
+{
+	volatile uint32_t at = learned_offset(call);
+	uint32_t n = next_random(&random_state);
+
+	current_call = call;
+	inner_call = &calls[n / 64 % 3 == 0 ? 8 : n / 256 % 6]; /* of those that change nothing but in_hand and result */
+	in_hand = result = NULL;
+	if (!variant->deeper) /* here, above the frame that was left, its heap is put in order; else in the call itself */
+		free(malloc(1));
+	else if (attempts % 8 == 0) /* a slow path at the level from which jumps are made: what was parked is seen to be left */
+		free(malloc(100 * KIB));
+	call->prepare();
+	attempts++;
+	passes = n % 4 == 0 ? n / 4 % 8 : 0;
+	is_first = variant->nested;
+	if (sigsetjmp(target, 1) == 0) {
+		break_arm(at);
+		(variant->place == IN_LEFT_FRAME ? run_call_in_frame : run_call)(variant);
+		break_disarm(at);
+		finish_call(call);
+		return false;
 	}
-	if (getenv("SIGNAL_TEST_VERBOSE"))
-		printf("  %-28s %6zu jumps\n", call->name, jumps - before);
+	if (variant->place == IN_LEFT_FRAME)
+		use_static_stack();
+	break_disarm(at);
+	if (variant->nested)
+		break_disarm(second);
+	return true;
+}
+
+static size_t
+jump_out_of_call(const struct variant *variant, const struct call *call, size_t wanted)
+{
+	size_t before = jumps, first_attempt = attempts;
+
+	while (jumps - before < wanted && attempts - first_attempt < 8 * wanted) {
+		if ((variant - variants) % 4 == 0 && (attempts - first_attempt) % RELEARN == 5)
+			learn_call(call);
+		(void)run_and_jump(variant, call);
+		(variant->deeper ? go_on_deeper : go_on_allocating)(variant->steps);
+	}
+	return jumps - before;
+}
+
+/* ---- what holds afterwards ------------------------------------------------------------------------------------------------- */
+
+static size_t
+resident_bytes(void)
+{
+	char text[64] = "";
+	int file = open("/proc/self/statm", O_RDONLY);
+	size_t pages = 0;
+
+	if (file >= 0 && read(file, text, sizeof text - 1) > 0 && strchr(text, ' '))
+		pages = strtoul(strchr(text, ' '), NULL, 10);
+	close(file);
+	return pages * 4096;
+}
+
+/* Once the thread has called from above the frames that were left, it has a heap of its own: no call of it is re-entrant any more. */
+static void
+check_own_heap(void)
+{
+	struct lab_stats before, after;
+
+	go_on_allocating(200);
+	library_stats(&before);
+	go_on_allocating(100);
+	library_stats(&after);
+	if (after.reentrant != before.reentrant)
+		fail("the thread still borrows: calls", after.reentrant - before.reentrant, 0);
 }
 
 static void
@@ -373,55 +254,104 @@ check_figures(const struct variant *variant, size_t may_be_lost)
 
 	if (!library_stats)
 		return;
+	check_own_heap();
 	library_stats(&stats);
-	printf("%-50s %6zu jumps so far, %3zu heaps, %8zu KiB in use of which %zu live\n", variant->name, jumps, stats.heaps,
-	       stats.in_use / KIB, live_bytes() / KIB);
-	if (stats.heaps > HEAPS_MAX)
+	printf("%-46s %6zu jumps so far, %2zu heaps, %6zu MiB in use of which %zu KiB live, %4zu MiB resident\n", variant->name,
+	       jumps, stats.heaps, stats.in_use / MIB, live_bytes() / KIB, resident_bytes() / MIB);
+	if (stats.heaps > HEAPS_MAX + jumps / PER_HEAP)
 		fail("heaps grow with the jumps: heaps, jumps", stats.heaps, jumps);
 	if (stats.in_use > live_bytes() * 9 / 8 + may_be_lost + SLACK)
 		fail("memory grows by more than the blocks in hand: bytes, allowed", stats.in_use, may_be_lost + SLACK);
 }
 
 static void
-run_variant(const struct variant *variant)
+jump_out_of_calls(const struct variant *variant)
 {
 	static size_t may_be_lost;
+	size_t weights = 0;
 
-	current_scenario = variant->name;
-	step_start(hook, variant->handler_on_alternate ? SA_ONSTACK : 0);
-	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
-		size_t before = jumps;
-		jump_out_of_call(variant, &calls[i]);
-		may_be_lost += (jumps - before) * calls[i].most;
+	jumper = gettid();
+	for (size_t i = 0; i < CALLS; i++)
+		weights += calls[i].weight;
+	for (size_t i = 0; i < CALLS; i++) {
+		size_t left = jump_out_of_call(variant, &calls[i], JUMPS * scale * calls[i].weight / weights + 1);
+		may_be_lost += left * (calls[i].most + (variant->nested ? 8 * MIB / 16 : 0));
+		if (left == 0)
+			fail("a call was never left: its place in the table", i, 0);
 	}
+	free(malloc(1));
 	check_figures(variant, may_be_lost);
 }
 
+/* ---- stacks and threads ------------------------------------------------------------------------------------------------------ */
+
+static __attribute__((noinline)) void
+with_stack_in_frame(const struct variant *variant)
+{
+	char stack[32 * 1024]; /* all of it nearer than a handler's frames usually are */
+
+	use_stack(stack, sizeof stack);
+	jump_out_of_calls(variant);
+	use_static_stack();
+}
+
+static void *
+with_stack(void *argument)
+{
+	const struct variant *variant = argument;
+	size_t size = variant->place == SMALL_ON_HEAP ? 16 * KIB : 64 * KIB;
+	void *stack = NULL;
+
+	use_static_stack();
+	break_use_flags(variant->handler_on_alternate ? SA_ONSTACK : 0);
+	if (variant->place == IN_FRAME) {
+		with_stack_in_frame(variant);
+		return NULL;
+	}
+	if (variant->place == ON_HEAP || variant->place == SMALL_ON_HEAP) {
+		stack = malloc(size);
+		REQUIRE(stack != NULL);
+		use_stack(stack, size);
+	}
+	jump_out_of_calls(variant);
+	use_static_stack();
+	free(stack);
+	return NULL;
+}
+
 static void
-start_helper(void)
+run_variant(const struct variant *variant)
 {
 	pthread_t thread;
 
-	REQUIRE(sem_init(&wanted, 0, 0) == 0 && sem_init(&done, 0, 0) == 0);
-	REQUIRE(pthread_create(&thread, NULL, helper, NULL) == 0);
-	REQUIRE(pthread_detach(thread) == 0);
+	current_scenario = variant->name;
+	if (!variant->in_thread) {
+		(void)with_stack((void *)variant);
+		return;
+	}
+	REQUIRE(pthread_create(&thread, NULL, with_stack, (void *)variant) == 0);
+	REQUIRE(pthread_join(thread, NULL) == 0);
 }
 
 int
 main(int argc, char **argv)
 {
-	static char stack[64 * 1024];
-	struct sigaction action = {.sa_handler = on_user_signal, .sa_flags = SA_ONSTACK};
+	struct sigaction action = {.sa_handler = on_user_signal, .sa_flags = SA_ONSTACK | SA_NODEFER};
 
 	start_test(argc, argv, 100);
-	REQUIRE(sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL) == 0);
 	REQUIRE(sigaction(SIGUSR1, &action, NULL) == 0);
 	start_helper();
-	go_on_allocating(LIVE * 3);
-	for (unsigned round = 0; round < scale; round++)
-		for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
-			if (strstr(variants[i].name, only))
-				run_variant(&variants[i]);
-	printf("%zu jumps\n", jumps);
+	fill_live_set();
+	step_start(learn_hook, 0);
+	break_start(hook, 0);
+	for (size_t i = 0; i < CALLS; i++)
+		for (int round = 0; round < 3; round++)
+			learn_call(&calls[i]);
+	for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
+		if (strstr(variants[i].name, only))
+			run_variant(&variants[i]);
+	printf("%zu jumps out of %zu distinct instructions of the library, in %zu attempts\n", jumps, step_figures().distinct,
+	       attempts);
+	step_write_coverage();
 	return end_test();
 }

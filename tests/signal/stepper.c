@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -23,11 +24,16 @@ struct range {
 
 static struct range library, program;
 static uintptr_t library_base;
-static unsigned char reached[TEXT_MAX / 8];
-static struct step_figures figures;
+/* Shared with children of fork. */
+static struct {
+	struct step_figures figures;
+	unsigned char reached[TEXT_MAX / 8];
+} * shared;
 static step_hook *hook_of_test;
 static bool was_in_library; /* at the trap before */
 static bool is_enough;      /* step_no_more was called */
+static void (*diversion)(void);
+uintptr_t volatile step_address;
 
 /*
  * step_on and step_off change the trap flag of their own flags: the first trap is in the instruction after popfq.
@@ -65,30 +71,35 @@ is_in(struct range range, uintptr_t address)
 	return address - range.low < range.high - range.low;
 }
 
-static void
-count_distinct(uintptr_t offset)
+void
+step_count_distinct(uint32_t offset)
 {
 	unsigned char bit = (unsigned char)(1u << (offset % 8));
 
-	if (offset / 8 < sizeof reached && !(reached[offset / 8] & bit)) {
-		reached[offset / 8] |= bit;
-		figures.distinct++;
-	}
+	if (offset / 8 < sizeof shared->reached && !(__atomic_fetch_or(&shared->reached[offset / 8], bit, __ATOMIC_RELAXED) & bit))
+		__atomic_add_fetch(&shared->figures.distinct, 1, __ATOMIC_RELAXED);
 }
 
-static void
-on_trap(int number, siginfo_t *info, void *context)
+bool
+step_is_counted(uint32_t offset)
+{
+	return offset / 8 < sizeof shared->reached && shared->reached[offset / 8] >> (offset % 8) & 1;
+}
+
+void
+step_trap(int number, siginfo_t *info, void *context)
 {
 	greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
 	uintptr_t rip = (uintptr_t)registers[REG_RIP];
 	int saved = errno;
 
 	(void)number, (void)info;
+	step_address = rip;
 	if (is_in(library, rip)) {
 		current_offset = rip - library_base;
-		figures.traps++;
+		shared->figures.traps++;
 		if (hook_of_test())
-			count_distinct(rip - library_base);
+			step_count_distinct((uint32_t)(rip - library_base));
 		was_in_library = true;
 	} else if (was_in_library && !is_in(program, rip)) {
 		/* The library has called, or jumped to, a function: its return address is on top of the stack. */
@@ -105,6 +116,9 @@ on_trap(int number, siginfo_t *info, void *context)
 	if (is_enough)
 		registers[REG_EFL] &= ~(greg_t)TRAP_FLAG;
 	is_enough = false;
+	if (diversion)
+		registers[REG_RIP] = (greg_t)diversion;
+	diversion = NULL;
 	errno = saved;
 }
 
@@ -145,14 +159,23 @@ find_text(uintptr_t address)
 void
 step_start(step_hook *hook, int flags)
 {
-	struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | flags};
+	struct sigaction action = {.sa_sigaction = step_trap, .sa_flags = SA_SIGINFO | flags};
 	struct search found = find_text((uintptr_t)dlsym(RTLD_DEFAULT, "malloc"));
 
 	library = found.found;
 	library_base = found.base;
 	program = find_text((uintptr_t)&step_start).found;
 	hook_of_test = hook;
+	if (!shared)
+		shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	REQUIRE(shared != MAP_FAILED);
 	REQUIRE(sigaction(SIGTRAP, &action, NULL) == 0);
+}
+
+struct step_library
+step_library(void)
+{
+	return (struct step_library){library_base, library.low, library.high};
 }
 
 void
@@ -161,10 +184,17 @@ step_no_more(void)
 	is_enough = true;
 }
 
+void
+step_divert(void (*to)(void))
+{
+	is_enough = true;
+	diversion = to;
+}
+
 struct step_figures
 step_figures(void)
 {
-	return figures;
+	return shared->figures;
 }
 
 void
@@ -176,7 +206,7 @@ step_write_coverage(void)
 	if (!file)
 		return;
 	for (size_t offset = 0; offset < TEXT_MAX; offset++)
-		if (reached[offset / 8] >> (offset % 8) & 1)
+		if (shared->reached[offset / 8] >> (offset % 8) & 1)
 			fprintf(file, "%zx\n", offset);
 	fclose(file);
 }

@@ -12,6 +12,7 @@
 #ifndef LAB_TESTS_SIGNAL_STEPPER_H
 #define LAB_TESTS_SIGNAL_STEPPER_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,6 +26,15 @@ typedef bool step_hook(void);
 /* Finds the library's text and installs the handler with these flags besides SA_SIGINFO (SA_ONSTACK, SA_NODEFER). */
 void step_start(step_hook *hook, int flags);
 
+/* The object whose text is stepped: what it is based on, and its text. */
+struct step_library {
+	uintptr_t base, low, high;
+};
+struct step_library step_library(void);
+
+/* The handler itself, for a test that has one of its own for other traps. */
+void step_trap(int number, siginfo_t *info, void *context);
+
 /* Nothing may be called between them but what is to be stepped. */
 void step_on(void);
 void step_off(void);
@@ -32,11 +42,22 @@ void step_off(void);
 /* In a hook: the rest of the call runs at full speed. */
 void step_no_more(void);
 
+/* In a hook: the same, and the thread goes on at `to`, all registers else and the stack being as they were: as if it had been sent there by
+ * a tracer. */
+void step_divert(void (*to)(void));
+
+/* The address of the instruction before which the hook is called, or was last. */
+extern uintptr_t volatile step_address;
+
 struct step_figures {
 	size_t traps;    /* in the library */
 	size_t distinct; /* instructions of the library before which the hook has done something */
 };
 struct step_figures step_figures(void);
+
+/* An instruction was interrupted otherwise. Kept in memory that a child of fork shares. */
+void step_count_distinct(uint32_t offset);
+bool step_is_counted(uint32_t offset);
 
 /*
  * Writes the offsets of the instructions that were reached, one a line, to the file that the environment names in SIGNAL_COVERAGE, if

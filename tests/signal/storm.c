@@ -20,7 +20,7 @@
 
 #include "support.h"
 
-enum { THREADS = 4, MS = 2500, SHELF = 256 };
+enum { THREADS = 8, MS = 2500, SHELF = 256, BURST = 64, RATE = 20000 };
 
 /*
  * Every second thread has an alternate stack of 16 KiB, on which two handlers fit (a signal frame may take 3.5 KiB), and gets one kind of
@@ -149,16 +149,31 @@ work(void *argument)
 	return NULL;
 }
 
-/* Sends 20000 signals a second in all, round the threads, or as many as the machine lets it. */
+static size_t sent, bursts;
+
+/* Many real-time signals to one thread, each with a value: they queue, and are delivered one upon the other's end. */
+static void
+send_burst(pthread_t thread)
+{
+	for (int i = 0; i < BURST; i++)
+		if (pthread_sigqueue(thread, kinds[2 + i % 2], (union sigval){.sival_int = i}) != 0)
+			break; /* RLIMIT_SIGPENDING */
+	bursts++;
+}
+
+/* RATE signals a second in all, round the threads, or as many as the machine lets it: what it is late by is sent at once. */
 static void
 send_signals(unsigned ms)
 {
-	uint64_t end = now_ms() + ms;
+	uint64_t start = now_ms(), end = start + ms;
 
-	for (unsigned i = 0; now_ms() < end; i++) {
-		pthread_kill(threads[i % THREADS], kinds[i % 2 ? i / THREADS % (KINDS - 1) : 0]);
-		if (i % 4 == 3)
-			nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+	for (uint64_t now = start; now < end; now = now_ms()) {
+		for (; sent < (now - start) * RATE / 1000; sent++) {
+			pthread_kill(threads[sent % THREADS], kinds[sent % 2 ? sent / THREADS % (KINDS - 1) : 0]);
+			if (sent % 1024 == 0)
+				send_burst(threads[sent / 1024 % THREADS]);
+		}
+		nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
 	}
 }
 
@@ -304,7 +319,11 @@ storm_of_signals(void)
 {
 	install_handlers();
 	run_threads(MS * scale);
-	printf("%zu signals handled, %zu deep\n", (size_t)signals_handled, (size_t)depth_reached);
+	printf("%zu signals sent (%zu a second) and %zu bursts of %d queued ones to %d threads; %zu handled (%zu a second), %zu "
+	       "deep\n",
+	       sent, sent * 1000 / (MS * scale), bursts, BURST, THREADS, (size_t)signals_handled,
+	       (size_t)signals_handled * 1000 / (MS * scale), (size_t)depth_reached);
+	REQUIRE(bursts > 0);
 	for (int i = 0; i < SHELF; i++)
 		open_parcel(atomic_exchange(&shelf[i], NULL));
 }

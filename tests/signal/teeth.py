@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Shows that a signal test can fail: passes only if the program fails on every other malloc that is here.
 
-usage: teeth.py PROGRAM [ARGS...]
+usage: teeth.py [--malloc NAME] PROGRAM [ARGS...]
 
 Fails means: a crash, a check that does not hold, or no end within TIMEOUT seconds (the program's own watchdog, status 124). A storm hits by
-chance: each malloc gets up to TRIES runs to fail in.
+chance: each malloc gets up to TRIES runs to fail in. --malloc: on that one only, where another cannot be stepped for reasons of its own.
 """
 
 import os
@@ -34,13 +34,17 @@ def main():
     if len(sys.argv) < 2:
         print(__doc__)
         return 2
-    here = {name: path for name, path in MALLOCS.items() if not path or os.path.exists(path)}
-    for name in MALLOCS.keys() - here.keys():
+    words = sys.argv[1:]
+    wanted = MALLOCS
+    if words[0] == "--malloc":
+        wanted, words = {words[1]: MALLOCS[words[1]]}, words[2:]
+    here = {name: path for name, path in wanted.items() if not path or os.path.exists(path)}
+    for name in wanted.keys() - here.keys():
         print(f"{name}: not installed, not run")
     toothless = []
     for name, path in here.items():
         for _ in range(TRIES):
-            status, line = run(sys.argv[1:], path)
+            status, line = run(words, path)
             if status != 0:
                 break
         print(f"{name}: {'passes: this test would not notice' if status == 0 else f'fails, as it should (status {status})'}: {line}")

@@ -57,6 +57,11 @@ Test(config, what_is_wrong_is_said_in_one_line_and_ignored)
 	} wrong[] = {
 	        {"LABYRINTH_DECAY_MS", ""},
 	        {"LABYRINTH_DECAY_MS", "x"},
+	        {"LABYRINTH_RESERVE", "1Q"},
+	        {"LABYRINTH_RESERVE_CLASSES", "48:3"},
+	        {"LABYRINTH_RESERVE_MAX", "most"},
+	        {"LABYRINTH_RESERVE_LOCK", "yes"},
+	        {"LABYRINTH_KSWAPD", ""},
 	        {"LABYRINTH_DECAY_MS", "-1"},
 	        {"LABYRINTH_DECAY_MS", "1 "},
 	        {"LABYRINTH_DECAY_MS", "1s"},

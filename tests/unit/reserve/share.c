@@ -5,6 +5,9 @@
 #include "island.h"
 #include "reserve/share.h"
 
+/* What a thread's variable is in the library. */
+static _Thread_local _Atomic uint16_t own;
+
 static uint32_t dead;
 
 static bool
@@ -26,7 +29,7 @@ make(unsigned shift, size_t n, uint32_t tid)
 static void *
 claim_as_another(void *size)
 {
-	return lab_share_claim_sig((size_t)size, 1);
+	return lab_share_claim_sig(own, (size_t)size, 1);
 }
 
 Test(share, its_slots_are_the_owners_and_exact)
@@ -35,19 +38,19 @@ Test(share, its_slots_are_the_owners_and_exact)
 	for (unsigned shift = 5; shift <= 16; shift++) {
 		struct lab_share *share = make(shift, 37, 11);
 		size_t size = (size_t)1 << shift;
-		cr_assert_null(lab_share_claim_sig(size, 1), "before it is attached");
-		lab_share_attach(share);
+		cr_assert_null(lab_share_claim_sig(own, size, 1), "before it is attached");
+		lab_share_attach(&own, share);
 		pthread_t thread;
 		void *got = slot;
 		REQUIRE(pthread_create(&thread, NULL, claim_as_another, (void *)size) == 0 && pthread_join(thread, &got) == 0);
 		cr_assert_null(got, "nobody else draws on it");
 		for (unsigned i = 0; i < 37; i++) {
-			slot[i] = lab_share_claim_sig(size, i % 2 ? size : 1);
+			slot[i] = lab_share_claim_sig(own, size, i % 2 ? size : 1);
 			REQUIRE(slot[i] && (uintptr_t)slot[i] % size == 0 && lab_share_find_sig(slot[i]) == share);
 			REQUIRE(slot[i] + size <= (char *)share + share->size);
 			memset(slot[i], (int)i, size);
 		}
-		cr_assert_null(lab_share_claim_sig(size, 1));
+		cr_assert_null(lab_share_claim_sig(own, size, 1));
 		cr_assert_eq(lab_share_used(share), 37);
 		for (unsigned i = 0; i < 37; i++) {
 			cr_assert_eq(slot[i][0], (char)i);
@@ -58,10 +61,10 @@ Test(share, its_slots_are_the_owners_and_exact)
 			cr_assert_eq(lab_share_release_sig(share, slot[i]), LAB_RESERVE_WAS_FREE);
 		}
 		cr_assert(lab_share_is_all_free(share));
-		cr_assert(shift == 5 || !lab_share_claim_sig(size / 2, 1), "only its own class");
-		cr_assert_null(lab_share_claim_sig(SIZE_MAX, 1));
-		lab_share_detach(share);
-		cr_assert_null(lab_share_claim_sig(size, 1));
+		cr_assert(shift == 5 || !lab_share_claim_sig(own, size / 2, 1), "only its own class");
+		cr_assert_null(lab_share_claim_sig(own, SIZE_MAX, 1));
+		lab_share_detach(&own, share);
+		cr_assert_null(lab_share_claim_sig(own, size, 1));
 	}
 	cr_assert_null(lab_share_find_sig(&dead));
 }
@@ -70,8 +73,8 @@ Test(share, it_is_given_on_only_when_nobody_has_it_and_all_is_free)
 {
 	struct lab_share *share = make(6, 8, 11);
 
-	lab_share_attach(share);
-	void *p = lab_share_claim_sig(64, 1);
+	lab_share_attach(&own, share);
+	void *p = lab_share_claim_sig(own, 64, 1);
 	cr_assert(!lab_share_win(share, 12, is_dead), "its owner lives");
 	dead = 11;
 	cr_assert(!lab_share_win(share, 12, is_dead), "a slot is in use");
@@ -88,8 +91,8 @@ Test(share, those_of_the_forking_thread_get_its_new_id)
 {
 	struct lab_share *mine = make(6, 8, 11), *other = make(6, 8, 12);
 
-	lab_share_attach(mine);
-	lab_share_after_fork(99);
+	lab_share_attach(&own, mine);
+	lab_share_after_fork(own, 99);
 	cr_assert_eq(lab_share_tid(mine), 99);
 	cr_assert_eq(lab_share_tid(other), 12);
 }

@@ -119,10 +119,11 @@ hand_over(size_t number)
 	size_t size = lab_share_bytes(6, SHARED);
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct lab_share *own = lab_share_make(memory, 6, SHARED, (uint32_t)number + 1);
+	_Atomic uint16_t first = 0;
 
-	lab_share_attach(own);
+	lab_share_attach(&first, own);
 	for (size_t step = 0; step < STEPS; step++) {
-		size_t *slot = lab_share_claim_sig(64, 1);
+		size_t *slot = lab_share_claim_sig(first, 64, 1);
 		if (slot) {
 			REQUIRE(lab_share_find_sig(slot) == own);
 			slot[0] = slot[7] = step;

@@ -1,0 +1,248 @@
+/*
+ * break_each.c - every instruction of malloc's family that any scene reaches is interrupted by a handler that allocates, resizes and frees
+ * (G2), the handlers' own calls included, up to three deep; and some frames are left by siglongjmp, so that what repairs them is
+ * interrupted as well (G3).
+ *
+ * All instructions get breakpoints (breakpoints.h), or a part of them; each is hit once a round. So a round costs no more than a few
+ * thousand handlers, and reaches instructions that a stepped main program never does: of borrowing, births, parking, repair.
+ * The list of instructions is coverage.py's, which runs this program, prints what was reached, and judges the figure.
+ *
+ * With --only arenas it runs itself again with little address space, so that arenas are small and several are needed.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "breakpoints.h"
+#include "calls.h"
+#include "handler.h"
+#include "scenes.h"
+#include "stepper.h"
+#include "support.h"
+
+enum { ROUNDS = 8, NEW_ONES = 0, DEPTH_MAX = 3, LONG_HANDLER = 20, JUMPS = 600, PASSES_MAX = 500, HEAPS_MAX = 32 };
+
+static struct break_list list;
+static uint32_t random_state = 1;
+static pid_t main_thread;
+static _Thread_local int depth;
+static size_t interrupted, left_by_jump, long_ones;
+static _Atomic unsigned passed_over; /* in this scene */
+
+/* ---- what happens at a breakpoint ------------------------------------------------------------------------------------------- */
+
+static sigjmp_buf where_jumps_go;
+static bool may_jump;      /* the main program's calls may be left */
+static uint32_t jump_from; /* the instruction at which they are; 0: none */
+static unsigned long_every;
+
+static void
+leave(void)
+{
+	may_jump = false;
+	jump_from = 0;
+	depth = 0;
+	left_by_jump++;
+	siglongjmp(where_jumps_go, 1);
+}
+
+static bool
+hook(uint32_t offset)
+{
+	bool is_main = gettid() == main_thread;
+
+	if (is_main && may_jump && offset == jump_from)
+		leave();
+	if (depth >= DEPTH_MAX)
+		return passed_over++ < PASSES_MAX;
+	depth++;
+	interrupted++;
+	if (!is_main) {
+		handler_program_elsewhere();
+	} else {
+		bool is_long = long_every && next_random(&random_state) % long_every == 0;
+		for (int i = is_long ? LONG_HANDLER : 1; i > 0; i--)
+			handler_program();
+		long_ones += is_long;
+	}
+	depth--;
+	step_count_distinct(offset);
+	return false;
+}
+
+/* One of `part` instructions gets a breakpoint; NEW_ONES: those that have not been interrupted yet. */
+static void
+arm(unsigned part)
+{
+	for (size_t i = 0; i < list.count; i++)
+		if (part == NEW_ONES ? !step_is_counted(list.offsets[i]) : next_random(&random_state) % part == 0)
+			break_arm(list.offsets[i]);
+}
+
+static void
+disarm_all(void)
+{
+	for (size_t i = 0; i < list.count; i++)
+		break_disarm(list.offsets[i]);
+}
+
+/* ---- frames that are left ----------------------------------------------------------------------------------------------------- */
+
+static void
+calls_to_leave(uint32_t n)
+{
+	static const size_t sizes[] = {60, 5000, 20 * KIB, 90 * KIB, 900 * KIB, 5 * MIB};
+	struct block block = new_block(sizes[n % 6]);
+
+	reallocated(&block, realloc(block.p, sizes[n / 6 % 6]), sizes[n / 6 % 6]);
+	free_block(&block);
+	if (n % 16 == 0)
+		(void)malloc_trim(0);
+}
+
+/* The same deeper in the stack, from where it cannot be seen whether the frame that was left is gone. */
+static __attribute__((noinline)) void
+go_on_deeper(uint32_t n)
+{
+	volatile char below[96 * 1024];
+
+	below[0] = below[sizeof below - 1] = 0;
+	for (uint32_t i = 0; i < (n % 4 == 0 ? 80 : 4); i++)
+		calls_to_leave(n + i);
+	below[1] = below[0];
+}
+
+/* Jumps from random instructions: at those that are not met nothing happens. */
+static void
+left_frames(void)
+{
+	for (volatile int i = 0; i < JUMPS; i++) {
+		uint32_t n = next_random(&random_state);
+		if (sigsetjmp(where_jumps_go, 1) == 0) {
+			jump_from = list.offsets[n % list.count];
+			break_arm(jump_from);
+			may_jump = true;
+			calls_to_leave(n >> 4);
+		}
+		may_jump = false;
+		if (i % 3 == 0)
+			go_on_deeper((uint32_t)i);
+	}
+}
+
+/* ---- arenas -------------------------------------------------------------------------------------------------------------------- */
+
+/* More than one arena holds, of every kind of block, all filled; then everything goes back. */
+static void
+several_arenas(void)
+{
+	enum { BLOCKS = 160 };
+	static struct block blocks[BLOCKS];
+	static const size_t sizes[] = {32 * KIB, 700 * KIB, 3 * MIB, 5 * MIB};
+	struct block big = step_new(20 * MIB);
+
+	for (int i = 0; i < BLOCKS; i++)
+		blocks[i] = step_new(sizes[i % 4] / (i % 4 && i % 3 ? 4 : 1));
+	step_realloc(&big, 37 * MIB);
+	for (int i = 0; i < BLOCKS; i += 2)
+		step_realloc(&blocks[i], blocks[i].size / 2 + 100);
+	struct block aligned = step_aligned(16 * MIB, 100, true);
+	step_free(&aligned);
+	for (int i = 0; i < BLOCKS; i++)
+		step_free(&blocks[i]);
+	step_free(&big);
+}
+
+static void
+run_again_limited(char **argv)
+{
+	struct rlimit limit;
+
+	REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
+	if (limit.rlim_cur == (rlim_t)640 << 20)
+		return;
+	limit.rlim_cur = (rlim_t)640 << 20;
+	REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
+	execv("/proc/self/exe", argv);
+	fail("cannot run itself again", (uintptr_t)errno, 0);
+}
+
+/* ---- rounds -------------------------------------------------------------------------------------------------------------------- */
+
+static void
+run_scene(const char *name, void (*scene)(void), unsigned part)
+{
+	current_scenario = name;
+	if (!strstr(name, only))
+		return;
+	passed_over = 0;
+	arm(part);
+	scene();
+	disarm_all();
+	check_held();
+}
+
+/* Each round: another part of the instructions, another stack for the handlers, long handlers in some. */
+static void
+run_round(unsigned round, bool limited)
+{
+	static const unsigned parts[] = {1, NEW_ONES, 12, NEW_ONES};
+	unsigned part = parts[round % 4];
+
+	break_use_flags(round / 4 % 2 ? SA_ONSTACK : 0);
+	long_every = round % 3 == 2 ? 30 : 0;
+	if (limited) {
+		run_scene("several arenas", several_arenas, part);
+		return;
+	}
+	for (size_t i = 0; i < scene_count; i++)
+		run_scene(scenes[i].name, scenes[i].run, part);
+	run_scene("frames that are left", left_frames, part);
+}
+
+static size_t
+check_figures(void)
+{
+	struct lab_stats stats;
+
+	if (!library_stats)
+		return 0;
+	library_stats(&stats);
+	if (stats.reserve_used != 0)
+		fail("the reserve was used while there was memory", stats.reserve_used, 0);
+	if (stats.heaps > HEAPS_MAX)
+		fail("heaps grow with the handlers", stats.heaps, HEAPS_MAX);
+	return stats.heaps;
+}
+
+int
+main(int argc, char **argv)
+{
+	static char stack[256 * 1024];
+	bool limited = argc == 3 && strcmp(argv[2], "arenas") == 0;
+
+	if (limited)
+		run_again_limited(argv);
+	start_test(argc, argv, 60);
+	main_thread = gettid();
+	list = break_list();
+	call_mode = UNSTEPPED;
+	REQUIRE(sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL) == 0);
+	step_start(call_hook, SA_NODEFER);
+	break_start(hook, 0);
+	for (unsigned round = 0; round < ROUNDS * scale; round++) {
+		run_round(round, limited);
+		if (round % 4 == 3)
+			printf("%u rounds: %zu handlers (%zu long ones), %zu distinct instructions, %zu left by a jump, %zu "
+			       "heaps\n",
+			       round + 1, interrupted, long_ones, step_figures().distinct, left_by_jump, check_figures());
+	}
+	step_write_coverage();
+	return end_test();
+}
