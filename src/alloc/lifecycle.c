@@ -6,44 +6,47 @@
 #include <string.h>
 
 #include "alloc/alloc.h"
+#include "alloc/fork.h"
 #include "alloc/provision.h"
 #include "base/format.h"
 #include "heap/registry.h"
-#include "heap/remote.h"
 #include "os/os.h"
 #include "page/map.h"
 
-/* What was freed into this thread's heap is taken before the fork: the child drops what is still on the stack. */
-static void
-before_fork(void)
+/* What is this thread's at the fork is the child's. In a handler that interrupted malloc there is nothing to be had. */
+void
+lab_before_fork(void)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
 	if (lab_try_enter(&bracket)) {
-		lab_batch_flush_owned(bracket.heap);
-		lab_remote_drain_owned(bracket.heap);
+		lab_thread_before_fork_owned(bracket.heap);
 		lab_leave(&bracket);
+		lab_thread_hold_idle();
 	}
 }
 
 /* Fork has made every page of the parent copy-on-write: the atomic tier is to fault no more when fork has returned. */
-static void
-in_parent(void)
+void
+lab_after_fork_in_parent(void)
 {
+	lab_thread_after_fork();
 	lab_provision_rearm();
 }
 
-/* Entering is enough: the first bracket of the child re-stamps its heaps. */
+void
+lab_after_fork_in_child(void)
+{
+	lab_registry_note_fork();
+	lab_thread_after_fork();
+}
+
+/* libc's fork alone: _Fork's child may not make threads. */
 static void
 in_child(void)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
-
 	lab_os_note_leader();
-	lab_registry_note_fork();
-	if (lab_try_enter(&bracket))
-		lab_leave(&bracket);
-	lab_provision_after_fork();
+	lab_after_fork_in_child();
 	lab_kswapd_start();
 }
 
@@ -52,9 +55,11 @@ start(void)
 {
 	lab_os_note_leader();
 	lab_config_read();
+	(void)lab_registry_note_process(); /* before there can be a vfork */
+	lab_on_fork = lab_provision_after_fork;
 	lab_provision_start();
 	(void)lab_limit_on_reclaim(lab_caches_shrink);
-	(void)pthread_atfork(before_fork, in_parent, in_child);
+	(void)pthread_atfork(lab_before_fork, lab_after_fork_in_parent, in_child);
 	lab_kswapd_start();
 }
 

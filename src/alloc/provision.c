@@ -20,7 +20,7 @@ lab_provision_mode(const char **why)
 	*why = lab_load_rlx(&why_not_strict);
 	if (!lab_reserve_is_installed())
 		return LAB_RESERVE_NONE;
-	if (!lab_load_rlx(&resident)) {
+	if (!lab_load_rlx(&resident) || lab_registry_is_forked()) {
 		*why = "forked";
 		return LAB_RESERVE_COPIED;
 	}
@@ -313,6 +313,7 @@ lab_provision_shrink(void)
 	struct lab_share *share;
 	bool shrunk = false;
 
+	lab_thread_settle_fork();
 	for (unsigned c = 0; lab_reserve_is_installed() && c < LAB_RESERVE_CLASSES; c++)
 		for (uint32_t from = 0; close_chunk(c, &from);)
 			shrunk = true;

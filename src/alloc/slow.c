@@ -198,6 +198,11 @@ release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p,
 	}
 	if (entered)
 		lab_leave(bracket);
+	if (lab_registry_hold(heap->id) == LAB_HOLD_FROZEN) {
+		lab_run_free_frozen(place->arena, place->index, place->run);
+		lab_limit_notify();
+		return;
+	}
 	/* the last access: from here on the pages are the heap's holder's */
 	lab_add_rlx(&heap->remote_frees, 1);
 	lab_remote_push(heap, p, p);

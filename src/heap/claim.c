@@ -173,7 +173,7 @@ win_heap(struct lab_thread *t, uintptr_t sp, uintptr_t word, bool outermost)
 bool
 lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 {
-	if (t->tid == 0)
+	if (!t->heap) /* asked again until birth: a child of vfork may have been here before, with the same TLS */
 		t->tid = lab_os_tid();
 	if (!lab_registry_start())
 		return false;

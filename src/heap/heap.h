@@ -30,6 +30,7 @@ enum lab_heap_role {
 	LAB_ROLE_CURRENT,
 	LAB_ROLE_BORROWED, /* goes back when its frame ends */
 	LAB_ROLE_PARKED,   /* was current once; a frame at or below `frame` may be suspended in it */
+	LAB_ROLE_HELD,     /* idle but for a fork that is under way: fork.c */
 	LAB_ROLE_SPARE, /* was current once; nobody is in it. It serves re-entrant calls (INV-THREAD-5), and never becomes idle */
 };
 
@@ -121,6 +122,9 @@ void *lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, boo
 
 /* Frees a run whose LIVE→FREEING this thread, or the one that pushed it, has won. */
 void lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct lab_run *run);
+
+/* The same in a frozen heap's segment, which has no holder: by whoever has won it. */
+void lab_run_free_frozen(struct lab_arena *arena, size_t index, struct lab_run *run);
 
 /* Changes a live run's length in place, if the pages behind it are free. */
 bool lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct lab_run *run, size_t count);

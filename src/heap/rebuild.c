@@ -124,6 +124,16 @@ lab_segment_scan_owned(struct lab_heap *heap, struct lab_segment *segment)
 	lab_segment_free_orphans_owned(segment, scan.covered);
 }
 
+static bool
+covers_any(const struct scan *scan)
+{
+	uint64_t any = 0;
+
+	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
+		any |= scan->covered[word];
+	return any != 0;
+}
+
 static void
 rebuild_segment(struct scan *scan)
 {
@@ -132,6 +142,8 @@ rebuild_segment(struct scan *scan)
 	scan->segment = segment;
 	memset(scan->covered, 0, sizeof scan->covered);
 	rebuild_blocks(scan);
+	if (!covers_any(scan)) /* perhaps claimed just now, by a frame that was cut short: INV-PAGE-3 */
+		lab_arena_renew(segment);
 	lab_segment_free_orphans_owned(segment, scan->covered);
 	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES);
 	segment->bucket = -1;

@@ -10,7 +10,7 @@ static LAB_ALIGNED(4096) _Atomic uint64_t owners[LAB_HEAP_MAX];
 static _Atomic uint32_t count;        /* heaps with a lower id may exist */
 static _Atomic uint32_t probe_cursor; /* a hint */
 
-/* A page that the kernel clears in fork's child: 1 here means "the process that wrote the owner words". */
+/* A page that the kernel clears in fork's child: here stands the id of the process that wrote the owner words. */
 static _Atomic(_Atomic uint64_t *) fork_mark;
 
 static uint64_t
@@ -32,19 +32,23 @@ tid_of(uint64_t owner)
 }
 
 bool
-lab_registry_start(void)
+lab_registry_note_process(void)
 {
-	if (!lab_map_start())
-		return false;
 	if (!lab_load_acq(&fork_mark)) {
 		_Atomic uint64_t *none = NULL, *mark = lab_os_map_wiped_on_fork();
 		if (!mark)
 			return false;
-		lab_store_rlx(mark, 1);
+		lab_store_rlx(mark, lab_os_pid());
 		if (!atomic_compare_exchange_strong_explicit(&fork_mark, &none, mark, memory_order_acq_rel, memory_order_acquire))
 			lab_os.unmap((void *)mark, LAB_OS_PAGE_SIZE);
 	}
 	return true;
+}
+
+bool
+lab_registry_start(void)
+{
+	return lab_map_start() && lab_registry_note_process();
 }
 
 const void *
@@ -90,7 +94,8 @@ lab_registry_adopt(uint32_t tid, unsigned probes)
 {
 	uint32_t end = lab_registry_count();
 
-	if (end == 0 || lab_registry_is_forked())
+	/* From outside a probe may be in another PID namespace than the thread ids. */
+	if (end == 0 || lab_registry_is_forked() || lab_registry_is_outside())
 		return NULL;
 	for (uint32_t seen = 0; seen < end && probes > 0; seen++) {
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
@@ -112,8 +117,8 @@ lab_registry_adopt(uint32_t tid, unsigned probes)
 	return NULL;
 }
 
-static struct lab_heap *
-take_if_idle(uint32_t tid, uint32_t id)
+struct lab_heap *
+lab_registry_take_if_idle(uint32_t tid, uint32_t id)
 {
 	uint64_t owner = lab_load_rlx(&owners[id]);
 
@@ -129,9 +134,9 @@ lab_registry_take_idle(uint32_t tid, uint32_t hint)
 	if (lab_registry_is_forked())
 		return NULL;
 	if (hint < end)
-		heap = take_if_idle(tid, hint);
+		heap = lab_registry_take_if_idle(tid, hint);
 	for (uint32_t id = 0; !heap && id < end; id++)
-		heap = take_if_idle(tid, id);
+		heap = lab_registry_take_if_idle(tid, id);
 	return heap;
 }
 
@@ -202,6 +207,15 @@ lab_registry_is_forked(void)
 	return mark && lab_load_rlx(mark) == 0;
 }
 
+bool
+lab_registry_is_outside(void)
+{
+	_Atomic uint64_t *mark = lab_load_acq(&fork_mark);
+	uint64_t pid = mark ? lab_load_rlx(mark) : 0;
+
+	return pid != 0 && pid != lab_os_pid();
+}
+
 void
 lab_registry_note_fork(void)
 {
@@ -226,6 +240,7 @@ lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
 			(void)lab_cas64(&owners[id], owner, make_owner(owner, 0, LAB_HOLD_FROZEN));
 		}
 	}
+	lab_arena_generation++;
 	/* last: torn before it, all is done again */
-	lab_store_rel(lab_load_acq(&fork_mark), 1);
+	lab_store_rel(lab_load_acq(&fork_mark), lab_os_pid());
 }

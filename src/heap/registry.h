@@ -25,6 +25,9 @@ enum lab_hold {
 /* Prepares the first arena and the fork mark; repeatable. False if there is no memory. */
 bool lab_registry_start(void);
 
+/* The second half: notes which process writes the owner words. To be called before there can be a vfork. */
+bool lab_registry_note_process(void);
+
 /* The pages of the owner words: most are never touched, and the atomic tier needs none of them. */
 const void *lab_registry_table(size_t *size);
 
@@ -54,6 +57,12 @@ uint64_t lab_registry_word(const struct lab_heap *heap);
 /* From exactly `word` to IDLE. Nothing of the heap may be touched afterwards. If the word has changed (a fork in between has
  * stamped it anew) nothing happens: the thread finds the heap again. */
 void lab_registry_give_back(struct lab_heap *heap, uint64_t word);
+
+/* The idle heap with this id; whole. NULL if it is not idle. */
+struct lab_heap *lab_registry_take_if_idle(uint32_t tid, uint32_t id);
+
+/* Whether the caller is another process than the one whose memory this is: made by vfork or clone with CLONE_VM. */
+bool lab_registry_is_outside(void);
 
 /* Whether this process is a fork's child in which lab_registry_after_fork has not been through. */
 bool lab_registry_is_forked(void);

@@ -261,6 +261,25 @@ lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct la
 	lab_pages_give_owned(heap, segment, (size_t)(run - segment->runs), count, count);
 }
 
+/*
+ * Nobody takes pages in this segment any more, so that its bits are only cleared, each by who frees the run that it belongs to: INV-PAGE-1. Who
+ * finds the segment empty gives it back, from the word that was read while his run still covered it: no other word can be the same.
+ */
+void
+lab_run_free_frozen(struct lab_arena *arena, size_t index, struct lab_run *run)
+{
+	struct lab_segment *segment = lab_arena_segment(arena, index);
+	size_t count = lab_load_rlx(&run->pages);
+	uint64_t owner = lab_load_acq(&arena->owners[index]);
+
+	lab_store_rlx(&run->state, LAB_RUN_DEAD);
+	lab_compiler_barrier();
+	lab_store_rlx(&segment->stamp, lab_os.clock_ms());
+	lab_segment_give(segment, (size_t)(run - segment->runs), count, count);
+	if (lab_segment_is_empty(segment))
+		(void)lab_arena_release(arena, index, owner);
+}
+
 bool
 lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct lab_run *run, size_t count)
 {

@@ -17,11 +17,12 @@ enum {
 
 _Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
 _Atomic uintptr_t lab_word_tag = LAB_WORD_FAST;
+void (*lab_on_fork)(void);
 
 uint32_t
 lab_thread_tid(void)
 {
-	return lab_thread.tid ? lab_thread.tid : lab_os_tid();
+	return lab_thread.heap ? lab_thread.tid : lab_os_tid();
 }
 
 static void
@@ -160,9 +161,19 @@ after_fork(struct lab_thread *t)
 
 	if (tid != lab_os_pid())
 		return; /* the leader does it; until then all heaps count as alive */
+	lab_purge_after_fork(t->tid, tid);
+	if (lab_on_fork)
+		lab_on_fork();
 	lab_exclusive_after_fork(t->tid, tid);
 	lab_registry_after_fork(t->tid, tid);
 	t->tid = tid;
+}
+
+void
+lab_thread_settle_fork(void)
+{
+	if (lab_unlikely(lab_registry_is_forked()))
+		after_fork(&lab_thread);
 }
 
 /* INV-HEAP-4, for a slow frame that has entered. */
@@ -295,6 +306,20 @@ enter_another(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 	return true;
 }
 
+/*
+ * In a child of vfork, or a clone that shares memory, of a thread that has no heap yet: if it were born here, its heap would carry an id
+ * that is dead when the thread itself goes on. So it borrows for each call, and leaves no trace in TLS.
+ */
+static bool
+enter_from_outside(struct lab_thread *t, struct lab_bracket *bracket)
+{
+	bracket->reentrant = true; /* the thread is suspended below, perhaps */
+	if (!lab_win_to_borrow(t, bracket, t->word))
+		return false;
+	begin_slow(bracket->heap);
+	return true;
+}
+
 /* Whether a jump has left the frame that the word names. */
 static bool
 is_stale(struct lab_thread *t, uintptr_t word, uintptr_t sp)
@@ -314,6 +339,8 @@ lab_enter(struct lab_bracket *bracket)
 	do {
 		word = t->word;
 		newborn = !t->heap;
+		if (lab_unlikely(newborn) && lab_registry_is_outside())
+			return enter_from_outside(t, bracket);
 		/* A dead frame that was left in the current heap shows in heap->whole, one in a parked heap in that one's. */
 		if (!(word & LAB_WORD_IDLE) && word != 0 && !is_stale(t, word, bracket->sp))
 			return enter_another(t, bracket, word);

@@ -101,6 +101,21 @@ void lab_leave(struct lab_bracket *bracket);
 bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
 
 /*
+ * Around a fork, by the forking thread. Before: what the heap has for others is sent, the dead are absorbed into it, what others have freed into
+ * it is taken, and idle heaps that hold memory are held by this thread: what it holds while it forks is whole in the child. After, on
+ * both sides: they are idle again. Any context; cut short, the heaps are found as others that were left behind.
+ */
+void lab_thread_before_fork_owned(struct lab_heap *heap);
+void lab_thread_hold_idle(void);
+void lab_thread_after_fork(void);
+
+/* In a child of fork, before anything that reads thread ids: what its first bracket does. Nothing elsewhere. */
+void lab_thread_settle_fork(void);
+
+/* Called by that, once or more: what the layer above has to do. Set before threads are. */
+extern void (*lab_on_fork)(void) LAB_HIDDEN;
+
+/*
  * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not below it
  * on the same stack. Frames on the registered alternate stack are gone when nobody runs on it, too. That two frames are on the
  * thread's own stack: neither is on the alternate one, and no page between them is unmapped. Otherwise the answer is false,

@@ -3,6 +3,8 @@
 #include "base/check.h"
 #include "os/os.h"
 
+uint32_t lab_arena_generation;
+
 struct layout {
 	size_t words;                           /* struct lab_arena, owners, hints, committed */
 	size_t units, segments, heaps, payload; /* offsets */
@@ -128,6 +130,18 @@ commit(struct lab_arena *arena, size_t index)
 	return true;
 }
 
+void
+lab_arena_renew(struct lab_segment *segment)
+{
+	if (lab_likely(segment->generation == lab_arena_generation))
+		return;
+	if (lab_os.purge(segment->base, LAB_SEGMENT_SIZE))
+		lab_segment_mark_fresh(segment, 0, LAB_SEGMENT_PAGES);
+	else
+		lab_segment_mark_dirty(segment, 0, LAB_SEGMENT_PAGES);
+	segment->generation = lab_arena_generation;
+}
+
 static void
 raise_high_water(struct lab_arena *arena, size_t end)
 {
@@ -168,6 +182,7 @@ claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id,
 		return NOT_FREE;
 	atomic_fetch_and_explicit(&arena->free_hint[index / 64], ~(UINT64_C(1) << (index % 64)), memory_order_relaxed);
 	if (commit(arena, index)) {
+		lab_arena_renew(lab_arena_segment(arena, index));
 		if (kind != LAB_SEGMENT_HUGE || atomic_load(&lab_arena_segment(arena, index)->purge) == 0)
 			return CLAIMED;
 		failure = NOT_FREE;

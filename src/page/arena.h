@@ -101,6 +101,15 @@ struct lab_arena *lab_arena_reserve(size_t least, bool with_heaps);
 /* Gives back an arena that was never published. */
 void lab_arena_unreserve(struct lab_arena *arena);
 
+/*
+ * How many forks this process is away from the first one. A segment of another generation has been copied while others could write to it:
+ * who claims it gives its pages back first, or takes them for dirty.
+ */
+extern uint32_t lab_arena_generation;
+
+/* What he does: INV-PAGE-3. No block is in the segment. */
+void lab_arena_renew(struct lab_segment *segment);
+
 /* What lab_arena_claim returns instead of an index. */
 #define LAB_CLAIM_NONE_FREE (-1L)
 #define LAB_CLAIM_NO_MEMORY (-2L) /* the system did not let a segment be made accessible: to go on trying is no use */

@@ -118,6 +118,37 @@ lab_purge_recover(struct lab_purge_record *record)
 	record->segment = NULL;
 }
 
+static void
+settle_word(struct lab_segment *segment, uint32_t old_tid, uint32_t new_tid)
+{
+	uint64_t claim = lab_load_rlx(&segment->purge);
+	uint32_t tid = (uint32_t)claim;
+
+	if (claim == 0 || tid == new_tid)
+		return;
+	if (tid == old_tid) { /* a scan's word, of epoch 0, is let go by value by the frame that has it */
+		if (claim >> 32 == 0)
+			return;
+		(void)lab_cas64(&segment->purge, claim, claim - old_tid + new_tid);
+		return;
+	}
+	disturb(segment, LAB_MAY_HAVE_ORPHANS);
+	(void)lab_cas64(&segment->purge, claim, 0);
+}
+
+void
+lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid)
+{
+	struct lab_arena *arena;
+
+	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
+		size_t end = lab_load_acq(&arena->high_water);
+		for (size_t index = 0; index < end; index++)
+			if (lab_arena_is_committed(arena, index))
+				settle_word(lab_arena_segment(arena, index), old_tid, new_tid);
+	}
+}
+
 /* Another thread's stamp may be newer than our `now`. */
 static bool
 is_old_enough(uint64_t stamp, uint64_t now, uint64_t age)

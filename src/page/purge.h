@@ -24,6 +24,12 @@ size_t lab_purge_all(struct lab_purge_record *record, uint64_t now, uint64_t age
  * segment is marked for that. */
 void lab_purge_recover(struct lab_purge_record *record);
 
+/*
+ * In fork's child: who else was purging does not exist here. His purge words are let go, and the segments are marked. The forking thread
+ * may have been purging itself, if it forked in a handler: its words get its new id. Repeatable.
+ */
+void lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid);
+
 /* Pages that are free and dirty, everywhere; and those given back so far. Figures. */
 size_t lab_purge_dirty_pages(void);
 size_t lab_purge_total_pages(void);

@@ -5,7 +5,9 @@
  *             holder. Bits are set by a validated CAS and cleared by who set them, or by the scan for orphans.
  * INV-PAGE-2  madvise runs only on pages whose bits the caller has set.
  * INV-PAGE-3  A page whose dirty bit is 0 and whose bit is 0 reads as zero. The dirty bit is set before the page's bit is
- *             cleared (rel; pairs with the acq of the next setter), and cleared only while the purger holds its bit.
+ *             cleared (rel; pairs with the acq of the next setter), and cleared only while the purger holds its bit. In fork's
+ *             child this holds of a segment that was not the forking thread's once its `generation` is the process's: what others
+ *             wrote to it while it was copied shows in its pages and not in its bits.
  */
 #ifndef LAB_PAGE_SEGMENT_H
 #define LAB_PAGE_SEGMENT_H
@@ -38,6 +40,7 @@ struct lab_segment {
 	LAB_ALIGNED(64) _Atomic uint64_t purge; /* {tid, epoch} of the purger, or 0 */
 	_Atomic uint64_t stamp;                 /* when pages last became dirty and free; milliseconds */
 	_Atomic uint32_t disturbed;             /* enum lab_disturbance */
+	uint32_t generation;                    /* written by who has just claimed it: INV-PAGE-3 */
 	char *base;                             /* set once */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];

@@ -3,7 +3,8 @@
  *
  * System calls: in a child under a seccomp filter that kills on any call but rt_sigreturn and exit_group, the whole reserve is claimed,
  * written, and released, by the program and by a handler (of SIGTRAP, raised by an instruction). Page faults: the thread's
- * counters, over the same, at first, after a fork with the child alive, and after its end. A thread's share likewise.
+ * counters, over the same, at first, after a fork and a _Fork with the child alive, after vfork, and after their end. A thread's share
+ * likewise. What lab_reserve_info says in a child.
  *
  * Clauses: G1.3, G4.1, G4.2, G6.3.
  */
@@ -25,6 +26,8 @@
 
 #include "atomic_tier.h"
 #include "support.h"
+
+pid_t _Fork(void);
 
 enum { SLOTS_MAX = 1 << 16, ROUNDS = 3, SHARE = 40, SHARE_SIZE = 512 };
 
@@ -200,17 +203,78 @@ no_fault_now(const char *when)
 		fail("page faults: minor, major", (uintptr_t)(minor_after - minor), (uintptr_t)(major_after - major));
 }
 
+/* The child's reserve is what the header says: copied, until a slow call of the normal tier has made it the child's own. */
+static int
+look_as_child(void)
+{
+	struct lab_reserve_info info;
+
+	tier.reserve_info(&info);
+	if (info.mode != LAB_RESERVE_COPIED || strcmp(info.why, "forked") != 0)
+		return 1;
+	void *slot = tier.alloc(64, LAB_GFP_ATOMIC);
+	if (!slot)
+		return 2;
+	tier.release(slot);
+	free(malloc(100000));
+	tier.reserve_info(&info);
+	return info.mode == LAB_RESERVE_STRICT || info.mode == LAB_RESERVE_POPULATED ? 0 : 3;
+}
+
+static pid_t
+raw_clone(void)
+{
+	return (pid_t)syscall(SYS_clone, (long)SIGCHLD, NULL, NULL, NULL, 0L);
+}
+
+static void
+state_in_child(pid_t (*make_child)(void), const char *name)
+{
+	int status;
+
+	current_scenario = name;
+	pid_t child = make_child();
+	REQUIRE(child >= 0);
+	if (child == 0)
+		_exit(look_as_child());
+	REQUIRE(waitpid(child, &status, 0) == child);
+	if (status != 0)
+		fail("the child's reserve: exit status", (uintptr_t)status >> 8, (uintptr_t)status & 0x7f);
+}
+
+/* As vfork's child copies nothing there is nothing to be made good: shown all the same. */
+static void
+no_fault_after_vfork(void)
+{
+	long minor, major, minor_after, major_after;
+	int status;
+
+	current_scenario = "no page fault after vfork";
+	everything();
+	faults(&minor, &major);
+	pid_t child = vfork();
+	if (child == 0)
+		_exit(0);
+	REQUIRE(child > 0);
+	faults(&minor, &major);
+	everything();
+	faults(&minor_after, &major_after);
+	REQUIRE(waitpid(child, &status, 0) == child && status == 0);
+	if (minor_after != minor || major_after != major)
+		fail("page faults: minor, major", (uintptr_t)(minor_after - minor), (uintptr_t)(major_after - major));
+}
+
 /* After fork, before anything else is touched, but for the test's own pages: they are locked and shared with the child no more. */
 static void
-no_fault_after_fork(void)
+no_fault_after_fork(pid_t (*make_child)(void), const char *name)
 {
 	long minor, major, minor_after, major_after;
 	int pipe_ends[2], status;
 	char byte = 0;
 
-	current_scenario = "no page fault after fork";
+	current_scenario = name;
 	REQUIRE(pipe(pipe_ends) == 0);
-	pid_t child = fork();
+	pid_t child = make_child();
 	REQUIRE(child >= 0);
 	if (child == 0) {
 		close(pipe_ends[1]);
@@ -260,7 +324,12 @@ main(int argc, char **argv)
 	REQUIRE((info.why[0] == 0) == (info.mode == LAB_RESERVE_STRICT));
 	printf("%zu slots\n", claim_all());
 	no_fault_now("no page fault");
-	no_fault_after_fork();
+	no_fault_after_fork(fork, "no page fault after fork");
+	no_fault_after_fork(_Fork, "no page fault after _Fork");
+	no_fault_after_vfork();
+	state_in_child(fork, "state after fork");
+	state_in_child(_Fork, "state after _Fork");
+	state_in_child(raw_clone, "state after a raw clone");
 	no_fault_now("no page fault after the child's end");
 	share();
 	no_system_call();

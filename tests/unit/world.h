@@ -25,8 +25,8 @@ struct world {
 	size_t marks, renewals; /* calls */
 	bool mark_fails;        /* after the fact */
 	bool renew_fails;
-	size_t waits;          /* calls */
-	void (*on_wait)(void); /* instead of waiting */
+	size_t waits;                     /* calls */
+	void (*on_wait)(void);            /* instead of waiting */
 	size_t populates, locks, unlocks; /* calls */
 	bool populate_fails, lock_fails;
 	size_t moves;

@@ -8,6 +8,7 @@
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "os/os.h"
+#include "page/map.h"
 #include "trace.h"
 
 static struct trace_block blocks[400];
@@ -140,4 +141,168 @@ Test(lifecycle, a_child_forked_inside_the_heap)
 	cr_assert(in_child(go_on_inside));
 	lab_leave(&bracket);
 	go_on();
+}
+
+/* ---- what the forking thread holds is the child's ---- */
+
+static void *
+leave_a_heap(void *into)
+{
+	for (int i = 0; i < 64; i++)
+		((void **)into)[i] = lab_malloc(2000);
+	return NULL;
+}
+
+/* An idle heap with blocks in it, as a handler's call leaves it. */
+static void *
+block_of_an_idle_heap(void)
+{
+	struct lab_bracket outer = {.sp = (uintptr_t)__builtin_frame_address(0) + 64};
+
+	REQUIRE(lab_enter(&outer));
+	void *p = lab_malloc(3000);
+	lab_leave(&outer);
+	return p;
+}
+
+static void *in_idle, *of_dead[64];
+
+static uint32_t
+count_holds(enum lab_hold hold)
+{
+	uint32_t count = 0;
+
+	for (uint32_t id = 0; id < lab_registry_count(); id++)
+		count += lab_registry_hold(id) == hold;
+	return count;
+}
+
+static void
+have_what_was_idle(void)
+{
+	uint32_t idle = lab_map_find(in_idle).heap_id;
+
+	REQUIRE(count_holds(LAB_HOLD_FROZEN) == 0);
+	REQUIRE(lab_registry_hold(idle) == LAB_HOLD_IDLE);
+	lab_free(in_idle);
+	REQUIRE(lab_map_find(block_of_an_idle_heap()).heap_id == idle); /* it is borrowed again */
+}
+
+Test(lifecycle, idle_heaps_with_memory_are_the_childs)
+{
+	trace_run(&trace, 100);
+	in_idle = block_of_an_idle_heap();
+	uint32_t heaps = lab_registry_count(), idle = lab_map_find(in_idle).heap_id;
+	REQUIRE(idle != lab_thread.heap->id);
+	for (int i = 0; i < 20; i++)
+		cr_assert(in_child(have_what_was_idle));
+	cr_assert_eq(lab_registry_count(), heaps);
+	cr_assert_eq(count_holds(LAB_HOLD_IDLE), heaps - 1, "all that was held is idle again, in the parent too");
+	cr_assert_eq(lab_load_rlx(&lab_registry_heap(idle)->role), LAB_ROLE_NONE);
+	trace_free_all(&trace);
+}
+
+static void
+have_what_the_dead_had(void)
+{
+	REQUIRE(count_holds(LAB_HOLD_OWNED) == 1);
+	for (int i = 0; i < 64; i++) {
+		REQUIRE(lab_map_find(of_dead[i]).heap_id == lab_thread.heap->id);
+		lab_free(of_dead[i]);
+	}
+	heap_check(lab_thread.heap);
+}
+
+Test(lifecycle, heaps_of_the_dead_are_the_childs)
+{
+	pthread_t thread;
+
+	trace_run(&trace, 100);
+	REQUIRE(pthread_create(&thread, NULL, leave_a_heap, of_dead) == 0);
+	pthread_join(thread, NULL);
+	usleep(20000); /* the kernel may say for a while that it lives */
+	cr_assert(in_child(have_what_the_dead_had));
+	trace_free_all(&trace);
+}
+
+/* ---- runs of frozen heaps go back, and their segments ---- */
+
+static void *runs[30];
+
+static void *
+keep_runs(void *unused)
+{
+	for (int i = 0; i < 30; i++)
+		runs[i] = lab_malloc(400000);
+	atomic_store(&from_others[0], runs[0]);
+	while (!atomic_load(&stop))
+		usleep(100);
+	return unused;
+}
+
+static void
+free_runs(void)
+{
+	struct lab_place first = lab_map_find(runs[0]);
+	uint32_t heap = first.heap_id;
+
+	REQUIRE(lab_registry_hold(heap) == LAB_HOLD_FROZEN);
+	for (int i = 0; i < 30; i++)
+		lab_free(runs[i]);
+	for (size_t i = 0; i < lab_load_acq(&first.arena->high_water); i++) {
+		uint64_t owner = lab_load_acq(&first.arena->owners[i]);
+		REQUIRE(lab_owner_kind(owner) == LAB_SEGMENT_FREE || lab_owner_heap(owner) != heap);
+	}
+	trace_run(&trace, 3000);
+	trace_free_all(&trace);
+}
+
+Test(lifecycle, runs_of_frozen_heaps_are_freed_in_the_child)
+{
+	pthread_t thread;
+
+	trace_run(&trace, 100);
+	REQUIRE(pthread_create(&thread, NULL, keep_runs, NULL) == 0);
+	while (!atomic_load(&from_others[0]))
+		usleep(100);
+	cr_assert(in_child(free_runs));
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+}
+
+/* A child of vfork has another process id and this memory. */
+static uint32_t seen_outside;
+
+static void *
+vfork_unborn(void *unused)
+{
+	pid_t child = vfork();
+
+	if (child == 0) {
+		seen_outside = lab_registry_is_outside();
+		lab_free(lab_malloc(100));
+		_exit(lab_thread.heap == NULL && lab_thread.word == 0 ? 0 : 1);
+	}
+	int status;
+	waitpid(child, &status, 0);
+	REQUIRE(status == 0 && seen_outside == 1);
+	lab_thread.word = (uintptr_t)__builtin_frame_address(0) + 64; /* a handler in the middle of the birth */
+	lab_free(lab_malloc(100));
+	REQUIRE(lab_thread.tid == lab_os_tid() && lab_thread.heap == NULL);
+	lab_thread.word = 0;
+	lab_free(lab_malloc(100));
+	REQUIRE(lab_thread.tid == lab_os_tid());
+	REQUIRE(lab_registry_tid(lab_thread.heap->id) == lab_os_tid());
+	return unused;
+}
+
+Test(lifecycle, nobody_is_born_in_a_child_of_vfork)
+{
+	pthread_t thread;
+
+	trace_run(&trace, 10);
+	cr_assert(!lab_registry_is_outside());
+	REQUIRE(pthread_create(&thread, NULL, vfork_unborn, NULL) == 0);
+	pthread_join(thread, NULL);
+	trace_free_all(&trace);
 }

@@ -269,3 +269,38 @@ Test(arena, a_segment_that_is_being_purged_becomes_small_but_not_huge)
 	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_HUGE, 1, 2, LAB_SEGMENT_SIZE), 2, "it is passed over");
 	cr_assert(lab_arena_claim_at(arena, LAB_SEGMENT_SMALL, 1, 1, 1));
 }
+
+/* INV-PAGE-3 in a child of fork: what another thread wrote while the segment was copied is not in its bits. */
+static void
+be_copied_while_others_write(struct lab_arena *arena, long index)
+{
+	REQUIRE(lab_arena_release(arena, (size_t)index, lab_load_rlx(&arena->owners[index])));
+	memset(lab_arena_payload(arena, (size_t)index) + 5 * LAB_PAGE_SIZE, 0xa5, LAB_PAGE_SIZE);
+	lab_arena_generation++;
+}
+
+Test(arena, after_a_fork_a_segment_that_was_free_is_zero_or_dirty)
+{
+	for (int fails = 0; fails < 2; fails++) {
+		struct lab_os_table real = lab_os;
+		struct lab_arena *arena = reserve_at_most(64 * MIB);
+		enum lab_segment_kind kind = fails ? LAB_SEGMENT_HUGE : LAB_SEGMENT_SMALL;
+		long index = lab_arena_claim(arena, kind, 3, 1, LAB_SEGMENT_SIZE);
+		cr_assert_eq(index, 0);
+		if (lab_arena_generation == 0)
+			cr_assert_eq(world.purges, 0, "before any fork nothing is asked of the kernel");
+		size_t before = world.purges;
+		be_copied_while_others_write(arena, index);
+		world.purge_fails = fails;
+		cr_assert_eq(lab_arena_claim(arena, kind, 3, 1, LAB_SEGMENT_SIZE), 0);
+		bool fresh = lab_segment_is_fresh(lab_arena_segment(arena, 0), 0, LAB_SEGMENT_PAGES);
+		cr_assert_eq(fresh, !fails);
+		if (fresh)
+			cr_assert_eq(lab_arena_payload(arena, 0)[5 * LAB_PAGE_SIZE], 0);
+		REQUIRE(lab_arena_release(arena, 0, lab_load_rlx(&arena->owners[0])));
+		cr_assert_eq(lab_arena_claim(arena, kind, 3, 1, LAB_SEGMENT_SIZE), 0);
+		cr_assert_eq(world.purges, before + 1, "once a segment");
+		lab_arena_unreserve(arena);
+		lab_os = real;
+	}
+}

@@ -240,3 +240,30 @@ Test(purge, fresh_pages_read_as_zero_over_a_long_trace)
 	}
 	cr_assert_gt(world.purged, 0);
 }
+
+/* ---- fork: purge words that were copied ---- */
+
+Test(purge, in_forks_child_other_purgers_words_are_let_go)
+{
+	start();
+	lab_store_rlx(&segment->purge, CLAIM); /* thread 77 of the parent, with page 9 in its hands */
+	REQUIRE(lab_segment_take_at(segment, 9, 1));
+	lab_purge_after_fork(50, 51);
+	lab_purge_after_fork(50, 51); /* repeatable */
+	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
+	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS, "its pages are the holder's to find");
+	soil(100, 10);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record), 10, "the segment is purged again");
+}
+
+Test(purge, in_forks_child_the_forking_threads_words_go_on)
+{
+	start();
+	lab_store_rlx(&segment->purge, CLAIM); /* a purge that the forking handler interrupted */
+	lab_purge_after_fork(77, 78);
+	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM + 1);
+	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_UNDISTURBED);
+	lab_store_rlx(&segment->purge, 77); /* a scan's, which is let go by value */
+	lab_purge_after_fork(77, 78);
+	cr_assert_eq(lab_load_rlx(&segment->purge), 77);
+}

@@ -1,0 +1,87 @@
+/*
+ * fork.c - what the forking thread does with heaps around a fork. Any context.
+ *
+ * Fork copies memory while other threads write it: a heap is whole in the child only if nobody wrote to it between the call and the return.
+ * That cannot be seen afterwards, in the child: an owner word, or a thread's word, that is copied idle says nothing of pages that were copied
+ * earlier or later. It can be had before: what this thread holds over the fork nobody else writes to. So the heaps of the dead are
+ * absorbed, and idle ones that hold memory are held. All others are frozen in the child.
+ */
+#include "base/check.h"
+#include "heap/claim.h"
+#include "heap/registry.h"
+#include "heap/remote.h"
+
+enum {
+	ABSORB_AT_FORK = 64,
+	HELD_MAX = 16, /* others who want an idle heap meanwhile have to make one: so their number stays bounded */
+};
+
+void
+lab_thread_before_fork_owned(struct lab_heap *heap)
+{
+	lab_batch_flush_owned(heap);
+	for (int i = 0; i < ABSORB_AT_FORK && lab_thread_absorb_dead_owned(heap, lab_registry_count()); i++)
+		;
+	lab_remote_drain_owned(heap);
+}
+
+static bool
+is_bare(const struct lab_heap *heap)
+{
+	for (unsigned i = 0; i < LAB_ORDER_MAX + 2; i++)
+		if (heap->buckets[i])
+			return false;
+	return true;
+}
+
+/* What others have freed into an idle heap is taken too: the child drops it. */
+static void
+hold(struct lab_heap *heap)
+{
+	lab_set_role(heap, LAB_ROLE_HELD);
+	heap->whole = 0;
+	lab_compiler_barrier();
+	lab_remote_drain_owned(heap);
+	lab_compiler_barrier();
+	heap->whole = 1;
+}
+
+void
+lab_thread_hold_idle(void)
+{
+	struct lab_thread *t = &lab_thread;
+	bool outermost = lab_claim_begin(t, LAB_ENTRY_STACK_POINTER);
+	unsigned held = 0;
+
+	for (uint32_t id = 0; outermost && t->heap && id < lab_registry_count() && held < HELD_MAX; id++) {
+		struct lab_heap *heap = lab_registry_take_if_idle(t->tid, id);
+		if (!heap)
+			continue;
+		if (is_bare(heap)) {
+			lab_registry_give_back(heap, lab_registry_word(heap));
+		} else {
+			hold(heap);
+			held++;
+		}
+	}
+	lab_claim_end(t, outermost);
+}
+
+/* A heap that is not whole was left in the middle by a jump: it stays left behind, and is rebuilt when it is found. */
+void
+lab_thread_after_fork(void)
+{
+	struct lab_thread *t = &lab_thread;
+	struct lab_heap *heap;
+
+	lab_thread_settle_fork();
+	bool outermost = lab_claim_begin(t, LAB_ENTRY_STACK_POINTER);
+	for (uint32_t id = 0; outermost && t->heap && (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
+		if (lab_role_of(heap) != LAB_ROLE_HELD)
+			continue;
+		lab_set_role(heap, LAB_ROLE_NONE);
+		if (heap->whole)
+			lab_registry_give_back(heap, lab_registry_word(heap));
+	}
+	lab_claim_end(t, outermost);
+}
