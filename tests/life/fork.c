@@ -2,6 +2,8 @@
  * fork.c - processes made in every way (G8, G10) by a process whose other threads are in the middle of malloc: fork, _Fork, a raw clone,
  * and all three in a handler that interrupted malloc; chains of forks; what of the memory of other threads the child gets back; that
  * what the child takes for zero is zero.
+ *
+ * Clauses: G8.2.
  */
 #include <errno.h>
 #include <pthread.h>

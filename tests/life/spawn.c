@@ -2,6 +2,8 @@
  * spawn.c - children that share this process's memory while its thread waits (G8): vfork, posix_spawn, clone with CLONE_VM | CLONE_VFORK. Their
  * malloc is their parent's heap; one that has no heap yet is not born with the child's thread id, or the heap would be taken from it as a
  * dead thread's. And one that is killed in the middle of malloc.
+ *
+ * Clauses: G8.6.
  */
 #include <errno.h>
 #include <pthread.h>

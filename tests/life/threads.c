@@ -2,6 +2,8 @@
  * threads.c - threads that end in every way (G8, G10): short ones by the ten thousand, with all thread-specific keys in use and
  * re-armed, by raw exit, by pthread_exit and by both kinds of cancellation wherever malloc happens to be, with blocks that others go on
  * using, with blocks of a producer. Contents must stay, and heaps and memory must not grow with the number of the dead.
+ *
+ * Clauses: G8.7.
  */
 #include <errno.h>
 #include <limits.h>

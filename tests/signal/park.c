@@ -15,7 +15,7 @@
  * After a jump the thread allocates as high in its stack as it did before, which proves what was left to be dead. With SIGNAL_TEST_DEEPER it
  * does so further down only.
  *
- * Clauses: G3.4.
+ * Clauses: G3.4, G8.7.
  */
 #include "park.h"
 

@@ -1,0 +1,115 @@
+/* process.c - what the process was given, and how it speaks: limits, environment, standard error, files. Any context. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/os.h"
+#include "os/syscall.h"
+
+uintptr_t
+lab_os_main_stack_top(void)
+{
+	/* The kernel puts these bytes above the first frame, with the environment's strings. */
+	return (uintptr_t)getauxval(AT_RANDOM);
+}
+
+static size_t
+soft_limit(int resource)
+{
+	struct rlimit limit = {0};
+
+	if (lab_syscall_failed(lab_syscall(SYS_prlimit64, 0, resource, 0, (long)&limit, 0)) || limit.rlim_cur == RLIM_INFINITY)
+		return SIZE_MAX;
+	return limit.rlim_cur;
+}
+
+size_t
+lab_os_address_space_limit(void)
+{
+	return soft_limit(RLIMIT_AS);
+}
+
+size_t
+lab_os_lock_limit(void)
+{
+	return soft_limit(RLIMIT_MEMLOCK);
+}
+
+bool
+lab_os_is_program(const void *elf_header)
+{
+	/* the program headers of an executable follow its ELF header */
+	return (uintptr_t)getauxval(AT_PHDR) - (uintptr_t)elf_header < LAB_OS_PAGE_SIZE;
+}
+
+void
+lab_os_sleep_ms(unsigned milliseconds)
+{
+	struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = (long)(milliseconds % 1000) * 1000000};
+
+	(void)lab_syscall(SYS_nanosleep, (long)&time, 0, 0, 0, 0);
+}
+
+const char *
+lab_os_environment(const char *name)
+{
+	extern char **environ;
+	size_t length = strlen(name);
+
+	if (!environ || getauxval(AT_SECURE))
+		return NULL;
+	for (char **entry = environ; *entry; entry++)
+		if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=')
+			return *entry + length + 1;
+	return NULL;
+}
+
+static void
+write_all(int fd, const char *text, size_t length)
+{
+	while (length > 0) {
+		long done = lab_syscall(SYS_write, fd, (long)text, (long)length, 0, 0);
+		if (done == -4 /* EINTR */)
+			continue;
+		if (done <= 0)
+			return;
+		text += done;
+		length -= (size_t)done;
+	}
+}
+
+static void
+write_to(const char *path, int flags, const char *text, size_t length)
+{
+	if (!path) {
+		write_all(2, text, length);
+		return;
+	}
+	long fd = lab_syscall(SYS_openat, AT_FDCWD, (long)path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644, 0);
+	if (lab_syscall_failed(fd))
+		return;
+	write_all((int)fd, text, length);
+	(void)lab_syscall(SYS_close, fd, 0, 0, 0, 0);
+}
+
+void
+lab_os_write(const char *path, const char *text, size_t length)
+{
+	write_to(path, O_TRUNC, text, length);
+}
+
+void
+lab_os_append(const char *path, const char *text, size_t length)
+{
+	write_to(path, O_APPEND, text, length);
+}
+
+void
+lab_os_abort(void)
+{
+	abort();
+}
