@@ -18,6 +18,12 @@
 /* By the constructor. */
 void lab_provision_start(void);
 
+/* One line on stderr if a reserve was asked for by name and is not strict: in which mode it is, and why. */
+void lab_provision_report(void);
+
+/* "none", "populated only", "strict", "copied by fork". */
+const char *lab_reserve_mode_name(enum lab_reserve_mode mode);
+
 bool lab_provision_look(void);
 
 /* What hungry classes ask for: growth, and the callback. Any thread that is inside no heap and has no frame suspended in one. errno
@@ -65,6 +71,7 @@ struct lab_provision_settings {
 	size_t limit; /* 0: by default */
 	uint32_t slots[LAB_RESERVE_CLASSES];
 	bool exact; /* slots holds; size does not */
+	bool asked; /* for a reserve, by name */
 	bool lock, kswapd;
 };
 extern struct lab_provision_settings lab_provision_settings;

@@ -30,6 +30,7 @@ lab_provision_set_size(const char *text)
 	if (!set_whole_size(text, &lab_provision_settings.size))
 		return false;
 	lab_provision_settings.exact = false;
+	lab_provision_settings.asked = lab_provision_settings.size != 0;
 	return true;
 }
 
@@ -69,6 +70,7 @@ lab_provision_set_classes(const char *text)
 		return false;
 	memcpy(lab_provision_settings.slots, slots, sizeof slots);
 	lab_provision_settings.exact = true;
+	lab_provision_settings.asked = true;
 	return true;
 }
 

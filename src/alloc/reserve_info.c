@@ -1,6 +1,8 @@
 /* reserve_info.c - figures of the reserve. Snapshots, by which nothing is decided. Any context. */
 #include "alloc/alloc.h"
 #include "alloc/provision.h"
+#include "base/format.h"
+#include "os/os.h"
 
 static size_t
 bytes_in_shares(void)
@@ -30,6 +32,32 @@ lab_reserve_info(struct lab_reserve_info *info)
 	info->shares = bytes_in_shares();
 	info->failures = lab_reserve_failures();
 	info->lost_races = lab_reserve_lost_races();
+}
+
+const char *
+lab_reserve_mode_name(enum lab_reserve_mode mode)
+{
+	static const char *const names[] = {"none", "populated only", "strict", "copied by fork"};
+
+	return names[mode];
+}
+
+void
+lab_provision_report(void)
+{
+	const char *why;
+	enum lab_reserve_mode mode = lab_provision_mode(&why);
+	char buffer[160];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer - 1);
+
+	if (!lab_provision_settings.asked || mode == LAB_RESERVE_STRICT)
+		return;
+	lab_text_string(&text, "labyrinth: reserve: ");
+	lab_text_string(&text, lab_reserve_mode_name(mode));
+	lab_text_string(&text, ": ");
+	lab_text_string(&text, why);
+	buffer[text.length++] = '\n';
+	lab_os_write(NULL, buffer, text.length);
 }
 
 LAB_EXPORT bool

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alloc/alloc.h"
+#include "alloc/provision.h"
 #include "alloc/cache.h"
 #include "base/format.h"
 #include "heap/registry.h"
@@ -198,7 +199,6 @@ print_reserve_class(const struct printer *printer, const struct lab_reserve_clas
 static void
 print_reserve(const struct printer *printer)
 {
-	static const char *const modes[] = {"none", "populated only", "strict", "copied by fork"};
 	struct lab_reserve_info info;
 	struct lab_reserve_class class;
 	char buffer[128];
@@ -206,7 +206,7 @@ print_reserve(const struct printer *printer)
 
 	lab_reserve_info(&info);
 	lab_text_string(&text, "reserve: ");
-	lab_text_string(&text, modes[info.mode]);
+	lab_text_string(&text, lab_reserve_mode_name(info.mode));
 	if (*info.why) {
 		lab_text_string(&text, ": ");
 		lab_text_string(&text, info.why);
