@@ -120,18 +120,16 @@ allocate_in_time(struct lab_bracket *bracket, struct lab_request request, bool *
 void *
 lab_limit_allocate(struct lab_bracket *bracket, struct lab_request request, bool *fresh)
 {
-	struct lab_thread *t = &lab_thread;
-
-	if (t->waiting != 0 && !lab_frame_is_dead(t->waiting, bracket->sp)) {
+	if (lab_thread.waiting != 0 && !lab_frame_is_dead(lab_thread.waiting, bracket->sp)) {
 		bracket->reentrant = true;
 		return NULL;
 	}
 	if (request.size >> LAB_PAGE_SHIFT > lab_load_rlx(&lab_charge_limit))
 		return NULL;
-	t->waiting = bracket->sp;
+	lab_thread.waiting = bracket->sp;
 	lab_compiler_barrier();
 	void *p = allocate_in_time(bracket, request, fresh);
 	lab_compiler_barrier();
-	t->waiting = 0;
+	lab_thread.waiting = 0;
 	return p;
 }

@@ -7,6 +7,9 @@
 
 enum { LOOKS = 256, SHRINKS = 256 };
 
+/* What is made resident cannot be taken back: so much is asked for before. */
+#define ASK_FROM ((size_t)64 << 20)
+
 static struct lab_reserve_plan plan;
 static char *region;
 
@@ -190,6 +193,10 @@ lab_provision_start(void)
 		return;
 	if (!lab_provision_plan(&plan)) {
 		lab_store_rlx(&why_not_strict, "the settings ask for none, or for too much");
+		return;
+	}
+	if (plan.fixed >= ASK_FROM && !lab_os.may_commit(plan.fixed)) {
+		lab_store_rlx(&why_not_strict, "the system has not so much memory");
 		return;
 	}
 	if (!lab_registry_start() || !map_region()) {

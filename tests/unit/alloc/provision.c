@@ -262,6 +262,10 @@ Test(provision, wrong_settings_change_nothing)
 	cr_assert(lab_provision_set_size("8000000G"));
 	start_again();
 	cr_assert_eq(info().mode, LAB_RESERVE_NONE, "more than there can be");
+	cr_assert(lab_provision_set_size("400G")); /* more than this machine has: nothing is made resident */
+	start_again();
+	cr_assert_eq(info().mode, LAB_RESERVE_NONE);
+	cr_assert_str_eq(info().why, "the system has not so much memory");
 }
 
 /* ---- growth ---- */
