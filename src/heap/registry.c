@@ -196,6 +196,7 @@ void
 lab_registry_give_back(struct lab_heap *heap, uint64_t word)
 {
 	lab_assert(heap->whole && heap->drain == 0);
+	lab_assert(heap->limit == 0); /* INV-THREAD-5 */
 	(void)lab_cas64(&owners[heap->id], word, make_owner(word, 0, LAB_HOLD_IDLE));
 }
 
@@ -236,6 +237,8 @@ lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
 		if (mine) {
 			lab_remote_drop(lab_registry_heap(id));
 			(void)win(id, owner, new_tid);
+		} else if (hold_of(owner) == LAB_HOLD_OWNED && lab_os_has_thread(tid_of(owner))) {
+			continue; /* begun in the child: by a hook that came before ours, after a raw clone */
 		} else if (hold_of(owner) != LAB_HOLD_VIRGIN) {
 			(void)lab_cas64(&owners[id], owner, make_owner(owner, 0, LAB_HOLD_FROZEN));
 		}
