@@ -37,7 +37,8 @@ lab_after_fork_in_parent(void)
 void
 lab_after_fork_in_child(void)
 {
-	lab_registry_note_fork();
+	if (lab_registry_is_outside()) /* the page was not wiped; else it says so itself, or another's hook has had it settled */
+		lab_registry_note_fork();
 	lab_thread_after_fork();
 }
 

@@ -63,6 +63,17 @@ delivery_after(uint64_t before, uint32_t tid)
 	return ((before >> 32) + 1) << 32 | tid;
 }
 
+/* A thread that was calling is not in the child, and may live on in the parent; the forking one goes on. */
+void
+lab_low_after_fork(uint32_t old_tid)
+{
+	uint64_t value = lab_load_rlx(&delivery);
+	uint32_t holder = (uint32_t)value;
+
+	if (holder != 0 && holder != old_tid)
+		(void)lab_cas64(&delivery, value, delivery_after(value, 0));
+}
+
 void
 lab_low_deliver(void)
 {

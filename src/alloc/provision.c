@@ -126,6 +126,7 @@ lab_provision_rearm(void)
 void
 lab_provision_after_fork(void)
 {
+	lab_low_after_fork(lab_thread.tid);
 	lab_share_after_fork(lab_load_rlx(&lab_thread.share), lab_os_tid());
 	if (!lab_reserve_is_installed())
 		return;
@@ -260,7 +261,7 @@ lab_provision_look(void)
 	struct lab_reserve_figures figures;
 	bool grown = false;
 
-	if (hungry & LAB_HUNGRY_COPIED)
+	if (hungry & LAB_HUNGRY_COPIED || (lab_reserve_is_installed() && !lab_load_rlx(&resident))) /* or a jump has left it */
 		make_copies();
 	for (unsigned c = 0; lab_reserve_figures(c, &figures); c++) {
 		bool was_low = hungry >> c & 1;

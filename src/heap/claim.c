@@ -187,6 +187,8 @@ lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t w
 		bracket->heap = win_heap(t, bracket->sp, word, outermost);
 	}
 	if (bracket->heap) {
+		if (bracket->heap->limit != 0) /* a spare whose borrower was left: INV-THREAD-5 */
+			bracket->role = LAB_ROLE_SPARE;
 		bracket->heap->frame = bracket->sp;
 		lab_set_role(bracket->heap, LAB_ROLE_BORROWED);
 		bracket->word = lab_registry_word(bracket->heap);

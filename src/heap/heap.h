@@ -56,6 +56,7 @@ struct lab_heap {
 	uintptr_t limit; /* frames above it may have read the heap as idle and not yet marked it; 0: none. INV-THREAD-5 */
 	uint32_t id;
 	uint32_t whole;
+	uint32_t stamped;              /* the generation (arena.h) that was to begin when a fork's child last took the heap over */
 	_Atomic uint32_t role;         /* enum lab_heap_role */
 	bool nowait;                   /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
 	bool over_limit;               /* the frame inside failed to get pages because of the limit (page/charge.h) */

@@ -196,6 +196,7 @@ void
 lab_registry_give_back(struct lab_heap *heap, uint64_t word)
 {
 	lab_assert(heap->whole && heap->drain == 0);
+	lab_assert(heap->limit == 0); /* INV-THREAD-5 */
 	(void)lab_cas64(&owners[heap->id], word, make_owner(word, 0, LAB_HOLD_IDLE));
 }
 
@@ -225,22 +226,41 @@ lab_registry_note_fork(void)
 		lab_store_rlx(mark, 0);
 }
 
+/* Whether a word that names new_tid, or old_tid, is that of the forking thread's heap. In a PID namespace that begins with the child,
+ * new_tid may be a thread of the parent as well: then the heap was not stamped. */
+static bool
+is_leaders(uint32_t id, uint64_t owner, uint32_t old_tid, uint32_t new_tid, uint32_t generation)
+{
+	if (hold_of(owner) != LAB_HOLD_OWNED)
+		return false;
+	return tid_of(owner) == old_tid || (tid_of(owner) == new_tid && lab_registry_heap(id)->stamped == generation);
+}
+
+static bool
+is_of_new_thread(uint64_t owner, uint32_t new_tid)
+{
+	return hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) != new_tid && lab_os_has_thread(tid_of(owner));
+}
+
 void
 lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
 {
-	uint32_t end = lab_registry_count();
+	uint32_t end = lab_registry_count(), generation = lab_arena_generation + 1;
 
 	for (uint32_t id = 0; id < end; id++) {
-		uint64_t owner = lab_load_rlx(&owners[id]);
-		bool mine = hold_of(owner) == LAB_HOLD_OWNED && (tid_of(owner) == old_tid || tid_of(owner) == new_tid);
-		if (mine) {
+		uint64_t owner = lab_load_acq(&owners[id]);
+		if (!lab_registry_is_forked())
+			return; /* a handler in between has done it all; else its CAS makes ours fail */
+		if (is_leaders(id, owner, old_tid, new_tid, generation)) {
 			lab_remote_drop(lab_registry_heap(id));
+			lab_poke(&lab_registry_heap(id)->stamped, generation);
 			(void)win(id, owner, new_tid);
-		} else if (hold_of(owner) != LAB_HOLD_VIRGIN) {
+		} else if (hold_of(owner) != LAB_HOLD_VIRGIN && !is_of_new_thread(owner, new_tid)) {
+			/* the rest stays: begun in the child, by a hook that came before ours, or after a raw clone */
 			(void)lab_cas64(&owners[id], owner, make_owner(owner, 0, LAB_HOLD_FROZEN));
 		}
 	}
-	lab_arena_generation++;
+	lab_arena_generation = generation;
 	/* last: torn before it, all is done again */
 	lab_store_rel(lab_load_acq(&fork_mark), lab_os_pid());
 }

@@ -306,3 +306,61 @@ Test(lifecycle, nobody_is_born_in_a_child_of_vfork)
 	pthread_join(thread, NULL);
 	trace_free_all(&trace);
 }
+
+/* ---- a child whose first hook, before ours, allocates and makes a thread ---- */
+
+static bool hook_begins, hook_allocates;
+static _Atomic int step; /* 1: the thread has a heap; 2: the child is settled */
+static uint32_t heap_of_thread;
+static pthread_t of_hook;
+
+static void *
+live_in_child(void *unused)
+{
+	(void)unused;
+	void *p = lab_malloc(100);
+	heap_of_thread = lab_thread.heap->id;
+	atomic_store(&step, 1);
+	while (atomic_load(&step) != 2)
+		usleep(100);
+	lab_free(p);
+	return NULL;
+}
+
+static void
+first_hook(void)
+{
+	if (!hook_begins)
+		return;
+	if (hook_allocates) /* which settles the child */
+		lab_free(lab_calloc(1, 100000));
+	REQUIRE(pthread_create(&of_hook, NULL, live_in_child, NULL) == 0);
+	while (atomic_load(&step) != 1)
+		usleep(100);
+}
+
+/* Before the library's own constructor: hooks in the child run in the order in which they were given. */
+__attribute__((constructor(101))) static void
+give_first_hook(void)
+{
+	REQUIRE(pthread_atfork(NULL, NULL, first_hook) == 0);
+}
+
+static void
+see_that_the_thread_kept_its_heap(void)
+{
+	REQUIRE(atomic_load(&step) == 1);
+	enum lab_hold hold = lab_registry_hold(heap_of_thread);
+	atomic_store(&step, 2);
+	pthread_join(of_hook, NULL);
+	REQUIRE(hold == LAB_HOLD_OWNED);
+}
+
+Test(lifecycle, a_hook_that_comes_first_may_begin_threads)
+{
+	lab_free(lab_malloc(10));
+	hook_begins = true;
+	cr_assert(in_child(see_that_the_thread_kept_its_heap));
+	hook_allocates = true;
+	cr_assert(in_child(see_that_the_thread_kept_its_heap));
+}

@@ -371,6 +371,62 @@ Test(provision, the_callback_is_made_once_for_each_fall)
 	cr_assert_eq(calls, 4);
 }
 
+static _Atomic pid_t calling;
+static _Atomic bool may_end;
+
+static void
+stay_in_call(void *context, size_t size)
+{
+	(void)context;
+	(void)size;
+	calls++;
+	if (calling != 0)
+		return; /* in the child */
+	for (calling = getpid(); !may_end;)
+		usleep(100);
+}
+
+static void *
+call_slowly(void *unused)
+{
+	slow_call();
+	return unused;
+}
+
+Test(provision, a_child_of_fork_has_its_calls_though_another_thread_was_calling)
+{
+	struct lab_reserve_class class = class_of(256);
+	pthread_t thread;
+	int status;
+
+	lab_reserve_on_low(stay_in_call, NULL);
+	take(256, class.slots - class.low + 1);
+	REQUIRE(pthread_create(&thread, NULL, call_slowly, NULL) == 0);
+	while (calling == 0)
+		usleep(100);
+	pid_t child = fork();
+	if (child == 0) {
+		slow_call();
+		take(1024, class_of(1024).slots);
+		slow_call();
+		_exit(calls == 2 ? 0 : 1);
+	}
+	waitpid(child, &status, 0);
+	may_end = true;
+	pthread_join(thread, NULL);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* A jump out of a handler that interrupted it: the request is gone, the copies are not made. */
+Test(provision, copies_that_were_cut_short_are_made_by_the_next_look)
+{
+	lab_provision_after_fork();
+	(void)atomic_exchange(&lab_reserve_hungry, 0);
+	cr_assert_eq(info().mode, LAB_RESERVE_COPIED);
+	(void)lab_reserve_balance();
+	cr_assert_neq(info().mode, LAB_RESERVE_COPIED);
+}
+
 Test(provision, a_reentrant_call_neither_grows_nor_calls)
 {
 	struct lab_bracket outer = {.sp = (uintptr_t)__builtin_frame_address(0) + 256};

@@ -224,6 +224,32 @@ Test(registry, fork_freezes_all_heaps_but_the_leaders)
 	cr_assert_eq(make_whole(CAT)->id, 4, "new ones can be made");
 }
 
+/* The child begins a PID namespace, in which its id is one that another thread had in the parent's. */
+Test(registry, a_namesake_of_the_child_in_the_parent_is_not_taken_for_it)
+{
+	start();
+	struct lab_heap *mine = make_whole(ANN), *namesakes = make_whole(CAT);
+
+	lab_registry_note_fork();
+	lab_registry_after_fork(ANN, CAT);
+	check_owned(mine, CAT);
+	cr_assert_eq(lab_registry_hold(namesakes->id), LAB_HOLD_FROZEN);
+}
+
+/* Cut short by a jump after its first heap. */
+Test(registry, a_settling_that_was_cut_short_is_done_again)
+{
+	start();
+	struct lab_heap *mine = make_whole(ANN);
+
+	lab_registry_note_fork();
+	lab_registry_after_fork(ANN, CAT);
+	lab_arena_generation--;
+	lab_registry_note_fork();
+	lab_registry_after_fork(ANN, CAT);
+	check_owned(mine, CAT);
+}
+
 Test(registry, when_there_is_no_place_or_no_memory_it_is_null)
 {
 	size_t made = 0;

@@ -465,6 +465,33 @@ Test(thread, a_parked_heap_whose_frame_was_left_is_used_again)
 	(void)heap_check(lab_thread.heap);
 }
 
+static struct lab_heap *
+heap_with_role(enum lab_heap_role role)
+{
+	for (uint32_t id = 0; id < lab_registry_count(); id++)
+		if (role_of(lab_registry_heap(id)) == role)
+			return lab_registry_heap(id);
+	return NULL;
+}
+
+/* INV-THREAD-5: a frame further up may have read it as the thread's idle heap: it is no other thread's while that frame may go on. */
+Test(thread, a_spare_whose_borrower_was_left_is_not_given_back)
+{
+	struct lab_bracket bracket;
+
+	if (setjmp(out) == 0)
+		get_parked_and_jump();
+	ENTER_HERE(&bracket);
+	struct lab_heap *spare = heap_with_role(LAB_ROLE_SPARE);
+	cr_assert(spare && spare->limit != 0);
+	borrow_deeply_and_stay();
+	cr_assert_eq(role_of(spare), LAB_ROLE_BORROWED);
+	cr_assert_eq(borrow_once(), spare, "it is found left behind");
+	cr_assert_eq(lab_registry_hold(spare->id), LAB_HOLD_OWNED);
+	cr_assert_eq(role_of(spare), LAB_ROLE_SPARE);
+	lab_leave(&bracket);
+}
+
 /* Torn between the two halves of parking: the role says parked, and it is still the thread's. */
 Test(thread, a_heap_that_is_parked_by_halves_has_one_frame_inside)
 {
