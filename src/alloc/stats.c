@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "alloc/alloc.h"
-#include "alloc/provision.h"
 #include "alloc/cache.h"
+#include "alloc/provision.h"
 #include "base/format.h"
 #include "heap/registry.h"
 #include "page/charge.h"
