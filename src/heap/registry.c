@@ -226,14 +226,13 @@ lab_registry_note_fork(void)
 		lab_store_rlx(mark, 0);
 }
 
-/* Whether a word that names new_tid, or old_tid, is that of the forking thread's heap. In a PID namespace that begins with the child,
- * new_tid may be a thread of the parent as well: then the heap was not stamped. */
+/* Whether it is the forking thread's heap, also one that was stamped by a settling that was cut short, in this process or, if a handler
+ * forked in the middle, in its parent. Not any that names the new tid: where the child begins a PID namespace, a thread of the parent may
+ * have had it. */
 static bool
-is_leaders(uint32_t id, uint64_t owner, uint32_t old_tid, uint32_t new_tid, uint32_t generation)
+is_leaders(uint32_t id, uint64_t owner, uint32_t old_tid, uint32_t generation)
 {
-	if (hold_of(owner) != LAB_HOLD_OWNED)
-		return false;
-	return tid_of(owner) == old_tid || (tid_of(owner) == new_tid && lab_registry_heap(id)->stamped == generation);
+	return hold_of(owner) == LAB_HOLD_OWNED && (tid_of(owner) == old_tid || lab_registry_heap(id)->stamped == generation);
 }
 
 static bool
@@ -251,7 +250,7 @@ lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
 		uint64_t owner = lab_load_acq(&owners[id]);
 		if (!lab_registry_is_forked())
 			return; /* a handler in between has done it all; else its CAS makes ours fail */
-		if (is_leaders(id, owner, old_tid, new_tid, generation)) {
+		if (is_leaders(id, owner, old_tid, generation)) {
 			lab_remote_drop(lab_registry_heap(id));
 			lab_poke(&lab_registry_heap(id)->stamped, generation);
 			(void)win(id, owner, new_tid);

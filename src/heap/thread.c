@@ -166,7 +166,9 @@ after_fork(struct lab_thread *t)
 		lab_on_fork();
 	lab_exclusive_after_fork(t->tid, tid);
 	lab_registry_after_fork(t->tid, tid);
-	t->tid = tid;
+	do /* a handler may have forked in between: this is its child then */
+		t->tid = lab_os_tid();
+	while (t->tid != lab_os_tid());
 }
 
 void
