@@ -380,7 +380,8 @@ use_memory_of_the_dead(void)
 	for (int i = 0; i < SMALL; i++)
 		REQUIRE((small[i] = malloc(500)) != NULL);
 	after = figures();
-	if (after.segments > before.segments)
+	/* without it they would take three more; one is for what lies scattered */
+	if (after.segments > before.segments + 1)
 		fail("memory of the dead is not used again: segments", before.segments, after.segments);
 }
 
