@@ -36,6 +36,9 @@ find_tier(void)
 	find(&tier.reserve_class_get, "lab_reserve_class_get");
 	find(&tier.reserve_thread, "lab_reserve_thread");
 	find(&tier.reserve_balance, "lab_reserve_balance");
+	find(&tier.reserve_on_low, "lab_reserve_on_low");
+	find(&tier.owner, "lab_owner");
+	find(&tier.transfer, "lab_transfer");
 }
 
 void

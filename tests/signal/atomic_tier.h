@@ -1,5 +1,5 @@
 /*
- * atomic_tier.h - the functions of the atomic tier, found by dlsym in the malloc under test, for programs that are not linked with it.
+ * atomic_tier.h - the functions of the atomic tier, and those of exclusive blocks, found by dlsym in the malloc under test, for programs that are not linked with it.
  */
 #ifndef LAB_TESTS_SIGNAL_ATOMIC_TIER_H
 #define LAB_TESTS_SIGNAL_ATOMIC_TIER_H
@@ -18,6 +18,9 @@ extern struct tier {
 	bool (*reserve_class_get)(size_t index, struct lab_reserve_class *info);
 	bool (*reserve_thread)(size_t size, size_t count);
 	bool (*reserve_balance)(void);
+	void (*reserve_on_low)(void (*callback)(void *context, size_t size), void *context);
+	int (*owner)(const void *block);
+	bool (*transfer)(void *block, int tid);
 } tier;
 
 /* Fails if one is missing. Before anything that must not allocate. */

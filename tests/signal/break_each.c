@@ -7,7 +7,8 @@
  * thousand handlers, and reaches instructions that a stepped main program never does: of borrowing, births, parking, repair.
  * The list of instructions is coverage.py's, which runs this program, prints what was reached, and judges the figure.
  *
- * With --only arenas it runs itself again with little address space, so that arenas are small and several are needed.
+ * With --only arenas it runs itself again with little address space, so that arenas are small and several are needed. With --only limit
+ * it runs the scenes that reach the memory limit, which LABYRINTH_LIMIT and LABYRINTH_WAIT_MS have to set.
  *
  * Clauses: G2.1.
  */
@@ -25,6 +26,7 @@
 #include "calls.h"
 #include "handler.h"
 #include "scenes.h"
+#include "scenes_kinds.h"
 #include "stepper.h"
 #include "support.h"
 
@@ -32,7 +34,8 @@ enum { ROUNDS = 8, NEW_ONES = 0, DEPTH_MAX = 3, LONG_HANDLER = 20, JUMPS = 600, 
 
 static struct break_list list;
 static uint32_t random_state = 1;
-static pid_t main_thread;
+static pid_t main_thread, main_process;
+static bool has_kinds;
 static _Thread_local int depth;
 static size_t interrupted, left_by_jump, long_ones;
 static _Atomic unsigned passed_over; /* in this scene */
@@ -54,6 +57,22 @@ leave(void)
 	siglongjmp(where_jumps_go, 1);
 }
 
+/* Also for a child of fork: in every second one no handler does the work that the first ordinary call has to do. */
+static void
+handler_of_thread(bool is_main)
+{
+	bool is_short = memory_is_short && !is_main; /* who is to free must not wait for memory */
+
+	if (has_kinds && (is_short || (getpid() != main_process && getpid() % 2)))
+		handler_atomic();
+	else if (memory_is_short)
+		handler_frugal();
+	else if (!is_main)
+		handler_program_elsewhere();
+	else
+		handler_program();
+}
+
 static bool
 hook(uint32_t offset)
 {
@@ -65,14 +84,12 @@ hook(uint32_t offset)
 		return passed_over++ < PASSES_MAX;
 	depth++;
 	interrupted++;
-	if (!is_main) {
-		handler_program_elsewhere();
-	} else {
-		bool is_long = long_every && next_random(&random_state) % long_every == 0;
-		for (int i = is_long ? LONG_HANDLER : 1; i > 0; i--)
-			handler_program();
-		long_ones += is_long;
-	}
+	bool is_long = is_main && long_every && next_random(&random_state) % long_every == 0;
+	for (int i = is_long ? LONG_HANDLER : 1; i > 0; i--)
+		handler_of_thread(is_main);
+	if (has_kinds && is_main && !may_jump && offset % 8 == 0) /* a handler that is left would keep its slots */
+		handler_frugal();
+	long_ones += is_long;
 	depth--;
 	step_count_distinct(offset);
 	return false;
@@ -190,6 +207,13 @@ run_scene(const char *name, void (*scene)(void), unsigned part)
 	check_held();
 }
 
+static void
+run_scenes(const struct scene *table, size_t count, unsigned part)
+{
+	for (size_t i = 0; i < count; i++)
+		run_scene(table[i].name, table[i].run, part);
+}
+
 /* Each round: another part of the instructions, another stack for the handlers, long handlers in some. */
 static void
 run_round(unsigned round, bool limited)
@@ -203,8 +227,13 @@ run_round(unsigned round, bool limited)
 		run_scene("several arenas", several_arenas, part);
 		return;
 	}
-	for (size_t i = 0; i < scene_count; i++)
-		run_scene(scenes[i].name, scenes[i].run, part);
+	if (has_kinds && strcmp(only, "limit") == 0) {
+		run_scenes(limit_scenes, limit_scene_count, part);
+		return;
+	}
+	run_scenes(scenes, scene_count, part);
+	if (has_kinds)
+		run_scenes(kind_scenes, kind_scene_count, part);
 	run_scene("frames that are left", left_frames, part);
 }
 
@@ -233,6 +262,8 @@ main(int argc, char **argv)
 		run_again_limited(argv);
 	start_test(argc, argv, 60);
 	main_thread = gettid();
+	main_process = getpid();
+	has_kinds = find_kinds();
 	list = break_list();
 	call_mode = UNSTEPPED;
 	REQUIRE(sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL) == 0);
