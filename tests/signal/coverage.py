@@ -4,10 +4,11 @@
 usage: coverage.py LIBRARY OFFSETS... [--missing FUNCTION]
        coverage.py LIBRARY [--at-least PERCENT] --run PROGRAM [ARGS...]
 
-The family is what can be reached from its entry points (ENTRIES) by direct calls and jumps, and what is called by pointer (BY_POINTER); reports of
-misuse, which end the process, are left out. OFFSETS are files that the tests write when SIGNAL_COVERAGE names one. --run gives a
+The family is what can be reached from its entry points (ENTRIES) by direct calls and jumps, and what is called by pointer: the os layer
+(BY_POINTER), and each function whose address one of the family takes. Reports of misuse, which end the process, are left out. OFFSETS are files that the tests write when SIGNAL_COVERAGE names one. --run gives a
 program the family's instructions in SIGNAL_INSTRUCTIONS and the library in LD_PRELOAD, runs it, and fails if it fails or if less than PERCENT was
-interrupted. Alternatives separated by '--and' are further runs whose coverage counts together.
+interrupted. Alternatives separated by '--and' are further runs whose coverage counts together: other arguments of the same program, after
+settings NAME=VALUE for its environment, if any.
 """
 
 import argparse
@@ -22,6 +23,8 @@ FUNCTION = re.compile(r"^([0-9a-f]+) <(.+)>:$")
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\t(.*)$")
 PADDING = re.compile(r"^(data16 |cs )*(nop|xchg +%ax,%ax)")
 TARGET = re.compile(r"^(?:bnd )?(?:call|j\w+)\s+[0-9a-f]+ <([^>+@]+)(?:@plt)?(?:\+0x[0-9a-f]+)?>")
+ADDRESS = re.compile(r"^lea\s.*# [0-9a-f]+ <([^>+@]+)>$")
+SETTING = re.compile(r"^[A-Z_]+=")
 
 ENTRIES = """malloc calloc realloc reallocarray free memalign aligned_alloc posix_memalign valloc pvalloc malloc_usable_size
 malloc_trim""".split()
@@ -54,7 +57,7 @@ def family_of(functions):
             continue
         family[name] = functions[name]
         for text in functions[name].values():
-            target = TARGET.match(text)
+            target = TARGET.match(text) or ADDRESS.match(text)
             if target:
                 waiting.append(target[1])
     return family
@@ -86,19 +89,22 @@ def print_table(family, reached, only_below=101.0):
 
 def run(options, family):
     """The programs' first status that is not 0, and the percentage."""
-    runs, status = [[]], 0
+    runs, status = [([], {})], 0
     for word in options.run:
+        command, settings = runs[-1]
         if word == "--and":
-            runs.append(runs[0][:1])
+            runs.append((runs[0][0][:1], {}))
+        elif len(runs) > 1 and len(command) == 1 and SETTING.match(word):
+            settings.update([word.split("=", 1)])
         else:
-            runs[-1].append(word)
+            command.append(word)
     with tempfile.TemporaryDirectory() as directory:
         instructions, offsets = os.path.join(directory, "instructions"), os.path.join(directory, "offsets")
         with open(instructions, "w", encoding="ascii") as file:
             file.writelines(f"{offset:x}\n" for code in family.values() for offset in code)
         environment = dict(os.environ, LD_PRELOAD=options.library, SIGNAL_INSTRUCTIONS=instructions, SIGNAL_COVERAGE=offsets)
-        for command in runs:
-            status = status or subprocess.run(command, env=environment, check=False).returncode
+        for command, settings in runs:
+            status = status or subprocess.run(command, env=environment | settings, check=False).returncode
         reached = read_offsets([offsets]) if os.path.exists(offsets) else set()
     return status, print_table(family, reached, 75.0)
 
