@@ -2,9 +2,13 @@
 #include "scenes_kinds.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "atomic_tier.h"
 #include "calls.h"
@@ -127,8 +131,7 @@ scene_nowait(void)
 static void
 scene_realloc_between_kinds(void)
 {
-	static const unsigned kinds[] = {LAB_GFP_KERNEL, LAB_GFP_KERNEL | LAB_GFP_ZERO, LAB_GFP_NOWAIT, QUIETLY,
-	                                 LAB_GFP_EXCLUSIVE};
+	static const unsigned kinds[] = {LAB_GFP_KERNEL, LAB_GFP_KERNEL | LAB_GFP_ZERO, LAB_GFP_NOWAIT, QUIETLY, LAB_GFP_EXCLUSIVE};
 	static const size_t from_to[] = {100, 5000, 30000, 30000, 90, 60000, 300, 200000, 9000000, 6000000, 20000000, 40};
 
 	for (int from = 0; from < 5; from++)
@@ -218,17 +221,43 @@ scene_reserve_used_up(void)
 	REQUIRE(low_calls > calls_before);
 }
 
-/* The next slow call says that an ATOMIC call failed; it says so once in a process. */
+/* In a child, as a process says it once. Its first slow call is the one that says it. */
+static void
+tell_a_failure(int output)
+{
+	alarm(20);
+	REQUIRE(dup2(output, STDERR_FILENO) == STDERR_FILENO);
+	REQUIRE(tier.alloc(SIZE_MOST + 1, LAB_GFP_ATOMIC) == NULL);
+	slow_call();
+	slow_call();
+	_exit(0);
+}
+
 static void
 scene_failure_is_told(void)
 {
-	struct lab_reserve_info before, after;
+	static const char line[] = "labyrinth: atomic allocation of 65537 bytes failed;";
 
-	tier.reserve_info(&before);
-	REQUIRE(tier.alloc(SIZE_MOST + 1, LAB_GFP_ATOMIC) == NULL);
-	slow_call();
-	tier.reserve_info(&after);
-	REQUIRE(after.failures > before.failures);
+	for (int i = 0; i < 30; i++) {
+		char text[400] = "";
+		int ends[2], status;
+		REQUIRE(pipe(ends) == 0);
+		pid_t child = fork();
+		REQUIRE(child >= 0);
+		if (child == 0)
+			tell_a_failure(ends[1]);
+		close(ends[1]);
+		while (waitpid(child, &status, 0) < 0)
+			REQUIRE(errno == EINTR);
+		ssize_t length = read(ends[0], text, sizeof text - 1);
+		close(ends[0]);
+		if (status != 0 || length <= 0 || strncmp(text, line, sizeof line - 1) != 0) {
+			fprintf(stderr, "the child wrote: %s\n", text);
+			fail("an atomic failure was not told: status, length", (uintptr_t)status, (uintptr_t)length);
+		}
+		if (strchr(strchr(text, '\n') + 1, '\n'))
+			fail("an atomic failure was told twice: length", (uintptr_t)length, 0);
+	}
 }
 
 /* ---- shares ------------------------------------------------------------------------------------------------------------------- */

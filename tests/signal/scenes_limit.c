@@ -140,12 +140,9 @@ scene_limit_waited_for(void)
 }
 
 const struct scene limit_scenes[] = {
-        {"limit: reached", scene_limit_reached},
-        {"limit: by growth", scene_limit_by_growth},
-        {"limit: waited for", scene_limit_waited_for},
-        {"limit: runs of pages", scene_runs_of_pages},
-        {"limit: realloc of runs", scene_realloc_of_runs},
-        {"limit: realloc of huge blocks", scene_huge_blocks},
+        {"limit: reached", scene_limit_reached},           {"limit: by growth", scene_limit_by_growth},
+        {"limit: waited for", scene_limit_waited_for},     {"limit: runs of pages", scene_runs_of_pages},
+        {"limit: realloc of runs", scene_realloc_of_runs}, {"limit: realloc of huge blocks", scene_huge_blocks},
 };
 
 const size_t limit_scene_count = sizeof limit_scenes / sizeof *limit_scenes;
