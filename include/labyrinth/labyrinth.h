@@ -40,8 +40,8 @@ void *lab_calloc(size_t count, size_t size);
 
 /* Resizes a block, keeping min(old, new) bytes; may move it. NULL behaves as lab_alloc(size, gfp). size 0 frees the block and
  * returns NULL with errno unchanged, as glibc does. On failure the old block stays as it was. libc's realloc is this with
- * LAB_GFP_KERNEL; with LAB_GFP_ATOMIC a block that must move goes to the reserve. ZERO clears what is added beyond the old usable
- * size only, so that it is exact for blocks that were always resized with it. */
+ * LAB_GFP_KERNEL; with LAB_GFP_ATOMIC a block that must move goes to the reserve. ZERO clears all that lies behind what is
+ * kept, to the end of the usable size. */
 void *lab_realloc(void *block, size_t size, unsigned gfp);
 
 /* lab_realloc(block, count * size, LAB_GFP_KERNEL), failing with ENOMEM if the product overflows. */
@@ -108,7 +108,7 @@ void *lab_alloc_aligned(size_t alignment, size_t size, unsigned gfp);
 
 #define LAB_ORDER_MAX_ALLOC 10u /* greatest order of lab_alloc_pages: 4 MiB */
 
-/* 4096 << order bytes, aligned to that. ATOMIC: orders 0 to 4. */
+/* 4096 << order bytes, aligned to that. ATOMIC: orders 0 to 4. A greater order fails as a size that nobody has does. */
 void *lab_alloc_pages(unsigned gfp, unsigned order);
 
 /* NULL is allowed. An order that the block was not allocated with is reported, and the process aborts. */

@@ -20,7 +20,7 @@ struct lab_request {
 #define LAB_ALIGN_DEFAULT ((size_t)16)
 
 /* Any size, any alignment, any context. NULL: no memory, or size above LAB_SIZE_MAX. errno is the caller's business.
- * `sp`: the API function's entry (LAB_BRACKET_HERE). */
+ * The bracket is the API function's own: LAB_BRACKET_HERE. */
 void *lab_allocate(struct lab_bracket *bracket, struct lab_request request);
 
 /* From what the thread's own heap holds: no system call, no waiting. NULL also if that heap may be in use (LAB_GFP_NOWAIT). */
