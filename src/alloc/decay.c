@@ -48,8 +48,8 @@ purge_above(struct lab_bracket *bracket, size_t threshold)
 		purge(bracket, (dirty - threshold) >> LAB_PAGE_SHIFT);
 }
 
-/* As a handler would that interrupts us here: so it gets the thread's spare. */
-static void
+/* As a handler would that interrupts us here: so it gets the thread's spare. A frame of its own, below that of the bracket we are in. */
+static LAB_NOINLINE void
 take_in_spare(void)
 {
 	struct lab_bracket inner = LAB_BRACKET_HERE;

@@ -147,7 +147,13 @@ lab_thread_clear_litter(unsigned probes)
 
 	if (heap) {
 		uint64_t word = lab_registry_word(heap);
-		lab_heap_rebuild_owned(heap);
+		if (!heap->whole)
+			lab_heap_rebuild_owned(heap);
+		heap->whole = 0;
+		lab_compiler_barrier();
+		lab_remote_drain_owned(heap);
+		lab_compiler_barrier();
+		heap->whole = 1;
 		heap->frame = 0;
 		lab_registry_give_back(heap, word);
 	}
