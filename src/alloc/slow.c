@@ -115,7 +115,7 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 		over_limit = bracket->heap->over_limit;
 		lab_leave(bracket);
 		if (!bracket->reentrant)
-			lab_provision_tick();
+			lab_provision_tick(bracket->sp);
 	}
 	if (lab_unlikely(!p && over_limit) && !bracket->reentrant)
 		p = lab_limit_allocate(bracket, request, &fresh);
@@ -176,7 +176,7 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 	if (look)
 		lab_decay_tick(bracket);
 	if (!bracket->reentrant)
-		lab_provision_tick();
+		lab_provision_tick(bracket->sp);
 }
 
 static void
