@@ -50,6 +50,7 @@ lab_trim(size_t keep)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
+	lab_huge_finish_frees();
 	/* What others have freed into this thread's heap is taken, and spans that are empty but current go. */
 	if (lab_try_enter(&bracket)) {
 		lab_heap_rebuild_owned(bracket.heap);

@@ -111,6 +111,7 @@ lab_registry_adopt(uint32_t tid, unsigned probes)
 			heap->limit = 0; /* no frame of its last thread is left */
 			lab_store_rlx(&heap->role, LAB_ROLE_NONE);
 			heap->adopted++;
+			lab_huge_finish_frees(); /* perhaps his */
 			return heap;
 		}
 	}

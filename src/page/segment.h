@@ -16,7 +16,8 @@
 #include "page/buddy.h"
 #include "page/geometry.h"
 
-/* State of a run of pages that is one block: DEAD (0) → LIVE → FREEING{tid} → DEAD. Valid in the entry of its first page. */
+/* State of a run of pages that is one block: DEAD (0) → LIVE → FREEING{tid} → DEAD; of a huge one also FREEING{dead} → FREEING{tid}. Valid in the
+ * entry of its first page. */
 enum lab_run_state {
 	LAB_RUN_DEAD = 0,
 	LAB_RUN_LIVE = 1,
