@@ -242,6 +242,16 @@ is_of_new_thread(uint64_t owner, uint32_t new_tid)
 	return hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) != new_tid && lab_os_has_thread(tid_of(owner));
 }
 
+bool
+lab_registry_is_forkers_purge(const struct lab_segment *segment, uint64_t word, uint32_t old_tid)
+{
+	for (uint32_t id = 0, end = lab_registry_count(); id < end; id++)
+		if (is_leaders(id, lab_load_acq(&owners[id]), old_tid, lab_arena_generation + 1) &&
+		    lab_purge_is_recorded(&lab_registry_heap(id)->purge, segment, word))
+			return true;
+	return false;
+}
+
 void
 lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
 {

@@ -151,7 +151,7 @@ after_fork(struct lab_thread *t)
 
 	if (tid != lab_os_pid())
 		return; /* the leader does it; until then all heaps count as alive */
-	lab_purge_after_fork(t->tid, tid);
+	lab_purge_after_fork(t->tid, tid, lab_registry_is_forkers_purge);
 	if (lab_on_fork)
 		lab_on_fork();
 	lab_exclusive_after_fork(t->tid, tid);

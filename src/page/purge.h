@@ -24,11 +24,17 @@ size_t lab_purge_all(struct lab_purge_record *record, uint64_t now, uint64_t age
  * segment is marked for that. */
 void lab_purge_recover(struct lab_purge_record *record);
 
+/* Whether the record says that `word` is its purger's. */
+bool lab_purge_is_recorded(const struct lab_purge_record *record, const struct lab_segment *segment, uint64_t word);
+
+/* Whether a record of the forking thread, whose id was old_tid, says so. */
+typedef bool lab_purge_owner(const struct lab_segment *segment, uint64_t word, uint32_t old_tid);
+
 /*
  * In fork's child: who else was purging does not exist here. His purge words are let go, and the segments are marked. The forking thread
  * may have been purging itself, if it forked in a handler: its words get its new id. Repeatable.
  */
-void lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid);
+void lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid, lab_purge_owner *is_forkers);
 
 /* Pages that are free and dirty, everywhere; and those given back so far. Figures. */
 size_t lab_purge_dirty_pages(void);

@@ -43,6 +43,7 @@ struct lab_segment {
 	_Atomic uint32_t disturbed;             /* enum lab_disturbance */
 	uint32_t generation;                    /* written by who has just claimed it: INV-PAGE-3 */
 	char *base;                             /* set once */
+	_Atomic uint64_t unheld;                /* the owner word under which nobody holds it: who empties it gives it back */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
 
