@@ -28,12 +28,19 @@ purge_owned(struct lab_heap *heap, const struct lab_purge_plan *plan)
 	(void)lab_purge_all(&heap->purge, plan);
 }
 
+/* Not in a handler that interrupted the heap. A thread that has none gets one: the background thread, or one that only frees. */
+static bool
+enter(struct lab_bracket *bracket)
+{
+	return lab_thread.word == 0 ? lab_enter(bracket) : lab_try_enter(bracket);
+}
+
 static void
 purge(struct lab_bracket *bracket, size_t enough)
 {
 	const struct lab_purge_plan plan = {.young = true, .enough = enough};
 
-	if (!lab_try_enter(bracket))
+	if (!enter(bracket))
 		return;
 	purge_owned(bracket->heap, &plan);
 	lab_leave(bracket);
@@ -85,7 +92,7 @@ age_all(void)
 }
 
 static void
-look(struct lab_bracket *bracket, bool is_late)
+look_owned(struct lab_heap *heap, bool is_late)
 {
 	const struct lab_purge_plan plan = {
 	        .young = is_late,
@@ -94,12 +101,9 @@ look(struct lab_bracket *bracket, bool is_late)
 	        .enough = SIZE_MAX,
 	};
 
-	if (!lab_try_enter(bracket))
-		return;
-	take_in_owned(bracket->heap);
-	purge_owned(bracket->heap, &plan);
+	take_in_owned(heap);
+	purge_owned(heap, &plan);
 	age_all();
-	lab_leave(bracket);
 }
 
 /* Time runs from the first look that finds something. */
@@ -124,10 +128,11 @@ lab_decay_look(struct lab_bracket *bracket)
 	if (lab_load_acq(&lab_purge_pending) == LAB_PURGE_NOTED)
 		begin(now);
 	uint64_t last = lab_load_rlx(&last_look), passed = now > last ? now - last : 0;
-	if (passed < decay / 2)
+	if (passed < decay / 2 || !enter(bracket))
 		return;
 	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed, memory_order_relaxed))
-		look(bracket, passed >= decay);
+		look_owned(bracket->heap, passed >= decay);
+	lab_leave(bracket);
 }
 
 void
@@ -145,8 +150,9 @@ lab_trim(size_t keep)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
+	lab_huge_finish_frees();
 	/* What others have freed into this thread's heap and those of the dead is taken, and spans that are empty but current go. */
-	if (lab_try_enter(&bracket)) {
+	if (enter(&bracket)) {
 		take_in_owned(bracket.heap);
 		lab_heap_rebuild_owned(bracket.heap);
 		lab_leave(&bracket);

@@ -17,7 +17,7 @@ watch(void *unused)
 	(void)unused;
 	for (unsigned poll = 1;; poll++) {
 		struct lab_bracket bracket = LAB_BRACKET_HERE;
-		(void)lab_provision_tick();
+		(void)lab_provision_tick(bracket.sp);
 		lab_decay_poll(&bracket);
 		if (poll % POLLS_TO_SHRINK == 0)
 			(void)lab_provision_shrink();

@@ -59,6 +59,7 @@ reclaim_owned(struct lab_heap *heap)
 	lab_remote_drain_owned(heap);
 	while (lab_thread_absorb_dead_owned(heap, PROBES))
 		;
+	lab_huge_finish_frees();
 	lab_heap_rebuild_owned(heap);
 	heap->whole = 0; /* a frame is inside still */
 	heap->purge.claim = lab_purge_claim();

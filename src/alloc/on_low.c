@@ -1,6 +1,7 @@
 /*
  * on_low.c - the callback of lab_reserve_on_low: from a slow call of the normal tier, one at a time, once for each time that a class has
- * got low. A callback that is left by a jump keeps its claim until its thread ends: there are no callbacks until then.
+ * got low. A jump may leave the callback, or this code on the way to it. The claim stays; the thread takes it over when a call
+ * sees that the frame is gone, others when the thread has ended. What was due is lost.
  */
 #include <errno.h>
 
@@ -17,7 +18,7 @@ struct callback {
 static _Atomic(struct callback *) callback;
 static _Atomic uint32_t told;     /* classes that were low when last seen, and whose callback is due or made */
 static _Atomic uint32_t due;      /* classes whose callback is to be made */
-static _Atomic uint64_t delivery; /* {epoch, tid}: who is calling; tid 0: nobody */
+static _Atomic uint64_t delivery; /* {frame, tid}: who is calling; 0: nobody */
 
 LAB_EXPORT void
 lab_reserve_on_low(void (*call)(void *context, size_t size), void *context)
@@ -57,10 +58,28 @@ deliver_class(unsigned c)
 	errno = saved;
 }
 
+/* Stack pointers of entries lie multiples of 16 apart, and on one stack no 32 GiB: 32 bits tell frames of a thread from each other. */
 static uint64_t
-delivery_after(uint64_t before, uint32_t tid)
+delivery_by(uintptr_t sp, uint32_t tid)
 {
-	return ((before >> 32) + 1) << 32 | tid;
+	return (uint64_t)(uint32_t)(sp >> 4) << 32 | tid;
+}
+
+/* The stack pointer of a frame that is on the stack of `sp`. For one on another stack: one that is no frame, and not mapped. */
+static uintptr_t
+frame_of(uint64_t value, uintptr_t sp)
+{
+	int32_t distance = (int32_t)((uint32_t)(value >> 32) - (uint32_t)(sp >> 4));
+
+	return sp + (uintptr_t)((intptr_t)distance * 16);
+}
+
+static bool
+is_gone(uint64_t value, uintptr_t sp)
+{
+	uint32_t holder = (uint32_t)value;
+
+	return holder == lab_thread_tid() ? lab_frame_is_dead(frame_of(value, sp), sp) : lab_os.thread_is_dead(holder);
 }
 
 /* A thread that was calling is not in the child, and may live on in the parent; the forking one goes on. */
@@ -71,16 +90,17 @@ lab_low_after_fork(uint32_t old_tid)
 	uint32_t holder = (uint32_t)value;
 
 	if (holder != 0 && holder != old_tid)
-		(void)lab_cas64(&delivery, value, delivery_after(value, 0));
+		(void)lab_cas64(&delivery, value, 0);
 }
 
 void
-lab_low_deliver(void)
+lab_low_deliver(uintptr_t sp)
 {
+	uint64_t mine = delivery_by(sp, lab_thread_tid());
+
 	while (lab_load_rlx(&due)) {
-		uint64_t value = lab_load_rlx(&delivery), mine = delivery_after(value, lab_thread_tid());
-		uint32_t holder = (uint32_t)value;
-		if (holder != 0 && (holder == lab_thread_tid() || !lab_os.thread_is_dead(holder)))
+		uint64_t value = lab_load_rlx(&delivery);
+		if (value != 0 && !is_gone(value, sp))
 			return; /* who is calling looks again before it ends */
 		if (!lab_cas64(&delivery, value, mine))
 			return;
@@ -88,6 +108,6 @@ lab_low_deliver(void)
 		for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
 			if (classes >> c & 1)
 				deliver_class(c);
-		(void)lab_cas64(&delivery, mine, delivery_after(mine, 0));
+		(void)lab_cas64(&delivery, mine, 0);
 	}
 }

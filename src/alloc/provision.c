@@ -255,7 +255,7 @@ grow_class(unsigned c)
 }
 
 LAB_COLD bool
-lab_provision_look(void)
+lab_provision_look(uintptr_t sp)
 {
 	uint32_t hungry = atomic_exchange_explicit(&lab_reserve_hungry, 0, memory_order_relaxed);
 	struct lab_reserve_figures figures;
@@ -270,7 +270,7 @@ lab_provision_look(void)
 		(void)lab_reserve_figures(c, &figures);
 		lab_low_note(c, was_low, figures.plain == 0);
 	}
-	lab_low_deliver();
+	lab_low_deliver(sp);
 	return grown;
 }
 
@@ -336,7 +336,7 @@ lab_reserve_balance(void)
 	bool grown;
 
 	(void)atomic_fetch_or_explicit(&lab_reserve_hungry, LAB_HUNGRY_WATCH, memory_order_relaxed);
-	grown = lab_provision_tick();
+	grown = lab_provision_tick(LAB_ENTRY_STACK_POINTER);
 	if (!grown)
 		(void)lab_provision_shrink();
 	return grown;

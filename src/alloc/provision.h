@@ -24,14 +24,14 @@ void lab_provision_report(void);
 /* "none", "populated only", "strict", "copied by fork". */
 const char *lab_reserve_mode_name(enum lab_reserve_mode mode);
 
-bool lab_provision_look(void);
+bool lab_provision_look(uintptr_t sp);
 
-/* What hungry classes ask for: growth, and the callback. Any thread that is inside no heap and has no frame suspended in one. errno
- * stays. True if a class was grown. */
+/* What hungry classes ask for: growth, and the callback. Any thread that is inside no heap and has no frame suspended in one; sp: the API
+ * function's entry. errno stays. True if a class was grown. */
 static inline bool
-lab_provision_tick(void)
+lab_provision_tick(uintptr_t sp)
 {
-	return lab_unlikely(lab_load_rlx(&lab_reserve_hungry)) && lab_provision_look();
+	return lab_unlikely(lab_load_rlx(&lab_reserve_hungry)) && lab_provision_look(sp);
 }
 
 /* Gives back chunks and shares that nobody needs. True if any was. */
@@ -54,7 +54,7 @@ void lab_library_each_range(void (*visit)(struct lab_range range, bool write));
 
 /* on_low.c: class c is low, or not. */
 void lab_low_note(unsigned c, bool was_low, bool is_low);
-void lab_low_deliver(void);
+void lab_low_deliver(uintptr_t sp);
 void lab_low_after_fork(uint32_t old_tid);
 
 /* kswapd.c: once by the constructor, again in fork's child. */

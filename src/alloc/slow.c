@@ -116,7 +116,7 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 		bool look = ++bracket->heap->slow_calls % CALLS_PER_LOOK == 0;
 		lab_leave(bracket);
 		if (!bracket->reentrant) {
-			lab_provision_tick();
+			lab_provision_tick(bracket->sp);
 			if (look)
 				lab_decay_poll(bracket);
 		}
@@ -178,7 +178,7 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 		lab_decay_tick(bracket);
 	}
 	if (!bracket->reentrant)
-		lab_provision_tick();
+		lab_provision_tick(bracket->sp);
 }
 
 static void

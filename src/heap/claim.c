@@ -1,6 +1,7 @@
 /* claim.c - see claim.h. Every step may be interrupted by a handler that does the same, or be left for good. */
 #include "heap/claim.h"
 #include "heap/registry.h"
+#include "heap/remote.h"
 #include "os/os.h"
 
 enum {
@@ -24,14 +25,17 @@ lab_frame_is_dead(uintptr_t flag, uintptr_t sp)
 	return sp < top && lab_os_is_mapped(flag, sp + 1);
 }
 
-bool
-lab_is_same_stack(uintptr_t a, uintptr_t b)
+uintptr_t
+lab_last_to_die(uintptr_t a, uintptr_t b)
 {
 	struct lab_os_stack alternate;
 
 	if (!lab_os_alternate_stack(&alternate))
-		return false;
-	return (a - alternate.low < alternate.size) == (b - alternate.low < alternate.size);
+		return UINTPTR_MAX;
+	bool a_is_there = a - alternate.low < alternate.size, b_is_there = b - alternate.low < alternate.size;
+	if (a_is_there != b_is_there)
+		return a_is_there ? b : a;
+	return a > b ? a : b;
 }
 
 bool

@@ -41,7 +41,7 @@ lab_exclusive_begin_free(struct lab_run *run, uint32_t tid, uint64_t *state)
 	while (lab_state_is_exclusive(*state = lab_load_acq(&run->state))) {
 		if (!lab_exclusive_permits(*state, tid))
 			return LAB_EXCLUSIVE_REFUSED;
-		if (lab_cas64(&run->state, *state, (uint64_t)tid << 2 | LAB_RUN_FREEING))
+		if (lab_cas64(&run->state, *state, (*state & LAB_EXCLUSIVE_MARKS) | (uint64_t)tid << 2 | LAB_RUN_FREEING))
 			return LAB_EXCLUSIVE_FREEING;
 	}
 	return LAB_EXCLUSIVE_NOT;

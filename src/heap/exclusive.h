@@ -6,12 +6,15 @@
  *
  *     bits 0-1  LAB_RUN_LIVE      bits 2-31  owner, 0 for nobody's      bits 32-35  the LAB_GFP_ bits 8-11
  *
+ * While it is freed it keeps the marks (bits 33-35).
+ *
  * INV-EXCL-1  The owner in a state changes by CAS from exactly that state: to another thread by the owner; to FREEING by the owner, or
  *             by anyone if the state names nobody or a thread that was proved dead after the state was read; in a child of fork by its
  *             leader, before anybody there asks.
  * INV-EXCL-2  The marks stand in the state before the kernel is told of them, and pages that were marked are taken into use again only when
  *             the kernel has put new ones in their place. So whoever frees knows what there is to undo, wherever the
- *             allocation was cut short; a free that is cut short, or that the kernel refuses, loses the block.
+ *             allocation was cut short; a free that is cut short, or that the kernel refuses, loses the block: a huge one until
+ *             the freer is dead (lab_huge_finish_frees).
  */
 #ifndef LAB_HEAP_EXCLUSIVE_H
 #define LAB_HEAP_EXCLUSIVE_H

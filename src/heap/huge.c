@@ -3,13 +3,19 @@
  * was freed stays as it is, dirty, until it has decayed (purge.h): a loop that allocates and frees such blocks pays no faults.
  */
 #include "base/check.h"
+#include "heap/exclusive.h"
 #include "heap/heap.h"
+#include "heap/registry.h"
+#include "heap/thread.h"
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/map.h"
 
 #define HUGE_MAX ((size_t)1 << 46)
 #define ASK_FROM ((size_t)1 << 30)
+
+/* In a FREEING state, above the marks: how often it was taken over, so that no value occurs twice in a block's life. */
+#define TAKEN_OVER (UINT64_C(1) << 36)
 
 static size_t
 segments_for(size_t size)
@@ -137,6 +143,71 @@ lab_huge_free(struct lab_arena *arena, size_t index)
 	(void)lab_arena_release(arena, index, owner);
 	lab_purge_note();
 }
+
+/* ---- frees that a thread's death has cut short ------------------------------------------------------------------------------------- */
+
+/*
+ * FREEING{the dead} → FREEING{us}. The state lies between two looks at the owner word of one claim: so it is no later block's, whose freer is
+ * alive and has the same id. Where the second look says that it is, he goes on all the same: nobody asks again who he is.
+ */
+static bool
+take_over(struct lab_arena *arena, size_t index, uint64_t owner)
+{
+	struct lab_run *run = &lab_arena_segment(arena, index)->runs[0];
+	uint64_t state = lab_load_acq(&run->state); /* pairs with the CAS of who began: what the block was made of */
+	uint64_t ours = (state & ~(uint64_t)UINT32_MAX) + TAKEN_OVER + ((uint64_t)lab_thread_tid() << 2 | LAB_RUN_FREEING);
+
+	if ((state & 3) != LAB_RUN_FREEING || !lab_os.thread_is_dead(lab_state_owner(state)))
+		return false;
+	atomic_thread_fence(memory_order_seq_cst); /* the proof comes between the look and the CAS */
+	return lab_cas64(&run->state, state, ours) && lab_load_acq(&arena->owners[index]) == owner;
+}
+
+/* From where he was: the length that is stored. Pages that were marked stay lost if the kernel does not renew them: INV-EXCL-2. */
+static void
+go_on_freeing(struct lab_arena *arena, size_t index)
+{
+	struct lab_run *run = &lab_arena_segment(arena, index)->runs[0];
+	size_t size = lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
+
+	if (!(lab_load_rlx(&run->state) & LAB_EXCLUSIVE_MARKS) || lab_arena_renew_pages(lab_arena_payload(arena, index), size))
+		lab_huge_free(arena, index);
+}
+
+/*
+ * Returns how many segments to go on by. What was copied by a fork is left: its words may be of different moments of a free. An
+ * interior segment's state is DEAD.
+ */
+static size_t
+finish_at(struct lab_arena *arena, size_t index)
+{
+	struct lab_segment *segment = lab_arena_segment(arena, index);
+	uint64_t owner = lab_load_acq(&arena->owners[index]);
+
+	if (lab_owner_kind(owner) != LAB_SEGMENT_HUGE || !lab_arena_is_committed(arena, index) ||
+	    lab_load_acq(&segment->runs[0].state) == LAB_RUN_DEAD)
+		return 1;
+	size_t length = segments_for(lab_load_rlx(&segment->runs[0].pages) << LAB_PAGE_SHIFT);
+	if (lab_peek(&segment->generation) == lab_arena_generation && take_over(arena, index, owner))
+		go_on_freeing(arena, index);
+	return length ? length : 1;
+}
+
+void
+lab_huge_finish_frees(void)
+{
+	struct lab_arena *arena;
+
+	if (lab_registry_is_forked() || lab_registry_is_outside())
+		return;
+	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
+		size_t end = lab_load_acq(&arena->high_water);
+		for (size_t index = 0; index < end;)
+			index += finish_at(arena, index);
+	}
+}
+
+/* ---- in place -------------------------------------------------------------------------------------------------------------------- */
 
 bool
 lab_huge_shrink(struct lab_arena *arena, size_t index, size_t size)

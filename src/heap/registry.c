@@ -101,6 +101,7 @@ take_dead(uint32_t id, uint64_t owner, uint32_t tid)
 	heap->limit = 0; /* no frame of its last thread is left */
 	lab_store_rlx(&heap->role, LAB_ROLE_NONE);
 	heap->adopted++;
+	lab_huge_finish_frees(); /* perhaps his */
 	return heap;
 }
 
@@ -295,6 +296,16 @@ static bool
 is_of_new_thread(uint64_t owner, uint32_t new_tid)
 {
 	return hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) != new_tid && lab_os_has_thread(tid_of(owner));
+}
+
+bool
+lab_registry_is_forkers_purge(const struct lab_segment *segment, uint64_t word, uint32_t old_tid)
+{
+	for (uint32_t id = 0, end = lab_registry_count(); id < end; id++)
+		if (is_leaders(id, lab_load_acq(&owners[id]), old_tid, lab_arena_generation + 1) &&
+		    lab_purge_is_recorded(&lab_registry_heap(id)->purge, segment, word))
+			return true;
+	return false;
 }
 
 void

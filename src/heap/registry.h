@@ -76,6 +76,9 @@ bool lab_registry_is_forked(void);
 /* From libc's hook in the child: the same, where the kernel does not wipe pages. */
 void lab_registry_note_fork(void);
 
+/* In the child's leader, before the next: a lab_purge_owner. */
+bool lab_registry_is_forkers_purge(const struct lab_segment *segment, uint64_t word, uint32_t old_tid);
+
 /* In the child's leader: its heaps get the new tid, all others are frozen but those of threads that the child has begun. Repeatable. */
 void lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid);
 

@@ -260,8 +260,9 @@ lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct la
 }
 
 /*
- * Nobody takes pages in this segment any more, so that its bits are only cleared, each by who frees the run that it belongs to: INV-PAGE-1. Who
- * finds the segment empty gives it back, from the word that was read while his run still covered it: no other word can be the same.
+ * Nobody takes pages in this segment any more but to purge them, so that its bits are only cleared, each by who set it or who frees the run that it
+ * belongs to: INV-PAGE-1. Who finds the segment empty gives it back, from the word that was read while his run still covered it: no other word can be
+ * the same. A purger who has bits when the last run goes reads that word in `unheld`.
  */
 void
 lab_run_free_frozen(struct lab_arena *arena, size_t index, struct lab_run *run)
@@ -270,9 +271,12 @@ lab_run_free_frozen(struct lab_arena *arena, size_t index, struct lab_run *run)
 	size_t count = lab_load_rlx(&run->pages);
 	uint64_t owner = lab_load_acq(&arena->owners[index]);
 
+	lab_store_rlx(&segment->unheld, owner);
 	lab_store_rlx(&run->state, LAB_RUN_DEAD);
 	lab_compiler_barrier();
 	lab_segment_give(segment, (size_t)(run - segment->runs), count, count);
+	/* pairs with release_unheld's: one of us sees that both have cleared their bits */
+	atomic_thread_fence(memory_order_seq_cst);
 	if (lab_segment_is_empty(segment))
 		(void)lab_arena_release(arena, index, owner);
 }

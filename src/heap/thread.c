@@ -98,16 +98,6 @@ free_borrowed(struct lab_thread *t, uintptr_t sp)
 	}
 }
 
-/* One more frame that may be in a heap: its `frame` is the highest, or more than any if they are on two stacks. */
-static void
-add_frame(struct lab_heap *heap, uintptr_t word)
-{
-	if (!lab_is_same_stack(heap->frame, word))
-		heap->frame = UINTPTR_MAX;
-	else if (heap->frame < word)
-		heap->frame = word;
-}
-
 /* The frame that `word` names may be in the current heap, in any parked one, or in one that its limit does not exclude: INV-THREAD-3. */
 static void
 park_current(struct lab_thread *t, uintptr_t word)
@@ -118,7 +108,7 @@ park_current(struct lab_thread *t, uintptr_t word)
 		uint32_t role = lab_role_of(heap);
 		bool may_hold = !lab_is_lendable(t, heap, word);
 		if (role == LAB_ROLE_PARKED || (role == LAB_ROLE_BORROWED && may_hold)) {
-			add_frame(heap, word);
+			heap->frame = lab_last_to_die(heap->frame, word);
 		} else if (role == LAB_ROLE_SPARE && may_hold) {
 			heap->frame = word;
 			lab_set_role(heap, LAB_ROLE_PARKED);
@@ -161,7 +151,7 @@ after_fork(struct lab_thread *t)
 
 	if (tid != lab_os_pid())
 		return; /* the leader does it; until then all heaps count as alive */
-	lab_purge_after_fork(t->tid, tid);
+	lab_purge_after_fork(t->tid, tid, lab_registry_is_forkers_purge);
 	if (lab_on_fork)
 		lab_on_fork();
 	lab_exclusive_after_fork(t->tid, tid);

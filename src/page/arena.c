@@ -52,6 +52,15 @@ lab_arena_apply_huge_pages(void *start, size_t size)
 		(void)lab_os.huge_pages(start, size, when);
 }
 
+bool
+lab_arena_renew_pages(void *start, size_t size)
+{
+	if (!lab_os.renew(start, size))
+		return false;
+	lab_arena_apply_huge_pages(start, size);
+	return true;
+}
+
 /* Fills in the struct at the start of a fresh reservation; false if that memory cannot be had. */
 static bool
 lay_out(char *start, const struct layout *l, size_t size)
@@ -150,7 +159,7 @@ lab_arena_renew(struct lab_segment *segment)
 		lab_segment_mark_fresh(segment, 0, LAB_SEGMENT_PAGES);
 	else
 		lab_segment_mark_dirty(segment, 0, LAB_SEGMENT_PAGES);
-	segment->generation = lab_arena_generation;
+	lab_poke(&segment->generation, lab_arena_generation); /* read by lab_huge_finish_frees */
 }
 
 static void

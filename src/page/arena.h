@@ -113,8 +113,11 @@ void lab_arena_renew(struct lab_segment *segment);
 /* Whether blocks' memory is to be made of huge pages; applied to an arena when it is reserved. lab_map_set_huge_pages sets it. */
 extern _Atomic uint32_t lab_arena_huge_pages; /* enum lab_huge_pages */
 
-/* Applies it to pages of an arena. */
+/* Applies it to a new mapping of an arena. */
 void lab_arena_apply_huge_pages(void *start, size_t size);
+
+/* New pages, zeroed, in the place of marked ones (lab_os.renew). False: it is unknown what is there now. */
+bool lab_arena_renew_pages(void *start, size_t size);
 
 /* What lab_arena_claim returns instead of an index. */
 #define LAB_CLAIM_NONE_FREE (-1L)

@@ -145,6 +145,34 @@ purge_free_pages(struct lab_segment *segment, const struct lab_purge_plan *plan)
 	return given;
 }
 
+/* In fork's child a segment may have no holder (lab_run_free_frozen): its last run was freed while we had bits. */
+static void
+release_unheld(struct lab_arena *arena, size_t index, uint64_t owner)
+{
+	struct lab_segment *segment = lab_arena_segment(arena, index);
+
+	atomic_thread_fence(memory_order_seq_cst);
+	if (lab_load_rlx(&segment->unheld) == owner && lab_segment_is_empty(segment))
+		(void)lab_arena_release(arena, index, owner);
+}
+
+/* By epoch, which no other purger has: a fork in a handler that interrupted us has given the word our new thread id. */
+static bool
+has_word(const struct lab_segment *segment, uint64_t claim, uint64_t *word)
+{
+	*word = lab_load_acq(&segment->purge);
+	return *word >> 32 == claim >> 32;
+}
+
+static void
+let_go(struct lab_segment *segment, uint64_t claim)
+{
+	uint64_t word;
+
+	if (has_word(segment, claim, &word))
+		(void)lab_cas64(&segment->purge, word, 0);
+}
+
 size_t
 lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record, const struct lab_purge_plan *plan)
 {
@@ -156,9 +184,12 @@ lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record
 	lab_compiler_barrier();
 	if (lab_cas64(&segment->purge, 0, record->claim)) {
 		/* INV-SEG-2: sc, after the purge word. */
-		if (lab_owner_kind(atomic_load(&arena->owners[index])) != LAB_SEGMENT_HUGE)
+		uint64_t owner = atomic_load(&arena->owners[index]);
+		if (lab_owner_kind(owner) != LAB_SEGMENT_HUGE) {
 			given = purge_free_pages(segment, plan);
-		(void)lab_cas64(&segment->purge, record->claim, 0);
+			release_unheld(arena, index, owner);
+		}
+		let_go(segment, record->claim);
 	}
 	lab_compiler_barrier();
 	record->segment = NULL;
@@ -170,36 +201,41 @@ void
 lab_purge_recover(struct lab_purge_record *record)
 {
 	struct lab_segment *segment = record->segment;
+	uint64_t word;
 
 	/* The mark first: cut short between the two, the word is still there to be let go. */
-	if (segment && lab_load_acq(&segment->purge) == record->claim) {
+	if (segment && has_word(segment, record->claim, &word)) {
 		disturb(segment, LAB_MAY_HAVE_ORPHANS);
-		(void)lab_cas64(&segment->purge, record->claim, 0);
+		(void)lab_cas64(&segment->purge, word, 0);
 	}
 	lab_compiler_barrier();
 	record->segment = NULL;
 }
 
-static void
-settle_word(struct lab_segment *segment, uint32_t old_tid, uint32_t new_tid)
+bool
+lab_purge_is_recorded(const struct lab_purge_record *record, const struct lab_segment *segment, uint64_t word)
 {
-	uint64_t claim = lab_load_rlx(&segment->purge);
-	uint32_t tid = (uint32_t)claim;
+	return record->segment == segment && record->claim >> 32 == word >> 32;
+}
 
-	if (claim == 0 || tid == new_tid)
+/* Not by the thread id alone: another thread of the parent may have had the new one, where the child begins a PID namespace. */
+static void
+settle_word(struct lab_segment *segment, uint32_t old_tid, uint32_t new_tid, lab_purge_owner *is_forkers)
+{
+	uint64_t word = lab_load_rlx(&segment->purge), epoch = word >> 32;
+
+	if (word == 0 || (epoch == 0 && word == old_tid)) /* a scan's word is let go by value by the frame that has it */
 		return;
-	if (tid == old_tid) { /* a scan's word, of epoch 0, is let go by value by the frame that has it */
-		if (claim >> 32 == 0)
-			return;
-		(void)lab_cas64(&segment->purge, claim, claim - old_tid + new_tid);
+	if (epoch != 0 && is_forkers(segment, word, old_tid)) {
+		(void)lab_cas64(&segment->purge, word, epoch << 32 | new_tid);
 		return;
 	}
 	disturb(segment, LAB_MAY_HAVE_ORPHANS);
-	(void)lab_cas64(&segment->purge, claim, 0);
+	(void)lab_cas64(&segment->purge, word, 0);
 }
 
 void
-lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid)
+lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid, lab_purge_owner *is_forkers)
 {
 	struct lab_arena *arena;
 
@@ -207,7 +243,7 @@ lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid)
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end; index++)
 			if (lab_arena_is_committed(arena, index))
-				settle_word(lab_arena_segment(arena, index), old_tid, new_tid);
+				settle_word(lab_arena_segment(arena, index), old_tid, new_tid, is_forkers);
 	}
 }
 

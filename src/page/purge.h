@@ -35,11 +35,17 @@ bool lab_purge_age_all(void);
  * segment is marked for that. */
 void lab_purge_recover(struct lab_purge_record *record);
 
+/* Whether the record says that `word` is its purger's. */
+bool lab_purge_is_recorded(const struct lab_purge_record *record, const struct lab_segment *segment, uint64_t word);
+
+/* Whether a record of the forking thread, whose id was old_tid, says so. */
+typedef bool lab_purge_owner(const struct lab_segment *segment, uint64_t word, uint32_t old_tid);
+
 /*
  * In fork's child: who else was purging does not exist here. His purge words are let go, and the segments are marked. The forking thread
  * may have been purging itself, if it forked in a handler: its words get its new id. Repeatable.
  */
-void lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid);
+void lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid, lab_purge_owner *is_forkers);
 
 /*
  * Whether there may be something to give back: pages, or blocks freed into a heap whose thread may be dead. Who frees sets it after the fact; who

@@ -19,7 +19,8 @@
 #include "page/buddy.h"
 #include "page/geometry.h"
 
-/* State of a run of pages that is one block: DEAD (0) → LIVE → FREEING{tid} → DEAD. Valid in the entry of its first page. */
+/* State of a run of pages that is one block: DEAD (0) → LIVE → FREEING{tid} → DEAD; of a huge one also FREEING{dead} → FREEING{tid}. Valid in the
+ * entry of its first page. */
 enum lab_run_state {
 	LAB_RUN_DEAD = 0,
 	LAB_RUN_LIVE = 1,
@@ -44,6 +45,7 @@ struct lab_segment {
 	_Atomic uint32_t disturbed;             /* enum lab_disturbance */
 	uint32_t generation;                    /* written by who has just claimed it: INV-PAGE-3 */
 	char *base;                             /* set once */
+	_Atomic uint64_t unheld;                /* the owner word under which nobody holds it: who empties it gives it back */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t aged[LAB_SEGMENT_WORDS]; /* free already when decay looked last */

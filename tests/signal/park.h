@@ -29,6 +29,7 @@ struct operation {
 	size_t most;           /* bytes that one torn run may lose */
 	bool inner;            /* run sees to it itself that a part of it is stepped */
 	bool (*is_here)(void); /* whether this malloc has it; NULL: all have */
+	bool is_finished;      /* others finish it when the thread is killed: no segment is lost */
 };
 extern const struct operation operations[];
 extern const size_t operation_count;
@@ -38,6 +39,9 @@ void operations_start(void);
 
 /* Gives back what the operation that ran last has left, whether it has finished or not; the victim or, if that is dead, the driver. */
 void operations_clear(void);
+
+/* After the victim's death: the free that it had not begun is made, by the driver. Of huge blocks only: of others it cannot be told. */
+void operations_begin_free(void);
 
 /* In a child of fork: what the victim had made unreadable can be read. */
 void operations_untrap(void);

@@ -28,10 +28,12 @@ static struct {
 static size_t hands, out_count;
 static struct block resized; /* what a realloc's result has to begin with; p is NULL if there is none */
 static unsigned char *volatile trap_page;
+static void *volatile in_free;
 
 static void *(*alloc_gfp)(size_t size, unsigned gfp);
 static bool (*reserve_thread)(size_t size, size_t count);
 static bool (*reserve_balance)(void);
+static int (*owner_of)(const void *block);
 
 /* ---- small words -------------------------------------------------------------------------------------------------------- */
 
@@ -54,8 +56,19 @@ take_from_hand(void)
 static void
 drop_all(void)
 {
-	while (hands > 0)
-		free(take_from_hand());
+	while (hands > 0) {
+		in_free = take_from_hand();
+		free(in_free);
+	}
+	in_free = NULL;
+}
+
+void
+operations_begin_free(void)
+{
+	if (owner_of && in_free && owner_of(in_free) >= 0)
+		free(in_free);
+	in_free = NULL;
 }
 
 static void
@@ -276,39 +289,39 @@ HAS(has_share, alloc_gfp &&reserve_thread)
 HAS(has_balance, reserve_balance != NULL)
 /* clang-format off */
 const struct operation operations[] = {
-	{"malloc, free list", free_list_48, malloc_48, 0, false, NULL},
-	{"free, own block", hold_48, drop_all, 64, false, NULL},
-	{"refill and carve", nothing, malloc_3000, 0, false, NULL},
-	{"retire spans", hold_3000, drop_all, 3 * KIB, false, NULL},
-	{"malloc of a run", nothing, malloc_100k, 0, false, NULL},
-	{"free of a run", hold_100k, drop_all, 100 * KIB, false, NULL},
-	{"remote push of a run", foreign_run, drop_all, 100 * KIB, false, NULL},
-	{"batch of remote frees", foreign_small, drop_all, 4 * KIB, false, NULL},
-	{"flush and drain", freed_by_another, malloc_100k, 100 * KIB, false, NULL},
-	{"birth", NULL, malloc_48, 0, false, NULL},
-	{"adoption", dead_heap, malloc_3m, 3 * MIB, false, NULL},
-	{"trim", dirty_pages, trim, 0, false, NULL},
-	{"decay", decay_now, drop_all, 200 * KIB, false, has_library},
-	{"segments", nothing, claim_and_release_segments, 3 * MIB, false, NULL},
-	{"calloc", nothing, calloc_48, 0, false, NULL},
-	{"calloc of a run", nothing, calloc_100k, 0, false, NULL},
-	{"realloc, copied", hold_48, resize_200, 64, false, NULL},
-	{"realloc, run grows", hold_100k, resize_130k, 200 * KIB, false, NULL},
-	{"realloc, run shrinks", hold_100k, resize_70k, 100 * KIB, false, NULL},
-	{"memalign", nothing, memalign_4k, 0, false, NULL},
-	{"memalign of a run", nothing, memalign_64k, 0, false, NULL},
-	{"re-entrant calls", set_trap_and_hold, borrow, 100 * KIB, true, has_library},
-	{"overstaying handler", set_trap, overstay, 40 * KIB, true, has_library},
-	{"ATOMIC claim", nothing, claim_slot, 0, false, has_atomic},
-	{"ATOMIC claim, zeroed", nothing, claim_pages, 0, false, has_atomic},
-	{"release of a slot", hold_slot, drop_all, 0, false, has_atomic},
-	{"share of the reserve", nothing, share, 64 * KIB, false, has_share},
-	{"balance of the reserve", nothing, balance, 0, false, has_balance},
-	{"malloc of a huge block", nothing, malloc_9m, 0, false, NULL},
-	{"free of a huge block", hold_9m, drop_all, 12 * MIB, false, NULL},
-	{"huge block grows", hold_9m, resize_13m, 16 * MIB, false, NULL},
-	{"huge block shrinks", hold_9m, resize_5m, 12 * MIB, false, NULL},
-	{"huge block moves", hold_two_huge, resize_21m, 36 * MIB, false, NULL},
+	{"malloc, free list", free_list_48, malloc_48, 0, false, NULL, false},
+	{"free, own block", hold_48, drop_all, 64, false, NULL, false},
+	{"refill and carve", nothing, malloc_3000, 0, false, NULL, false},
+	{"retire spans", hold_3000, drop_all, 3 * KIB, false, NULL, false},
+	{"malloc of a run", nothing, malloc_100k, 0, false, NULL, false},
+	{"free of a run", hold_100k, drop_all, 100 * KIB, false, NULL, false},
+	{"remote push of a run", foreign_run, drop_all, 100 * KIB, false, NULL, false},
+	{"batch of remote frees", foreign_small, drop_all, 4 * KIB, false, NULL, false},
+	{"flush and drain", freed_by_another, malloc_100k, 100 * KIB, false, NULL, false},
+	{"birth", NULL, malloc_48, 0, false, NULL, false},
+	{"adoption", dead_heap, malloc_3m, 3 * MIB, false, NULL, false},
+	{"trim", dirty_pages, trim, 0, false, NULL, false},
+	{"decay", decay_now, drop_all, 200 * KIB, false, has_library, false},
+	{"segments", nothing, claim_and_release_segments, 3 * MIB, false, NULL, false},
+	{"calloc", nothing, calloc_48, 0, false, NULL, false},
+	{"calloc of a run", nothing, calloc_100k, 0, false, NULL, false},
+	{"realloc, copied", hold_48, resize_200, 64, false, NULL, false},
+	{"realloc, run grows", hold_100k, resize_130k, 200 * KIB, false, NULL, false},
+	{"realloc, run shrinks", hold_100k, resize_70k, 100 * KIB, false, NULL, false},
+	{"memalign", nothing, memalign_4k, 0, false, NULL, false},
+	{"memalign of a run", nothing, memalign_64k, 0, false, NULL, false},
+	{"re-entrant calls", set_trap_and_hold, borrow, 100 * KIB, true, has_library, false},
+	{"overstaying handler", set_trap, overstay, 40 * KIB, true, has_library, false},
+	{"ATOMIC claim", nothing, claim_slot, 0, false, has_atomic, false},
+	{"ATOMIC claim, zeroed", nothing, claim_pages, 0, false, has_atomic, false},
+	{"release of a slot", hold_slot, drop_all, 0, false, has_atomic, false},
+	{"share of the reserve", nothing, share, 64 * KIB, false, has_share, false},
+	{"balance of the reserve", nothing, balance, 0, false, has_balance, false},
+	{"malloc of a huge block", nothing, malloc_9m, 0, false, NULL, false},
+	{"free of a huge block", hold_9m, drop_all, 12 * MIB, false, NULL, true},
+	{"huge block grows", hold_9m, resize_13m, 16 * MIB, false, NULL, false},
+	{"huge block shrinks", hold_9m, resize_5m, 12 * MIB, false, NULL, false},
+	{"huge block moves", hold_two_huge, resize_21m, 36 * MIB, false, NULL, false},
 };
 /* clang-format on */
 const size_t operation_count = sizeof operations / sizeof *operations;
@@ -323,6 +336,7 @@ operations_start(void)
 	*(void **)&alloc_gfp = dlsym(RTLD_DEFAULT, "lab_alloc");
 	*(void **)&reserve_thread = dlsym(RTLD_DEFAULT, "lab_reserve_thread");
 	*(void **)&reserve_balance = dlsym(RTLD_DEFAULT, "lab_reserve_balance");
+	*(void **)&owner_of = dlsym(RTLD_DEFAULT, "lab_owner");
 	REQUIRE(sigaction(SIGSEGV, &action, NULL) == 0);
 }
 

@@ -1,6 +1,6 @@
 /*
- * tear.h - leaves a call by a jump at its n-th instruction: the trap flag steps the thread through it. x86-64 only; elsewhere a call runs to
- * its end, and the tests that tear see no tear.
+ * tear.h - leaves a call by a jump, at its n-th instruction or when something has come to be: the trap flag steps the thread through it. x86-64
+ * only; elsewhere a call runs to its end, and the tests that tear see no tear.
  */
 #ifndef LAB_TESTS_UNIT_TEAR_H
 #define LAB_TESTS_UNIT_TEAR_H
@@ -13,12 +13,19 @@
 
 static sigjmp_buf tear_out;
 static volatile long tear_left;
+static bool (*tear_now)(void);
 
-static void
+static inline bool
+tear_is_counted_out(void)
+{
+	return tear_left-- <= 0;
+}
+
+static inline void
 tear_step(int signal)
 {
 	(void)signal;
-	if (tear_left-- <= 0)
+	if (tear_now())
 		siglongjmp(tear_out, 1);
 }
 
@@ -35,14 +42,14 @@ tear_set_trap(bool on)
 #endif
 }
 
-/* Whether the call was left, after `steps` instructions; false: it ended before. */
+/* Whether the call was left, before the first instruction at which `now` said so; false: it ended before. */
 static inline bool
-tear(long steps, void (*call)(void *argument), void *argument)
+tear_when(bool (*now)(void), void (*call)(void *argument), void *argument)
 {
 	struct sigaction action = {.sa_handler = tear_step}, before;
 
 	REQUIRE(sigaction(SIGTRAP, &action, &before) == 0);
-	tear_left = steps;
+	tear_now = now;
 	bool torn = sigsetjmp(tear_out, 1) != 0;
 	if (!torn) {
 		tear_set_trap(true);
@@ -51,6 +58,14 @@ tear(long steps, void (*call)(void *argument), void *argument)
 	}
 	REQUIRE(sigaction(SIGTRAP, &before, NULL) == 0);
 	return torn;
+}
+
+/* The same after `steps` instructions. */
+static inline bool
+tear(long steps, void (*call)(void *argument), void *argument)
+{
+	tear_left = steps;
+	return tear_when(tear_is_counted_out, call, argument);
 }
 
 #endif

@@ -255,6 +255,22 @@ Test(limit, the_heaps_of_the_dead_are_taken_over)
 	lab_free(p);
 }
 
+/* Of a thread that has had no heap: so nobody finds out about it otherwise. */
+Test(limit, a_free_that_a_death_has_cut_short_is_finished)
+{
+	enum { DEAD_TID = 77 };
+
+	world_install();
+	world.deaths_are_set = true;
+	world.dead_tid = DEAD_TID;
+	limit_to(16 * MIB);
+	void *p = lab_malloc(10 * MIB);
+	REQUIRE(lab_run_begin_free(lab_map_find(p).run, DEAD_TID));
+	p = lab_malloc(10 * MIB);
+	cr_assert_not_null(p);
+	lab_free(p);
+}
+
 Test(limit, growing_in_place_is_charged)
 {
 	limit_to(3 * MIB);

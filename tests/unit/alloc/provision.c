@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -415,6 +416,50 @@ Test(provision, a_child_of_fork_has_its_calls_though_another_thread_was_calling)
 	may_end = true;
 	pthread_join(thread, NULL);
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static jmp_buf where_calls_go;
+static bool is_to_leave;
+
+/* While it runs it is the only one; its own slow calls, which lie below it, do not take it for one that was left. */
+static void
+leave_call(void *context, size_t size)
+{
+	(void)context;
+	(void)size;
+	calls++;
+	take(512, class_of(512).slots);
+	slow_call();
+	if (is_to_leave)
+		longjmp(where_calls_go, 1);
+}
+
+static LAB_NOINLINE void
+call_from_below(void)
+{
+	volatile char below[4096];
+
+	below[0] = 0;
+	slow_call();
+	below[1] = below[0];
+}
+
+Test(provision, a_call_that_was_left_is_not_the_last)
+{
+	lab_provision_settings.limit = 1; /* no growth */
+	start_again();
+	lab_reserve_on_low(leave_call, NULL);
+	is_to_leave = true;
+	take(256, class_of(256).slots);
+	if (setjmp(where_calls_go) == 0)
+		call_from_below();
+	cr_assert_eq(calls, 1);
+	is_to_leave = false;
+	slow_call();
+	cr_assert_eq(calls, 2, "512, which got low meanwhile");
+	take(1024, class_of(1024).slots);
+	slow_call();
+	cr_assert_eq(calls, 3);
 }
 
 /* A jump out of a handler that interrupted it: the request is gone, the copies are not made. */

@@ -1,12 +1,14 @@
-/* huge.c - blocks of whole segments: reuse without faults, resizing in place, moving pages, failures. */
+/* huge.c - blocks of whole segments: reuse without faults, resizing in place, moving pages, failures, frees cut short by a death. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "heap/exclusive.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
 #include "page/map.h"
+#include "tear.h"
 #include "trace.h"
 #include "world.h"
 
@@ -299,4 +301,226 @@ Test(huge, a_late_release_does_not_free_a_segment_that_has_a_new_owner)
 	cr_assert(scanned && reused);
 	uint64_t owner = lab_load_rlx(&freed.arena->owners[freed.index]);
 	cr_assert_eq(lab_owner_kind(owner), LAB_SEGMENT_HUGE, "the new block's segment was freed under it");
+}
+
+/* ---- a thread dies in a free: others finish it ---- */
+
+enum { DEAD_TID = 77 };
+
+static struct lab_place torn; /* a block of four segments */
+static int dying_at;          /* so many of them let go */
+static uint64_t first_state;  /* 0, or one that has to have changed as well */
+
+static bool
+is_time_to_die(void)
+{
+	int gone = 0;
+
+	for (size_t i = 0; i < 4; i++)
+		gone += lab_owner_kind(lab_load_rlx(&torn.arena->owners[torn.index + i])) == LAB_SEGMENT_FREE;
+	return gone >= dying_at && lab_load_rlx(&torn.run->state) != first_state;
+}
+
+static void
+call_free(void *unused)
+{
+	(void)unused;
+	lab_huge_free(torn.arena, torn.index);
+}
+
+static void
+free_torn(void)
+{
+	call_free(NULL);
+}
+
+static void
+call_finish(void *unused)
+{
+	(void)unused;
+	lab_huge_finish_frees();
+}
+
+/* It has been taken over then. */
+static void
+finish_and_die(int gone)
+{
+	dying_at = gone;
+	first_state = lab_load_rlx(&torn.run->state);
+	REQUIRE(tear_when(is_time_to_die, call_finish, NULL));
+}
+
+/* A block of four segments, which DEAD_TID was freeing when so many were gone. */
+static struct lab_place
+leave_half_freed(int gone, unsigned gfp)
+{
+	struct lab_place place = place_of(lab_alloc(13 * MIB, gfp));
+	uint64_t state;
+
+	memset(lab_arena_payload(place.arena, place.index), 1, 13 * MIB);
+	if (gfp & LAB_GFP_EXCLUSIVE) {
+		state = lab_load_rlx(&place.run->state);
+		lab_store_rlx(&place.run->state, lab_state_make(state & LAB_EXCLUSIVE_MARKS, DEAD_TID));
+		REQUIRE(lab_exclusive_begin_free(place.run, DEAD_TID, &state) == LAB_EXCLUSIVE_FREEING);
+	} else {
+		REQUIRE(lab_run_begin_free(place.run, DEAD_TID));
+	}
+	torn = place;
+	dying_at = gone;
+	first_state = 0;
+	REQUIRE(tear_when(is_time_to_die, call_free, NULL));
+	return place;
+}
+
+static struct lab_arena *
+let_die(uint32_t tid)
+{
+	world_install();
+	world.deaths_are_set = true;
+	world.dead_tid = tid;
+	lab_free(lab_malloc(1));
+	return lab_map_arena(0);
+}
+
+Test(huge, a_dead_threads_free_is_finished_by_others)
+{
+	struct lab_arena *arena = let_die(DEAD_TID);
+	size_t before = free_segments(arena);
+
+	for (int gone = 0; gone < 4; gone++) {
+		(void)leave_half_freed(gone, LAB_GFP_KERNEL);
+		cr_assert_lt(free_segments(arena), before);
+		lab_huge_finish_frees();
+		cr_assert_eq(free_segments(arena), before, "cut short when %d were gone", gone);
+		char *p = lab_calloc(1, 13 * MIB);
+		cr_assert(trace_is_zero(p, 13 * MIB), "what it held is known to be dirty");
+		lab_free(p);
+	}
+	cr_assert_eq(world.renewals, 0);
+}
+
+Test(huge, a_dead_threads_heap_or_a_trim_is_where_it_is_found)
+{
+	struct lab_arena *arena = let_die(DEAD_TID);
+	size_t before = free_segments(arena);
+
+	(void)leave_half_freed(1, LAB_GFP_KERNEL);
+	(void)lab_trim(0);
+	cr_assert_eq(free_segments(arena), before);
+	struct lab_heap *dead = lab_registry_make(DEAD_TID);
+	REQUIRE(dead);
+	(void)leave_half_freed(1, LAB_GFP_KERNEL);
+	cr_assert_eq(lab_registry_adopt(lab_thread.tid, 100), dead);
+	cr_assert_eq(free_segments(arena), before);
+}
+
+Test(huge, the_living_finish_their_frees_themselves)
+{
+	struct lab_arena *arena = let_die(DEAD_TID + 1);
+	size_t before = free_segments(arena);
+	struct lab_place place = leave_half_freed(1, LAB_GFP_KERNEL);
+	size_t held = before - free_segments(arena);
+	uint64_t state = lab_load_rlx(&place.run->state);
+
+	cr_assert_gt(held, 0);
+	lab_huge_finish_frees();
+	cr_assert_eq(free_segments(arena), before - held);
+	cr_assert_eq(lab_load_rlx(&place.run->state), state);
+	lab_huge_free(place.arena, place.index); /* he goes on */
+	cr_assert_eq(free_segments(arena), before);
+}
+
+Test(huge, who_dies_while_finishing_is_followed_by_the_next)
+{
+	struct lab_arena *arena = let_die(DEAD_TID);
+	size_t before = free_segments(arena);
+
+	(void)leave_half_freed(0, LAB_GFP_KERNEL);
+	finish_and_die(1);
+	lab_huge_finish_frees();
+	cr_assert_lt(free_segments(arena), before, "we are not dead");
+	world.dead_tid = lab_thread.tid;
+	lab_huge_finish_frees();
+	cr_assert_eq(free_segments(arena), before);
+}
+
+/* ---- while we ask whether he is dead, the block is freed, claimed again, and freed by a namesake of his who is alive ---- */
+
+static void
+free_and_begin_again(uint32_t tid)
+{
+	uint64_t seen = lab_load_rlx(&torn.run->state);
+
+	world.on_probe = NULL;
+	free_torn();
+	REQUIRE(lab_malloc(13 * MIB) == lab_arena_payload(torn.arena, torn.index));
+	REQUIRE(lab_run_begin_free(torn.run, tid) && lab_load_rlx(&torn.run->state) == seen);
+}
+
+/* Or the namesake has found the dead one's block before us, and is in the middle. */
+static void
+be_quicker(uint32_t tid)
+{
+	uint32_t own = lab_thread.tid;
+
+	world.on_probe = NULL;
+	lab_thread.tid = tid;
+	finish_and_die(0);
+	lab_thread.tid = own;
+}
+
+static void
+check_not_freed_under(void (*namesake)(uint32_t tid))
+{
+	struct lab_arena *arena = let_die(DEAD_TID);
+	size_t before = free_segments(arena);
+
+	(void)leave_half_freed(0, LAB_GFP_KERNEL);
+	world.on_probe = namesake;
+	lab_huge_finish_frees();
+	cr_assert_eq(free_segments(arena), before - 4, "freed under him");
+	free_torn();
+	cr_assert_eq(free_segments(arena), before);
+}
+
+Test(huge, a_namesake_of_the_dead_keeps_the_block_that_he_frees)
+{
+	check_not_freed_under(free_and_begin_again);
+	check_not_freed_under(be_quicker);
+}
+
+/* INV-EXCL-2: only new pages are without marks. */
+Test(huge, marked_pages_that_the_dead_was_freeing_are_renewed_first)
+{
+	struct lab_arena *arena = let_die(DEAD_TID);
+	size_t before = free_segments(arena);
+
+	for (int gone = 0; gone < 4; gone++) {
+		(void)leave_half_freed(gone, LAB_GFP_EXCLUSIVE | LAB_GFP_NOFORK);
+		world.renewals = 0;
+		world.renew_fails = true;
+		lab_huge_finish_frees();
+		cr_assert_lt(free_segments(arena), before, "marked still");
+		world.renew_fails = false;
+		world.dead_tid = lab_thread.tid;
+		lab_huge_finish_frees();
+		world.dead_tid = DEAD_TID;
+		cr_assert_eq(world.renewals, 2);
+		cr_assert_eq(free_segments(arena), before);
+	}
+}
+
+/* Its words were copied while he changed them. */
+Test(huge, in_forks_child_what_was_copied_is_left)
+{
+	struct lab_arena *arena = let_die(DEAD_TID);
+	struct lab_place place = leave_half_freed(1, LAB_GFP_KERNEL);
+	size_t left = free_segments(arena);
+
+	lab_arena_generation++;
+	lab_huge_finish_frees();
+	cr_assert_eq(free_segments(arena), left);
+	place.segment->generation = lab_arena_generation;
+	lab_huge_finish_frees();
+	cr_assert_gt(free_segments(arena), left);
 }

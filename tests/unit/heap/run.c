@@ -229,3 +229,32 @@ Test(run, no_memory_is_null_and_the_heap_is_whole)
 	}
 	cr_assert(lab_pages_take_owned(heap, 1000, 1).segment);
 }
+
+/* ---- a heap that fork has frozen: nobody looks at its segments but who frees its runs, and purgers ---- */
+
+static struct held last;
+
+static void
+free_last(void *start, size_t size)
+{
+	(void)start;
+	(void)size;
+	world.on_purge = NULL;
+	REQUIRE(lab_run_begin_free(last.place.run, 1));
+	lab_run_free_frozen(last.place.arena, last.place.index, last.place.run);
+}
+
+Test(run, a_purger_gives_back_a_frozen_segment_whose_last_run_was_freed_meanwhile)
+{
+	world_install();
+	enter();
+	last = take(5, 1);
+	struct held dirty = take(5, 1);
+	REQUIRE(dirty.place.segment == last.place.segment);
+	give(&dirty);
+	const _Atomic uint64_t *owner = &last.place.arena->owners[last.place.index];
+	world.on_purge = free_last;
+	heap->purge.claim = lab_purge_claim();
+	cr_assert_gt(lab_purge_segment(last.place.arena, last.place.index, &heap->purge, &lab_purge_everything), 0);
+	cr_assert_eq(lab_owner_kind(lab_load_rlx(owner)), LAB_SEGMENT_FREE);
+}

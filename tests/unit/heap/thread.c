@@ -465,6 +465,52 @@ Test(thread, a_parked_heap_whose_frame_was_left_is_used_again)
 	(void)heap_check(lab_thread.heap);
 }
 
+static sigjmp_buf out_of_handler;
+
+static void
+get_parked_in_handler(int signal)
+{
+	struct lab_bracket bracket;
+
+	(void)signal;
+	get_parked(&bracket, (uintptr_t)__builtin_frame_address(0));
+	siglongjmp(out_of_handler, 1);
+}
+
+static LAB_NOINLINE void
+get_parked_on_two_stacks(void)
+{
+	struct lab_bracket bracket;
+	volatile char deep[1000];
+
+	deep[0] = 0;
+	get_parked(&bracket, (uintptr_t)__builtin_frame_address(0));
+	forget_interruptions();
+	raise(SIGUSR1);
+	__asm__ volatile("" : : "r"(deep) : "memory");
+}
+
+/* The first heap may hold a frame of either stack. While one is thought to be alive the thread's calls are a handler's: none grows the reserve,
+ * waits for memory, or calls back. */
+Test(thread, frames_of_two_stacks_that_were_left_are_seen_to_be_gone)
+{
+	static char stack[1 << 16];
+	struct sigaction action = {.sa_handler = get_parked_in_handler, .sa_flags = SA_ONSTACK};
+	struct lab_bracket bracket;
+
+	sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+	sigaction(SIGUSR1, &action, NULL);
+	for (volatile int round = 0; round < 10; round++) {
+		if (sigsetjmp(out_of_handler, 1) == 0)
+			get_parked_on_two_stacks();
+		cr_assert(lab_thread.has_parked);
+		ENTER_HERE(&bracket);
+		lab_leave(&bracket);
+		cr_assert(!lab_thread.has_parked && !bracket.reentrant);
+	}
+	cr_assert_leq(lab_registry_count(), 5, "%u heaps", lab_registry_count());
+}
+
 static struct lab_heap *
 heap_with_role(enum lab_heap_role role)
 {

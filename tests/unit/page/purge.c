@@ -12,7 +12,8 @@
 #include "trace.h"
 #include "world.h"
 
-#define CLAIM (UINT64_C(5) << 32 | 77)
+#define EPOCH (UINT64_C(1) << 32)
+#define CLAIM (5 * EPOCH | 77)
 
 static struct lab_purge_record record = {.claim = CLAIM};
 
@@ -146,9 +147,9 @@ Test(purge, a_purger_that_was_cut_short_lets_go_of_the_word_and_marks_the_segmen
 	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS);
 
 	record.segment = segment; /* cut short before it had the word: another has it now */
-	lab_store_rlx(&segment->purge, CLAIM + 1);
+	lab_store_rlx(&segment->purge, CLAIM + EPOCH);
 	lab_purge_recover(&record);
-	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM + 1);
+	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM + EPOCH);
 }
 
 /* INV-SEG-2 */
@@ -336,27 +337,106 @@ Test(purge, fresh_pages_read_as_zero_over_a_long_trace)
 
 /* ---- fork: purge words that were copied ---- */
 
+static bool
+is_recorded(const struct lab_segment *of, uint64_t word, uint32_t old_tid)
+{
+	(void)old_tid;
+	return lab_purge_is_recorded(&record, of, word);
+}
+
+static void
+settle(uint32_t old_tid, uint32_t new_tid)
+{
+	lab_purge_after_fork(old_tid, new_tid, is_recorded);
+	lab_purge_after_fork(old_tid, new_tid, is_recorded); /* repeatable */
+}
+
 Test(purge, in_forks_child_other_purgers_words_are_let_go)
 {
 	start();
 	lab_store_rlx(&segment->purge, CLAIM); /* thread 77 of the parent, with page 9 in its hands */
 	REQUIRE(lab_segment_take_at(segment, 9, 1));
-	lab_purge_after_fork(50, 51);
-	lab_purge_after_fork(50, 51); /* repeatable */
+	settle(50, 51);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
 	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS, "its pages are the holder's to find");
 	soil(100, 10);
 	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 10, "the segment is purged again");
 }
 
-Test(purge, in_forks_child_the_forking_threads_words_go_on)
+/* Where the child begins a PID namespace it may have the id of any thread of the parent: 1 in a container. */
+Test(purge, in_forks_child_a_namesakes_words_are_let_go)
 {
 	start();
-	lab_store_rlx(&segment->purge, CLAIM); /* a purge that the forking handler interrupted */
-	lab_purge_after_fork(77, 78);
-	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM + 1);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_UNDISTURBED);
+	lab_store_rlx(&segment->purge, CLAIM);
+	settle(50, 77);
+	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
+	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS);
+	lab_store_rlx(&segment->purge, 77); /* a scan's */
+	settle(50, 77);
+	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
+}
+
+static void
+fork_in_handler(void *start, size_t size)
+{
+	check_taken(start, size);
+	settle(77, 78);
+	REQUIRE(lab_load_rlx(&segment->purge) == CLAIM + 1);
+	REQUIRE(lab_load_rlx(&segment->disturbed) < LAB_MAY_HAVE_ORPHANS);
+	world.on_purge = NULL;
+}
+
+static void
+fork_in_handler_and_jump(void *start, size_t size)
+{
+	fork_in_handler(start, size);
+	longjmp(out, 1);
+}
+
+Test(purge, in_forks_child_the_forking_threads_words_go_on_and_are_let_go)
+{
+	start();
+	soil(10, 30);
+	world.on_purge = fork_in_handler;
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 30);
+	cr_assert_eq(lab_load_rlx(&segment->purge), 0, "for ever, else");
+	soil(10, 30);
+	world.on_purge = fork_in_handler_and_jump;
+	if (setjmp(out) == 0)
+		(void)lab_purge_segment(arena, 0, &record, &lab_purge_everything);
+	lab_store_rlx(&segment->disturbed, LAB_UNDISTURBED);
+	lab_purge_recover(&record);
+	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
+	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS);
 	lab_store_rlx(&segment->purge, 77); /* a scan's, which is let go by value */
-	lab_purge_after_fork(77, 78);
+	settle(77, 78);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 77);
+}
+
+/* ---- a segment without a holder: of a heap that is frozen in fork's child ---- */
+
+static void
+free_last_run(void *start, size_t size)
+{
+	(void)start;
+	(void)size;
+	lab_store_rlx(&segment->unheld, lab_load_rlx(&arena->owners[0])); /* as lab_run_free_frozen does */
+	lab_segment_give(segment, 500, 10, 0);
+	world.on_purge = NULL;
+}
+
+Test(purge, the_last_run_of_a_segment_without_a_holder_may_be_freed_meanwhile)
+{
+	start();
+	REQUIRE(lab_segment_take_at(segment, 500, 10));
+	soil(10, 30);
+	world.on_purge = free_last_run;
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 30);
+	cr_assert_eq(lab_owner_kind(lab_load_rlx(&arena->owners[0])), LAB_SEGMENT_FREE);
+	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
+	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 2, 1, LAB_SEGMENT_SIZE), 0);
+	soil(10, 30);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 30);
+	cr_assert_eq(lab_owner_heap(lab_load_rlx(&arena->owners[0])), 2, "it has a holder again");
+	cr_assert_eq(lab_owner_kind(lab_load_rlx(&arena->owners[0])), LAB_SEGMENT_SMALL);
 }
