@@ -156,7 +156,7 @@ has_memory(void)
 static struct share shares[MAKERS];
 static pthread_t threads[MAKERS];
 static pthread_barrier_t made, look_at_it;
-static sem_t freed, never;
+static sem_t freed, never, calls_wanted;
 
 static void *
 make_only(void *share)
@@ -267,15 +267,12 @@ spike(const struct form *form)
 
 /* ---- what brings it back ----------------------------------------------------------------------------------------------------------- */
 
-static sem_t calls_wanted;
 static size_t limit, rounds, left;
 
 static void
 call_for_pages(void)
 {
-	enum { TIMES = 10 };
-
-	for (int i = 0; i < TIMES; i++) {
+	for (int i = 0; i < 10; i++) {
 		struct block block = new_block(64 * KIB);
 		free_block(&block);
 	}
