@@ -7,10 +7,13 @@ usage: boot.py LIBRARY CASE PROGRAM [MODULE]
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+NOBODY = 65534
 
 
 def environment(**variables):
@@ -84,7 +87,36 @@ def deepbind(library, program):
     run([program, "keep"], environment(LD_PRELOAD=library, LABYRINTH_DEEPBIND="keep"))
 
 
-CASES = {"deepbind": deepbind, "audit": audit, "loader": loader, "last": last, "stats-file": stats_file}
+def set_user_id(library, source):
+    """A set-user-ID program that is linked with the library, which lies beside it: no setting counts, nothing is said, no file is made."""
+    settings = {"LABYRINTH_" + name: value for name, value in
+                dict(PERTURB="85", LIMIT="1G", RESERVE="0", KSWAPD="1", STATS="1", DECAY_MS="rubbish").items()}
+    with tempfile.TemporaryDirectory(prefix="labyrinth-setuid-") as folder:
+        folder, program = Path(folder), Path(folder) / "program"
+        folder.chmod(0o777) # whoever the program is, its file could be made here
+        copy = folder / "liblabyrinth.so.0"
+        shutil.copy(library, copy)
+        copy.chmod(0o755)
+        run(["cc", "-fno-builtin", f"-I{Path(source).parents[2] / 'include'}", "-o", program, source, copy, f"-Wl,-rpath,{folder}"], environment())
+        figures, said = folder / "figures", environment(LABYRINTH_STATS_FILE=folder / "figures", **settings)
+        output = run([program], said)
+        demand("plain: perturb limit reserve kswapd\n" in output, "an ordinary program does not have its settings", output)
+        demand("LABYRINTH_DECAY_MS=rubbish: ignored" in output and figures.exists(), "an ordinary program says nothing", output)
+        figures.unlink()
+        if os.geteuid() != 0:
+            print("not run: only root makes a set-user-ID program of another user")
+            sys.exit(77)
+        os.chown(program, NOBODY, NOBODY)
+        program.chmod(0o4755)
+        output = run([program], said | {"LD_PRELOAD": "", "LD_LIBRARY_PATH": "/nowhere"})
+        if output.startswith("plain:"):
+            print("not run: /tmp does not let programs be set-user-ID")
+            sys.exit(77)
+        demand(output == "secure:\n", "a set-user-ID program has settings, or says something", output)
+        demand(not figures.exists(), "a set-user-ID program made a file", output)
+
+
+CASES = {"setuid": set_user_id, "deepbind": deepbind, "audit": audit, "loader": loader, "last": last, "stats-file": stats_file}
 
 if __name__ == "__main__":
     if len(sys.argv) < 4 or sys.argv[2] not in CASES:
