@@ -8,24 +8,43 @@
 
 static _Atomic uint64_t last_look; /* milliseconds; whoever raises it looks */
 
+/* Dirty bytes that were left when the system was last asked to take back more: locked ones, say. So many alone are no reason to ask again. */
+static _Atomic size_t refused;
+
 /* Inside the caller's heap: a purge that is cut short is found there, and finished with the heap's repair. */
-static void
+static bool
 purge(struct lab_bracket *bracket, uint64_t now, uint64_t age, size_t enough)
 {
 	if (!lab_try_enter(bracket))
-		return;
+		return false;
 	bracket->heap->purge.claim = lab_purge_claim();
 	(void)lab_purge_all(&bracket->heap->purge, now, age, enough);
 	lab_leave(bracket);
+	return true;
+}
+
+static size_t
+dirty_bytes(void)
+{
+	return lab_purge_dirty_pages() << LAB_PAGE_SHIFT;
 }
 
 static void
-purge_above(struct lab_bracket *bracket, size_t threshold)
+purge_above(struct lab_bracket *bracket, size_t dirty, size_t threshold)
 {
-	size_t dirty = lab_purge_dirty_pages() << LAB_PAGE_SHIFT;
+	if (dirty <= threshold || !purge(bracket, 0, 0, (dirty - threshold) >> LAB_PAGE_SHIFT))
+		return;
+	dirty = dirty_bytes();
+	lab_store_rlx(&refused, dirty > threshold ? dirty : 0);
+}
 
-	if (dirty > threshold)
-		purge(bracket, 0, 0, (dirty - threshold) >> LAB_PAGE_SHIFT);
+static void
+keep_below(struct lab_bracket *bracket, size_t threshold)
+{
+	size_t dirty = dirty_bytes();
+
+	if (dirty > lab_load_rlx(&refused))
+		purge_above(bracket, dirty, threshold);
 }
 
 void
@@ -34,15 +53,17 @@ lab_decay_tick(struct lab_bracket *bracket)
 	size_t decay = lab_load_rlx(&lab_settings.decay_ms);
 	size_t threshold = lab_load_rlx(&lab_settings.trim_threshold);
 
+	if (decay == 0)
+		threshold = 0;
 	if (threshold != SIZE_MAX)
-		purge_above(bracket, threshold);
-	if (decay == SIZE_MAX)
+		keep_below(bracket, threshold);
+	if (decay == 0 || decay == SIZE_MAX)
 		return;
 	uint64_t now = lab_os.clock_ms(), last = lab_load_rlx(&last_look);
 	if (now - last < decay / 4)
 		return;
 	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed, memory_order_relaxed))
-		purge(bracket, now, decay, SIZE_MAX);
+		(void)purge(bracket, now, decay, SIZE_MAX);
 }
 
 LAB_EXPORT bool
@@ -56,7 +77,7 @@ lab_trim(size_t keep)
 		lab_leave(&bracket);
 	}
 	size_t before = lab_purge_total_pages();
-	purge_above(&bracket, keep);
+	purge_above(&bracket, dirty_bytes(), keep);
 	lab_limit_notify();
 	bool shrunk = lab_provision_shrink();
 	return shrunk || lab_purge_total_pages() != before;

@@ -168,8 +168,11 @@ lab_purge_all(struct lab_purge_record *record, uint64_t now, uint64_t age, size_
 			if (!lab_arena_is_committed(arena, index))
 				continue;
 			struct lab_segment *segment = lab_arena_segment(arena, index);
-			if (is_old_enough(lab_load_rlx(&segment->stamp), now, age) && lab_segment_count_dirty(segment) != 0)
-				given += lab_purge_segment(arena, index, record);
+			if (!is_old_enough(lab_load_rlx(&segment->stamp), now, age) || lab_segment_count_dirty(segment) == 0)
+				continue;
+			given += lab_purge_segment(arena, index, record);
+			if (age != 0 && lab_segment_count_dirty(segment) != 0) /* refused: asked again when that has passed again */
+				lab_store_rlx(&segment->stamp, now);
 		}
 	}
 	return given;
