@@ -138,6 +138,16 @@ lab_huge_free(struct lab_arena *arena, size_t index)
 	(void)lab_arena_release(arena, index, owner);
 }
 
+enum lab_move
+lab_huge_move(char *from, char *to)
+{
+	struct lab_arena *arena = lab_map_find_arena(to);
+	struct lab_segment *segment = lab_arena_segment(arena, (size_t)(to - arena->base) >> LAB_SEGMENT_SHIFT);
+
+	lab_store_rlx(&segment->displaced, true); /* first: INV-PAGE-4 */
+	return lab_os.move(from, to, LAB_SEGMENT_SIZE);
+}
+
 bool
 lab_huge_shrink(struct lab_arena *arena, size_t index, size_t size)
 {

@@ -83,6 +83,17 @@ purge_free_pages(struct lab_segment *segment)
 	return given;
 }
 
+/* A segment of which no page is in use is no mapping of its own any more. The caller has the purge word. */
+static void
+settle_free_segment(struct lab_segment *segment)
+{
+	if (lab_likely(!lab_load_rlx(&segment->displaced)) || !lab_segment_take_at(segment, 0, LAB_SEGMENT_PAGES))
+		return;
+	lab_segment_settle(segment);
+	lab_segment_give(segment, 0, LAB_SEGMENT_PAGES, 0);
+	disturb(segment, LAB_VIEW_IS_OLD);
+}
+
 size_t
 lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record)
 {
@@ -94,8 +105,10 @@ lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record
 	lab_compiler_barrier();
 	if (lab_cas64(&segment->purge, 0, record->claim)) {
 		/* INV-SEG-2: sc, after the purge word. */
-		if (lab_owner_kind(atomic_load(&arena->owners[index])) != LAB_SEGMENT_HUGE)
+		if (lab_owner_kind(atomic_load(&arena->owners[index])) != LAB_SEGMENT_HUGE) {
+			settle_free_segment(segment);
 			given = purge_free_pages(segment);
+		}
 		(void)lab_cas64(&segment->purge, record->claim, 0);
 	}
 	lab_compiler_barrier();

@@ -1,6 +1,7 @@
 /* segment.c - the page bitmap of a segment: see segment.h. */
 #include "page/segment.h"
 #include "base/check.h"
+#include "os/os.h"
 
 /* The part of [page, page + count) that lies in one word, as a mask. */
 static uint64_t
@@ -194,6 +195,13 @@ lab_segment_is_empty(const struct lab_segment *segment)
 	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
 		any |= lab_load_acq(&segment->taken[word]);
 	return any == 0;
+}
+
+void
+lab_segment_settle(struct lab_segment *segment)
+{
+	if (lab_unlikely(lab_load_rlx(&segment->displaced)) && lab_os.renew(segment->base, LAB_SEGMENT_SIZE))
+		lab_store_rlx(&segment->displaced, false);
 }
 
 size_t

@@ -8,6 +8,9 @@
  *             cleared (rel; pairs with the acq of the next setter), and cleared only while the purger holds its bit. In fork's
  *             child this holds of a segment that was not the forking thread's once its `generation` is the process's: what others
  *             wrote to it while it was copied shows in its pages and not in its bits.
+ * INV-PAGE-4  Pages that were moved here from elsewhere (a huge block that was resized) are a mapping that the kernel joins with no other.
+ *             `displaced` says so, until there are new pages in their place: so each such segment is a mapping more, and a segment
+ *             of spans and runs, in which marks on exclusive blocks split mappings and join them again, never is one.
  */
 #ifndef LAB_PAGE_SEGMENT_H
 #define LAB_PAGE_SEGMENT_H
@@ -42,6 +45,7 @@ struct lab_segment {
 	_Atomic uint32_t disturbed;             /* enum lab_disturbance */
 	uint32_t generation;                    /* written by who has just claimed it: INV-PAGE-3 */
 	char *base;                             /* set once */
+	_Atomic bool displaced;                 /* by who has claimed it, or taken all of its pages: INV-PAGE-4 */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
 
@@ -90,6 +94,9 @@ void lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t cou
 
 /* The other way round, for pages that the caller has taken and that read as zero now. */
 void lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count);
+
+/* New pages in the place of displaced ones, by who has claimed the segment, or taken all of its pages. */
+void lab_segment_settle(struct lab_segment *segment);
 
 /* Pages that are dirty and free. */
 size_t lab_segment_count_dirty(const struct lab_segment *segment);
