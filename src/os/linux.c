@@ -198,10 +198,13 @@ static uint64_t
 linux_clock_ms(void)
 {
 	struct timespec now;
+	int saved = errno;
 
-	/* The vDSO answers; it neither sets errno nor enters the kernel for this clock. */
-	if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0)
+	/* The vDSO answers, and does not enter the kernel for this clock. Without one libc does, and may be forbidden to. */
+	if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0) {
+		errno = saved;
 		return 0;
+	}
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
@@ -243,7 +246,8 @@ static bool
 linux_thread_is_dead(uint32_t tid)
 {
 	/* tkill, not tgkill: a process made with CLONE_VM has another thread group. */
-	return lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -3 /* ESRCH */ || leader_has_ended(tid);
+	return tid != LAB_OS_TID_UNKNOWN &&
+	       (lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -3 /* ESRCH */ || leader_has_ended(tid));
 }
 
 struct lab_os_table lab_os = {
@@ -267,13 +271,17 @@ struct lab_os_table lab_os = {
 uint32_t
 lab_os_tid(void)
 {
-	return (uint32_t)lab_syscall(SYS_gettid, 0, 0, 0, 0, 0);
+	long tid = lab_syscall(SYS_gettid, 0, 0, 0, 0, 0);
+
+	return lab_syscall_failed(tid) ? LAB_OS_TID_UNKNOWN : (uint32_t)tid;
 }
 
 uint32_t
 lab_os_pid(void)
 {
-	return (uint32_t)lab_syscall(SYS_getpid, 0, 0, 0, 0, 0);
+	long pid = lab_syscall(SYS_getpid, 0, 0, 0, 0, 0);
+
+	return lab_syscall_failed(pid) ? LAB_OS_PID_UNKNOWN : (uint32_t)pid;
 }
 
 void
