@@ -6,11 +6,14 @@
  * Clauses: G8.8.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -74,6 +77,76 @@ clock_gettime(clockid_t clock, struct timespec *time)
 	return error ? -1 : 0;
 }
 
+/* ---- threads that cannot learn who they are ---------------------------------------------------------------------------------------------- */
+
+enum { CROWD = 8, BIRTHS = 12, HEAPS_MAX = 48 };
+
+/* The thread's first allocation is in a child that has its memory. */
+static void
+allocate_in_vfork(void)
+{
+	pid_t child = vfork();
+
+	if (child == 0) {
+		free(malloc(100));
+		_exit(0);
+	}
+	if (child > 0)
+		REQUIRE(waitpid(child, NULL, 0) == child);
+}
+
+static void *
+one_of_many(void *number)
+{
+	if ((uintptr_t)number % 2 == 0)
+		allocate_in_vfork();
+	for (size_t size = 24; size < 1600; size += 40) {
+		load_errno();
+		void *p = load_given(malloc(size));
+		struct block block = p ? block_of(p, size) : (struct block){0};
+		sched_yield();
+		free_block(&block);
+	}
+	return NULL;
+}
+
+static void
+crowd(void)
+{
+	pthread_t threads[CROWD];
+	struct lab_stats before, after;
+
+	library_stats(&before);
+	for (uintptr_t birth = 0; birth < BIRTHS; birth++) {
+		uintptr_t made = 0;
+		while (made < CROWD && pthread_create(&threads[made], NULL, one_of_many, (void *)(birth + made)) == 0)
+			made++;
+		while (made-- > 0)
+			REQUIRE(pthread_join(threads[made], NULL) == 0);
+	}
+	library_stats(&after);
+	if (after.heaps > before.heaps + HEAPS_MAX)
+		fail("heaps grow with threads", before.heaps, after.heaps);
+}
+
+static void
+crowd_in_child(void *unused)
+{
+	(void)unused;
+	crowd();
+}
+
+static bool
+concerns_ids(const struct refusal *refusal)
+{
+	for (size_t i = 0; i < refusal->count; i++)
+		if (refusal->numbers[i] == SYS_gettid || refusal->numbers[i] == SYS_getpid)
+			return true;
+	return false;
+}
+
+/* ---- the refusals ------------------------------------------------------------------------------------------------------------------------- */
+
 static void
 live_with(void *argument)
 {
@@ -94,6 +167,10 @@ live_with(void *argument)
 		_exit(SKIPPED);
 	}
 	load_all();
+	if (concerns_ids(refusal)) {
+		crowd();
+		(void)process_in_child(crowd_in_child, NULL);
+	}
 	for (size_t i = 0; i < LENGTH(before); i++)
 		free_block(&before[i]);
 	if (load_count.given == 0)
