@@ -63,7 +63,6 @@ lock_early(int argc, char **argv, char **variables)
 
 __attribute__((section(".preinit_array"), used)) static void (*const before_all)(int, char **, char **) = lock_early;
 
-/* What is resident, but for what the program had before. */
 static void
 check_resident(void)
 {
