@@ -8,7 +8,7 @@
  *             cleared (rel; pairs with the acq of the next setter), and cleared only while the purger holds its bit. In fork's
  *             child this holds of a segment that was not the forking thread's once its `generation` is the process's: what others
  *             wrote to it while it was copied shows in its pages and not in its bits.
- * INV-PAGE-4  Pages that were moved here from elsewhere (a huge block that was resized) are a mapping that the kernel joins with no other.
+ * INV-PAGE-5  Pages that were moved here from elsewhere (a huge block that was resized) are a mapping that the kernel joins with no other.
  *             `displaced` says so, until there are new pages in their place: so each such segment is a mapping more, and a segment
  *             of spans and runs, in which marks on exclusive blocks split mappings and join them again, never is one.
  */
@@ -45,7 +45,7 @@ struct lab_segment {
 	_Atomic uint32_t disturbed;             /* enum lab_disturbance */
 	uint32_t generation;                    /* written by who has just claimed it: INV-PAGE-3 */
 	char *base;                             /* set once */
-	_Atomic bool displaced;                 /* by who has claimed it, or taken all of its pages: INV-PAGE-4 */
+	_Atomic bool displaced;                 /* by who has claimed it, or taken all of its pages: INV-PAGE-5 */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
 

@@ -177,7 +177,7 @@ Test(purge, free_segments_are_purged_too)
 	cr_assert(trace_is_zero(page_at(0), 5 * LAB_PAGE_SIZE));
 }
 
-/* INV-PAGE-4 */
+/* INV-PAGE-5 */
 Test(purge, a_free_segment_of_moved_pages_gets_new_ones)
 {
 	start();
@@ -201,7 +201,7 @@ Test(purge, a_free_segment_of_moved_pages_gets_new_ones)
 	cr_assert_eq(world.renewals, renewals);
 }
 
-/* INV-PAGE-4 */
+/* INV-PAGE-5 */
 Test(purge, moved_pages_become_spans_as_new_ones_and_huge_blocks_as_they_are)
 {
 	start();
