@@ -83,6 +83,17 @@ void lab_release_slot(void *p, const char *call);
 size_t lab_block_size(const void *p, const char *call);
 
 /* Returns to the system what has been free for long enough, if it is time to look. Not inside a heap; the bracket is for its use. */
+void lab_decay_look(struct lab_bracket *bracket);
+
+/* The same by whoever comes by. */
+static inline void
+lab_decay_poll(struct lab_bracket *bracket)
+{
+	if (lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING)
+		lab_decay_look(bracket);
+}
+
+/* The same by who has freed pages: sees to the trim threshold as well. */
 void lab_decay_tick(struct lab_bracket *bracket);
 
 /* Gives the unused memory of all typed caches back; bytes. Any thread, at any time; for reclaim. */
@@ -119,6 +130,8 @@ size_t lab_cgroup_limit(void);
 /* Settings in force; see enum lab_param. */
 struct lab_settings {
 	_Atomic size_t decay_ms;
+	_Atomic bool purge_lazily;
+	_Atomic bool purge_in_whole; /* decay leaves huge pages whole */
 	_Atomic size_t trim_threshold;
 	_Atomic size_t huge_threshold;
 	_Atomic size_t wait_ms;

@@ -10,6 +10,7 @@
 #include "base/format.h"
 #include "os/os.h"
 #include "page/charge.h"
+#include "page/map.h"
 
 #define DECAY_MS_DEFAULT 1000
 /* A huge block takes 4 MiB of address space at least. */
@@ -61,6 +62,17 @@ lab_set_param(enum lab_param param, size_t value)
 		if (value > A_DAY_MS)
 			return false;
 		lab_store_rlx(&lab_settings.wait_ms, value);
+		return true;
+	case LAB_PARAM_PURGE_LAZILY:
+		if (value > 1)
+			return false;
+		lab_store_rlx(&lab_settings.purge_lazily, value == 1);
+		return true;
+	case LAB_PARAM_THP:
+		if (value > LAB_HUGE_ALWAYS)
+			return false;
+		lab_map_set_huge_pages((enum lab_huge_pages)value);
+		lab_store_rlx(&lab_settings.purge_in_whole, value == LAB_HUGE_ALWAYS);
 		return true;
 	case LAB_PARAM_PERTURB:
 		if (value > UINT8_MAX)
@@ -176,6 +188,29 @@ set_stats_file(const char *text)
 }
 
 static bool
+set_purge(const char *text)
+{
+	bool lazily = strcmp(text, "free") == 0;
+
+	return (lazily || strcmp(text, "dontneed") == 0) && lab_set_param(LAB_PARAM_PURGE_LAZILY, lazily);
+}
+
+static bool
+set_thp(const char *text)
+{
+	static const char *const names[] = {
+	        [LAB_HUGE_BY_SYSTEM] = "default",
+	        [LAB_HUGE_NEVER] = "never",
+	        [LAB_HUGE_ALWAYS] = "always",
+	};
+
+	for (unsigned when = 0; when < sizeof names / sizeof *names; when++)
+		if (strcmp(text, names[when]) == 0)
+			return lab_set_param(LAB_PARAM_THP, when);
+	return false;
+}
+
+static bool
 set_exclusive(const char *text)
 {
 	bool log = strcmp(text, "log") == 0;
@@ -205,6 +240,8 @@ static const struct setting {
         {"LABYRINTH_LIMIT", set_limit, "bytes, with K, M, G or T, or \"cgroup\""},
         {"LABYRINTH_WAIT_MS", set_wait, "milliseconds up to a day"},
         {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},
+        {"LABYRINTH_PURGE", set_purge, "dontneed or free"},
+        {"LABYRINTH_THP", set_thp, "default, never or always"},
         {"LABYRINTH_EXCLUSIVE", set_exclusive, "abort or log"},
         {"LABYRINTH_STATS", set_stats, "0 or 1"},
         {"LABYRINTH_RESERVE", lab_provision_set_size, "bytes, with K, M, G or T"},

@@ -1,24 +1,45 @@
-/* decay.c - when free pages go back to the system. Driven by frees; no thread. Any context. */
+/*
+ * decay.c - when free pages go back to the system. Driven by slow calls while there is something to give back (lab_purge_pending), by whoever
+ * comes first; no thread is needed. Any context.
+ *
+ * A look is taken twice in a decay time. What is free and dirty is aged by one look and purged by the next one, if nobody has used it in
+ * between: so pages go back between half a decay time and a whole one after they were freed, page by page, without a stamp on any. Looks that
+ * come late, as nobody has called, purge all. Source: the clock algorithm for page replacement (Corbato, 1968).
+ */
 #include "alloc/alloc.h"
 #include "alloc/provision.h"
 #include "heap/registry.h"
+#include "heap/remote.h"
 #include "os/os.h"
 #include "page/map.h"
 #include "page/purge.h"
 
+enum {
+	LITTERED = 16, /* heaps that are cleared in one look */
+};
+
 static _Atomic uint64_t last_look; /* milliseconds; whoever raises it looks */
 
-/* Dirty bytes that were left when the system was last asked to take back more: locked ones, say. So many alone are no reason to ask again. */
+/* Dirty bytes that were left when the system was last asked to take back more, at once: locked ones, say. So many alone are no reason to ask
+ * again. */
 static _Atomic size_t refused;
 
 /* Inside the caller's heap: a purge that is cut short is found there, and finished with the heap's repair. */
-static bool
-purge(struct lab_bracket *bracket, uint64_t now, uint64_t age, size_t enough)
+static void
+purge_owned(struct lab_heap *heap, const struct lab_purge_plan *plan)
 {
+	heap->purge.claim = lab_purge_claim();
+	(void)lab_purge_all(&heap->purge, plan);
+}
+
+static bool
+purge(struct lab_bracket *bracket, size_t enough)
+{
+	const struct lab_purge_plan plan = {.young = true, .enough = enough};
+
 	if (!lab_try_enter(bracket))
 		return false;
-	bracket->heap->purge.claim = lab_purge_claim();
-	(void)lab_purge_all(&bracket->heap->purge, now, age, enough);
+	purge_owned(bracket->heap, &plan);
 	lab_leave(bracket);
 	return true;
 }
@@ -32,7 +53,7 @@ dirty_bytes(void)
 static void
 purge_above(struct lab_bracket *bracket, size_t dirty, size_t threshold)
 {
-	if (dirty <= threshold || !purge(bracket, 0, 0, (dirty - threshold) >> LAB_PAGE_SHIFT))
+	if (dirty <= threshold || !purge(bracket, (dirty - threshold) >> LAB_PAGE_SHIFT))
 		return;
 	dirty = dirty_bytes();
 	lab_store_rlx(&refused, dirty > threshold ? dirty : 0);
@@ -47,23 +68,101 @@ keep_below(struct lab_bracket *bracket, size_t threshold)
 		purge_above(bracket, dirty, threshold);
 }
 
+/* As a handler would that interrupts us here: so it gets the thread's spare. A frame of its own, below that of the bracket we are in. */
+static LAB_NOINLINE void
+take_in_spare(void)
+{
+	struct lab_bracket inner = LAB_BRACKET_HERE;
+
+	if (lab_enter(&inner)) {
+		lab_remote_drain_owned(inner.heap);
+		lab_leave(&inner);
+	}
+}
+
+/* What was freed into this heap, into the thread's spare, and into those of the dead. */
+static void
+take_in_owned(struct lab_heap *heap)
+{
+	if (lab_thread.has_spare)
+		take_in_spare();
+	lab_batch_flush_owned(heap);
+	lab_remote_drain_owned(heap);
+	for (int i = 0; i < LITTERED && lab_thread_clear_litter(LITTERED); i++)
+		;
+}
+
+/* Ages what is left. Nothing: says so, and looks again for what was noted in between. */
+static void
+age_all(void)
+{
+	for (int pass = 0; pass < 2; pass++) {
+		bool left = lab_purge_age_all() || lab_registry_is_littered(lab_thread_tid());
+		(void)atomic_exchange(&lab_purge_pending, left ? LAB_PURGE_SEEN : LAB_PURGE_NOTHING);
+		if (left)
+			break;
+	}
+}
+
+static void
+look(struct lab_bracket *bracket, bool is_late)
+{
+	const struct lab_purge_plan plan = {
+	        .young = is_late,
+	        .lazily = lab_load_rlx(&lab_settings.purge_lazily),
+	        .in_whole = lab_load_rlx(&lab_settings.purge_in_whole),
+	        .enough = SIZE_MAX,
+	};
+
+	if (!lab_try_enter(bracket))
+		return;
+	take_in_owned(bracket->heap);
+	if (lab_load_rlx(&lab_settings.decay_ms) != 0)
+		purge_owned(bracket->heap, &plan);
+	else if (dirty_bytes() > lab_load_rlx(&refused)) { /* every call looks */
+		purge_owned(bracket->heap, &plan);
+		lab_store_rlx(&refused, dirty_bytes());
+	}
+	age_all();
+	lab_leave(bracket);
+}
+
+/* Time runs from the first look that finds something. */
+static void
+begin(uint64_t now)
+{
+	uint32_t noted = LAB_PURGE_NOTED;
+
+	lab_store_rlx(&last_look, now);
+	(void)atomic_compare_exchange_strong_explicit(&lab_purge_pending, &noted, LAB_PURGE_SEEN, memory_order_release,
+	                                              memory_order_relaxed); /* pairs with lab_decay_look */
+}
+
+void
+lab_decay_look(struct lab_bracket *bracket)
+{
+	size_t decay = lab_load_rlx(&lab_settings.decay_ms);
+
+	if (decay == SIZE_MAX)
+		return;
+	uint64_t now = lab_os.clock_ms();
+	if (lab_load_acq(&lab_purge_pending) == LAB_PURGE_NOTED)
+		begin(now);
+	uint64_t last = lab_load_rlx(&last_look), passed = now > last ? now - last : 0;
+	if (passed < decay / 2)
+		return;
+	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed, memory_order_relaxed))
+		look(bracket, passed >= decay);
+}
+
 void
 lab_decay_tick(struct lab_bracket *bracket)
 {
-	size_t decay = lab_load_rlx(&lab_settings.decay_ms);
 	size_t threshold = lab_load_rlx(&lab_settings.trim_threshold);
 
-	if (decay == 0)
-		threshold = 0;
 	if (threshold != SIZE_MAX)
 		keep_below(bracket, threshold);
-	if (decay == 0 || decay == SIZE_MAX)
-		return;
-	uint64_t now = lab_os.clock_ms(), last = lab_load_rlx(&last_look);
-	if (now - last < decay / 4)
-		return;
-	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed, memory_order_relaxed))
-		(void)purge(bracket, now, decay, SIZE_MAX);
+	lab_decay_poll(bracket);
 }
 
 LAB_EXPORT bool
@@ -71,13 +170,17 @@ lab_trim(size_t keep)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
-	/* What others have freed into this thread's heap is taken, and spans that are empty but current go. */
+	/* What others have freed into this thread's heap and those of the dead is taken, and spans that are empty but current go. */
 	if (lab_try_enter(&bracket)) {
+		take_in_owned(bracket.heap);
 		lab_heap_rebuild_owned(bracket.heap);
 		lab_leave(&bracket);
 	}
 	size_t before = lab_purge_total_pages();
-	purge_above(&bracket, dirty_bytes(), keep);
+	if (keep == 0)
+		(void)purge(&bracket, SIZE_MAX);
+	else
+		purge_above(&bracket, dirty_bytes(), keep);
 	lab_limit_notify();
 	bool shrunk = lab_provision_shrink();
 	return shrunk || lab_purge_total_pages() != before;

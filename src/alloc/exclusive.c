@@ -71,6 +71,15 @@ refuse(const char *call, const void *p)
 	lab_report_refusal(call, p, foreign);
 }
 
+static bool
+renew(void *p, size_t size)
+{
+	if (!lab_os.renew(p, size))
+		return false;
+	lab_arena_apply_huge_pages(p, size);
+	return true;
+}
+
 /* There is no advice that undoes MADV_NOHUGEPAGE: new pages in the place of the old undo all of it, and leave nothing of the contents. */
 bool
 lab_exclusive_begin_release(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call)
@@ -80,7 +89,7 @@ lab_exclusive_begin_release(struct lab_bracket *bracket, const struct lab_place 
 	settle_fork(bracket);
 	switch (lab_exclusive_begin_free(place->run, lab_thread_tid(), &state)) {
 	case LAB_EXCLUSIVE_FREEING:
-		return !(state & LAB_EXCLUSIVE_MARKS) || lab_os.renew(p, bytes_of(place->run));
+		return !(state & LAB_EXCLUSIVE_MARKS) || renew(p, bytes_of(place->run));
 	case LAB_EXCLUSIVE_REFUSED:
 		refuse(call, p);
 		return false;

@@ -18,7 +18,7 @@ watch(void *unused)
 	for (unsigned poll = 1;; poll++) {
 		struct lab_bracket bracket = LAB_BRACKET_HERE;
 		(void)lab_provision_tick();
-		lab_decay_tick(&bracket);
+		lab_decay_poll(&bracket);
 		if (poll % POLLS_TO_SHRINK == 0)
 			(void)lab_provision_shrink();
 		lab_os_sleep_ms(POLL_MS);

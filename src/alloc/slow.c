@@ -15,7 +15,7 @@
 #include "page/map.h"
 #include "reserve/share.h"
 
-enum { TICK_PAGES = 64 };
+enum { CALLS_PER_LOOK = 8 }; /* a look at the clock in each would be felt where blocks go from thread to thread */
 
 static const char not_ours[] = "not a block of this heap";
 static const char not_start[] = "not the start of a block";
@@ -113,9 +113,13 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 	if (lab_enter(bracket)) {
 		p = lab_allocate_owned(bracket->heap, request, &fresh);
 		over_limit = bracket->heap->over_limit;
+		bool look = ++bracket->heap->slow_calls % CALLS_PER_LOOK == 0;
 		lab_leave(bracket);
-		if (!bracket->reentrant)
+		if (!bracket->reentrant) {
 			lab_provision_tick();
+			if (look)
+				lab_decay_poll(bracket);
+		}
 	}
 	if (lab_unlikely(!p && over_limit) && !bracket->reentrant)
 		p = lab_limit_allocate(bracket, request, &fresh);
@@ -165,16 +169,14 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 		lab_batch_add_owned(bracket->heap, heap, p);
 	if (result == LAB_FREE_FOREIGN)
 		lab_remote_push(heap, p, p);
-	bool freed = bracket->heap->freed_pages != freed_before, look = bracket->heap->freed_pages >= TICK_PAGES;
-	if (look)
-		bracket->heap->freed_pages = 0;
+	bool freed = bracket->heap->freed_pages != freed_before;
 	lab_leave(bracket);
 	if (result == LAB_FREE_DOUBLE)
 		lab_report_misuse(call, p, double_free);
-	if (freed)
+	if (freed) {
 		lab_limit_notify();
-	if (look)
 		lab_decay_tick(bracket);
+	}
 	if (!bracket->reentrant)
 		lab_provision_tick();
 }

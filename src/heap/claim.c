@@ -1,6 +1,7 @@
 /* claim.c - see claim.h. Every step may be interrupted by a handler that does the same, or be left for good. */
 #include "heap/claim.h"
 #include "heap/registry.h"
+#include "heap/remote.h"
 #include "os/os.h"
 
 enum {
@@ -135,6 +136,30 @@ lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 		lab_heap_absorb_owned(heap, dead);
 	lab_claim_end(t, outermost);
 	return dead != NULL;
+}
+
+/* Cut short, the heap is this thread's, and becomes a spare. */
+bool
+lab_thread_clear_litter(unsigned probes)
+{
+	struct lab_thread *t = &lab_thread;
+	bool outermost = lab_claim_begin(t, LAB_ENTRY_STACK_POINTER);
+	struct lab_heap *heap = lab_registry_adopt_littered(lab_thread_tid(), probes);
+
+	if (heap) {
+		uint64_t word = lab_registry_word(heap);
+		if (!heap->whole)
+			lab_heap_rebuild_owned(heap);
+		heap->whole = 0;
+		lab_compiler_barrier();
+		lab_remote_drain_owned(heap);
+		lab_compiler_barrier();
+		heap->whole = 1;
+		heap->frame = 0;
+		lab_registry_give_back(heap, word);
+	}
+	lab_claim_end(t, outermost);
+	return heap != NULL;
 }
 
 /* A spare of this thread's own: INV-THREAD-5. By CAS: a handler in the middle of this may take the same one. */

@@ -61,7 +61,8 @@ struct lab_heap {
 	_Atomic uint32_t role;         /* enum lab_heap_role */
 	bool nowait;                   /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
 	bool over_limit;               /* the frame inside failed to get pages because of the limit (page/charge.h) */
-	size_t freed_pages;            /* since the clock was looked at */
+	uint32_t slow_calls;           /* allocations that took the slow path */
+	size_t freed_pages;            /* ever */
 	struct lab_purge_record purge; /* of the pages that a frame inside is giving back */
 	struct lab_unit
 	        *changing; /* the span that is becoming current or ceasing to be: `current` and used' may disagree in it alone */

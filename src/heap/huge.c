@@ -108,7 +108,6 @@ prepare_release(struct lab_arena *arena, size_t index, size_t pages)
 	struct lab_segment *segment = lab_arena_segment(arena, index);
 
 	lab_segment_mark_dirty(segment, 0, pages);
-	lab_store_rlx(&segment->stamp, lab_os.clock_ms());
 	return lab_load_acq(&arena->owners[index]);
 }
 
@@ -136,6 +135,7 @@ lab_huge_free(struct lab_arena *arena, size_t index)
 	uint64_t owner = prepare_release(arena, index, lab_load_rlx(&run->pages));
 	lab_store_rel(&run->state, LAB_RUN_DEAD);
 	(void)lab_arena_release(arena, index, owner);
+	lab_purge_note();
 }
 
 enum lab_move
@@ -161,6 +161,7 @@ lab_huge_shrink(struct lab_arena *arena, size_t index, size_t size)
 	size_t before = (segments_for(size) - 1) * LAB_SEGMENT_PAGES;
 	lab_segment_mark_dirty(lab_arena_segment(arena, index + segments_for(size) - 1), 0, lab_load_rlx(&run->pages) - before);
 	lab_store_rel(&run->pages, pages);
+	lab_purge_note();
 	return true;
 }
 

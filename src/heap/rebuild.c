@@ -108,7 +108,7 @@ lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t cover
 	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++) {
 		uint64_t orphans = lab_load_acq(&segment->taken[word]) & ~covered[word];
 		if (orphans) {
-			atomic_fetch_or_explicit(&segment->dirty[word], orphans, memory_order_relaxed);
+			lab_segment_soil_word(segment, word, orphans);
 			lab_and_rel(&segment->taken[word], ~orphans);
 		}
 	}
@@ -202,7 +202,7 @@ rebuild_at(struct scan *scan, uint64_t owner)
 	rebuild_segment(scan);
 	if (scan->from_id != scan->heap->id) {
 		scan->heap->purge.claim = lab_purge_claim();
-		(void)lab_purge_segment(scan->arena, scan->index, &scan->heap->purge);
+		(void)lab_purge_segment(scan->arena, scan->index, &scan->heap->purge, &lab_purge_everything);
 	}
 	return 1;
 }
@@ -240,6 +240,8 @@ retire_empty_spans(struct lab_heap *heap)
 void
 lab_heap_rebuild_owned(struct lab_heap *heap)
 {
+	heap->whole = 0; /* it may be a dead thread's that was whole: cut short here, it is not */
+	lab_compiler_barrier();
 	lab_purge_recover(&heap->purge);
 	lab_span_repair_owned(heap);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {

@@ -89,13 +89,34 @@ win(uint32_t id, uint64_t before, uint32_t tid)
 	return lab_cas64(&owners[id], before, make_owner(before, tid, LAB_HOLD_OWNED));
 }
 
+/* Takes the heap of a thread that was proved dead after `owner` was read. */
+static struct lab_heap *
+take_dead(uint32_t id, uint64_t owner, uint32_t tid)
+{
+	struct lab_heap *heap = lab_registry_heap(id);
+
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!win(id, owner, tid))
+		return NULL;
+	heap->limit = 0; /* no frame of its last thread is left */
+	lab_store_rlx(&heap->role, LAB_ROLE_NONE);
+	heap->adopted++;
+	return heap;
+}
+
+/* From outside a probe may be in another PID namespace than the thread ids. */
+static bool
+may_probe(void)
+{
+	return lab_registry_count() != 0 && !lab_registry_is_forked() && !lab_registry_is_outside();
+}
+
 struct lab_heap *
 lab_registry_adopt(uint32_t tid, unsigned probes)
 {
 	uint32_t end = lab_registry_count();
 
-	/* From outside a probe may be in another PID namespace than the thread ids. */
-	if (end == 0 || lab_registry_is_forked() || lab_registry_is_outside())
+	if (!may_probe())
 		return NULL;
 	for (uint32_t seen = 0; seen < end && probes > 0; seen++) {
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
@@ -103,18 +124,53 @@ lab_registry_adopt(uint32_t tid, unsigned probes)
 		if (hold_of(owner) != LAB_HOLD_OWNED || tid_of(owner) == tid)
 			continue;
 		probes--;
-		if (!lab_os.thread_is_dead(tid_of(owner)))
-			continue;
-		atomic_thread_fence(memory_order_seq_cst);
-		if (win(id, owner, tid)) {
-			struct lab_heap *heap = lab_registry_heap(id);
-			heap->limit = 0; /* no frame of its last thread is left */
-			lab_store_rlx(&heap->role, LAB_ROLE_NONE);
-			heap->adopted++;
+		struct lab_heap *heap = lab_os.thread_is_dead(tid_of(owner)) ? take_dead(id, owner, tid) : NULL;
+		if (heap)
 			return heap;
-		}
 	}
 	return NULL;
+}
+
+/* Whether it is another's, or nobody's, and has blocks to take in. */
+static bool
+is_littered(uint32_t id, uint64_t owner, uint32_t tid)
+{
+	bool idle = hold_of(owner) == LAB_HOLD_IDLE;
+
+	return (idle || (hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) != tid)) && lab_remote_is_waiting(lab_registry_heap(id));
+}
+
+struct lab_heap *
+lab_registry_adopt_littered(uint32_t tid, unsigned probes)
+{
+	uint32_t end = lab_registry_count();
+
+	if (!may_probe())
+		return NULL;
+	for (uint32_t seen = 0; seen < end && probes > 0; seen++) {
+		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
+		uint64_t owner = lab_load_acq(&owners[id]);
+		if (!is_littered(id, owner, tid))
+			continue;
+		probes--;
+		struct lab_heap *heap = NULL;
+		if (hold_of(owner) == LAB_HOLD_IDLE)
+			heap = lab_registry_take_if_idle(tid, id);
+		else if (lab_os.thread_is_dead(tid_of(owner)))
+			heap = take_dead(id, owner, tid);
+		if (heap)
+			return heap;
+	}
+	return NULL;
+}
+
+bool
+lab_registry_is_littered(uint32_t tid)
+{
+	for (uint32_t id = 0; id < lab_registry_count(); id++)
+		if (is_littered(id, lab_load_acq(&owners[id]), tid))
+			return true;
+	return false;
 }
 
 struct lab_heap *

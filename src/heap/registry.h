@@ -39,6 +39,12 @@ uint32_t lab_registry_tid(uint32_t id);
 /* The heap of a dead thread, found by up to `probes` questions to the kernel; perhaps not whole. NULL if none was found. */
 struct lab_heap *lab_registry_adopt(uint32_t tid, unsigned probes);
 
+/* A heap that blocks were freed into, and whose thread is dead, or which is idle; perhaps not whole. NULL if none was found among up to `probes`. */
+struct lab_heap *lab_registry_adopt_littered(uint32_t tid, unsigned probes);
+
+/* Whether blocks were freed into a heap of another thread, or of none, and are there still. */
+bool lab_registry_is_littered(uint32_t tid);
+
 /* An idle heap, `hint` if it can be had; whole. NULL if there is none. */
 struct lab_heap *lab_registry_take_idle(uint32_t tid, uint32_t hint);
 

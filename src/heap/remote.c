@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "heap/registry.h"
 #include "page/map.h"
+#include "page/purge.h"
 
 #define PARITY  ((uintptr_t)1)
 #define POINTER (~PARITY)
@@ -19,6 +20,7 @@ lab_remote_push(struct lab_heap *heap, void *first, void *last)
 		/* rel pairs with the acq of take: the links are written before they can be followed */
 	} while (!atomic_compare_exchange_weak_explicit(&heap->remote, &old, (uintptr_t)first | (old & PARITY),
 	                                                memory_order_release, memory_order_relaxed));
+	lab_purge_note(); /* the holder may be dead */
 }
 
 static void
@@ -137,10 +139,16 @@ process(struct lab_heap *heap)
 	heap->drain = 0;
 }
 
+bool
+lab_remote_is_waiting(const struct lab_heap *heap)
+{
+	return lab_load_rlx(&heap->remote) & POINTER;
+}
+
 void
 lab_remote_drain_owned(struct lab_heap *heap)
 {
-	if ((lab_load_rlx(&heap->remote) & POINTER) && take(heap))
+	if (lab_remote_is_waiting(heap) && take(heap))
 		process(heap);
 }
 

@@ -27,6 +27,9 @@ void lab_batch_flush_owned(struct lab_heap *heap);
 /* Takes what others have freed into this heap, and frees it. */
 void lab_remote_drain_owned(struct lab_heap *heap);
 
+/* Whether there is something to take. */
+bool lab_remote_is_waiting(const struct lab_heap *heap);
+
 /* Finishes a drain that was cut short; part of a rebuild. */
 void lab_remote_resume_owned(struct lab_heap *heap);
 

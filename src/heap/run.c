@@ -220,8 +220,6 @@ lab_segments_release_spare_owned(struct lab_heap *heap)
 void
 lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t page, size_t count, size_t dirty)
 {
-	if (!heap->nowait) /* the vDSO may ask the kernel; an older stamp lets the pages go somewhat early */
-		lab_store_rlx(&segment->stamp, lab_os.clock_ms());
 	lab_segment_give(segment, page, count, dirty);
 	lab_segment_refresh_owned(segment, page, count);
 	lab_segment_bucket_owned(heap, segment);
@@ -274,7 +272,6 @@ lab_run_free_frozen(struct lab_arena *arena, size_t index, struct lab_run *run)
 
 	lab_store_rlx(&run->state, LAB_RUN_DEAD);
 	lab_compiler_barrier();
-	lab_store_rlx(&segment->stamp, lab_os.clock_ms());
 	lab_segment_give(segment, (size_t)(run - segment->runs), count, count);
 	if (lab_segment_is_empty(segment))
 		(void)lab_arena_release(arena, index, owner);

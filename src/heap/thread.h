@@ -100,6 +100,9 @@ void lab_leave(struct lab_bracket *bracket);
 /* Finds a dead thread's heap by up to `probes` questions and puts all that it holds into `heap`, which the caller is inside. */
 bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
 
+/* Takes what was freed into one heap whose thread is dead, or which is idle, and leaves it idle. False: none was found among up to `probes`. */
+bool lab_thread_clear_litter(unsigned probes);
+
 /*
  * Around a fork, by the forking thread. Before: what the heap has for others is sent, the dead are absorbed into it, what others have freed into
  * it is taken, and idle heaps that hold memory are held by this thread: what it holds while it forks is whole in the child. After, on

@@ -77,6 +77,20 @@ linux_purge(void *start, size_t size)
 	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
 }
 
+static bool
+linux_purge_lazily(void *start, size_t size)
+{
+	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_FREE, 0, 0));
+}
+
+static bool
+linux_huge_pages(void *start, size_t size, enum lab_huge_pages when)
+{
+	const int advice = when == LAB_HUGE_ALWAYS ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+
+	return when == LAB_HUGE_BY_SYSTEM || !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, advice, 0, 0));
+}
+
 /* Kernels before 5.14 do not know MADV_POPULATE_*: then each page is touched. */
 static bool
 touch(char *start, size_t size, bool write)
@@ -256,6 +270,8 @@ struct lab_os_table lab_os = {
         .may_commit = linux_may_commit,
         .protect = linux_protect,
         .purge = linux_purge,
+        .purge_lazily = linux_purge_lazily,
+        .huge_pages = linux_huge_pages,
         .populate = linux_populate,
         .lock = linux_lock,
         .unlock = linux_unlock,

@@ -29,6 +29,12 @@ enum lab_mark {
 	LAB_MARK_NOMERGE = 4, /* no huge pages, no KSM: trivially so on a kernel that has none */
 };
 
+enum lab_huge_pages {
+	LAB_HUGE_BY_SYSTEM, /* as /sys/kernel/mm/transparent_hugepage/enabled says */
+	LAB_HUGE_NEVER,
+	LAB_HUGE_ALWAYS,
+};
+
 struct lab_os_table {
 	/* `size` bytes of zeroed, private address space that is not charged against the commit limit where the kernel allows that;
 	 * NULL on failure. */
@@ -39,6 +45,10 @@ struct lab_os_table {
 	bool (*protect)(void *start, size_t size, enum lab_access access);
 	/* Gives the pages back: they read as zero afterwards if true is returned, and are unchanged if false. */
 	bool (*purge)(void *start, size_t size);
+	/* Lets the system take the pages when it wants memory; until they are written to again, each reads as before or as zero. */
+	bool (*purge_lazily)(void *start, size_t size);
+	/* Whether the range is to be made of huge pages, where the kernel has such. False: it has not, or does not know. */
+	bool (*huge_pages)(void *start, size_t size, enum lab_huge_pages when);
 	/* Makes the pages of an accessible range resident; `write`: as the process's own, so that a write to them does not fault either.
 	 * They stay as they are. False: not all are. */
 	bool (*populate)(void *start, size_t size, bool write);

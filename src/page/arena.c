@@ -4,6 +4,7 @@
 #include "os/os.h"
 
 uint32_t lab_arena_generation;
+_Atomic uint32_t lab_arena_huge_pages = LAB_HUGE_BY_SYSTEM;
 
 struct layout {
 	size_t words;                           /* struct lab_arena, owners, hints, committed */
@@ -42,6 +43,15 @@ layout_of(size_t size, bool with_heaps)
 	return l;
 }
 
+void
+lab_arena_apply_huge_pages(void *start, size_t size)
+{
+	enum lab_huge_pages when = (enum lab_huge_pages)lab_load_rlx(&lab_arena_huge_pages);
+
+	if (when != LAB_HUGE_BY_SYSTEM) /* refused: the kernel has none */
+		(void)lab_os.huge_pages(start, size, when);
+}
+
 /* Fills in the struct at the start of a fresh reservation; false if that memory cannot be had. */
 static bool
 lay_out(char *start, const struct layout *l, size_t size)
@@ -69,6 +79,7 @@ lay_out(char *start, const struct layout *l, size_t size)
 	for (size_t i = 0; i < l->segment_count; i += 64)
 		lab_store_rlx(&arena->free_hint[i / 64],
 		              lab_mask((unsigned)(l->segment_count - i < 64 ? l->segment_count - i : 64)));
+	lab_arena_apply_huge_pages(arena->base, size);
 	return true;
 }
 

@@ -110,6 +110,12 @@ extern uint32_t lab_arena_generation;
 /* What he does: INV-PAGE-3. No block is in the segment. */
 void lab_arena_renew(struct lab_segment *segment);
 
+/* Whether blocks' memory is to be made of huge pages; applied to an arena when it is reserved. lab_map_set_huge_pages sets it. */
+extern _Atomic uint32_t lab_arena_huge_pages; /* enum lab_huge_pages */
+
+/* Applies it to pages of an arena. */
+void lab_arena_apply_huge_pages(void *start, size_t size);
+
 /* What lab_arena_claim returns instead of an index. */
 #define LAB_CLAIM_NONE_FREE (-1L)
 #define LAB_CLAIM_NO_MEMORY (-2L) /* the system did not let a segment be made accessible: to go on trying is no use */

@@ -64,6 +64,16 @@ lab_map_grow(size_t least)
 	return false;
 }
 
+void
+lab_map_set_huge_pages(enum lab_huge_pages when)
+{
+	struct lab_arena *arena;
+
+	lab_store_rlx(&lab_arena_huge_pages, (uint32_t)when);
+	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++)
+		lab_arena_apply_huge_pages(arena->base, arena->size);
+}
+
 struct lab_arena *
 lab_map_find_arena(const void *p)
 {

@@ -4,6 +4,7 @@
 #ifndef LAB_PAGE_MAP_H
 #define LAB_PAGE_MAP_H
 
+#include "os/os.h"
 #include "page/arena.h"
 
 /*
@@ -31,6 +32,9 @@ bool lab_map_start(void);
 
 /* Adds an arena that can hold a block of `least` bytes; false if there is no address space or no more arenas can be. */
 bool lab_map_grow(size_t least);
+
+/* For all arenas, those that are there and those to come. */
+void lab_map_set_huge_pages(enum lab_huge_pages when);
 
 /* The arena in whose payload p lies, or NULL. */
 struct lab_arena *lab_map_find_arena(const void *p);

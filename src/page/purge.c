@@ -2,8 +2,16 @@
 #include "page/purge.h"
 #include "base/check.h"
 #include "os/os.h"
+#include "page/charge.h"
 #include "page/map.h"
 
+enum {
+	HUGE_PAGE_PAGES = 512,
+	HUGE_PAGE_WORDS = HUGE_PAGE_PAGES / 64,
+};
+
+const struct lab_purge_plan lab_purge_everything = {.young = true, .enough = SIZE_MAX};
+_Atomic uint32_t lab_purge_pending;
 static _Atomic size_t total_pages;
 
 /* Tells the holder; the stronger mark stays. */
@@ -17,25 +25,78 @@ disturb(struct lab_segment *segment, enum lab_disturbance how)
 		;
 }
 
-/* Takes the pages of one word that are dirty and free; returns them. acq pairs with the rel of who cleared the bits. */
+/* The pages of one word that are dirty and free, and of those the ones that the plan wants. */
 static uint64_t
-take_dirty(struct lab_segment *segment, size_t word)
+wanted_in_word(const struct lab_segment *segment, size_t word, const struct lab_purge_plan *plan, uint64_t *dirty)
 {
-	uint64_t wanted = lab_load_rlx(&segment->dirty[word]) & ~lab_load_rlx(&segment->taken[word]);
+	*dirty = lab_load_rlx(&segment->dirty[word]) & ~lab_load_rlx(&segment->taken[word]);
+	if (plan->lazily)
+		*dirty &= ~lab_load_rlx(&segment->lazy[word]);
+	return plan->young ? *dirty : *dirty & lab_load_rlx(&segment->aged[word]);
+}
+
+/* Whether all of a huge page is free, and what is dirty of it wanted. */
+static bool
+is_wanted_whole(const struct lab_segment *segment, size_t first_word, const struct lab_purge_plan *plan)
+{
+	uint64_t any = 0, dirty;
+
+	for (size_t word = first_word; word < first_word + HUGE_PAGE_WORDS; word++) {
+		any |= wanted_in_word(segment, word, plan, &dirty);
+		if (lab_load_rlx(&segment->taken[word]) != 0 || dirty != wanted_in_word(segment, word, plan, &dirty))
+			return false;
+	}
+	return any != 0;
+}
+
+static bool
+is_wanted(const struct lab_segment *segment, const struct lab_purge_plan *plan)
+{
+	uint64_t any = 0, dirty;
+
+	if (plan->in_whole)
+		return is_wanted_whole(segment, 0, plan) || is_wanted_whole(segment, HUGE_PAGE_WORDS, plan);
+	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
+		any |= wanted_in_word(segment, word, plan, &dirty);
+	return any != 0;
+}
+
+/* Takes what is wanted of one word; returns it. acq pairs with the rel of who cleared the bits. */
+static uint64_t
+take_word(struct lab_segment *segment, size_t word, const struct lab_purge_plan *plan)
+{
+	uint64_t dirty, wanted = wanted_in_word(segment, word, plan, &dirty);
 
 	if (!wanted)
 		return 0;
 	return wanted & ~lab_or_acq_rel(&segment->taken[word], wanted);
 }
 
-/* madvise for one range of pages that the caller has taken. */
-static size_t
-purge_range(struct lab_segment *segment, size_t page, size_t count)
+static void
+take_pages(struct lab_segment *segment, const struct lab_purge_plan *plan, uint64_t mine[LAB_SEGMENT_WORDS])
 {
-	if (!lab_os.purge(segment->base + page * LAB_PAGE_SIZE, count * LAB_PAGE_SIZE))
+	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
+		mine[word] = plan->in_whole ? 0 : take_word(segment, word, plan);
+	for (size_t first = 0; plan->in_whole && first < LAB_SEGMENT_WORDS; first += HUGE_PAGE_WORDS)
+		if (is_wanted_whole(segment, first, plan) && lab_segment_take_at(segment, first * 64, HUGE_PAGE_PAGES))
+			for (size_t word = first; word < first + HUGE_PAGE_WORDS; word++)
+				mine[word] = ~UINT64_C(0);
+}
+
+/* madvise for one range of pages that the caller has taken. Returns how many of them were dirty. */
+static size_t
+purge_range(struct lab_segment *segment, size_t page, size_t count, bool lazily)
+{
+	char *start = segment->base + page * LAB_PAGE_SIZE;
+	size_t size = count * LAB_PAGE_SIZE, clean = lab_charge_count_clean(segment, page, count);
+
+	if (!(lazily ? lab_os.purge_lazily(start, size) : lab_os.purge(start, size)))
 		return 0;
-	lab_segment_mark_fresh(segment, page, count);
-	return count;
+	if (lazily)
+		lab_segment_mark_lazy(segment, page, count);
+	else
+		lab_segment_mark_fresh(segment, page, count);
+	return count - clean;
 }
 
 /* The first page from `page` on whose bit is `set`; LAB_SEGMENT_PAGES if there is none. */
@@ -52,29 +113,30 @@ next_page(const uint64_t bits[LAB_SEGMENT_WORDS], size_t page, bool set)
 }
 
 static size_t
-purge_taken(struct lab_segment *segment, const uint64_t mine[LAB_SEGMENT_WORDS])
+purge_taken(struct lab_segment *segment, const uint64_t mine[LAB_SEGMENT_WORDS], bool lazily)
 {
 	size_t given = 0;
 
 	for (size_t end, page = next_page(mine, 0, true); page < LAB_SEGMENT_PAGES; page = next_page(mine, end, true)) {
 		end = next_page(mine, page, false);
-		given += purge_range(segment, page, end - page);
+		given += purge_range(segment, page, end - page, lazily);
 	}
 	return given;
 }
 
-/* Takes, purges and gives back the segment's dirty free pages. The caller has the purge word. */
+/* Takes, purges and gives back the pages that are wanted. The caller has the purge word. */
 static size_t
-purge_free_pages(struct lab_segment *segment)
+purge_free_pages(struct lab_segment *segment, const struct lab_purge_plan *plan)
 {
 	uint64_t mine[LAB_SEGMENT_WORDS], any = 0;
 	size_t given;
 
+	take_pages(segment, plan, mine);
 	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
-		any |= mine[word] = take_dirty(segment, word);
+		any |= mine[word];
 	if (!any)
 		return 0;
-	given = purge_taken(segment, mine);
+	given = purge_taken(segment, mine, plan->lazily);
 	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
 		if (mine[word])
 			lab_and_rel(&segment->taken[word], ~mine[word]);
@@ -95,7 +157,7 @@ settle_free_segment(struct lab_segment *segment)
 }
 
 size_t
-lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record)
+lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record, const struct lab_purge_plan *plan)
 {
 	struct lab_segment *segment = lab_arena_segment(arena, index);
 	size_t given = 0;
@@ -107,7 +169,7 @@ lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record
 		/* INV-SEG-2: sc, after the purge word. */
 		if (lab_owner_kind(atomic_load(&arena->owners[index])) != LAB_SEGMENT_HUGE) {
 			settle_free_segment(segment);
-			given = purge_free_pages(segment);
+			given = purge_free_pages(segment, plan);
 		}
 		(void)lab_cas64(&segment->purge, record->claim, 0);
 	}
@@ -162,33 +224,41 @@ lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid)
 	}
 }
 
-/* Another thread's stamp may be newer than our `now`. */
-static bool
-is_old_enough(uint64_t stamp, uint64_t now, uint64_t age)
-{
-	return stamp <= now ? now - stamp >= age : age == 0;
-}
-
 size_t
-lab_purge_all(struct lab_purge_record *record, uint64_t now, uint64_t age, size_t enough)
+lab_purge_all(struct lab_purge_record *record, const struct lab_purge_plan *plan)
 {
 	struct lab_arena *arena;
 	size_t given = 0;
 
 	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
-		for (size_t index = 0; index < end && given < enough; index++) {
-			if (!lab_arena_is_committed(arena, index))
-				continue;
-			struct lab_segment *segment = lab_arena_segment(arena, index);
-			if (!is_old_enough(lab_load_rlx(&segment->stamp), now, age) || lab_segment_count_dirty(segment) == 0)
-				continue;
-			given += lab_purge_segment(arena, index, record);
-			if (age != 0 && lab_segment_count_dirty(segment) != 0) /* refused: asked again when that has passed again */
-				lab_store_rlx(&segment->stamp, now);
-		}
+		for (size_t index = 0; index < end && given < plan->enough; index++)
+			if (lab_arena_is_committed(arena, index) && is_wanted(lab_arena_segment(arena, index), plan))
+				given += lab_purge_segment(arena, index, record, plan);
 	}
 	return given;
+}
+
+/* Whether the pages of a segment are for purgers to look at. */
+static bool
+is_purged(const struct lab_arena *arena, size_t index)
+{
+	return lab_arena_is_committed(arena, index) && lab_owner_kind(lab_load_rlx(&arena->owners[index])) != LAB_SEGMENT_HUGE;
+}
+
+bool
+lab_purge_age_all(void)
+{
+	struct lab_arena *arena;
+	bool any = false;
+
+	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
+		size_t end = lab_load_acq(&arena->high_water);
+		for (size_t index = 0; index < end; index++)
+			if (is_purged(arena, index) && lab_segment_age(lab_arena_segment(arena, index)))
+				any = true;
+	}
+	return any;
 }
 
 size_t
@@ -200,8 +270,7 @@ lab_purge_dirty_pages(void)
 	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end; index++)
-			if (lab_arena_is_committed(arena, index) &&
-			    lab_owner_kind(lab_load_rlx(&arena->owners[index])) != LAB_SEGMENT_HUGE)
+			if (is_purged(arena, index))
 				pages += lab_segment_count_dirty(lab_arena_segment(arena, index));
 	}
 	return pages;

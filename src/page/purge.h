@@ -13,12 +13,23 @@ struct lab_purge_record {
 	uint64_t claim; /* {epoch, tid}, the value of the purge word; not 0. Epoch 0 is the scan's (heap/rebuild.c) */
 };
 
-/* Purges what is free and dirty in one segment; returns the pages given back. */
-size_t lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record);
+/* Which free and dirty pages go, and how. */
+struct lab_purge_plan {
+	bool young;    /* also those that are not aged */
+	bool lazily;   /* by MADV_FREE; what went so before stays as it is */
+	bool in_whole; /* where 2 MiB, aligned, are free only: a huge page is not split */
+	size_t enough; /* pages after which no other segment is looked at */
+};
+extern const struct lab_purge_plan lab_purge_everything;
 
-/* The same for all segments whose newest dirty page is at least `age` old at `now` (milliseconds), until `enough` pages
- * are given back. Returns the pages. */
-size_t lab_purge_all(struct lab_purge_record *record, uint64_t now, uint64_t age, size_t enough);
+/* Purges what the plan wants of one segment; returns the pages given back. */
+size_t lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record, const struct lab_purge_plan *plan);
+
+/* The same for all segments. */
+size_t lab_purge_all(struct lab_purge_record *record, const struct lab_purge_plan *plan);
+
+/* All pages that are dirty and free are aged from now on; whether there is one. */
+bool lab_purge_age_all(void);
 
 /* Lets go of the purge word of a purger that was cut short. The pages that it had taken are the segment's holder's to find: the
  * segment is marked for that. */
@@ -30,7 +41,26 @@ void lab_purge_recover(struct lab_purge_record *record);
  */
 void lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid);
 
-/* Pages that are free and dirty, everywhere; and those given back so far. Figures. */
+/*
+ * Whether there may be something to give back: pages, or blocks freed into a heap whose thread may be dead. Who frees sets it after the fact; who
+ * finds nothing clears it, and looks again. On machines that order a load before an earlier read-modify-write a note can be
+ * missed; the next one is not.
+ */
+enum lab_purge_pending {
+	LAB_PURGE_NOTHING,
+	LAB_PURGE_NOTED, /* since the last look */
+	LAB_PURGE_SEEN,
+};
+extern _Atomic uint32_t lab_purge_pending;
+
+static inline void
+lab_purge_note(void)
+{
+	if (lab_unlikely(lab_load_rlx(&lab_purge_pending) == LAB_PURGE_NOTHING))
+		lab_store_rlx(&lab_purge_pending, LAB_PURGE_NOTED);
+}
+
+/* Pages that are free and dirty, everywhere, but for those that went lazily; and those given back so far. Figures. */
 size_t lab_purge_dirty_pages(void);
 size_t lab_purge_total_pages(void);
 

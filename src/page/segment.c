@@ -2,6 +2,7 @@
 #include "page/segment.h"
 #include "base/check.h"
 #include "os/os.h"
+#include "page/purge.h"
 
 /* The part of [page, page + count) that lies in one word, as a mask. */
 static uint64_t
@@ -130,16 +131,29 @@ lab_segment_take_owned(struct lab_segment *segment, unsigned order, size_t count
 	return take_found(segment, page, count);
 }
 
+static void
+clear_if_set(_Atomic uint64_t *word, uint64_t mask)
+{
+	if (lab_load_rlx(word) & mask)
+		atomic_fetch_and_explicit(word, ~mask, memory_order_relaxed);
+}
+
+void
+lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t mask)
+{
+	if ((lab_load_rlx(&segment->dirty[word]) & mask) != mask)
+		atomic_fetch_or_explicit(&segment->dirty[word], mask, memory_order_relaxed);
+	clear_if_set(&segment->aged[word], mask);
+	clear_if_set(&segment->lazy[word], mask);
+}
+
 void
 lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t count)
 {
 	size_t end = page + count;
 
-	for (size_t word = page / 64; word * 64 < end; word++) {
-		uint64_t mask = mask_in_word(word, page, count);
-		if ((lab_load_rlx(&segment->dirty[word]) & mask) != mask)
-			atomic_fetch_or_explicit(&segment->dirty[word], mask, memory_order_relaxed);
-	}
+	for (size_t word = page / 64; word * 64 < end; word++)
+		lab_segment_soil_word(segment, word, mask_in_word(word, page, count));
 }
 
 void
@@ -152,12 +166,23 @@ lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count)
 }
 
 void
+lab_segment_mark_lazy(struct lab_segment *segment, size_t page, size_t count)
+{
+	size_t end = page + count;
+
+	for (size_t word = page / 64; word * 64 < end; word++)
+		atomic_fetch_or_explicit(&segment->lazy[word], mask_in_word(word, page, count), memory_order_relaxed);
+}
+
+void
 lab_segment_give(struct lab_segment *segment, size_t page, size_t count, size_t dirty)
 {
 	lab_assert(page + count <= LAB_SEGMENT_PAGES && dirty <= count);
 	if (dirty)
 		lab_segment_mark_dirty(segment, page, dirty);
 	clear_bits(segment, page, count);
+	if (dirty)
+		lab_purge_note();
 }
 
 bool
@@ -204,12 +229,33 @@ lab_segment_settle(struct lab_segment *segment)
 		lab_store_rlx(&segment->displaced, false);
 }
 
+/* The pages of a word that are dirty and free, and were not given back lazily. */
+static uint64_t
+dirty_in_word(const struct lab_segment *segment, size_t word)
+{
+	return lab_load_rlx(&segment->dirty[word]) & ~lab_load_rlx(&segment->taken[word]) & ~lab_load_rlx(&segment->lazy[word]);
+}
+
 size_t
 lab_segment_count_dirty(const struct lab_segment *segment)
 {
 	size_t pages = 0;
 
-	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
-		pages += (size_t)__builtin_popcountll(lab_load_rlx(&segment->dirty[word]) & ~lab_load_rlx(&segment->taken[word]));
+	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
+		pages += (size_t)__builtin_popcountll(dirty_in_word(segment, word));
 	return pages;
+}
+
+bool
+lab_segment_age(struct lab_segment *segment)
+{
+	uint64_t any = 0;
+
+	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++) {
+		uint64_t dirty = dirty_in_word(segment, word);
+		if (dirty & ~lab_load_rlx(&segment->aged[word]))
+			atomic_fetch_or_explicit(&segment->aged[word], dirty, memory_order_relaxed);
+		any |= dirty;
+	}
+	return any != 0;
 }

@@ -8,6 +8,9 @@
  *             cleared (rel; pairs with the acq of the next setter), and cleared only while the purger holds its bit. In fork's
  *             child this holds of a segment that was not the forking thread's once its `generation` is the process's: what others
  *             wrote to it while it was copied shows in its pages and not in its bits.
+ * INV-PAGE-4  The aged and lazy bits of a page mean something while its dirty bit is 1 and its bit is 0. Both are 0 when pages are given; the
+ *             lazy bit is set by the purger that holds the page, the aged bit by anyone: a page that has just been given by then is
+ *             purged somewhat early.
  * INV-PAGE-5  Pages that were moved here from elsewhere (a huge block that was resized) are a mapping that the kernel joins with no other.
  *             `displaced` says so, until there are new pages in their place: so each such segment is a mapping more, and a segment
  *             of spans and runs, in which marks on exclusive blocks split mappings and join them again, never is one.
@@ -41,13 +44,15 @@ enum lab_disturbance {
 struct lab_segment {
 	/* written by whoever wins them */
 	LAB_ALIGNED(64) _Atomic uint64_t purge; /* {tid, epoch} of the purger, or 0 */
-	_Atomic uint64_t stamp;                 /* when pages last became dirty and free; milliseconds */
 	_Atomic uint32_t disturbed;             /* enum lab_disturbance */
 	uint32_t generation;                    /* written by who has just claimed it: INV-PAGE-3 */
 	char *base;                             /* set once */
 	_Atomic bool displaced;                 /* by who has claimed it, or taken all of its pages: INV-PAGE-5 */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
+	_Atomic uint64_t aged[LAB_SEGMENT_WORDS]; /* free already when decay looked last */
+	_Atomic uint64_t
+	        lazy[LAB_SEGMENT_WORDS]; /* given back by MADV_FREE: resident until the system wants it, dirty for calloc */
 
 	/* the holder's view, derived: rebuilt by lab_segment_refresh_owned and by a scan of the heap */
 	LAB_ALIGNED(64) struct lab_segment *next;
@@ -92,13 +97,22 @@ bool lab_segment_is_empty(const struct lab_segment *segment);
 /* Marks pages dirty, before their bits are cleared. */
 void lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t count);
 
+/* The same for pages of one word. */
+void lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t mask);
+
 /* The other way round, for pages that the caller has taken and that read as zero now. */
 void lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count);
 
 /* New pages in the place of displaced ones, by who has claimed the segment, or taken all of its pages. */
 void lab_segment_settle(struct lab_segment *segment);
 
-/* Pages that are dirty and free. */
+/* For pages that the caller has taken and given back by MADV_FREE. */
+void lab_segment_mark_lazy(struct lab_segment *segment, size_t page, size_t count);
+
+/* Pages that are dirty and free, and were not given back lazily. */
 size_t lab_segment_count_dirty(const struct lab_segment *segment);
+
+/* Pages that are dirty and free are aged from now on; whether there is one. */
+bool lab_segment_age(struct lab_segment *segment);
 
 #endif

@@ -2,7 +2,7 @@
  * mappings.c - the number of mappings (vm.max_map_count). A program that has nearly as many as it may: the library, too, is refused what
  * splits one. And a long run of what splits mappings in the library, huge blocks that move, marks on exclusive blocks: their number has a bound.
  *
- * Clauses: G9.2, G10.3.
+ * Clauses: G9.2, G10.4.
  */
 #include <dlfcn.h>
 #include <malloc.h>

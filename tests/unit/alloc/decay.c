@@ -1,7 +1,12 @@
-/* decay.c - when free pages go back: the clock and madvise are hooks, so that nothing waits and nothing is left to luck. Clauses: G10.1. */
+/* decay.c - when free pages go back: the clock and madvise are hooks, so that nothing waits and nothing is left to luck. Clauses: G10.1, G10.3. */
 #include <criterion/criterion.h>
 
+#include <pthread.h>
+
 #include "alloc/alloc.h"
+#include "heap/registry.h"
+#include "heap/remote.h"
+#include "page/map.h"
 #include "page/purge.h"
 #include "trace.h"
 #include "world.h"
@@ -14,6 +19,8 @@ start(uint64_t now)
 	world_install();
 	world.clock_is_set = true;
 	world.now = now;
+	lab_store_rlx(&lab_settings.count_allocations, true); /* makes every call a slow one */
+	lab_config_apply();
 }
 
 /* Uses and frees blocks of a size; all of it is dirty then. */
@@ -26,6 +33,28 @@ use(size_t size)
 	lab_free(p);
 }
 
+/* A frame above this one, as of a call that a handler has interrupted. */
+#define INTERRUPTED                                                                                                                \
+	{                                                                                                                          \
+		.sp = LAB_ENTRY_STACK_POINTER + 4096                                                                               \
+	}
+
+/* One of a few slow calls looks whether there is something to give back. These need no pages. */
+static void
+call(void)
+{
+	for (int i = 0; i < 10; i++)
+		cr_assert_not_null(lab_malloc(16));
+}
+
+static size_t clock_reads;
+
+static void
+count_clock(void)
+{
+	clock_reads++;
+}
+
 static void
 tick(void)
 {
@@ -34,16 +63,21 @@ tick(void)
 	lab_decay_tick(&bracket);
 }
 
-Test(decay, free_pages_go_after_a_second_and_not_before)
+Test(decay, free_pages_go_within_the_decay_time_and_not_before_half_of_it)
 {
 	start(10000);
 	use(2 * MIB);
 	size_t dirty = lab_purge_dirty_pages();
 	cr_assert_geq(dirty, 2 * MIB / LAB_PAGE_SIZE);
-	world.now += 999;
+	world.now += 499;
 	tick();
 	cr_assert_eq(world.purges, 0);
-	world.now += 251; /* the next look is a quarter of the decay later */
+	world.now += 1; /* aged now */
+	tick();
+	world.now += 499;
+	tick();
+	cr_assert_eq(world.purges, 0, "looks are half a decay time apart");
+	world.now += 1;
 	tick();
 	cr_assert_gt(world.purges, 0);
 	cr_assert_eq(lab_purge_dirty_pages(), 0);
@@ -60,6 +94,180 @@ Test(decay, frees_drive_it)
 	use(200000);
 	cr_assert_gt(world.purges, 0);
 	cr_assert_leq(lab_purge_dirty_pages(), 200000 / LAB_PAGE_SIZE + 100, "what was used just now stays");
+}
+
+Test(decay, calls_that_free_nothing_drive_it)
+{
+	start(10000);
+	use(6 * MIB);
+	for (int i = 0; i < 3; i++) {
+		world.now += 500;
+		call();
+	}
+	cr_assert_eq(lab_purge_dirty_pages(), 0);
+	cr_assert_eq(lab_load_rlx(&lab_purge_pending), LAB_PURGE_NOTHING);
+	world.now += 10000;
+	uint64_t before = clock_reads;
+	world.on_clock = count_clock;
+	call();
+	cr_assert_eq(clock_reads, before, "nothing to give back, nobody looks at the clock");
+	size_t purges = world.purges;
+	use(6 * MIB);
+	world.now += 400;
+	call();
+	cr_assert_eq(world.purges, purges, "time runs from the free on");
+}
+
+Test(decay, after_a_long_silence_the_first_call_gives_all_back)
+{
+	start(10000);
+	use(6 * MIB);
+	world.now += 3600 * 1000;
+	call();
+	cr_assert_eq(lab_purge_dirty_pages(), 0);
+}
+
+Test(decay, a_call_in_a_handler_that_interrupted_the_heap_leaves_it_to_the_next)
+{
+	struct lab_bracket bracket = INTERRUPTED;
+
+	start(10000);
+	use(6 * MIB);
+	world.now += 5000;
+	cr_assert(lab_enter(&bracket));
+	call();
+	cr_assert_eq(world.purges, 0);
+	lab_leave(&bracket);
+	call();
+	cr_assert_gt(world.purges, 0);
+}
+
+/* What threads have left that are dead: blocks are freed into their heaps, and nobody is there to take them. */
+
+enum { DEAD_BLOCKS = 4000 };
+
+static void *
+make_blocks(void *unused)
+{
+	void **blocks = lab_malloc(DEAD_BLOCKS * sizeof *blocks);
+
+	(void)unused;
+	for (int i = 0; i < DEAD_BLOCKS; i++)
+		memset(blocks[i] = lab_malloc(5000), 1, 5000);
+	return blocks;
+}
+
+Test(decay, blocks_freed_into_the_heaps_of_the_dead_go_back)
+{
+	enum { THREADS = 5 };
+	void **blocks[THREADS];
+	pthread_t threads[THREADS];
+
+	start(10000);
+	lab_free(lab_malloc(1));
+	for (int t = 0; t < THREADS; t++)
+		REQUIRE(pthread_create(&threads[t], NULL, make_blocks, NULL) == 0);
+	for (int t = 0; t < THREADS; t++)
+		REQUIRE(pthread_join(threads[t], (void **)&blocks[t]) == 0);
+	for (int t = 0; t < THREADS; t++) {
+		for (int i = 0; i < DEAD_BLOCKS; i++)
+			lab_free(blocks[t][i]);
+		lab_free(blocks[t]);
+	}
+	world.deaths_are_set = true; /* they look alive for a while */
+	for (int i = 0; i < 4; i++) {
+		world.now += 500;
+		call();
+	}
+	cr_assert(lab_registry_is_littered(lab_thread_tid()));
+	world.deaths_are_set = false;
+	for (int i = 0; i < 100 && lab_registry_is_littered(lab_thread_tid());
+	     i++) { /* one who was joined may look alive for a moment */
+		world.now += 500;
+		call();
+	}
+	cr_assert(!lab_registry_is_littered(lab_thread_tid()));
+	world.now += 2000;
+	call();
+	cr_assert_geq(world.purged, (size_t)THREADS * DEAD_BLOCKS * 5000 * 9 / 10);
+	for (uint32_t id = 0; id < lab_registry_count(); id++)
+		if (lab_registry_tid(id) != lab_thread_tid())
+			cr_assert_neq(lab_registry_hold(id), LAB_HOLD_FROZEN);
+}
+
+enum { BLOCKS = 50 };
+
+/* All but p's heap do something else by now; its blocks are freed into it. */
+static void
+check_blocks_go_back(void *p[BLOCKS], enum lab_heap_role role)
+{
+	struct lab_heap *heap = lab_registry_heap(lab_map_find(p[0]).heap_id);
+
+	cr_assert_neq(heap, lab_thread.heap);
+	for (int i = 0; i < BLOCKS; i++)
+		lab_free(p[i]);
+	cr_assert_eq(world.purged, 0);
+	for (int i = 0; i < 4; i++) {
+		world.now += 500;
+		call();
+	}
+	cr_assert_eq(lab_load_rlx(&heap->role), role);
+	cr_assert(!lab_remote_is_waiting(heap));
+	cr_assert_geq(world.purged, BLOCKS * 30000 / 2);
+}
+
+Test(decay, blocks_freed_into_an_idle_heap_go_back)
+{
+	struct lab_bracket bracket = INTERRUPTED;
+	void *p[BLOCKS];
+
+	start(10000);
+	lab_free(lab_malloc(1));
+	cr_assert(lab_enter(&bracket));
+	for (int i = 0; i < BLOCKS; i++)
+		REQUIRE(p[i] = lab_malloc(30000)); /* from a heap that is borrowed for each call */
+	lab_leave(&bracket);
+	check_blocks_go_back(p, LAB_ROLE_NONE);
+}
+
+Test(decay, blocks_freed_into_the_threads_spare_go_back)
+{
+	struct lab_bracket bracket = INTERRUPTED;
+	void *p[BLOCKS];
+
+	start(10000);
+	lab_free(lab_malloc(1));
+	cr_assert(lab_enter(&bracket));
+	for (int i = 0; i < 100; i++) /* the heap is parked: it looks as if the frame had been left */
+		REQUIRE(lab_malloc(16));
+	for (int i = 0; i < BLOCKS; i++)
+		REQUIRE(p[i] = lab_malloc(30000));
+	lab_leave(&bracket);
+	call();
+	check_blocks_go_back(p, LAB_ROLE_SPARE);
+}
+
+Test(decay, lazily_if_asked_for_and_trim_at_once)
+{
+	start(10000);
+	lab_store_rlx(&lab_settings.purge_lazily, true);
+	use(6 * MIB);
+	world.now += 5000;
+	call();
+	cr_assert_gt(world.lazy_purges, 0);
+	cr_assert_eq(world.purges, 0);
+	cr_assert_eq(lab_purge_dirty_pages(), 0);
+	cr_assert_geq(lab_purge_total_pages(), 5 * MIB / LAB_PAGE_SIZE);
+	unsigned char *p = lab_calloc(1, 6 * MIB);
+	cr_assert(trace_is_zero(p, 6 * MIB), "what went lazily may read as before");
+	memset(p, 1, 6 * MIB);
+	lab_free(p);
+	world.now += 5000;
+	call();
+	size_t purges = world.purges;
+	cr_assert(lab_trim(0), "what went lazily goes now");
+	cr_assert_gt(world.purges, purges);
+	lab_store_rlx(&lab_settings.purge_lazily, false);
 }
 
 Test(decay, small_blocks_drive_it_too)
@@ -117,25 +325,28 @@ Test(decay, the_threshold_bounds_what_is_kept)
 }
 
 /* Locked pages, for one. */
-Test(decay, what_the_system_refuses_is_asked_for_once_a_period)
+Test(decay, what_the_system_refuses_is_asked_for_once_a_look)
 {
 	start(10000);
 	use(2 * MIB);
 	world.purge_fails = true;
-	world.now += 1000;
+	world.now += 500; /* aged now */
+	tick();
+	cr_assert_eq(world.purges, 0);
+	world.now += 500;
 	tick();
 	size_t purges = world.purges;
 	cr_assert_gt(purges, 0);
-	for (int look = 0; look < 3; look++) {
-		world.now += 250;
+	for (int i = 0; i < 9; i++) {
+		world.now += 50;
 		tick();
-		cr_assert_eq(world.purges, purges, "look %d", look);
+		cr_assert_eq(world.purges, purges);
 	}
-	world.now += 250;
+	world.now += 50;
 	tick();
 	cr_assert_eq(world.purges, 2 * purges);
 	world.purge_fails = false;
-	world.now += 1000;
+	world.now += 500;
 	tick();
 	cr_assert_eq(lab_purge_dirty_pages(), 0);
 }

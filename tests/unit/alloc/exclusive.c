@@ -14,6 +14,7 @@
 #include "alloc/alloc.h"
 #include "heap/exclusive.h"
 #include "heap_check.h"
+#include "page/map.h"
 #include "trace.h"
 #include "world.h"
 
@@ -181,6 +182,18 @@ Test(exclusive, nofork_reads_as_zero_in_the_child)
 	cr_assert_eq(p[0][4999], 1, "the parent's is as it was");
 	lab_free(p[0]);
 	lab_free(p[1]);
+}
+
+Test(exclusive, pages_of_an_arena_of_huge_pages_are_marked_so_again)
+{
+	lab_map_set_huge_pages(LAB_HUGE_ALWAYS);
+	if (!has_flag(lab_malloc(5000), " hg"))
+		cr_skip_test("not run: this kernel has no huge pages");
+	char *p = lab_alloc(5000, ALL);
+	cr_assert(has_flag(p, " nh"));
+	lab_free(p);
+	cr_assert_not(has_flag(p, " nh"));
+	cr_assert(has_flag(p, " hg"));
 }
 
 Test(exclusive, a_refused_mark_fails_the_allocation_and_is_undone)

@@ -11,6 +11,7 @@
 #include "heap/remote.h"
 #include "heap/thread.h"
 #include "heap_check.h"
+#include "tear.h"
 #include "trace.h"
 #include "world.h"
 
@@ -128,15 +129,11 @@ Test(rebuild, it_may_be_repeated)
 	check_everything();
 }
 
-/* Cut short by a jump at each of its looks at the clock, and done again. */
-static jmp_buf again;
-static int clock_looks;
-
+/* Cut short by a jump, and done again. */
 static void
-jump_at_last(void)
+rebuild_it(void *of)
 {
-	if (clock_looks-- == 0)
-		longjmp(again, 1);
+	lab_heap_rebuild_owned(of);
 }
 
 static size_t
@@ -164,15 +161,16 @@ empty_a_few_spans(void)
 
 Test(rebuild, cut_short_at_any_step_it_is_done_again)
 {
-	for (volatile int step = 0; step < 25; step += 3) {
+	bool torn = true;
+
+	for (long steps = 0; torn; steps += steps / 4 + 1000) {
 		start();
 		size_t before = heap_check(heap).used;
 		(void)empty_a_few_spans();
-		world.on_clock = jump_at_last;
-		clock_looks = step;
-		if (setjmp(again) == 0)
-			lab_heap_rebuild_owned(heap);
-		world.on_clock = NULL;
+		heap->whole = 1; /* as a thread that died outside of it leaves it */
+		torn = tear(steps, rebuild_it, heap);
+		if (torn && steps == 1000)
+			cr_assert(!heap->whole, "who takes it over rebuilds it");
 		rebuild();
 		struct heap_census census = heap_check(heap);
 		cr_assert_geq(census.used, before);

@@ -5,13 +5,13 @@
  * Clauses: G3.3.
  */
 #include <criterion/criterion.h>
-#include <setjmp.h>
 #include <signal.h>
 
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "heap/thread.h"
 #include "heap_check.h"
+#include "tear.h"
 #include "trace.h"
 #include "world.h"
 
@@ -269,39 +269,43 @@ Test(remote, torn_between_taking_a_block_off_the_record_and_freeing_it)
 	}
 }
 
-/* The same by a jump out of the drain itself, at each of its looks at the clock (a run's pages are being given back). */
-static jmp_buf out;
-static int looks;
-
+/* The same by a jump out of the drain itself, of blocks and of runs. */
 static void
-jump_at_last(void)
+drain(void *of)
 {
-	if (looks-- == 0)
-		longjmp(out, 1);
+	lab_remote_drain_owned(of);
 }
 
-Test(remote, torn_while_a_block_is_freed)
+static bool
+drain_torn(long steps)
 {
-	enum { RUNS = 8 };
+	enum { RUNS = 3 };
 	bool fresh;
 
-	for (volatile int at = 0; at < RUNS; at++) {
-		start();
-		for (int i = 0; i < RUNS; i++) {
-			void *run = lab_run_alloc_owned(heap, 10, 1, &fresh);
-			REQUIRE(lab_run_begin_free(lab_map_find(run).run, TID));
-			lab_remote_push(heap, run, run);
-		}
-		looks = at;
-		world.on_clock = jump_at_last;
-		if (setjmp(out) == 0)
-			lab_remote_drain_owned(heap);
-		world.on_clock = NULL;
-		cr_assert_lt(looks, 0);
-		recover();
-		cr_assert_eq(heap_check(heap).runs, 0);
-		cr_assert_eq(used(heap), BLOCKS);
+	start_with_parity(steps % 2);
+	for (int i = 0; i < RUNS; i++) {
+		void *run = lab_run_alloc_owned(heap, 10, 1, &fresh);
+		REQUIRE(lab_run_begin_free(lab_map_find(run).run, TID));
+		lab_remote_push(heap, run, run);
 	}
+	bool torn = tear(steps, drain, heap);
+	recover();
+	size_t lost = heap_check(heap).runs + used(heap) - (BLOCKS - LISTED);
+	cr_assert_leq(lost, torn ? 1 : 0, "%zu blocks are missing after %ld steps", lost, steps);
+	for (int i = LISTED; i < BLOCKS; i++)
+		REQUIRE(free_in_span(heap, lab_map_find(blocks[i]).unit, blocks[i]) == LAB_FREED);
+	return torn;
+}
+
+Test(remote, torn_at_any_instruction_of_a_drain)
+{
+	long steps = 0;
+
+	while (drain_torn(steps))
+		steps += 13;
+#ifdef __x86_64__
+	cr_assert_gt(steps, 500);
+#endif
 }
 
 Test(remote, torn_at_the_end_of_a_drain)

@@ -113,7 +113,7 @@ purge_pages(size_t number)
 	struct lab_purge_record record = {.claim = UINT64_C(1) << 32 | (number + 1)};
 
 	while (!atomic_load(&stop)) {
-		(void)lab_purge_segment(arena, 0, &record);
+		(void)lab_purge_segment(arena, 0, &record, &lab_purge_everything);
 		sched_yield();
 	}
 }

@@ -71,7 +71,7 @@ Test(purge, only_what_is_free_and_dirty_goes_in_one_call_a_range)
 		pages += ranges[i].count;
 	}
 	cr_assert_eq(lab_purge_dirty_pages(), pages);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record), pages);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), pages);
 	cr_assert_eq(world.purges, sizeof ranges / sizeof *ranges);
 	cr_assert_eq(world.purged, pages * LAB_PAGE_SIZE);
 	cr_assert_eq(lab_purge_total_pages(), pages);
@@ -86,7 +86,7 @@ Test(purge, only_what_is_free_and_dirty_goes_in_one_call_a_range)
 		REQUIRE(page_at(100)[i] == 0x77);
 	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES);
 	cr_assert(lab_segment_take_at(segment, 0, 100), "the bits are back");
-	cr_assert_eq(lab_purge_segment(arena, 0, &record), 0, "nothing left to do");
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 0, "nothing left to do");
 	cr_assert_eq(world.purges, sizeof ranges / sizeof *ranges);
 }
 
@@ -95,7 +95,7 @@ Test(purge, a_failing_madvise_leaves_pages_dirty_and_unchanged)
 	start();
 	soil(10, 30);
 	world.purge_fails = true;
-	cr_assert_eq(lab_purge_segment(arena, 0, &record), 0);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 0);
 	cr_assert_eq(world.purges, 1);
 	cr_assert_eq(lab_purge_dirty_pages(), 30);
 	cr_assert_eq(lab_purge_total_pages(), 0);
@@ -105,7 +105,7 @@ Test(purge, a_failing_madvise_leaves_pages_dirty_and_unchanged)
 	cr_assert(lab_segment_is_empty(segment));
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
 	world.purge_fails = false;
-	cr_assert_eq(lab_purge_segment(arena, 0, &record), 30);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 30);
 }
 
 Test(purge, a_segment_that_somebody_purges_is_left_to_him)
@@ -113,7 +113,7 @@ Test(purge, a_segment_that_somebody_purges_is_left_to_him)
 	start();
 	soil(0, 5);
 	lab_store_rlx(&segment->purge, 1234);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record), 0);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 0);
 	cr_assert_eq(world.purges, 0);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 1234);
 }
@@ -135,7 +135,7 @@ Test(purge, a_purger_that_was_cut_short_lets_go_of_the_word_and_marks_the_segmen
 	soil(10, 30);
 	world.on_purge = jump;
 	if (setjmp(out) == 0)
-		(void)lab_purge_segment(arena, 0, &record);
+		(void)lab_purge_segment(arena, 0, &record, &lab_purge_everything);
 	world.on_purge = NULL;
 	cr_assert_eq(record.segment, segment);
 	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM);
@@ -160,8 +160,8 @@ Test(purge, huge_blocks_are_never_purged)
 	cr_assert(lab_arena_release(arena, 0, owner));
 	cr_assert(lab_arena_claim_at(arena, LAB_SEGMENT_HUGE, 1, 0, 2));
 	memset(page_at(0), 0x11, LAB_PAGE_SIZE);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record), 0);
-	cr_assert_eq(lab_purge_all(&record, 1000000, 0, SIZE_MAX), 0);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 0);
+	cr_assert_eq(lab_purge_all(&record, &lab_purge_everything), 0);
 	cr_assert_eq(lab_purge_dirty_pages(), 0, "they are not free");
 	cr_assert_eq(world.purges, 0);
 	cr_assert_eq(page_at(0)[5], 0x11);
@@ -173,7 +173,7 @@ Test(purge, free_segments_are_purged_too)
 	start();
 	soil(0, 5);
 	cr_assert(lab_arena_release(arena, 0, lab_load_rlx(&arena->owners[0])));
-	cr_assert_eq(lab_purge_all(&record, 1000000, 0, SIZE_MAX), 5);
+	cr_assert_eq(lab_purge_all(&record, &lab_purge_everything), 5);
 	cr_assert(trace_is_zero(page_at(0), 5 * LAB_PAGE_SIZE));
 }
 
@@ -184,20 +184,20 @@ Test(purge, a_free_segment_of_moved_pages_gets_new_ones)
 	soil(0, 5);
 	lab_store_rlx(&segment->displaced, true);
 	REQUIRE(lab_segment_take_at(segment, 9, 1));
-	cr_assert_eq(lab_purge_segment(arena, 0, &record), 5);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 5);
 	cr_assert_eq(world.renewals, 0, "a page is in use");
 	lab_segment_give(segment, 9, 1, 1);
 	world.renew_fails = true;
-	cr_assert_eq(lab_purge_segment(arena, 0, &record), 1);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 1);
 	cr_assert(lab_load_rlx(&segment->displaced));
 	world.renew_fails = false;
 	soil(3, 5);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record), 5);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 5);
 	cr_assert_not(lab_load_rlx(&segment->displaced));
 	cr_assert(lab_segment_is_empty(segment));
 	size_t renewals = world.renewals;
 	soil(3, 5);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record), 5);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 5);
 	cr_assert_eq(world.renewals, renewals);
 }
 
@@ -215,36 +215,121 @@ Test(purge, moved_pages_become_spans_as_new_ones_and_huge_blocks_as_they_are)
 	}
 }
 
-Test(purge, only_segments_that_are_old_enough_and_no_more_than_enough)
+Test(purge, no_more_than_enough_a_segment_at_a_time)
 {
+	const struct lab_purge_plan plan = {.young = true, .enough = 15};
+
 	start();
 	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 1, 3, LAB_SEGMENT_SIZE), 1);
 	for (size_t i = 0; i < 4; i++) {
 		segment = lab_arena_segment(arena, i);
-		soil(i, 10);
-		lab_store_rlx(&segment->stamp, 1000 + i * 100);
-	}
-	cr_assert_eq(lab_purge_all(&record, 1300, 301, SIZE_MAX), 0);
-	cr_assert_eq(lab_purge_all(&record, 1300, 300, SIZE_MAX), 10);
-	cr_assert_eq(lab_purge_all(&record, 1350, 150, SIZE_MAX), 20);
-	cr_assert_eq(lab_purge_dirty_pages(), 10);
-	cr_assert_eq(lab_purge_all(&record, 0, 0, SIZE_MAX), 10, "age 0: everything, whatever the stamp");
-	for (size_t i = 0; i < 4; i++) {
-		segment = lab_arena_segment(arena, i);
 		soil(0, 10);
 	}
-	cr_assert_eq(lab_purge_all(&record, 0, 0, 15), 20, "until it is enough, a segment at a time");
+	cr_assert_eq(lab_purge_all(&record, &plan), 20);
 	cr_assert_eq(lab_purge_dirty_pages(), 20);
 }
 
-/* Another thread's stamp may be newer than the time at which this one looked at the clock. */
-Test(purge, a_stamp_from_the_future_is_young)
+/* ---- what decay wants: pages that nobody has used since it looked last ---- */
+
+static const struct lab_purge_plan decay = {.enough = SIZE_MAX};
+
+Test(purge, aged_pages_go_and_younger_ones_of_the_same_segment_stay)
+{
+	start();
+	cr_assert(!lab_purge_age_all(), "nothing is dirty");
+	soil(0, 10);
+	soil(100, 10);
+	cr_assert_eq(lab_purge_all(&record, &decay), 0, "all are young");
+	cr_assert(lab_purge_age_all());
+	soil(50, 10);
+	soil(105, 10); /* half of them used again */
+	cr_assert_eq(lab_purge_all(&record, &decay), 15);
+	cr_assert(lab_segment_is_fresh(segment, 0, 10) && lab_segment_is_fresh(segment, 100, 5));
+	cr_assert_eq(lab_purge_dirty_pages(), 20);
+	cr_assert(lab_purge_age_all());
+	cr_assert_eq(lab_purge_all(&record, &decay), 20);
+	cr_assert(!lab_purge_age_all());
+}
+
+Test(purge, pages_in_use_are_not_aged)
 {
 	start();
 	soil(0, 10);
-	lab_store_rlx(&segment->stamp, 1001);
-	cr_assert_eq(lab_purge_all(&record, 1000, 500, SIZE_MAX), 0);
-	cr_assert_eq(lab_purge_dirty_pages(), 10);
+	REQUIRE(lab_segment_take_at(segment, 0, 10)); /* dirty, but taken */
+	cr_assert(!lab_purge_age_all());
+	lab_segment_give(segment, 0, 10, 10);
+	cr_assert_eq(lab_purge_all(&record, &decay), 0);
+	cr_assert(lab_purge_age_all());
+	REQUIRE(lab_segment_take_at(segment, 0, 10));
+	cr_assert_eq(lab_purge_all(&record, &decay), 0, "taken since");
+	lab_segment_give(segment, 0, 10, 10);
+	cr_assert_eq(lab_purge_all(&record, &decay), 0, "and young again");
+}
+
+/* ---- MADV_FREE ---- */
+
+Test(purge, lazily_purged_pages_are_dirty_for_calloc_and_done_for_decay)
+{
+	const struct lab_purge_plan lazily = {.young = true, .lazily = true, .enough = SIZE_MAX};
+
+	start();
+	soil(10, 30);
+	cr_assert_eq(lab_purge_all(&record, &lazily), 30);
+	cr_assert_eq(world.lazy_purges, 1);
+	cr_assert_eq(world.purges, 0);
+	cr_assert(!lab_segment_is_fresh(segment, 10, 30), "they may read as before");
+	cr_assert_eq(lab_purge_dirty_pages(), 0);
+	cr_assert_eq(lab_purge_all(&record, &lazily), 0, "once is enough");
+	cr_assert(!lab_purge_age_all());
+	soil(20, 10);
+	cr_assert_eq(lab_purge_dirty_pages(), 10, "used again, they are dirty again");
+	cr_assert_eq(lab_purge_all(&record, &lazily), 10);
+	cr_assert_eq(lab_purge_all(&record, &lab_purge_everything), 30, "trim takes them at once");
+	cr_assert(lab_segment_is_fresh(segment, 10, 30));
+	cr_assert(trace_is_zero(page_at(10), 30 * LAB_PAGE_SIZE));
+	world.purge_fails = true;
+	soil(10, 30);
+	cr_assert_eq(lab_purge_all(&record, &lazily), 0);
+	cr_assert_eq(lab_purge_dirty_pages(), 30);
+}
+
+/* ---- huge pages ---- */
+
+static void
+check_whole(void *first, size_t size)
+{
+	check_taken(first, size);
+	REQUIRE((uintptr_t)first % ((size_t)2 << 20) == 0 && size % ((size_t)2 << 20) == 0);
+}
+
+Test(purge, in_whole_huge_pages_are_not_split)
+{
+	const struct lab_purge_plan whole = {.in_whole = true, .enough = SIZE_MAX};
+
+	start();
+	world.on_purge = check_whole;
+	REQUIRE(lab_segment_take_at(segment, 500, 1)); /* in use, in the first 2 MiB */
+	soil(0, 400);
+	soil(512, 100);
+	soil(1000, 24);
+	cr_assert(lab_purge_age_all());
+	soil(1020, 2); /* young */
+	cr_assert_eq(lab_purge_all(&record, &whole), 0, "a page was used just now");
+	cr_assert(lab_purge_age_all());
+	cr_assert_eq(lab_purge_all(&record, &whole), 124);
+	cr_assert_eq(world.purges, 1);
+	cr_assert(lab_segment_is_fresh(segment, 512, 512));
+	cr_assert_eq(lab_purge_dirty_pages(), 400, "the other huge page is in use");
+	cr_assert_eq(lab_load_rlx(&segment->taken[8]), 0, "the bits are back");
+	lab_segment_give(segment, 500, 1, 1);
+	cr_assert(lab_purge_age_all());
+	cr_assert_eq(lab_purge_all(&record, &whole), 401);
+	cr_assert_eq(world.purges, 2);
+	cr_assert(lab_segment_is_empty(segment));
+	soil(0, 1024);
+	cr_assert(lab_purge_age_all());
+	cr_assert_eq(lab_purge_all(&record, &whole), 1024);
+	cr_assert_eq(world.purges, 3, "one call for all of it");
 }
 
 /* A long trace of pages that are taken, written, freed and purged: a page that is said to be fresh reads as zero. */
@@ -273,8 +358,16 @@ Test(purge, fresh_pages_read_as_zero_over_a_long_trace)
 			held[victim] = held[--live];
 		}
 		world.purge_fails = trace_below(&random, 4) == 0;
+		const struct lab_purge_plan plan = {
+		        .young = trace_below(&random, 2),
+		        .lazily = trace_below(&random, 3) == 0,
+		        .in_whole = trace_below(&random, 3) == 0,
+		        .enough = SIZE_MAX,
+		};
 		if (trace_below(&random, 30) == 0)
-			(void)lab_purge_segment(arena, 0, &record);
+			(void)lab_purge_segment(arena, 0, &record, &plan);
+		if (trace_below(&random, 30) == 0)
+			(void)lab_purge_age_all();
 	}
 	cr_assert_gt(world.purged, 0);
 }
@@ -291,7 +384,7 @@ Test(purge, in_forks_child_other_purgers_words_are_let_go)
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
 	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS, "its pages are the holder's to find");
 	soil(100, 10);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record), 10, "the segment is purged again");
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 10, "the segment is purged again");
 }
 
 Test(purge, in_forks_child_the_forking_threads_words_go_on)
