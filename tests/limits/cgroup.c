@@ -124,7 +124,7 @@ main(int argc, char **argv)
 	char folder[128];
 	int status = SKIPPED << 8;
 
-	load_start(argc, argv, 60);
+	load_start(argc, argv, 140);
 	if (getenv("LIMITS_ROLE"))
 		return live_in_group();
 	process_prepare();

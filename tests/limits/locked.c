@@ -201,7 +201,7 @@ main(int argc, char **argv)
 {
 	int form, kind;
 
-	load_start(argc, argv, 60);
+	load_start(argc, argv, 140);
 	if (read_role(environ, &form, &kind)) {
 		current_scenario = getenv("LIMITS_ROLE");
 		live(form, kind);

@@ -296,7 +296,7 @@ main(int argc, char **argv)
 {
 	const char *role = getenv("LIMITS_ROLE");
 
-	load_start(argc, argv, 60);
+	load_start(argc, argv, 140);
 	if (role)
 		return play(role);
 	process_prepare();
