@@ -20,6 +20,10 @@ enum {
 
 static _Atomic uint64_t last_look; /* milliseconds; whoever raises it looks */
 
+/* Dirty bytes that were left when the system was last asked to take back more, at once: locked ones, say. So many alone are no reason to ask
+ * again. */
+static _Atomic size_t refused;
+
 /* Inside the caller's heap: a purge that is cut short is found there, and finished with the heap's repair. */
 static void
 purge_owned(struct lab_heap *heap, const struct lab_purge_plan *plan)
@@ -35,24 +39,40 @@ enter(struct lab_bracket *bracket)
 	return lab_thread.word == 0 ? lab_enter(bracket) : lab_try_enter(bracket);
 }
 
-static void
+static bool
 purge(struct lab_bracket *bracket, size_t enough)
 {
 	const struct lab_purge_plan plan = {.young = true, .enough = enough};
 
 	if (!enter(bracket))
-		return;
+		return false;
 	purge_owned(bracket->heap, &plan);
 	lab_leave(bracket);
+	return true;
+}
+
+static size_t
+dirty_bytes(void)
+{
+	return lab_purge_dirty_pages() << LAB_PAGE_SHIFT;
 }
 
 static void
-purge_above(struct lab_bracket *bracket, size_t threshold)
+purge_above(struct lab_bracket *bracket, size_t dirty, size_t threshold)
 {
-	size_t dirty = lab_purge_dirty_pages() << LAB_PAGE_SHIFT;
+	if (dirty <= threshold || !purge(bracket, (dirty - threshold) >> LAB_PAGE_SHIFT))
+		return;
+	dirty = dirty_bytes();
+	lab_store_rlx(&refused, dirty > threshold ? dirty : 0);
+}
 
-	if (dirty > threshold)
-		purge(bracket, (dirty - threshold) >> LAB_PAGE_SHIFT);
+static void
+keep_below(struct lab_bracket *bracket, size_t threshold)
+{
+	size_t dirty = dirty_bytes();
+
+	if (dirty > lab_load_rlx(&refused))
+		purge_above(bracket, dirty, threshold);
 }
 
 /* As a handler would that interrupts us here: so it gets the thread's spare. A frame of its own, below that of the bracket we are in. */
@@ -102,7 +122,12 @@ look_owned(struct lab_heap *heap, bool is_late)
 	};
 
 	take_in_owned(heap);
-	purge_owned(heap, &plan);
+	if (lab_load_rlx(&lab_settings.decay_ms) != 0) {
+		purge_owned(heap, &plan);
+	} else if (dirty_bytes() > lab_load_rlx(&refused)) { /* every free looks */
+		purge_owned(heap, &plan);
+		lab_store_rlx(&refused, dirty_bytes());
+	}
 	age_all();
 }
 
@@ -141,7 +166,7 @@ lab_decay_tick(struct lab_bracket *bracket)
 	size_t threshold = lab_load_rlx(&lab_settings.trim_threshold);
 
 	if (threshold != SIZE_MAX)
-		purge_above(bracket, threshold);
+		keep_below(bracket, threshold);
 	lab_decay_poll(bracket);
 }
 
@@ -159,9 +184,9 @@ lab_trim(size_t keep)
 	}
 	size_t before = lab_purge_total_pages();
 	if (keep == 0)
-		purge(&bracket, SIZE_MAX);
+		(void)purge(&bracket, SIZE_MAX);
 	else
-		purge_above(&bracket, keep);
+		purge_above(&bracket, dirty_bytes(), keep);
 	lab_limit_notify();
 	bool shrunk = lab_provision_shrink();
 	return shrunk || lab_purge_total_pages() != before;

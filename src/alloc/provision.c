@@ -321,7 +321,7 @@ lab_provision_shrink(void)
 	struct lab_share *share;
 	bool shrunk = false;
 
-	lab_thread_settle_fork();
+	lab_thread_settle_fork(false);
 	for (unsigned c = 0; lab_reserve_is_installed() && c < LAB_RESERVE_CLASSES; c++)
 		for (uint32_t from = 0; close_chunk(c, &from);)
 			shrunk = true;

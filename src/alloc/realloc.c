@@ -72,7 +72,7 @@ is_huge(const void *p)
 /*
  * Brings the contents of one block into another: by moving pages, a segment at a time, if both have whole segments, else by
  * copying. A segment lies in one mapping unless the program has changed that; the kernel says so, and it is copied.
- * False: part of `to` was lost to the system, and nothing of it may be used.
+ * False: part of `to` was lost to the system, and nothing of it may be used. `from` is as it was.
  */
 static bool
 transfer(char *from, char *to, size_t bytes)
@@ -81,9 +81,11 @@ transfer(char *from, char *to, size_t bytes)
 
 	if (bytes > LAB_SEGMENT_SIZE && is_huge(from) && is_huge(to)) {
 		for (; at + LAB_SEGMENT_SIZE <= bytes; at += LAB_SEGMENT_SIZE) {
-			enum lab_move moved = lab_os.move(from + at, to + at, LAB_SEGMENT_SIZE);
-			if (moved == LAB_MOVE_LOST)
+			enum lab_move moved = lab_huge_move(from + at, to + at);
+			if (moved == LAB_MOVE_LOST) {
+				memcpy(from, to, at);
 				return false;
+			}
 			if (moved == LAB_NOT_MOVED)
 				memcpy(to + at, from + at, LAB_SEGMENT_SIZE);
 		}
@@ -101,7 +103,7 @@ resize_by_moving(struct lab_bracket *bracket, void *p, size_t old, size_t size, 
 	if (!moved)
 		return size <= old ? p : NULL;
 	if (!transfer(p, moved, old < size ? old : size))
-		lab_report_misuse("realloc", p, "the system took the new place of the block away");
+		return size <= old ? p : NULL; /* what was to be the block stays nobody's: there is a hole in it */
 	lab_release(bracket, p, "realloc");
 	return moved;
 }

@@ -61,7 +61,7 @@ give_all_back(unsigned shift)
 LAB_EXPORT bool
 lab_reserve_thread(size_t size, size_t count)
 {
-	lab_thread_settle_fork();
+	lab_thread_settle_fork(false);
 	uint32_t tid = lab_thread_tid();
 
 	if (size > (size_t)1 << LAB_RESERVE_MAX_SHIFT)

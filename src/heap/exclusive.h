@@ -20,6 +20,7 @@
 #define LAB_HEAP_EXCLUSIVE_H
 
 #include "heap/heap.h"
+#include "os/os.h"
 
 #define LAB_EXCLUSIVE_SHIFT 24u                 /* from the gfp bits to the state's */
 #define LAB_EXCLUSIVE_BIT   (UINT64_C(1) << 32) /* every exclusive run has it */
@@ -40,7 +41,9 @@ lab_state_owner(uint64_t state)
 static inline uint64_t
 lab_state_make(uint64_t marks, uint32_t owner)
 {
-	return marks | LAB_EXCLUSIVE_BIT | (uint64_t)owner << 2 | LAB_RUN_LIVE;
+	uint64_t named = owner == LAB_OS_TID_UNKNOWN ? 0 : owner;
+
+	return marks | LAB_EXCLUSIVE_BIT | named << 2 | LAB_RUN_LIVE;
 }
 
 /* Whether there was ever an exclusive run in this process: a relaxed load that spares others the look. */

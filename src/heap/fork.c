@@ -74,7 +74,7 @@ lab_thread_after_fork(void)
 	struct lab_thread *t = &lab_thread;
 	struct lab_heap *heap;
 
-	lab_thread_settle_fork();
+	lab_thread_settle_fork(true); /* nothing in the parent */
 	bool outermost = lab_claim_begin(t, LAB_ENTRY_STACK_POINTER);
 	for (uint32_t id = 0; outermost && t->heap && (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		if (lab_role_of(heap) != LAB_ROLE_HELD)

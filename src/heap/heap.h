@@ -18,6 +18,7 @@
 
 #include "base/atomic.h"
 #include "heap/size_class.h"
+#include "os/os.h"
 #include "page/arena.h"
 #include "page/purge.h"
 
@@ -138,6 +139,8 @@ bool lab_run_begin_free(struct lab_run *run, uint32_t tid);
  * them. So what claims segments is done inside the heap; what only gives them back may be done by anyone. ---- */
 
 void *lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fresh);
+/* Moves the pages of a segment of one huge block to a segment of another; both are the caller's. */
+enum lab_move lab_huge_move(char *from, char *to);
 /* Into the next segments. False: not this heap's, or they are not free. */
 bool lab_huge_grow_owned(struct lab_heap *heap, struct lab_arena *arena, size_t index, size_t size);
 /* After lab_run_begin_free. */

@@ -144,6 +144,16 @@ lab_huge_free(struct lab_arena *arena, size_t index)
 	lab_purge_note();
 }
 
+enum lab_move
+lab_huge_move(char *from, char *to)
+{
+	struct lab_arena *arena = lab_map_find_arena(to);
+	struct lab_segment *segment = lab_arena_segment(arena, (size_t)(to - arena->base) >> LAB_SEGMENT_SHIFT);
+
+	lab_store_rlx(&segment->displaced, true); /* first: INV-PAGE-5 */
+	return lab_os.move(from, to, LAB_SEGMENT_SIZE);
+}
+
 /* ---- frees that a thread's death has cut short ------------------------------------------------------------------------------------- */
 
 /*

@@ -226,7 +226,7 @@ lab_registry_next_of(uint32_t tid, uint32_t *id)
 {
 	uint32_t end = lab_registry_count();
 
-	while (*id < end) {
+	while (*id < end && tid != LAB_OS_TID_UNKNOWN) { /* of all those who have none */
 		uint32_t at = (*id)++;
 		uint64_t owner = lab_load_rlx(&owners[at]);
 		if (hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) == tid)
@@ -269,9 +269,9 @@ bool
 lab_registry_is_outside(void)
 {
 	_Atomic uint64_t *mark = lab_load_acq(&fork_mark);
-	uint64_t pid = mark ? lab_load_rlx(mark) : 0;
+	uint64_t writer = mark ? lab_load_rlx(mark) : 0, pid = lab_os_pid();
 
-	return pid != 0 && pid != lab_os_pid();
+	return writer != 0 && (writer != pid || pid == LAB_OS_PID_UNKNOWN);
 }
 
 void

@@ -67,7 +67,8 @@ void lab_registry_give_back(struct lab_heap *heap, uint64_t word);
 /* The idle heap with this id; whole. NULL if it is not idle. */
 struct lab_heap *lab_registry_take_if_idle(uint32_t tid, uint32_t id);
 
-/* Whether the caller is another process than the one whose memory this is: made by vfork or clone with CLONE_VM. */
+/* Whether the caller is another process than the one whose memory this is: made by vfork or clone with CLONE_VM. True also if that cannot
+ * be told. */
 bool lab_registry_is_outside(void);
 
 /* Whether this process is a fork's child in which lab_registry_after_fork has not been through. */

@@ -145,11 +145,11 @@ park_if_stuck(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 }
 
 static void
-after_fork(struct lab_thread *t)
+after_fork(struct lab_thread *t, bool is_leader)
 {
 	uint32_t tid = lab_os_tid();
 
-	if (tid != lab_os_pid())
+	if (!is_leader && tid != lab_os_pid())
 		return; /* the leader does it; until then all heaps count as alive */
 	lab_purge_after_fork(t->tid, tid, lab_registry_is_forkers_purge);
 	if (lab_on_fork)
@@ -162,10 +162,10 @@ after_fork(struct lab_thread *t)
 }
 
 void
-lab_thread_settle_fork(void)
+lab_thread_settle_fork(bool is_leader)
 {
 	if (lab_unlikely(lab_registry_is_forked()))
-		after_fork(&lab_thread);
+		after_fork(&lab_thread, is_leader);
 }
 
 /* INV-HEAP-4, for a slow frame that has entered. */
@@ -217,7 +217,7 @@ take_word(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 	bool taken = t->word == bracket->sp;
 	if (taken) {
 		if (lab_unlikely(lab_registry_is_forked()))
-			after_fork(t);
+			after_fork(t, false);
 		bracket->role = LAB_ROLE_CURRENT;
 		bracket->heap = choose_current(t, named, bracket, outermost);
 		if (!bracket->heap)
@@ -289,7 +289,7 @@ enter_another(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 {
 	bracket->reentrant = true;
 	if (lab_registry_is_forked())
-		after_fork(t);
+		after_fork(t, false);
 	if (!lab_win_to_borrow(t, bracket, word))
 		return false;
 	begin_slow(bracket->heap);
@@ -301,6 +301,7 @@ enter_another(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 /*
  * In a child of vfork, or a clone that shares memory, of a thread that has no heap yet: if it were born here, its heap would carry an id
  * that is dead when the thread itself goes on. So it borrows for each call, and leaves no trace in TLS.
+ * The same in a thread that cannot learn its id: a heap with the id of nobody would never be found again.
  */
 static bool
 enter_from_outside(struct lab_thread *t, struct lab_bracket *bracket)
@@ -331,7 +332,7 @@ lab_enter(struct lab_bracket *bracket)
 	do {
 		word = t->word;
 		newborn = !t->heap;
-		if (lab_unlikely(newborn) && lab_registry_is_outside())
+		if (lab_unlikely(newborn) && (lab_registry_is_outside() || lab_os_tid() == LAB_OS_TID_UNKNOWN))
 			return enter_from_outside(t, bracket);
 		/* A dead frame that was left in the current heap shows in heap->whole, one in a parked heap in that one's. */
 		if (!(word & LAB_WORD_IDLE) && word != 0 && !is_stale(t, word, bracket->sp))

@@ -112,8 +112,9 @@ void lab_thread_before_fork_owned(struct lab_heap *heap);
 void lab_thread_hold_idle(void);
 void lab_thread_after_fork(void);
 
-/* In a child of fork, before anything that reads thread ids: what its first bracket does. Nothing elsewhere. */
-void lab_thread_settle_fork(void);
+/* In a child of fork, before anything that reads thread ids: what its first bracket does. Nothing elsewhere. is_leader: the caller is known to be
+ * the child's first thread, also if the system does not say so. */
+void lab_thread_settle_fork(bool is_leader);
 
 /* Called by that, once or more: what the layer above has to do. Set before threads are. */
 extern void (*lab_on_fork)(void) LAB_HIDDEN;

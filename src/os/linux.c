@@ -1,4 +1,5 @@
 /* linux.c - the os layer on Linux: see os.h. */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -41,16 +42,27 @@ linux_unmap(void *start, size_t size)
 	(void)lab_syscall(SYS_munmap, (long)start, (long)size, 0, 0, 0);
 }
 
+/* Asked by doing it; no page is touched. Where munmap is refused each answer would cost so much address space: then it is always yes. */
+static bool
+may_map(size_t size, int flags)
+{
+	static _Atomic bool cannot_ask;
+	long result;
+
+	if (lab_load_rlx(&cannot_ask))
+		return true;
+	result = lab_syscall(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1);
+	if (lab_syscall_failed(result))
+		return false;
+	if (lab_syscall_failed(lab_syscall(SYS_munmap, result, (long)size, 0, 0, 0)))
+		lab_store_rlx(&cannot_ask, true);
+	return true;
+}
+
 static bool
 linux_may_commit(size_t size)
 {
-	/* asked by doing it, without MAP_NORESERVE: no page is touched */
-	long result = lab_syscall(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-
-	if (lab_syscall_failed(result))
-		return false;
-	linux_unmap((void *)result, size);
-	return true;
+	return may_map(size, 0);
 }
 
 static bool
@@ -137,9 +149,18 @@ linux_mark(void *start, size_t size, unsigned marks)
 static bool
 linux_renew(void *start, size_t size)
 {
-	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+	const int move = MREMAP_MAYMOVE | MREMAP_FIXED;
+	void *pages = linux_map(size, LAB_ACCESS_WRITE);
 
-	return lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, flags, -1) == (long)start;
+	/* Mapped elsewhere first: mmap with MAP_FIXED may leave a hole when it fails. */
+	if (pages) {
+		if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)pages, (long)size, (long)size, move, (long)start)))
+			return true;
+		linux_unmap(pages, size);
+	}
+	/* Not allowed, or no room for another mapping: one by one then. What stays is that such pages become no huge ones. */
+	return advise(start, size, MADV_KEEPONFORK, false) &&
+	       !lab_syscall_failed(lab_syscall(SYS_munlock, (long)start, (long)size, 0, 0, 0));
 }
 
 static enum lab_move
@@ -149,14 +170,18 @@ linux_move(void *from, void *to, size_t size)
 	const int map = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
 	const int access = PROT_READ | PROT_WRITE;
 
+	/* The kernel unmaps `to` before it looks whether there may be another mapping of this size, by RLIMIT_AS and RLIMIT_DATA: if not, it
+	 * could not be mapped again either. */
+	if (!may_map(size, MAP_NORESERVE))
+		return LAB_NOT_MOVED;
 	if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)from, (long)size, (long)size, move, (long)to)))
 		return LAB_MOVED;
-	/* Older kernels (6.1 among them) unmap `to` before they look whether `from` can be moved. If it is still there, or can be
+	/* Older kernels (6.1 among them) unmap it before they look whether `from` can be moved, too. If it is still there, or can be
 	 * mapped again, nothing has happened. */
 	if (lab_os_is_mapped((uintptr_t)to, (uintptr_t)to + size))
 		return LAB_NOT_MOVED;
 	long result = lab_syscall(SYS_mmap, (long)to, (long)size, access, map, -1);
-	return result == (long)to ? LAB_NOT_MOVED : LAB_MOVE_LOST;
+	return result == (long)to || result == -EEXIST ? LAB_NOT_MOVED : LAB_MOVE_LOST;
 }
 
 static size_t
@@ -187,10 +212,13 @@ static uint64_t
 linux_clock_ms(void)
 {
 	struct timespec now;
+	int saved = errno;
 
-	/* The vDSO answers; it neither sets errno nor enters the kernel for this clock. */
-	if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0)
+	/* The vDSO answers, and does not enter the kernel for this clock. Without one libc does, and may be forbidden to. */
+	if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0) {
+		errno = saved;
 		return 0;
+	}
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
@@ -232,7 +260,8 @@ static bool
 linux_thread_is_dead(uint32_t tid)
 {
 	/* tkill, not tgkill: a process made with CLONE_VM has another thread group. */
-	return lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -3 /* ESRCH */ || leader_has_ended(tid);
+	return tid != LAB_OS_TID_UNKNOWN &&
+	       (lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -3 /* ESRCH */ || leader_has_ended(tid));
 }
 
 struct lab_os_table lab_os = {
@@ -258,13 +287,17 @@ struct lab_os_table lab_os = {
 uint32_t
 lab_os_tid(void)
 {
-	return (uint32_t)lab_syscall(SYS_gettid, 0, 0, 0, 0, 0);
+	long tid = lab_syscall(SYS_gettid, 0, 0, 0, 0, 0);
+
+	return lab_syscall_failed(tid) ? LAB_OS_TID_UNKNOWN : (uint32_t)tid;
 }
 
 uint32_t
 lab_os_pid(void)
 {
-	return (uint32_t)lab_syscall(SYS_getpid, 0, 0, 0, 0, 0);
+	long pid = lab_syscall(SYS_getpid, 0, 0, 0, 0, 0);
+
+	return lab_syscall_failed(pid) ? LAB_OS_PID_UNKNOWN : (uint32_t)pid;
 }
 
 void

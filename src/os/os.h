@@ -57,7 +57,7 @@ struct lab_os_table {
 	void (*unlock)(void *start, size_t size);
 	/* Marks whole pages. False: refused; some of it may have been done. */
 	bool (*mark)(void *start, size_t size, unsigned marks);
-	/* New pages, zeroed, without any marks, in the place of the old ones. False: it is unknown what is there now. */
+	/* Undoes all marks. The contents are gone, or as they were. False: it is unknown what is there now. */
 	bool (*renew)(void *start, size_t size);
 	/* Moves pages; `from` stays mapped and reads as zero. */
 	enum lab_move (*move)(void *from, void *to, size_t size);
@@ -65,7 +65,7 @@ struct lab_os_table {
 	size_t (*read_file)(const char *path, char *buffer, size_t size);
 	/* Until *word is no longer `value`, somebody wakes it, a signal has been handled, or `ms` have passed. */
 	void (*wait)(_Atomic uint32_t *word, uint32_t value, unsigned ms);
-	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. */
+	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. 0: it cannot be read. */
 	uint64_t (*clock_ms)(void);
 	/* Whether no thread with this id exists in this PID namespace. false means nothing. */
 	bool (*thread_is_dead)(uint32_t tid);
@@ -75,6 +75,11 @@ extern struct lab_os_table lab_os;
 
 #define LAB_OS_PAGE_SHIFT 12
 #define LAB_OS_PAGE_SIZE  ((size_t)1 << LAB_OS_PAGE_SHIFT)
+
+/* What is answered where the system does not say (a filter forbids to ask): no thread has such an id, or it is treated as if it had none, and
+ * none is proved dead by it. It fits wherever an id is kept. */
+#define LAB_OS_TID_UNKNOWN 0x3fffffu
+#define LAB_OS_PID_UNKNOWN UINT32_MAX
 
 uint32_t lab_os_tid(void);
 uint32_t lab_os_pid(void);

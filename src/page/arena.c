@@ -203,6 +203,8 @@ claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id,
 	atomic_fetch_and_explicit(&arena->free_hint[index / 64], ~(UINT64_C(1) << (index % 64)), memory_order_relaxed);
 	if (commit(arena, index)) {
 		lab_arena_renew(lab_arena_segment(arena, index));
+		if (kind == LAB_SEGMENT_SMALL)
+			lab_segment_settle(lab_arena_segment(arena, index));
 		if (kind != LAB_SEGMENT_HUGE || atomic_load(&lab_arena_segment(arena, index)->purge) == 0)
 			return CLAIMED;
 		failure = NOT_FREE;

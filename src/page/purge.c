@@ -173,6 +173,17 @@ let_go(struct lab_segment *segment, uint64_t claim)
 		(void)lab_cas64(&segment->purge, word, 0);
 }
 
+/* A segment of which no page is in use is no mapping of its own any more. The caller has the purge word. */
+static void
+settle_free_segment(struct lab_segment *segment)
+{
+	if (lab_likely(!lab_load_rlx(&segment->displaced)) || !lab_segment_take_at(segment, 0, LAB_SEGMENT_PAGES))
+		return;
+	lab_segment_settle(segment);
+	lab_segment_give(segment, 0, LAB_SEGMENT_PAGES, 0);
+	disturb(segment, LAB_VIEW_IS_OLD);
+}
+
 size_t
 lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record, const struct lab_purge_plan *plan)
 {
@@ -186,6 +197,7 @@ lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record
 		/* INV-SEG-2: sc, after the purge word. */
 		uint64_t owner = atomic_load(&arena->owners[index]);
 		if (lab_owner_kind(owner) != LAB_SEGMENT_HUGE) {
+			settle_free_segment(segment);
 			given = purge_free_pages(segment, plan);
 			release_unheld(arena, index, owner);
 		}

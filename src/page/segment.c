@@ -1,6 +1,8 @@
 /* segment.c - the page bitmap of a segment: see segment.h. */
 #include "page/segment.h"
 #include "base/check.h"
+#include "os/os.h"
+#include "page/arena.h"
 #include "page/purge.h"
 
 /* The part of [page, page + count) that lies in one word, as a mask. */
@@ -219,6 +221,13 @@ lab_segment_is_empty(const struct lab_segment *segment)
 	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
 		any |= lab_load_acq(&segment->taken[word]);
 	return any == 0;
+}
+
+void
+lab_segment_settle(struct lab_segment *segment)
+{
+	if (lab_unlikely(lab_load_rlx(&segment->displaced)) && lab_arena_renew_pages(segment->base, LAB_SEGMENT_SIZE))
+		lab_store_rlx(&segment->displaced, false);
 }
 
 /* The pages of a word that are dirty and free, and were not given back lazily. */

@@ -11,6 +11,9 @@
  * INV-PAGE-4  The aged and lazy bits of a page mean something while its dirty bit is 1 and its bit is 0. Both are 0 when pages are given; the
  *             lazy bit is set by the purger that holds the page, the aged bit by anyone: a page that has just been given by then is
  *             purged somewhat early.
+ * INV-PAGE-5  Pages that were moved here from elsewhere (a huge block that was resized) are a mapping that the kernel joins with no other.
+ *             `displaced` says so, until there are new pages in their place: so each such segment is a mapping more, and a segment
+ *             of spans and runs, in which marks on exclusive blocks split mappings and join them again, never is one.
  */
 #ifndef LAB_PAGE_SEGMENT_H
 #define LAB_PAGE_SEGMENT_H
@@ -46,6 +49,7 @@ struct lab_segment {
 	uint32_t generation;                    /* written by who has just claimed it: INV-PAGE-3 */
 	char *base;                             /* set once */
 	_Atomic uint64_t unheld;                /* the owner word under which nobody holds it: who empties it gives it back */
+	_Atomic bool displaced;                 /* by who has claimed it, or taken all of its pages: INV-PAGE-5 */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t aged[LAB_SEGMENT_WORDS]; /* free already when decay looked last */
@@ -100,6 +104,9 @@ void lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t ma
 
 /* The other way round, for pages that the caller has taken and that read as zero now. */
 void lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count);
+
+/* New pages in the place of displaced ones, by who has claimed the segment, or taken all of its pages. */
+void lab_segment_settle(struct lab_segment *segment);
 
 /* For pages that the caller has taken and given back by MADV_FREE. */
 void lab_segment_mark_lazy(struct lab_segment *segment, size_t page, size_t count);

@@ -324,6 +324,53 @@ Test(decay, the_threshold_bounds_what_is_kept)
 	cr_assert_gt(world.purged, 0);
 }
 
+/* Locked pages, for one. */
+Test(decay, what_the_system_refuses_is_asked_for_once_a_look)
+{
+	start(10000);
+	use(2 * MIB);
+	world.purge_fails = true;
+	world.now += 500; /* aged now */
+	tick();
+	cr_assert_eq(world.purges, 0);
+	world.now += 500;
+	tick();
+	size_t purges = world.purges;
+	cr_assert_gt(purges, 0);
+	for (int i = 0; i < 9; i++) {
+		world.now += 50;
+		tick();
+		cr_assert_eq(world.purges, purges);
+	}
+	world.now += 50;
+	tick();
+	cr_assert_eq(world.purges, 2 * purges);
+	world.purge_fails = false;
+	world.now += 500;
+	tick();
+	cr_assert_eq(lab_purge_dirty_pages(), 0);
+}
+
+Test(decay, what_the_system_refuses_is_no_reason_to_ask_at_each_free)
+{
+	for (int at_once = 0; at_once < 2; at_once++) {
+		start(10000);
+		cr_assert(at_once ? lab_set_param(LAB_PARAM_DECAY_MS, 0) : lab_set_param(LAB_PARAM_TRIM_THRESHOLD, MIB));
+		world.purge_fails = true;
+		use(3 * MIB);
+		size_t purges = world.purges;
+		cr_assert_gt(purges, 0);
+		for (int i = 0; i < 10; i++)
+			use(2 * MIB); /* of what is there */
+		cr_assert_eq(world.purges, purges);
+		use(6 * MIB);
+		cr_assert_gt(world.purges, purges, "there is more now");
+		world.purge_fails = false;
+		use(20 * MIB);
+		cr_assert_leq(lab_purge_dirty_pages(), MIB / LAB_PAGE_SIZE);
+	}
+}
+
 Test(decay, trim_gives_back_all_but_what_is_to_be_kept)
 {
 	struct lab_stats stats;

@@ -619,9 +619,16 @@ Test(limit, the_cgroups_least_limit_on_the_way_up)
 	FAKE({"/proc/self/cgroup", "0::/a"}, {"/sys/fs/cgroup/a/memory.max", "max\n"});
 	cr_assert_eq(lab_cgroup_limit(), SIZE_MAX);
 	FAKE({"/proc/self/cgroup", "12:memory:/x\n"}, {"/sys/fs/cgroup/x/memory.max", "5000000\n"});
-	cr_assert_eq(lab_cgroup_limit(), SIZE_MAX, "version 1 alone");
+	cr_assert_eq(lab_cgroup_limit(), SIZE_MAX);
 	FAKE({"/proc/self/cgroup", "0::/a\n"}, {"/sys/fs/cgroup/a/memory.max", "99999999999999999999999\n"});
 	cr_assert_eq(lab_cgroup_limit(), SIZE_MAX);
+	FAKE({"/proc/self/cgroup", "3:cpu:/a:memory:/y\n12:memory:/x/z\n0::/\n"},
+	     {"/sys/fs/cgroup/memory/x/z/memory.limit_in_bytes", "9223372036854771712\n"},
+	     {"/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "50000000\n"},
+	     {"/sys/fs/cgroup/memory/y/memory.limit_in_bytes", "5\n"});
+	cr_assert_eq(lab_cgroup_limit(), 50000000, "version 1");
+	FAKE({"/proc/self/cgroup", "12:memory:/x\n"}, {"/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "9223372036854771712\n"});
+	cr_assert_eq(lab_cgroup_limit(), SIZE_MAX, "version 1 without a limit");
 }
 
 Test(limit, the_environment)

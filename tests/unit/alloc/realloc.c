@@ -114,6 +114,37 @@ Test(realloc, pages_of_huge_blocks_are_moved_not_copied)
 	}
 }
 
+static int moves_left;
+
+static enum lab_move
+lose(void *from, void *to, size_t size)
+{
+	if (moves_left-- > 0)
+		return world.real.move(from, to, size);
+	world.real.unmap(to, size);
+	return LAB_MOVE_LOST;
+}
+
+Test(realloc, a_place_that_the_system_took_away_costs_the_new_block_alone)
+{
+	world_install();
+	lab_os.move = lose;
+	for (int moves = 0; moves < 2; moves++) {
+		char *p = lab_malloc(8 * MIB), *fence = lab_malloc(8 * MIB);
+		moves_left = moves;
+		trace_fill(p, 8 * MIB, 5);
+		errno = 0;
+		cr_assert_null(lab_realloc(p, 33 * MIB, LAB_GFP_KERNEL));
+		cr_assert_eq(errno, ENOMEM);
+		cr_assert(trace_reads_as(p, 8 * MIB, 8 * MIB, 5));
+		char *q = lab_malloc(40 * MIB); /* not where the hole is */
+		memset(q, 1, 40 * MIB);
+		lab_free(q);
+		lab_free(fence);
+		lab_free(p);
+	}
+}
+
 Test(realloc, failure_leaves_the_block)
 {
 	static const size_t sizes[] = {100, 5000, 50000, 5 << 20};

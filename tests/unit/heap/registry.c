@@ -95,6 +95,22 @@ Test(registry, a_thread_finds_all_its_heaps)
 	(void)heap;
 }
 
+/* Where gettid is refused all who are born have this one. */
+Test(registry, who_has_no_id_finds_no_heap_and_is_not_found_dead)
+{
+	uint32_t id = 0;
+
+	start();
+	world.deaths_are_set = false;
+	struct lab_heap *heap = make_whole(LAB_OS_TID_UNKNOWN);
+	cr_assert_null(lab_registry_next_of(LAB_OS_TID_UNKNOWN, &id));
+	cr_assert_not(lab_os.thread_is_dead(LAB_OS_TID_UNKNOWN));
+	cr_assert_null(lab_registry_adopt((uint32_t)getpid(), 10));
+	check_owned(heap, LAB_OS_TID_UNKNOWN);
+	lab_registry_give_back(heap, lab_registry_word(heap));
+	cr_assert_eq(lab_registry_take_idle(LAB_OS_TID_UNKNOWN, 0), heap);
+}
+
 Test(registry, only_the_dead_are_adopted_and_only_so_many_are_asked_about)
 {
 	start();

@@ -56,6 +56,28 @@ Test(os, failures_are_told_and_leave_errno)
 	cr_assert_eq(errno, KEPT);
 }
 
+/* Whatever a limit that was lowered makes of it: no hole, neither here nor there. (RLIMIT_DATA 0 means none to the kernel.) */
+Test(os, a_move_over_a_limit_moves_nothing)
+{
+	static const int resources[] = {RLIMIT_AS, RLIMIT_DATA};
+	const size_t size = 1024 * LAB_OS_PAGE_SIZE;
+
+	for (int i = 0; i < 2; i++) {
+		struct rlimit before, none;
+		char *p = lab_os.map(size, LAB_ACCESS_WRITE), *q = lab_os.map(size, LAB_ACCESS_WRITE);
+		trace_fill(p, size, 1);
+		trace_fill(q, size, 2);
+		cr_assert_eq(getrlimit((__rlimit_resource_t)resources[i], &before), 0);
+		none = (struct rlimit){1, before.rlim_max};
+		cr_assert_eq(setrlimit((__rlimit_resource_t)resources[i], &none), 0);
+		enum lab_move moved = lab_os.move(p, q, size);
+		cr_assert_eq(setrlimit((__rlimit_resource_t)resources[i], &before), 0);
+		cr_assert_eq(moved, LAB_NOT_MOVED);
+		cr_assert(trace_reads_as(p, size, size, 1));
+		cr_assert(trace_reads_as(q, size, size, 2));
+	}
+}
+
 Test(os, a_hole_is_not_mapped)
 {
 	enum { PAGES = 700 }; /* more than one question to the kernel */
@@ -255,6 +277,31 @@ Test(os, pages_are_marked_and_renewed)
 	cr_assert_not(lab_os.mark(p, SIZE, LAB_MARK_NOFORK), "nothing is there");
 	cr_assert_not(lab_os.renew(p + 1, SIZE), "no page begins there");
 	cr_assert_eq(errno, 7777);
+}
+
+/* New pages cannot be had then: the marks are taken away all the same. */
+Test(os, marks_are_undone_over_a_limit)
+{
+	enum { SIZE = 4 * 4096 };
+	struct rlimit before, none;
+	char *p = lab_os.map(SIZE, LAB_ACCESS_WRITE);
+
+	cr_assert(lab_os.mark(p, SIZE, LAB_MARK_LOCKED | LAB_MARK_NOFORK));
+	memset(p, 1, SIZE);
+	cr_assert_eq(getrlimit(RLIMIT_AS, &before), 0);
+	none = (struct rlimit){1, before.rlim_max};
+	cr_assert_eq(setrlimit(RLIMIT_AS, &none), 0);
+	bool renewed = lab_os.renew(p, SIZE);
+	cr_assert_eq(setrlimit(RLIMIT_AS, &before), 0);
+	cr_assert(renewed);
+	cr_assert(lab_os.purge(p, SIZE), "locked pages refuse that");
+	memset(p, 1, SIZE);
+	pid_t child = fork();
+	if (child == 0)
+		_exit(p[0] == 1 ? 0 : 1);
+	int status = -1;
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert_eq(status, 0, "it is inherited again");
 }
 
 static _Atomic uint32_t gate;

@@ -178,6 +178,44 @@ Test(purge, free_segments_are_purged_too)
 	cr_assert(trace_is_zero(page_at(0), 5 * LAB_PAGE_SIZE));
 }
 
+/* INV-PAGE-5 */
+Test(purge, a_free_segment_of_moved_pages_gets_new_ones)
+{
+	start();
+	soil(0, 5);
+	lab_store_rlx(&segment->displaced, true);
+	REQUIRE(lab_segment_take_at(segment, 9, 1));
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 5);
+	cr_assert_eq(world.renewals, 0, "a page is in use");
+	lab_segment_give(segment, 9, 1, 1);
+	world.renew_fails = true;
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 1);
+	cr_assert(lab_load_rlx(&segment->displaced));
+	world.renew_fails = false;
+	soil(3, 5);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 5);
+	cr_assert_not(lab_load_rlx(&segment->displaced));
+	cr_assert(lab_segment_is_empty(segment));
+	size_t renewals = world.renewals;
+	soil(3, 5);
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 5);
+	cr_assert_eq(world.renewals, renewals);
+}
+
+/* INV-PAGE-5 */
+Test(purge, moved_pages_become_spans_as_new_ones_and_huge_blocks_as_they_are)
+{
+	start();
+	for (int huge = 0; huge < 2; huge++) {
+		soil(0, 5);
+		lab_store_rlx(&segment->displaced, true);
+		cr_assert(lab_arena_release(arena, 0, lab_load_rlx(&arena->owners[0])));
+		cr_assert(lab_arena_claim_at(arena, huge ? LAB_SEGMENT_HUGE : LAB_SEGMENT_SMALL, 1, 0, 1));
+		cr_assert_eq(lab_load_rlx(&segment->displaced), huge);
+		cr_assert_eq(world.renewals, 1);
+	}
+}
+
 Test(purge, no_more_than_enough_a_segment_at_a_time)
 {
 	const struct lab_purge_plan plan = {.young = true, .enough = 15};
