@@ -139,7 +139,7 @@ lab_arena_renew(struct lab_segment *segment)
 		lab_segment_mark_fresh(segment, 0, LAB_SEGMENT_PAGES);
 	else
 		lab_segment_mark_dirty(segment, 0, LAB_SEGMENT_PAGES);
-	segment->generation = lab_arena_generation;
+	lab_poke(&segment->generation, lab_arena_generation); /* read by lab_huge_finish_frees */
 }
 
 static void
