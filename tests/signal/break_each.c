@@ -271,7 +271,7 @@ main(int argc, char **argv)
 
 	if (limited)
 		run_again_limited(argv);
-	start_test(argc, argv, 120);
+	start_test(argc, argv, 240);
 	main_thread = gettid();
 	main_process = getpid();
 	has_kinds = find_kinds();
