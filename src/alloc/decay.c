@@ -3,8 +3,8 @@
 #include "alloc/provision.h"
 #include "heap/registry.h"
 #include "os/os.h"
-#include "page/map.h"
 #include "page/purge.h"
+#include "page/retire.h"
 
 static _Atomic uint64_t last_look; /* milliseconds; whoever raises it looks */
 
@@ -41,8 +41,10 @@ lab_decay_tick(struct lab_bracket *bracket)
 	uint64_t now = lab_os.clock_ms(), last = lab_load_rlx(&last_look);
 	if (now - last < decay / 4)
 		return;
-	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed, memory_order_relaxed))
+	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed, memory_order_relaxed)) {
 		purge(bracket, now, decay, SIZE_MAX);
+		(void)lab_arenas_retire(now, decay);
+	}
 }
 
 LAB_EXPORT bool
@@ -57,7 +59,8 @@ lab_trim(size_t keep)
 	}
 	size_t before = lab_purge_total_pages();
 	purge_above(&bracket, keep);
+	size_t unmapped = keep == 0 ? lab_arenas_retire(0, 0) : 0;
 	lab_limit_notify();
 	bool shrunk = lab_provision_shrink();
-	return shrunk || lab_purge_total_pages() != before;
+	return shrunk || unmapped != 0 || lab_purge_total_pages() != before;
 }

@@ -77,7 +77,6 @@ void *
 lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fresh)
 {
 	struct lab_arena *arena;
-	size_t i = 0;
 
 	if (align < LAB_SEGMENT_SIZE)
 		align = LAB_SEGMENT_SIZE;
@@ -89,7 +88,7 @@ lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fre
 		return NULL; /* as the kernel would answer a program that maps it: arenas are not charged when they are reserved */
 	size_t count = segments_for(size);
 	do {
-		for (; (arena = lab_map_arena(i)) != NULL; i++) {
+		for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
 			long index = lab_arena_claim(arena, LAB_SEGMENT_HUGE, heap->id, count, align);
 			if (index >= 0)
 				return charge_and_publish(heap, arena, (size_t)index, size, fresh);

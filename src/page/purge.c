@@ -2,7 +2,7 @@
 #include "page/purge.h"
 #include "base/check.h"
 #include "os/os.h"
-#include "page/map.h"
+#include "page/walk.h"
 
 static _Atomic size_t total_pages;
 
@@ -83,6 +83,24 @@ purge_free_pages(struct lab_segment *segment)
 	return given;
 }
 
+/* The purge word, if it is that of the claim: by the epoch, as fork's child gives the word of a frame that goes on in it the new id. */
+static uint64_t
+word_of(const struct lab_segment *segment, uint64_t claim)
+{
+	uint64_t word = lab_load_acq(&segment->purge);
+
+	return word >> 32 == claim >> 32 ? word : 0;
+}
+
+static void
+let_go(struct lab_segment *segment, uint64_t claim)
+{
+	uint64_t word = word_of(segment, claim);
+
+	if (word != 0)
+		(void)lab_cas64(&segment->purge, word, 0);
+}
+
 size_t
 lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record)
 {
@@ -90,13 +108,15 @@ lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record
 	size_t given = 0;
 
 	lab_assert(record->claim >> 32 != 0);
+	record->arena = arena;
 	record->segment = segment;
 	lab_compiler_barrier();
 	if (lab_cas64(&segment->purge, 0, record->claim)) {
-		/* INV-SEG-2: sc, after the purge word. */
-		if (lab_owner_kind(atomic_load(&arena->owners[index])) != LAB_SEGMENT_HUGE)
+		/* INV-ARENA-1, INV-SEG-2: sc, after the purge word. */
+		if (lab_where_state(atomic_load(&arena->where)) == LAB_ARENA_LIVE &&
+		    lab_owner_kind(atomic_load(&arena->owners[index])) != LAB_SEGMENT_HUGE)
 			given = purge_free_pages(segment);
-		(void)lab_cas64(&segment->purge, record->claim, 0);
+		let_go(segment, record->claim);
 	}
 	lab_compiler_barrier();
 	record->segment = NULL;
@@ -104,16 +124,40 @@ lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record
 	return given;
 }
 
-void
-lab_purge_recover(struct lab_purge_record *record)
+/* Whether the segment is one of the arena's still: if the purger had not got its word, the arena may have been retired. Within a walk. */
+static bool
+is_there(const struct lab_arena *arena, const struct lab_segment *segment)
+{
+	uint64_t where = atomic_load(&arena->where);
+	size_t offset = (size_t)((const char *)segment - lab_where_segments(where));
+
+	return lab_where_is_usable(where) && offset % LAB_SEGMENT_STRIDE == 0 &&
+	       offset / LAB_SEGMENT_STRIDE < lab_where_segment_count(where) &&
+	       lab_arena_is_committed(arena, offset / LAB_SEGMENT_STRIDE);
+}
+
+static void
+recover(struct lab_purge_record *record)
 {
 	struct lab_segment *segment = record->segment;
 
 	/* The mark first: cut short between the two, the word is still there to be let go. */
-	if (segment && lab_load_acq(&segment->purge) == record->claim) {
+	if (is_there(record->arena, segment) && word_of(segment, record->claim) != 0) {
 		disturb(segment, LAB_MAY_HAVE_ORPHANS);
-		(void)lab_cas64(&segment->purge, record->claim, 0);
+		let_go(segment, record->claim);
 	}
+}
+
+void
+lab_purge_recover(struct lab_purge_record *record)
+{
+	struct lab_walk walk;
+
+	if (!record->segment)
+		return;
+	lab_walk_begin(&walk);
+	recover(record);
+	lab_walk_end(&walk);
 	lab_compiler_barrier();
 	record->segment = NULL;
 }
@@ -140,13 +184,16 @@ void
 lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid)
 {
 	struct lab_arena *arena;
+	struct lab_walk walk;
 
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
+	lab_walk_begin(&walk);
+	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end; index++)
 			if (lab_arena_is_committed(arena, index))
 				settle_word(lab_arena_segment(arena, index), old_tid, new_tid);
 	}
+	lab_walk_end(&walk);
 }
 
 /* Another thread's stamp may be newer than our `now`. */
@@ -160,9 +207,11 @@ size_t
 lab_purge_all(struct lab_purge_record *record, uint64_t now, uint64_t age, size_t enough)
 {
 	struct lab_arena *arena;
+	struct lab_walk walk;
 	size_t given = 0;
 
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
+	lab_walk_begin(&walk);
+	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end && given < enough; index++) {
 			if (!lab_arena_is_committed(arena, index))
@@ -172,6 +221,7 @@ lab_purge_all(struct lab_purge_record *record, uint64_t now, uint64_t age, size_
 				given += lab_purge_segment(arena, index, record);
 		}
 	}
+	lab_walk_end(&walk);
 	return given;
 }
 
@@ -179,15 +229,18 @@ size_t
 lab_purge_dirty_pages(void)
 {
 	struct lab_arena *arena;
+	struct lab_walk walk;
 	size_t pages = 0;
 
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
+	lab_walk_begin(&walk);
+	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end; index++)
 			if (lab_arena_is_committed(arena, index) &&
 			    lab_owner_kind(lab_load_rlx(&arena->owners[index])) != LAB_SEGMENT_HUGE)
 				pages += lab_segment_count_dirty(lab_arena_segment(arena, index));
 	}
+	lab_walk_end(&walk);
 	return pages;
 }
 

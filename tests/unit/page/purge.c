@@ -146,9 +146,9 @@ Test(purge, a_purger_that_was_cut_short_lets_go_of_the_word_and_marks_the_segmen
 	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS);
 
 	record.segment = segment; /* cut short before it had the word: another has it now */
-	lab_store_rlx(&segment->purge, CLAIM + 1);
+	lab_store_rlx(&segment->purge, CLAIM + (UINT64_C(1) << 32));
 	lab_purge_recover(&record);
-	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM + 1);
+	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM + (UINT64_C(1) << 32));
 }
 
 /* INV-SEG-2 */
@@ -266,4 +266,26 @@ Test(purge, in_forks_child_the_forking_threads_words_go_on)
 	lab_store_rlx(&segment->purge, 77); /* a scan's, which is let go by value */
 	lab_purge_after_fork(77, 78);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 77);
+}
+
+static void
+fork_meanwhile(void *start, size_t size)
+{
+	(void)start;
+	(void)size;
+	lab_purge_after_fork((uint32_t)CLAIM, 78);
+}
+
+/* A handler has forked in the middle: in the child the purger goes on, under its new id. */
+Test(purge, the_word_is_let_go_in_the_child_too)
+{
+	start();
+	soil(3, 9);
+	world.on_purge = fork_meanwhile;
+	cr_assert_eq(lab_purge_segment(arena, 0, &record), 9);
+	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
+	lab_store_rlx(&segment->purge, CLAIM - 77 + 78); /* and there it is left by a jump */
+	record.segment = segment;
+	lab_purge_recover(&record);
+	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
 }
