@@ -148,7 +148,7 @@ is_readable(const void *p)
 {
 	const struct lab_arena *arena = lab_map_find_arena(p);
 
-	return arena && lab_arena_is_committed(arena, (size_t)((const char *)p - arena->base) >> LAB_SEGMENT_SHIFT);
+	return arena && lab_arena_is_committed(arena, lab_arena_index_of(arena, p));
 }
 
 struct lab_cache_place

@@ -11,8 +11,8 @@
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
-#include "page/map.h"
 #include "page/purge.h"
+#include "page/retire.h"
 
 enum {
 	LITTERED = 16, /* heaps that are cleared in one look */
@@ -104,7 +104,7 @@ static void
 age_all(void)
 {
 	for (int pass = 0; pass < 2; pass++) {
-		bool left = lab_purge_age_all() || lab_registry_is_littered(lab_thread_tid());
+		bool left = lab_purge_age_all() || lab_registry_is_littered(lab_thread_tid()) || lab_arenas_are_idle();
 		(void)atomic_exchange(&lab_purge_pending, left ? LAB_PURGE_SEEN : LAB_PURGE_NOTHING);
 		if (left)
 			break;
@@ -112,8 +112,9 @@ age_all(void)
 }
 
 static void
-look_owned(struct lab_heap *heap, bool is_late)
+look_owned(struct lab_heap *heap, uint64_t now, bool is_late)
 {
+	const size_t decay = lab_load_rlx(&lab_settings.decay_ms);
 	const struct lab_purge_plan plan = {
 	        .young = is_late,
 	        .lazily = lab_load_rlx(&lab_settings.purge_lazily),
@@ -122,12 +123,13 @@ look_owned(struct lab_heap *heap, bool is_late)
 	};
 
 	take_in_owned(heap);
-	if (lab_load_rlx(&lab_settings.decay_ms) != 0) {
+	if (decay != 0) {
 		purge_owned(heap, &plan);
 	} else if (dirty_bytes() > lab_load_rlx(&refused)) { /* every free looks */
 		purge_owned(heap, &plan);
 		lab_store_rlx(&refused, dirty_bytes());
 	}
+	(void)lab_arenas_retire(now, decay);
 	age_all();
 }
 
@@ -156,7 +158,7 @@ lab_decay_look(struct lab_bracket *bracket)
 	if (passed < decay / 2 || !enter(bracket))
 		return;
 	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed, memory_order_relaxed))
-		look_owned(bracket->heap, passed >= decay);
+		look_owned(bracket->heap, now, passed >= decay);
 	lab_leave(bracket);
 }
 
@@ -183,11 +185,14 @@ lab_trim(size_t keep)
 		lab_leave(&bracket);
 	}
 	size_t before = lab_purge_total_pages();
-	if (keep == 0)
+	size_t unmapped = 0;
+	if (keep == 0) {
 		(void)purge(&bracket, SIZE_MAX);
-	else
+		unmapped = lab_arenas_retire(0, 0);
+	} else {
 		purge_above(&bracket, dirty_bytes(), keep);
+	}
 	lab_limit_notify();
 	bool shrunk = lab_provision_shrink();
-	return shrunk || lab_purge_total_pages() != before;
+	return shrunk || unmapped != 0 || lab_purge_total_pages() != before;
 }

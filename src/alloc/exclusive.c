@@ -10,7 +10,7 @@
 #include "heap/exclusive.h"
 #include "heap/registry.h"
 #include "os/os.h"
-#include "page/map.h"
+#include "page/walk.h"
 
 static const char foreign[] = "exclusive block of another thread";
 
@@ -161,14 +161,11 @@ thread_of(uint32_t heap_id)
 	return tid == LAB_OS_TID_UNKNOWN ? 0 : (int)tid;
 }
 
-LAB_EXPORT int
-lab_owner(const void *block)
+static int
+owner_of(const void *block)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
-
-	if (!block || lab_block_size(block, NULL) == 0)
+	if (lab_block_size(block, NULL) == 0)
 		return -1;
-	settle_fork(&bracket);
 	struct lab_place place = lab_map_find(block);
 	if (place.kind == LAB_PLACE_SPAN)
 		return thread_of(lab_unit_heap(place.unit)->id);
@@ -176,6 +173,21 @@ lab_owner(const void *block)
 		return 0; /* the reserve */
 	uint64_t state = lab_load_acq(&place.run->state);
 	return lab_state_is_exclusive(state) ? (int)lab_state_owner(state) : thread_of(place.heap_id);
+}
+
+LAB_EXPORT int
+lab_owner(const void *block)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_walk walk;
+
+	if (!block)
+		return -1;
+	settle_fork(&bracket);
+	lab_walk_begin(&walk); /* as lab_owns */
+	int owner = owner_of(block);
+	lab_walk_end(&walk);
+	return owner;
 }
 
 LAB_EXPORT bool

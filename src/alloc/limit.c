@@ -121,7 +121,7 @@ allocate_in_time(struct lab_bracket *bracket, struct lab_request request, bool *
 void *
 lab_limit_allocate(struct lab_bracket *bracket, struct lab_request request, bool *fresh)
 {
-	if (lab_thread.waiting != 0 && !lab_frame_is_dead(lab_thread.waiting, bracket->sp)) {
+	if (lab_thread.waiting != 0 && !lab_os_frame_is_dead(lab_thread.waiting, bracket->sp)) {
 		bracket->reentrant = true;
 		return NULL;
 	}

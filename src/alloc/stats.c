@@ -10,8 +10,8 @@
 #include "base/format.h"
 #include "heap/registry.h"
 #include "page/charge.h"
-#include "page/map.h"
 #include "page/purge.h"
+#include "page/walk.h"
 #include "reserve/reserve.h"
 
 /* What a walk adds up. */
@@ -72,7 +72,7 @@ count_arena(struct census *census, const struct lab_arena *arena)
 {
 	size_t end = lab_load_acq(&arena->high_water);
 
-	census->stats->reserved += arena->reserved;
+	census->stats->reserved += lab_arena_reserved(arena);
 	for (size_t index = 0; index < end; index++) {
 		enum lab_segment_kind kind = lab_owner_kind(lab_load_acq(&arena->owners[index]));
 		if (!lab_arena_is_committed(arena, index))
@@ -105,15 +105,24 @@ count_heaps(struct census *census)
 }
 
 static void
-take_census(struct census *census, struct lab_stats *stats)
+count_arenas(struct census *census)
 {
 	struct lab_arena *arena;
+	struct lab_walk walk;
 
+	lab_walk_begin(&walk);
+	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++)
+		count_arena(census, arena);
+	lab_walk_end(&walk);
+}
+
+static void
+take_census(struct census *census, struct lab_stats *stats)
+{
 	memset(census, 0, sizeof *census);
 	memset(stats, 0, sizeof *stats);
 	census->stats = stats;
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++)
-		count_arena(census, arena);
+	count_arenas(census);
 	count_heaps(census);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
 		struct lab_class_stats *class = &census->classes[c];

@@ -10,21 +10,6 @@ enum {
 	PROBES_TO_BORROW = 4,
 };
 
-bool
-lab_frame_is_dead(uintptr_t flag, uintptr_t sp)
-{
-	struct lab_os_stack alternate;
-
-	if (!lab_os_alternate_stack(&alternate))
-		return false;
-	if (flag - alternate.low < alternate.size)
-		return !alternate.running || (sp - alternate.low < alternate.size && sp >= flag);
-	if (alternate.running || sp < flag)
-		return false;
-	uintptr_t top = lab_os_tid() == lab_os_pid() ? lab_os_main_stack_top() : lab_thread_pointer();
-	return sp < top && lab_os_is_mapped(flag, sp + 1);
-}
-
 uintptr_t
 lab_last_to_die(uintptr_t a, uintptr_t b)
 {
@@ -49,7 +34,7 @@ lab_is_on_alternate_stack(void)
 bool
 lab_claim_begin(struct lab_thread *t, uintptr_t sp)
 {
-	bool outermost = t->claiming == 0 || lab_frame_is_dead(t->claiming, sp);
+	bool outermost = t->claiming == 0 || lab_os_frame_is_dead(t->claiming, sp);
 
 	if (outermost)
 		t->claiming = sp;
@@ -72,7 +57,7 @@ is_left_behind(struct lab_thread *t, struct lab_heap *heap, uintptr_t sp, uintpt
 		return false;
 	switch (lab_role_of(heap)) {
 	case LAB_ROLE_BORROWED:
-		return lab_frame_is_dead(heap->frame, sp);
+		return lab_os_frame_is_dead(heap->frame, sp);
 	case LAB_ROLE_PARKED:
 	case LAB_ROLE_SPARE:
 		return false;

@@ -2,7 +2,7 @@
 #include "heap/exclusive.h"
 #include "base/check.h"
 #include "os/os.h"
-#include "page/map.h"
+#include "page/walk.h"
 
 static _Atomic bool used;
 
@@ -81,11 +81,14 @@ void
 lab_exclusive_after_fork(uint32_t old_tid, uint32_t new_tid)
 {
 	struct lab_arena *arena;
+	struct lab_walk walk;
 
-	for (size_t i = 0; lab_exclusive_is_used() && (arena = lab_map_arena(i)) != NULL; i++) {
+	lab_walk_begin(&walk);
+	for (size_t i = 0; lab_exclusive_is_used() && (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end; index++)
 			if (lab_arena_is_committed(arena, index))
 				restamp_segment(arena, index, old_tid, new_tid);
 	}
+	lab_walk_end(&walk);
 }

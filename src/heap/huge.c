@@ -10,6 +10,7 @@
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/map.h"
+#include "page/walk.h"
 
 #define HUGE_MAX ((size_t)1 << 46)
 #define ASK_FROM ((size_t)1 << 30)
@@ -83,7 +84,6 @@ void *
 lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fresh)
 {
 	struct lab_arena *arena;
-	size_t i = 0;
 
 	if (align < LAB_SEGMENT_SIZE)
 		align = LAB_SEGMENT_SIZE;
@@ -95,7 +95,7 @@ lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fre
 		return NULL; /* as the kernel would answer a program that maps it: arenas are not charged when they are reserved */
 	size_t count = segments_for(size);
 	do {
-		for (; (arena = lab_map_arena(i)) != NULL; i++) {
+		for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
 			long index = lab_arena_claim(arena, LAB_SEGMENT_HUGE, heap->id, count, align);
 			if (index >= 0)
 				return charge_and_publish(heap, arena, (size_t)index, size, fresh);
@@ -148,7 +148,7 @@ enum lab_move
 lab_huge_move(char *from, char *to)
 {
 	struct lab_arena *arena = lab_map_find_arena(to);
-	struct lab_segment *segment = lab_arena_segment(arena, (size_t)(to - arena->base) >> LAB_SEGMENT_SHIFT);
+	struct lab_segment *segment = lab_arena_segment(arena, lab_arena_index_of(arena, to));
 
 	lab_store_rlx(&segment->displaced, true); /* first: INV-PAGE-5 */
 	return lab_os.move(from, to, LAB_SEGMENT_SIZE);
@@ -207,14 +207,17 @@ void
 lab_huge_finish_frees(void)
 {
 	struct lab_arena *arena;
+	struct lab_walk walk;
 
 	if (lab_registry_is_forked() || lab_registry_is_outside())
 		return;
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
+	lab_walk_begin(&walk);
+	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end;)
 			index += finish_at(arena, index);
 	}
+	lab_walk_end(&walk);
 }
 
 /* ---- in place -------------------------------------------------------------------------------------------------------------------- */

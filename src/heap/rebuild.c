@@ -11,8 +11,8 @@
 #include "heap/remote.h"
 #include "heap/thread.h"
 #include "os/os.h"
-#include "page/map.h"
 #include "page/purge.h"
+#include "page/walk.h"
 
 /* What a pass over segments carries along. */
 struct scan {
@@ -207,13 +207,15 @@ rebuild_at(struct scan *scan, uint64_t owner)
 	return 1;
 }
 
-/* Everything of heap from_id goes into the lists of `heap`. */
+/* Everything of heap from_id goes into the lists of `heap`. As a walk: a huge block in its segments is freed by anyone. */
 static void
 rebuild_segments(struct lab_heap *heap, uint32_t from_id)
 {
 	struct scan scan = {.heap = heap, .from_id = from_id};
+	struct lab_walk walk;
 
-	for (size_t i = 0; (scan.arena = lab_map_arena(i)) != NULL; i++) {
+	lab_walk_begin(&walk);
+	for (size_t i = 0; (scan.arena = lab_walk_arena(&walk, i)) != NULL; i++) {
 		size_t end = lab_load_acq(&scan.arena->high_water);
 		size_t step;
 		for (scan.index = 0; scan.index < end; scan.index += step) {
@@ -222,6 +224,7 @@ rebuild_segments(struct lab_heap *heap, uint32_t from_id)
 			step = ours ? rebuild_at(&scan, owner) : 1;
 		}
 	}
+	lab_walk_end(&walk);
 }
 
 static void

@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "heap/remote.h"
 #include "os/os.h"
-#include "page/map.h"
+#include "page/walk.h"
 
 /* Dense, apart from the heaps, so that a search reads few lines and a word can be read before its heap exists. */
 static LAB_ALIGNED(4096) _Atomic uint64_t owners[LAB_HEAP_MAX];
@@ -41,6 +41,7 @@ lab_registry_note_process(void)
 		lab_store_rlx(mark, lab_os_pid());
 		if (!atomic_compare_exchange_strong_explicit(&fork_mark, &none, mark, memory_order_acq_rel, memory_order_acquire))
 			lab_os.unmap((void *)mark, LAB_OS_PAGE_SIZE);
+		lab_walk_note_process(lab_os_pid());
 	}
 	return true;
 }
@@ -329,4 +330,5 @@ lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
 	lab_arena_generation = generation;
 	/* last: torn before it, all is done again */
 	lab_store_rel(lab_load_acq(&fork_mark), lab_os_pid());
+	lab_walk_note_process(lab_os_pid());
 }

@@ -8,8 +8,8 @@
 #include "heap/thread.h"
 #include "os/os.h"
 #include "page/charge.h"
-#include "page/map.h"
 #include "page/purge.h"
+#include "page/walk.h"
 
 enum {
 	PROBES = 4, /* for the heaps of dead threads, before a segment is added to this one */
@@ -139,10 +139,9 @@ static bool
 add_segment(struct lab_heap *heap)
 {
 	struct lab_arena *arena;
-	size_t i = 0;
 
 	do {
-		for (; (arena = lab_map_arena(i)) != NULL; i++) {
+		for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
 			long index = lab_arena_claim(arena, LAB_SEGMENT_SMALL, heap->id, 1, LAB_SEGMENT_SIZE);
 			if (index >= 0) {
 				take_in(heap, lab_arena_segment(arena, (size_t)index));
@@ -199,7 +198,7 @@ static void
 release(struct lab_heap *heap, struct lab_segment *segment)
 {
 	struct lab_arena *arena = lab_map_find_arena(segment->base);
-	size_t index = (size_t)(segment->base - arena->base) >> LAB_SEGMENT_SHIFT;
+	size_t index = lab_arena_index_of(arena, segment->base);
 
 	bucket_remove(heap, segment);
 	(void)lab_arena_release(arena, index, lab_load_rlx(&arena->owners[index]));
@@ -262,7 +261,8 @@ lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct la
 /*
  * Nobody takes pages in this segment any more but to purge them, so that its bits are only cleared, each by who set it or who frees the run that it
  * belongs to: INV-PAGE-1. Who finds the segment empty gives it back, from the word that was read while his run still covered it: no other word can be
- * the same. A purger who has bits when the last run goes reads that word in `unheld`.
+ * the same. A purger who has bits when the last run goes reads that word in `unheld`. As a walk: what he looks at last may be
+ * nobody's any more.
  */
 void
 lab_run_free_frozen(struct lab_arena *arena, size_t index, struct lab_run *run)
@@ -270,7 +270,9 @@ lab_run_free_frozen(struct lab_arena *arena, size_t index, struct lab_run *run)
 	struct lab_segment *segment = lab_arena_segment(arena, index);
 	size_t count = lab_load_rlx(&run->pages);
 	uint64_t owner = lab_load_acq(&arena->owners[index]);
+	struct lab_walk walk;
 
+	lab_walk_begin(&walk);
 	lab_store_rlx(&segment->unheld, owner);
 	lab_store_rlx(&run->state, LAB_RUN_DEAD);
 	lab_compiler_barrier();
@@ -279,6 +281,7 @@ lab_run_free_frozen(struct lab_arena *arena, size_t index, struct lab_run *run)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (lab_segment_is_empty(segment))
 		(void)lab_arena_release(arena, index, owner);
+	lab_walk_end(&walk);
 }
 
 bool

@@ -233,7 +233,7 @@ static void
 retire(struct lab_heap *heap, struct lab_unit *unit)
 {
 	struct lab_arena *arena = lab_map_find_arena(unit->base);
-	size_t index = (size_t)(unit->base - arena->base) >> LAB_SEGMENT_SHIFT;
+	size_t index = lab_arena_index_of(arena, unit->base);
 	struct lab_segment *segment = lab_arena_segment(arena, index);
 	/* A carve that was cut short may have written links to the page after what is carved. */
 	size_t dirty = unit->limit * lab_class_size(unit->size_class) / LAB_PAGE_SIZE + 1;
@@ -262,7 +262,7 @@ static struct lab_heap *
 holder_of_segment(const char *base)
 {
 	const struct lab_arena *arena = lab_map_find_arena(base);
-	size_t index = (size_t)(base - arena->base) >> LAB_SEGMENT_SHIFT;
+	size_t index = lab_arena_index_of(arena, base);
 
 	return lab_registry_heap(lab_owner_heap(lab_load_acq(&arena->owners[index])));
 }

@@ -6,6 +6,7 @@
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
+#include "page/walk.h"
 
 enum {
 	PARK_AFTER = 64,
@@ -70,7 +71,7 @@ free_parked(struct lab_thread *t, uintptr_t sp)
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		if (lab_role_of(heap) != LAB_ROLE_PARKED || heap == t->heap)
 			continue;
-		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp))
+		if (is_worth_a_proof(t, heap->frame, sp) && lab_os_frame_is_dead(heap->frame, sp))
 			make_spare_again(t, heap, sp);
 		else
 			left = true;
@@ -89,7 +90,7 @@ free_borrowed(struct lab_thread *t, uintptr_t sp)
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		if (lab_role_of(heap) != LAB_ROLE_BORROWED)
 			continue;
-		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp)) {
+		if (is_worth_a_proof(t, heap->frame, sp) && lab_os_frame_is_dead(heap->frame, sp)) {
 			make_spare(t, heap);
 			t->proofs = 0;
 		} else {
@@ -151,6 +152,7 @@ after_fork(struct lab_thread *t, bool is_leader)
 
 	if (!is_leader && tid != lab_os_pid())
 		return; /* the leader does it; until then all heaps count as alive */
+	lab_walk_after_fork(t->tid, tid);
 	lab_purge_after_fork(t->tid, tid, lab_registry_is_forkers_purge);
 	if (lab_on_fork)
 		lab_on_fork();
@@ -319,7 +321,7 @@ is_stale(struct lab_thread *t, uintptr_t word, uintptr_t sp)
 {
 	bool is_met_often = t->stuck == word && t->stuck_count % PROOFS_AT_ONCE == PROOFS_AT_ONCE - 1;
 
-	return (is_met_often || !lab_frame_is_just_above(word, sp)) && lab_frame_is_dead(word, sp);
+	return (is_met_often || !lab_frame_is_just_above(word, sp)) && lab_os_frame_is_dead(word, sp);
 }
 
 bool

@@ -119,14 +119,6 @@ void lab_thread_settle_fork(bool is_leader);
 /* Called by that, once or more: what the layer above has to do. Set before threads are. */
 extern void (*lab_on_fork)(void) LAB_HIDDEN;
 
-/*
- * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not below it
- * on the same stack. Frames on the registered alternate stack are gone when nobody runs on it, too. That two frames are on the
- * thread's own stack: neither is on the alternate one, and no page between them is unmapped. Otherwise the answer is false,
- * which is always safe.
- */
-bool lab_frame_is_dead(uintptr_t flag, uintptr_t sp);
-
 /* The thread id, as the registry knows it; asked of the kernel if need be. */
 uint32_t lab_thread_tid(void);
 

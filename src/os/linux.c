@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <linux/mman.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -310,6 +311,29 @@ void
 lab_os_wake(_Atomic uint32_t *word)
 {
 	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0);
+}
+
+/* A wait that is over at once: the kernel compares first. */
+static bool
+word_reads_as(const uint32_t *word, uint32_t value)
+{
+	const struct timespec at_once = {0};
+	long result;
+
+	do
+		result = lab_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, (long)value, (long)&at_once, 0);
+	while (result == -4 /* EINTR */);
+	return result == 0 || result == -110 /* ETIMEDOUT */;
+}
+
+bool
+lab_os_reads_as(const uint64_t *p, uint64_t value)
+{
+	uint32_t words[2];
+
+	memcpy(words, &value, sizeof value);
+	return word_reads_as((const uint32_t *)(const void *)p, words[0]) &&
+	       word_reads_as((const uint32_t *)(const void *)p + 1, words[1]);
 }
 
 bool

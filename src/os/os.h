@@ -106,6 +106,17 @@ bool lab_os_alternate_stack(struct lab_os_stack *stack);
 /* Whether every page of [low, high) is mapped. */
 bool lab_os_is_mapped(uintptr_t low, uintptr_t high);
 
+/* Whether there are eight bytes at p that can be read, and have this value. Any address: it does not fault. */
+bool lab_os_reads_as(const uint64_t *p, uint64_t value);
+
+/*
+ * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not below it
+ * on the same stack. Frames on the registered alternate stack are gone when nobody runs on it, too. That two frames are on the
+ * thread's own stack: neither is on the alternate one, and no page between them is unmapped. Otherwise the answer is false,
+ * which is always safe.
+ */
+bool lab_os_frame_is_dead(uintptr_t flag, uintptr_t sp);
+
 /* One page that reads as zero in a child of fork, where the kernel can do that; NULL if there is no memory. */
 void *lab_os_map_wiped_on_fork(void);
 

@@ -1,47 +1,10 @@
-/* arena.c - see arena.h. */
+/* arena.c - segments: claiming, committing, releasing; see arena.h. */
 #include "page/arena.h"
 #include "base/check.h"
 #include "os/os.h"
 
 uint32_t lab_arena_generation;
 _Atomic uint32_t lab_arena_huge_pages = LAB_HUGE_BY_SYSTEM;
-
-struct layout {
-	size_t words;                           /* struct lab_arena, owners, hints, committed */
-	size_t units, segments, heaps, payload; /* offsets */
-	size_t heap_slots, segment_count, total;
-};
-
-static size_t
-heap_slots_for(size_t size)
-{
-	size_t slots = size >> 21;
-
-	if (slots < 128)
-		slots = 128;
-	if (slots > 32768)
-		slots = 32768;
-	/* INV-UNIT-1 wants the heaps' region smaller than the arena. */
-	return slots < size / LAB_HEAP_STRIDE / 2 ? slots : size / LAB_HEAP_STRIDE / 2;
-}
-
-static struct layout
-layout_of(size_t size, bool with_heaps)
-{
-	struct layout l = {.segment_count = size >> LAB_SEGMENT_SHIFT};
-	size_t bits = (l.segment_count + 63) / 64 * sizeof(uint64_t);
-
-	l.heap_slots = with_heaps ? heap_slots_for(size) : 0;
-	l.words = sizeof(struct lab_arena) + l.segment_count * sizeof(uint64_t) + 2 * bits;
-	l.units = lab_round_up(l.words, LAB_PAGE_SIZE);
-	l.segments = l.units + (size >> LAB_UNIT_SHIFT) * sizeof(struct lab_unit);
-	l.segments = lab_round_up(l.segments, LAB_PAGE_SIZE);
-	l.heaps = lab_round_up(l.segments + l.segment_count * LAB_SEGMENT_STRIDE, LAB_HEAP_STRIDE);
-	l.payload = l.heaps + l.heap_slots * LAB_HEAP_STRIDE;
-	/* slack to align the heaps and the payload */
-	l.total = l.payload + size + LAB_HEAP_STRIDE + LAB_SEGMENT_SIZE;
-	return l;
-}
 
 void
 lab_arena_apply_huge_pages(void *start, size_t size)
@@ -59,75 +22,6 @@ lab_arena_renew_pages(void *start, size_t size)
 		return false;
 	lab_arena_apply_huge_pages(start, size);
 	return true;
-}
-
-/* Fills in the struct at the start of a fresh reservation; false if that memory cannot be had. */
-static bool
-lay_out(char *start, const struct layout *l, size_t size)
-{
-	struct lab_arena *arena = (struct lab_arena *)start;
-	size_t words = (l->segment_count + 63) / 64;
-
-	if (!lab_os.protect(start, lab_round_up(l->words, LAB_PAGE_SIZE), LAB_ACCESS_WRITE))
-		return false;
-	if (!lab_os.protect(start + l->units, l->segments - l->units, LAB_ACCESS_READ))
-		return false;
-	arena->reservation = start;
-	arena->reserved = l->total;
-	arena->size = size;
-	arena->units = (struct lab_unit *)(start + l->units);
-	arena->unit_mask = (size >> LAB_UNIT_SHIFT) - 1;
-	arena->segments = start + l->segments;
-	arena->heaps = (char *)lab_round_up((uintptr_t)start + l->heaps, LAB_HEAP_STRIDE);
-	arena->heap_slots = l->heap_slots;
-	arena->segment_count = l->segment_count;
-	arena->base = (char *)lab_round_up((uintptr_t)arena->heaps + l->heap_slots * LAB_HEAP_STRIDE, LAB_SEGMENT_SIZE);
-	arena->owners = (_Atomic uint64_t *)(arena + 1);
-	arena->free_hint = arena->owners + l->segment_count;
-	arena->committed = arena->free_hint + words;
-	for (size_t i = 0; i < l->segment_count; i += 64)
-		lab_store_rlx(&arena->free_hint[i / 64],
-		              lab_mask((unsigned)(l->segment_count - i < 64 ? l->segment_count - i : 64)));
-	lab_arena_apply_huge_pages(arena->base, size);
-	return true;
-}
-
-/* The size to ask for first: all of it, unless the address space is limited and others need it as well. */
-static size_t
-first_size(size_t least)
-{
-	size_t limit = lab_os_address_space_limit();
-	size_t size = LAB_ARENA_SIZE_DEFAULT;
-
-	if (limit != SIZE_MAX)
-		while (size > LAB_ARENA_SIZE_MIN && size > limit / 8)
-			size /= 2;
-	while (size < least && size < ((size_t)1 << 46))
-		size *= 2;
-	return size;
-}
-
-struct lab_arena *
-lab_arena_reserve(size_t least, bool with_heaps)
-{
-	if (least < LAB_ARENA_SIZE_MIN)
-		least = LAB_ARENA_SIZE_MIN;
-	for (size_t size = first_size(least); size >= least; size /= 2) {
-		struct layout l = layout_of(size, with_heaps);
-		char *start = lab_os.map(l.total, LAB_ACCESS_NONE);
-		if (!start)
-			continue;
-		if (lay_out(start, &l, size))
-			return (struct lab_arena *)start;
-		lab_os.unmap(start, l.total);
-	}
-	return NULL;
-}
-
-void
-lab_arena_unreserve(struct lab_arena *arena)
-{
-	lab_os.unmap(arena->reservation, arena->reserved);
 }
 
 /* Makes a claimed segment's payload and metadata accessible. Repeatable: a frame cut short leaves work that the next one does. */
@@ -187,9 +81,29 @@ enum claim_result {
 	NO_MEMORY,
 };
 
+/*
+ * INV-ARENA-1, for who has just written an owner word: whether the arena is there, as it was when the segment was looked for. Who is about to
+ * retire it has seen the word, or finds here that it is not to be.
+ */
+static bool
+is_held(struct lab_arena *arena, uint64_t where)
+{
+	for (;;) {
+		uint64_t now = atomic_load(&arena->where);
+		if (lab_likely(now == where))
+			break;
+		if (lab_where_state(now) != LAB_ARENA_RETIRING || (now & LAB_ARENA_PLACE) != (where & LAB_ARENA_PLACE))
+			return false;
+		(void)lab_cas64(&arena->where, now, where);
+	}
+	if (lab_load_rlx(&arena->idle_since))
+		lab_store_rlx(&arena->idle_since, 0);
+	return true;
+}
+
 /* FREE → kind for one segment; INV-SEG-2 for huge ones. */
 static enum claim_result
-claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t index)
+claim_one(struct lab_arena *arena, uint64_t where, enum lab_segment_kind kind, uint32_t heap_id, size_t index)
 {
 	_Atomic uint64_t *word = &arena->owners[index];
 	uint64_t free = lab_load_rlx(word);
@@ -201,7 +115,9 @@ claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id,
 	if (lab_owner_kind(free) != LAB_SEGMENT_FREE || !lab_cas64(word, free, mine))
 		return NOT_FREE;
 	atomic_fetch_and_explicit(&arena->free_hint[index / 64], ~(UINT64_C(1) << (index % 64)), memory_order_relaxed);
-	if (commit(arena, index)) {
+	if (!is_held(arena, where)) {
+		failure = NOT_FREE;
+	} else if (commit(arena, index)) {
 		lab_arena_renew(lab_arena_segment(arena, index));
 		if (kind == LAB_SEGMENT_SMALL)
 			lab_segment_settle(lab_arena_segment(arena, index));
@@ -215,10 +131,10 @@ claim_one(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id,
 
 /* All or none. */
 static enum claim_result
-claim_range(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t index, size_t count)
+claim_range(struct lab_arena *arena, uint64_t where, enum lab_segment_kind kind, uint32_t heap_id, size_t index, size_t count)
 {
 	for (size_t done = 0; done < count; done++) {
-		enum claim_result result = claim_one(arena, kind, heap_id, index + done);
+		enum claim_result result = claim_one(arena, where, kind, heap_id, index + done);
 		if (result == CLAIMED)
 			continue;
 		while (done-- > 0) {
@@ -231,10 +147,21 @@ claim_range(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_i
 	return CLAIMED;
 }
 
+/* `where` as it is while the arena is LIVE; 0 if there is nothing to be claimed. */
+static uint64_t
+usable(const struct lab_arena *arena)
+{
+	uint64_t where = lab_load_acq(&arena->where); /* pairs with the CAS of lab_arena_settle */
+
+	return lab_where_is_usable(where) ? lab_where_make(where, LAB_ARENA_LIVE, 0) : 0;
+}
+
 bool
 lab_arena_claim_at(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t index, size_t count)
 {
-	return index + count <= arena->segment_count && claim_range(arena, kind, heap_id, index, count) == CLAIMED;
+	uint64_t where = usable(arena);
+
+	return index + count <= lab_where_segment_count(where) && claim_range(arena, where, kind, heap_id, index, count) == CLAIMED;
 }
 
 /* How many of the `count` segments from index on are free, as far as the hint tells. */
@@ -248,38 +175,39 @@ free_run(const struct lab_arena *arena, size_t index, size_t count)
 	return length;
 }
 
-/* The first index from `from` on whose hint is set; segment_count if there is none. */
+/* The first index from `from` on whose hint is set; `end` or more if there is none. */
 static size_t
-next_free(const struct lab_arena *arena, size_t from)
+next_free(const struct lab_arena *arena, size_t from, size_t end)
 {
-	while (from < arena->segment_count) {
+	while (from < end) {
 		uint64_t word = lab_load_rlx(&arena->free_hint[from / 64]) & ~lab_mask(from % 64);
 		if (word)
 			return (from & ~(size_t)63) + lab_ctz(word);
 		from = (from | 63) + 1;
 	}
-	return arena->segment_count;
+	return end;
 }
 
 long
 lab_arena_claim(struct lab_arena *arena, enum lab_segment_kind kind, uint32_t heap_id, size_t count, size_t align)
 {
-	size_t index = next_free(arena, 0);
+	uint64_t where = usable(arena);
+	size_t end = lab_where_segment_count(where), index = next_free(arena, 0, end);
 
-	while (index + count <= arena->segment_count) {
-		uintptr_t start = (uintptr_t)lab_arena_payload(arena, index);
+	while (index + count <= end && usable(arena) == where) {
+		uintptr_t start = (uintptr_t)lab_where_base(where) + (index << LAB_SEGMENT_SHIFT);
 		uintptr_t aligned = (start + align - 1) & ~(uintptr_t)(align - 1);
 		if (aligned != start) {
 			index += (aligned - start) >> LAB_SEGMENT_SHIFT;
 			continue;
 		}
 		size_t length = free_run(arena, index, count);
-		enum claim_result result = length == count ? claim_range(arena, kind, heap_id, index, count) : NOT_FREE;
+		enum claim_result result = length == count ? claim_range(arena, where, kind, heap_id, index, count) : NOT_FREE;
 		if (result == CLAIMED)
 			return (long)index;
 		if (result == NO_MEMORY)
 			return LAB_CLAIM_NO_MEMORY;
-		index = next_free(arena, index + (length < count ? length + 1 : 1));
+		index = next_free(arena, index + (length < count ? length + 1 : 1), end);
 	}
 	return LAB_CLAIM_NONE_FREE;
 }

@@ -1,6 +1,6 @@
 /* charge.c - see charge.h. */
 #include "page/charge.h"
-#include "page/map.h"
+#include "page/walk.h"
 
 enum { TRIES = 4 };
 
@@ -90,10 +90,13 @@ size_t
 lab_charge_count(void)
 {
 	struct lab_arena *arena;
+	struct lab_walk walk;
 	size_t pages = 0;
 
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++)
+	lab_walk_begin(&walk);
+	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++)
 		pages += count_arena(arena);
+	lab_walk_end(&walk);
 	return pages;
 }
 

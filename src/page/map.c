@@ -1,10 +1,12 @@
 /* map.c - see map.h. */
 #include "page/map.h"
+#include "os/os.h"
+#include "page/retire.h"
 
 static struct lab_unit no_unit; /* limit 0: nothing passes */
 struct lab_map lab_map = {.mask = 0, .units = (char *)&no_unit};
 
-/* Published once each, by CAS; acq/rel pair here, and every block's address was got after that. */
+/* Published by CAS, and replaced while empty by a larger one only; acq/rel pair here, and every block's address was got after that. */
 static _Atomic(struct lab_arena *) arenas[LAB_ARENA_MAX];
 
 struct lab_arena *
@@ -37,31 +39,68 @@ lab_map_start(void)
 	}
 	/* Every caller writes the same values. Only a free of a foreign pointer or NULL can read them before, and each
 	 * mixture of old and new leads it to a descriptor: mask 0 selects the first, of either array. */
-	lab_poke(&lab_map.units, (char *)first->units);
+	uint64_t where = lab_load_rlx(&first->where);
+	lab_poke(&lab_map.units, (char *)lab_where_units(where));
 	lab_compiler_barrier();
 	atomic_thread_fence(memory_order_release);
-	lab_poke(&lab_map.mask, first->unit_mask * sizeof(struct lab_unit));
+	lab_poke(&lab_map.mask, ((lab_where_size(where) >> LAB_UNIT_SHIFT) - 1) * sizeof(struct lab_unit));
 	return true;
+}
+
+/* A new seat for the range, which is published with it. A seat that has too few words is left for good: others may be reading it. Since
+ * the next one is at least twice as large, what is left is less than what is used. */
+static bool
+seat_at(size_t i, struct lab_arena *before, uint64_t where)
+{
+	struct lab_arena *seat = lab_arena_make_seat(where);
+
+	if (!seat)
+		return false;
+	(void)lab_arena_settle(seat, where);
+	if (atomic_compare_exchange_strong_explicit(&arenas[i], &before, seat, memory_order_acq_rel, memory_order_acquire))
+		return true;
+	lab_os.unmap(seat->reservation, seat->reserved);
+	return false;
+}
+
+/* Whether the range could be given to the i-th arena. */
+static bool
+try_place(size_t i, uint64_t where)
+{
+	struct lab_arena *seat = lab_map_arena(i);
+
+	if (!seat)
+		return seat_at(i, NULL, where);
+	if (lab_where_state(lab_load_rlx(&seat->where)) != LAB_ARENA_EMPTY)
+		return false;
+	if (seat->capacity >= lab_where_segment_count(where))
+		return lab_arena_settle(seat, where);
+	return seat_at(i, seat, where);
+}
+
+static bool
+grow(size_t least)
+{
+	uint64_t where = lab_range_reserve(least);
+
+	for (size_t i = 1; where && i < LAB_ARENA_MAX; i++)
+		if (try_place(i, where))
+			return true;
+	if (where)
+		lab_range_unreserve(where);
+	return false;
 }
 
 bool
 lab_map_grow(size_t least)
 {
-	struct lab_arena *arena = NULL;
-
-	for (size_t i = 1; i < LAB_ARENA_MAX; i++) {
-		if (lab_map_arena(i))
-			continue;
-		if (!arena)
-			arena = lab_arena_reserve(least, false);
-		if (!arena)
-			return false;
-		if (publish(i, arena))
+	do {
+		if (grow(least))
 			return true;
-	}
-	if (arena)
-		lab_arena_unreserve(arena);
-	return false;
+		if (!lab_map_arena(1)) /* nothing can be retired */
+			return false;
+	} while (lab_arenas_retire(0, 0) != 0); /* a handler in between may take what has come back, and leave it idle */
+	return grow(least);                     /* another thread may have been quicker in retiring */
 }
 
 void
@@ -71,7 +110,8 @@ lab_map_set_huge_pages(enum lab_huge_pages when)
 
 	lab_store_rlx(&lab_arena_huge_pages, (uint32_t)when);
 	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++)
-		lab_arena_apply_huge_pages(arena->base, arena->size);
+		if (lab_where_state(lab_load_acq(&arena->where)) == LAB_ARENA_LIVE)
+			lab_arena_apply_huge_pages(lab_arena_base(arena), lab_arena_size(arena));
 }
 
 struct lab_arena *
@@ -81,7 +121,8 @@ lab_map_find_arena(const void *p)
 		struct lab_arena *arena = lab_map_arena(i);
 		if (!arena)
 			return NULL;
-		if ((uintptr_t)p - (uintptr_t)arena->base < arena->size)
+		uint64_t where = lab_load_acq(&arena->where);
+		if ((uintptr_t)p - (uintptr_t)lab_where_base(where) < lab_where_size(where) && lab_where_is_usable(where))
 			return arena;
 	}
 	return NULL;
@@ -142,8 +183,8 @@ lab_map_find(const void *p)
 
 	if (!place.arena)
 		return place;
-	place.index = (size_t)((const char *)p - place.arena->base) >> LAB_SEGMENT_SHIFT;
-	if (!lab_arena_is_committed(place.arena, place.index))
+	place.index = lab_arena_index_of(place.arena, p);
+	if (place.index >= place.arena->capacity || !lab_arena_is_committed(place.arena, place.index))
 		return place;
 	uint64_t owner = lab_load_acq(&place.arena->owners[place.index]);
 	place.segment = lab_arena_segment(place.arena, place.index);

@@ -24,13 +24,16 @@ lab_map_first_arena_unit(const void *p)
 	return (struct lab_unit *)(lab_map.units + ((uintptr_t)p >> (LAB_UNIT_SHIFT - 6) & lab_map.mask));
 }
 
-/* The i-th arena, or NULL; arena 0 is there after the first allocation, and arenas are never taken away. */
+/* The i-th arena, or NULL; arena 0 is there after the first allocation and stays. Others may be empty (retire.h), for a while or for ever. */
 struct lab_arena *lab_map_arena(size_t i);
 
 /* Makes the first arena, if nobody has yet. False if there is no address space. Lock-free: of two, one's arena is given back. */
 bool lab_map_start(void);
 
-/* Adds an arena that can hold a block of `least` bytes; false if there is no address space or no more arenas can be. */
+/*
+ * Adds an arena that can hold a block of `least` bytes, in the place of an empty one if there is one. False if there is no address space, or no
+ * more arenas can be, also after those that are not in use were retired.
+ */
 bool lab_map_grow(size_t least);
 
 /* For all arenas, those that are there and those to come. */

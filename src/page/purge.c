@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "os/os.h"
 #include "page/charge.h"
-#include "page/map.h"
+#include "page/walk.h"
 
 enum {
 	HUGE_PAGE_PAGES = 512,
@@ -191,12 +191,13 @@ lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record
 	size_t given = 0;
 
 	lab_assert(record->claim >> 32 != 0);
+	record->arena = arena;
 	record->segment = segment;
 	lab_compiler_barrier();
 	if (lab_cas64(&segment->purge, 0, record->claim)) {
-		/* INV-SEG-2: sc, after the purge word. */
-		uint64_t owner = atomic_load(&arena->owners[index]);
-		if (lab_owner_kind(owner) != LAB_SEGMENT_HUGE) {
+		/* INV-ARENA-1, INV-SEG-2: sc, after the purge word. */
+		uint64_t where = atomic_load(&arena->where), owner = atomic_load(&arena->owners[index]);
+		if (lab_where_state(where) == LAB_ARENA_LIVE && lab_owner_kind(owner) != LAB_SEGMENT_HUGE) {
 			settle_free_segment(segment);
 			given = purge_free_pages(segment, plan);
 			release_unheld(arena, index, owner);
@@ -209,17 +210,41 @@ lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record
 	return given;
 }
 
-void
-lab_purge_recover(struct lab_purge_record *record)
+/* Whether the segment is one of the arena's still: if the purger had not got its word, the arena may have been retired. Within a walk. */
+static bool
+is_there(const struct lab_arena *arena, const struct lab_segment *segment)
+{
+	uint64_t where = atomic_load(&arena->where);
+	size_t offset = (size_t)((const char *)segment - lab_where_segments(where));
+
+	return lab_where_is_usable(where) && offset % LAB_SEGMENT_STRIDE == 0 &&
+	       offset / LAB_SEGMENT_STRIDE < lab_where_segment_count(where) &&
+	       lab_arena_is_committed(arena, offset / LAB_SEGMENT_STRIDE);
+}
+
+static void
+recover(struct lab_purge_record *record)
 {
 	struct lab_segment *segment = record->segment;
 	uint64_t word;
 
 	/* The mark first: cut short between the two, the word is still there to be let go. */
-	if (segment && has_word(segment, record->claim, &word)) {
+	if (is_there(record->arena, segment) && has_word(segment, record->claim, &word)) {
 		disturb(segment, LAB_MAY_HAVE_ORPHANS);
 		(void)lab_cas64(&segment->purge, word, 0);
 	}
+}
+
+void
+lab_purge_recover(struct lab_purge_record *record)
+{
+	struct lab_walk walk;
+
+	if (!record->segment)
+		return;
+	lab_walk_begin(&walk);
+	recover(record);
+	lab_walk_end(&walk);
 	lab_compiler_barrier();
 	record->segment = NULL;
 }
@@ -250,27 +275,33 @@ void
 lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid, lab_purge_owner *is_forkers)
 {
 	struct lab_arena *arena;
+	struct lab_walk walk;
 
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
+	lab_walk_begin(&walk);
+	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end; index++)
 			if (lab_arena_is_committed(arena, index))
 				settle_word(lab_arena_segment(arena, index), old_tid, new_tid, is_forkers);
 	}
+	lab_walk_end(&walk);
 }
 
 size_t
 lab_purge_all(struct lab_purge_record *record, const struct lab_purge_plan *plan)
 {
 	struct lab_arena *arena;
+	struct lab_walk walk;
 	size_t given = 0;
 
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
+	lab_walk_begin(&walk);
+	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end && given < plan->enough; index++)
 			if (lab_arena_is_committed(arena, index) && is_wanted(lab_arena_segment(arena, index), plan))
 				given += lab_purge_segment(arena, index, record, plan);
 	}
+	lab_walk_end(&walk);
 	return given;
 }
 
@@ -285,14 +316,17 @@ bool
 lab_purge_age_all(void)
 {
 	struct lab_arena *arena;
+	struct lab_walk walk;
 	bool any = false;
 
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
+	lab_walk_begin(&walk);
+	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end; index++)
 			if (is_purged(arena, index) && lab_segment_age(lab_arena_segment(arena, index)))
 				any = true;
 	}
+	lab_walk_end(&walk);
 	return any;
 }
 
@@ -300,14 +334,17 @@ size_t
 lab_purge_dirty_pages(void)
 {
 	struct lab_arena *arena;
+	struct lab_walk walk;
 	size_t pages = 0;
 
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
+	lab_walk_begin(&walk);
+	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end; index++)
 			if (is_purged(arena, index))
 				pages += lab_segment_count_dirty(lab_arena_segment(arena, index));
 	}
+	lab_walk_end(&walk);
 	return pages;
 }
 

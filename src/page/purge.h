@@ -10,6 +10,7 @@
 /* What a purger is doing, kept where it is found if the purger is cut short. segment == NULL: nothing. */
 struct lab_purge_record {
 	struct lab_segment *segment;
+	struct lab_arena *arena;
 	uint64_t claim; /* {epoch, tid}, the value of the purge word; not 0. Epoch 0 is the scan's (heap/rebuild.c) */
 };
 

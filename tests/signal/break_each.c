@@ -168,7 +168,7 @@ left_frames(void)
 
 /* ---- arenas -------------------------------------------------------------------------------------------------------------------- */
 
-/* More than one arena holds, of every kind of block, all filled; then everything goes back. */
+/* More than one arena holds, of every kind of block, all filled; then everything goes back, the arenas too. */
 static void
 several_arenas(void)
 {
@@ -187,6 +187,10 @@ several_arenas(void)
 	for (int i = 0; i < BLOCKS; i++)
 		step_free(&blocks[i]);
 	step_free(&big);
+	call_begin();
+	call_on();
+	(void)malloc_trim(0);
+	call_off();
 }
 
 static void

@@ -16,11 +16,13 @@ struct world {
 	bool commit_fails;      /* no large block is allowed; else any is, whatever this machine has */
 	size_t maps, maps_left; /* calls so far; how many more may succeed */
 	size_t unmaps;          /* calls */
-	size_t protects;        /* calls */
-	size_t protects_left;   /* how many more may succeed */
-	size_t purges, purged;  /* calls, bytes */
-	size_t lazy_purges;     /* calls */
-	bool purge_fails;       /* madvise gives an error */
+	bool unmap_fails;
+	void (*on_unmap)(void *start, size_t size), (*after_unmap)(void *start, size_t size);
+	size_t protects;       /* calls */
+	size_t protects_left;  /* how many more may succeed */
+	size_t purges, purged; /* calls, bytes */
+	size_t lazy_purges;    /* calls */
+	bool purge_fails;      /* madvise gives an error */
 	void (*on_purge)(void *start, size_t size);
 	void (*on_protect)(void *start, size_t size);
 	size_t huge_pages, huge_bytes; /* calls, and what the last one was */
@@ -59,7 +61,12 @@ static void
 world_unmap(void *start, size_t size)
 {
 	world.unmaps++;
-	world.real.unmap(start, size);
+	if (world.on_unmap)
+		world.on_unmap(start, size);
+	if (!world.unmap_fails)
+		world.real.unmap(start, size);
+	if (world.after_unmap)
+		world.after_unmap(start, size);
 }
 
 static bool

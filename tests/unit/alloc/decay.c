@@ -1,4 +1,4 @@
-/* decay.c - when free pages go back: the clock and madvise are hooks, so that nothing waits and nothing is left to luck. Clauses: G10.1, G10.3. */
+/* decay.c - when free pages go back: the clock and madvise are hooks, so that nothing waits and nothing is left to luck. Clauses: G10.1, G10.3, G10.5. */
 #include <criterion/criterion.h>
 
 #include <pthread.h>
@@ -293,6 +293,31 @@ Test(decay, a_loop_over_large_blocks_is_never_purged)
 		world.now += 10;
 	}
 	cr_assert_eq(world.purged, 0, "they are used again before they decay");
+}
+
+Test(decay, an_arena_that_is_idle_for_so_long_goes_as_well)
+{
+	start(10000);
+	world.map_limit = 40 * MIB; /* arenas of 32 MiB */
+	lab_free(lab_malloc(100));
+	world.map_limit = 100 * MIB;
+	use(40 * MIB);
+	const struct lab_arena *arena = lab_map_arena(1);
+	cr_assert(arena && lab_where_is_usable(lab_load_rlx(&arena->where)));
+	for (int i = 0; i < 2; i++) {
+		world.now += 500;
+		tick();
+		cr_assert(lab_where_is_usable(lab_load_rlx(&arena->where)),
+		          "the first look saw it idle, the second half a second later");
+	}
+	cr_assert_eq(lab_purge_dirty_pages(), 0);
+	world.now += 500;
+	tick();
+	cr_assert_eq(lab_load_rlx(&arena->where), 0);
+	use(40 * MIB);
+	cr_assert(lab_where_is_usable(lab_load_rlx(&arena->where)));
+	cr_assert(lab_trim(0));
+	cr_assert_eq(lab_load_rlx(&arena->where), 0);
 }
 
 Test(decay, never_and_at_once)

@@ -37,7 +37,7 @@ free_segments(const struct lab_arena *arena)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < arena->segment_count; i++)
+	for (size_t i = 0; i < lab_arena_segment_count(arena); i++)
 		n += lab_owner_kind(lab_load_rlx(&arena->owners[i])) == LAB_SEGMENT_FREE;
 	return n;
 }

@@ -69,7 +69,7 @@ spoil_spans(struct trace_random *random)
 	for (size_t i = 0; i < LAB_DIRECT_SLOTS; i++)
 		heap->direct[i] = (struct lab_unit *)(uintptr_t)trace_next(random);
 	for (size_t i = 0; i < arena->high_water * LAB_SEGMENT_UNITS; i++) {
-		struct lab_unit *unit = lab_arena_unit(arena, arena->base + i * LAB_UNIT_SIZE);
+		struct lab_unit *unit = lab_arena_unit(arena, lab_arena_base(arena) + i * LAB_UNIT_SIZE);
 		if (unit->kind != LAB_UNIT_IS_SPAN)
 			continue;
 		unit->next = (struct lab_unit *)(uintptr_t)trace_next(random);
@@ -373,7 +373,7 @@ Test(rebuild, runs_whose_free_has_begun_stay)
 static size_t
 free_segment(void)
 {
-	for (size_t i = arena->segment_count; i-- > 0;)
+	for (size_t i = lab_arena_segment_count(arena); i-- > 0;)
 		if (lab_owner_kind(lab_load_rlx(&arena->owners[i])) == LAB_SEGMENT_FREE && !lab_arena_is_committed(arena, i) &&
 		    i < arena->high_water + 3)
 			return i;

@@ -18,31 +18,34 @@ reserve_at_most(size_t size)
 	world_install();
 	world.map_limit = size + size / 2 + LAB_SEGMENT_SIZE * 2; /* the payload and what describes it */
 	struct lab_arena *arena = lab_arena_reserve(0, true);
-	REQUIRE(arena && arena->size == size);
+	REQUIRE(arena && lab_arena_size(arena) == size);
 	return arena;
 }
 
 static void
 check_layout(const struct lab_arena *arena)
 {
+	uint64_t where = lab_load_rlx(&arena->where);
+	struct lab_unit *units = lab_where_units(where);
 	char *end = (char *)arena->reservation + arena->reserved;
 	uint64_t sum = 0;
 
-	REQUIRE(lab_is_power_of_two(arena->size));
-	REQUIRE((uintptr_t)arena->base % LAB_SEGMENT_SIZE == 0);
+	REQUIRE(lab_is_power_of_two(lab_arena_size(arena)));
+	REQUIRE((uintptr_t)lab_arena_base(arena) % LAB_SEGMENT_SIZE == 0);
 	REQUIRE((uintptr_t)arena->heaps % LAB_HEAP_STRIDE == 0);
-	REQUIRE_EQUAL(arena->segment_count, arena->size / LAB_SEGMENT_SIZE);
-	REQUIRE_EQUAL(arena->unit_mask + 1, arena->size / LAB_UNIT_SIZE);
-	REQUIRE((char *)(arena->committed + (arena->segment_count + 63) / 64) <= (char *)arena->units);
-	REQUIRE((char *)(arena->units + arena->unit_mask + 1) <= arena->segments);
-	REQUIRE(arena->segments + arena->segment_count * LAB_SEGMENT_STRIDE <= arena->heaps);
-	REQUIRE(arena->heaps + arena->heap_slots * LAB_HEAP_STRIDE <= arena->base);
-	REQUIRE(arena->base + arena->size <= end);
+	REQUIRE_EQUAL(lab_arena_segment_count(arena), lab_arena_size(arena) / LAB_SEGMENT_SIZE);
+	REQUIRE_EQUAL(arena->capacity, lab_arena_segment_count(arena));
+	REQUIRE((char *)(arena->committed + (arena->capacity + 63) / 64) <= arena->heaps);
+	REQUIRE(arena->heaps + arena->heap_slots * LAB_HEAP_STRIDE <= (char *)units);
+	REQUIRE_EQUAL((char *)(units + lab_arena_size(arena) / LAB_UNIT_SIZE), lab_where_segments(where));
+	REQUIRE_EQUAL(lab_where_segments(where) + arena->capacity * LAB_SEGMENT_STRIDE, lab_arena_base(arena));
+	REQUIRE(lab_arena_base(arena) + lab_arena_size(arena) <= end);
 	/* INV-UNIT-1: heaps lie closer together than pointers that share a descriptor, by more than a span */
-	REQUIRE((arena->heap_slots + 1) * LAB_HEAP_STRIDE < arena->size);
-	for (size_t i = 0; i <= arena->unit_mask; i += arena->unit_mask / 64 + 1) /* readable from the start, unused */
-		sum += arena->units[i].limit;
-	REQUIRE(sum + arena->units[arena->unit_mask].limit == 0);
+	REQUIRE((arena->heap_slots + 1) * LAB_HEAP_STRIDE < lab_arena_size(arena));
+	size_t last = lab_arena_size(arena) / LAB_UNIT_SIZE - 1;
+	for (size_t i = 0; i <= last; i += last / 64 + 1) /* readable from the start, unused */
+		sum += units[i].limit;
+	REQUIRE(sum + units[last].limit == 0);
 }
 
 Test(arena, the_layout_holds_for_every_size)
@@ -62,9 +65,9 @@ Test(arena, a_reservation_that_is_refused_is_tried_smaller_and_at_last_given_up)
 	world.map_limit = 100 * MIB;
 	struct lab_arena *arena = lab_arena_reserve(0, false);
 	cr_assert(arena);
-	cr_assert_eq(arena->size, 64 * MIB);
+	cr_assert_eq(lab_arena_size(arena), 64 * MIB);
 	cr_assert_eq(arena->heap_slots, 0);
-	cr_assert_eq(world.maps, 11, "64 GiB halved ten times");
+	cr_assert_eq(world.maps, 12, "64 GiB halved ten times; the seat");
 
 	cr_assert_null(lab_arena_reserve(128 * MIB, false), "it could not hold the block");
 	world.map_limit = LAB_ARENA_SIZE_MIN; /* not with its descriptors */
@@ -80,7 +83,7 @@ Test(arena, a_reservation_that_is_refused_is_tried_smaller_and_at_last_given_up)
 	}
 	world.protects_left = SIZE_MAX;
 	arena = lab_arena_reserve((size_t)100 << 30, false);
-	cr_assert(arena && arena->size >= (size_t)100 << 30, "larger than the default, if that is what is asked for");
+	cr_assert(arena && lab_arena_size(arena) >= (size_t)100 << 30, "larger than the default, if that is what is asked for");
 	cr_assert_null(lab_arena_reserve((size_t)1 << 60, false));
 }
 
@@ -205,7 +208,8 @@ Test(arena, alignment_up_to_a_gibibyte_and_beyond)
 			cr_assert_eq((uintptr_t)lab_arena_payload(arena, (size_t)index) % align, 0);
 		}
 	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_HUGE, 1, 1, (size_t)1 << 46), LAB_CLAIM_NONE_FREE);
-	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_HUGE, 1, arena->segment_count + 1, LAB_SEGMENT_SIZE), LAB_CLAIM_NONE_FREE);
+	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_HUGE, 1, lab_arena_segment_count(arena) + 1, LAB_SEGMENT_SIZE),
+	             LAB_CLAIM_NONE_FREE);
 }
 
 Test(arena, memory_is_usable_where_it_is_claimed_and_zero_at_first)

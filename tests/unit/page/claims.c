@@ -74,11 +74,11 @@ run_arena(void)
 	lab_os.map = map_little;
 	arena = lab_arena_reserve(0, false);
 	lab_os = claims_real;
-	REQUIRE(arena && arena->segment_count <= SEGMENTS);
+	REQUIRE(arena && lab_arena_segment_count(arena) <= SEGMENTS);
 	crowd_run(claim_segments, THREADS);
-	for (size_t i = 0; i < arena->segment_count; i++)
+	for (size_t i = 0; i < lab_arena_segment_count(arena); i++)
 		REQUIRE(lab_owner_kind(lab_load_rlx(&arena->owners[i])) == LAB_SEGMENT_FREE);
-	REQUIRE(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 1, arena->segment_count, LAB_SEGMENT_SIZE) == 0);
+	REQUIRE(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 1, lab_arena_segment_count(arena), LAB_SEGMENT_SIZE) == 0);
 }
 
 /* ---- pages: INV-PAGE-1, -2, -3 ---- */

@@ -66,24 +66,24 @@ Test(map, wild_pointers_and_the_arenas_own_memory)
 {
 	void *block = lab_malloc(100);
 	struct lab_arena *arena = lab_map_arena(0);
-	char *end = arena->base + arena->size;
+	char *end = lab_arena_base(arena) + lab_arena_size(arena);
 
 	cr_assert(arena);
 	check_wild_pointers();
 	check_foreign(arena);
-	check_foreign(arena->units);
-	check_foreign(arena->segments);
+	check_foreign(lab_where_units(lab_load_rlx(&arena->where)));
+	check_foreign(lab_where_segments(lab_load_rlx(&arena->where)));
 	check_foreign(arena->heaps);
-	check_foreign(arena->base - 1);
-	check_foreign(arena->base - 16);
+	check_foreign(lab_arena_base(arena) - 1);
+	check_foreign(lab_arena_base(arena) - 16);
 	check_foreign(end);
 	check_foreign(end - 16);
 	check_foreign(end - LAB_SEGMENT_SIZE);
-	for (char *p = arena->base + LAB_SEGMENT_SIZE; p < end; p += LAB_SEGMENT_SIZE * 7)
+	for (char *p = lab_arena_base(arena) + LAB_SEGMENT_SIZE; p < end; p += LAB_SEGMENT_SIZE * 7)
 		check_foreign(p);
 	for (int i = -40; i <= 40; i++) /* what shares the block's descriptor */
 		if (i != 0)
-			check_foreign((char *)block + (intptr_t)arena->size * i);
+			check_foreign((char *)block + (intptr_t)lab_arena_size(arena) * i);
 	cr_assert(lab_owns(block));
 }
 
@@ -179,7 +179,7 @@ Test(map, random_addresses_among_live_blocks)
 	struct lab_arena *arena = lab_map_arena(0);
 	size_t used = lab_load_rlx(&arena->high_water) * LAB_SEGMENT_SIZE;
 	for (int i = 0; i < 300000; i++) {
-		char *p = arena->base + trace_below(&trace.random, used);
+		char *p = lab_arena_base(arena) + trace_below(&trace.random, used);
 		struct lab_place place = lab_map_find(p);
 		bool owned = lab_owns(p);
 		answers += owned;
@@ -270,8 +270,10 @@ Test(map, at_most_so_many_arenas)
 	world_install();
 	world.map_limit = 18 * MIB;
 	cr_assert(lab_map_start());
-	for (size_t i = 1; i < LAB_ARENA_MAX; i++)
+	for (size_t i = 1; i < LAB_ARENA_MAX; i++) {
 		cr_assert(lab_map_grow(0));
+		cr_assert(lab_arena_claim_at(lab_map_arena(i), LAB_SEGMENT_SMALL, 1, 1, 1), "in use");
+	}
 	cr_assert(!lab_map_grow(0));
 	cr_assert(lab_map_arena(LAB_ARENA_MAX - 1));
 	cr_assert_null(lab_map_arena(LAB_ARENA_MAX));

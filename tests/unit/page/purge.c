@@ -478,3 +478,25 @@ Test(purge, the_last_run_of_a_segment_without_a_holder_may_be_freed_meanwhile)
 	cr_assert_eq(lab_owner_heap(lab_load_rlx(&arena->owners[0])), 2, "it has a holder again");
 	cr_assert_eq(lab_owner_kind(lab_load_rlx(&arena->owners[0])), LAB_SEGMENT_SMALL);
 }
+
+static void
+fork_meanwhile(void *start, size_t size)
+{
+	(void)start;
+	(void)size;
+	lab_purge_after_fork((uint32_t)CLAIM, 78, is_recorded);
+}
+
+/* A handler has forked in the middle: in the child the purger goes on, under its new id. */
+Test(purge, the_word_is_let_go_in_the_child_too)
+{
+	start();
+	soil(3, 9);
+	world.on_purge = fork_meanwhile;
+	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 9);
+	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
+	lab_store_rlx(&segment->purge, CLAIM - 77 + 78); /* and there it is left by a jump */
+	record.segment = segment;
+	lab_purge_recover(&record);
+	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
+}
