@@ -128,6 +128,24 @@ linux_renew(void *start, size_t size)
 	return lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, flags, -1) == (long)start;
 }
 
+static bool
+linux_is_mapped(uintptr_t low, uintptr_t high)
+{
+	enum { CHUNK = 256 };
+	unsigned char resident[CHUNK];
+
+	low &= ~(LAB_OS_PAGE_SIZE - 1);
+	while (low < high) {
+		size_t size = high - low;
+		if (size > CHUNK * LAB_OS_PAGE_SIZE)
+			size = CHUNK * LAB_OS_PAGE_SIZE;
+		if (lab_syscall_failed(lab_syscall(SYS_mincore, (long)low, (long)size, (long)resident, 0, 0)))
+			return false;
+		low += CHUNK * LAB_OS_PAGE_SIZE;
+	}
+	return true;
+}
+
 static enum lab_move
 linux_move(void *from, void *to, size_t size)
 {
@@ -139,7 +157,7 @@ linux_move(void *from, void *to, size_t size)
 		return LAB_MOVED;
 	/* Older kernels (6.1 among them) unmap `to` before they look whether `from` can be moved. If it is still there, or can be
 	 * mapped again, nothing has happened. */
-	if (lab_os_is_mapped((uintptr_t)to, (uintptr_t)to + size))
+	if (linux_is_mapped((uintptr_t)to, (uintptr_t)to + size))
 		return LAB_NOT_MOVED;
 	long result = lab_syscall(SYS_mmap, (long)to, (long)size, access, map, -1);
 	return result == (long)to ? LAB_NOT_MOVED : LAB_MOVE_LOST;
@@ -221,6 +239,28 @@ linux_thread_is_dead(uint32_t tid)
 	return lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -3 /* ESRCH */ || leader_has_ended(tid);
 }
 
+static bool
+linux_has_thread(uint32_t tid)
+{
+	return tid != 0 && !lab_syscall_failed(lab_syscall(SYS_tgkill, lab_syscall(SYS_getpid, 0, 0, 0, 0, 0), (long)tid, 0, 0, 0));
+}
+
+static bool
+linux_alternate_stack(struct lab_os_stack *stack)
+{
+	stack_t kernel = {0};
+
+	if (lab_syscall_failed(lab_syscall(SYS_sigaltstack, 0, (long)&kernel, 0, 0, 0)))
+		return false;
+	bool none = kernel.ss_flags & SS_DISABLE;
+	*stack = (struct lab_os_stack){
+	        .low = (uintptr_t)kernel.ss_sp,
+	        .size = none ? 0 : kernel.ss_size,
+	        .running = kernel.ss_flags & SS_ONSTACK,
+	};
+	return true;
+}
+
 struct lab_os_table lab_os = {
         .map = linux_map,
         .unmap = linux_unmap,
@@ -237,6 +277,9 @@ struct lab_os_table lab_os = {
         .wait = linux_wait,
         .clock_ms = linux_clock_ms,
         .thread_is_dead = linux_thread_is_dead,
+        .has_thread = linux_has_thread,
+        .alternate_stack = linux_alternate_stack,
+        .is_mapped = linux_is_mapped,
 };
 
 uint32_t
@@ -266,41 +309,19 @@ lab_os_wake(_Atomic uint32_t *word)
 bool
 lab_os_has_thread(uint32_t tid)
 {
-	return tid != 0 && !lab_syscall_failed(lab_syscall(SYS_tgkill, (long)lab_os_pid(), (long)tid, 0, 0, 0));
+	return lab_os.has_thread(tid);
 }
 
 bool
 lab_os_alternate_stack(struct lab_os_stack *stack)
 {
-	stack_t kernel = {0};
-
-	if (lab_syscall_failed(lab_syscall(SYS_sigaltstack, 0, (long)&kernel, 0, 0, 0)))
-		return false;
-	bool none = kernel.ss_flags & SS_DISABLE;
-	*stack = (struct lab_os_stack){
-	        .low = (uintptr_t)kernel.ss_sp,
-	        .size = none ? 0 : kernel.ss_size,
-	        .running = kernel.ss_flags & SS_ONSTACK,
-	};
-	return true;
+	return lab_os.alternate_stack(stack);
 }
 
 bool
 lab_os_is_mapped(uintptr_t low, uintptr_t high)
 {
-	enum { CHUNK = 256 };
-	unsigned char resident[CHUNK];
-
-	low &= ~(LAB_OS_PAGE_SIZE - 1);
-	while (low < high) {
-		size_t size = high - low;
-		if (size > CHUNK * LAB_OS_PAGE_SIZE)
-			size = CHUNK * LAB_OS_PAGE_SIZE;
-		if (lab_syscall_failed(lab_syscall(SYS_mincore, (long)low, (long)size, (long)resident, 0, 0)))
-			return false;
-		low += CHUNK * LAB_OS_PAGE_SIZE;
-	}
-	return true;
+	return lab_os.is_mapped(low, high);
 }
 
 void *
@@ -310,6 +331,6 @@ lab_os_map_wiped_on_fork(void)
 
 	/* If this is denied the page is an ordinary one: the caller hears of forks from libc's hook alone then. */
 	if (page)
-		(void)lab_syscall(SYS_madvise, (long)page, LAB_OS_PAGE_SIZE, MADV_WIPEONFORK, 0, 0);
+		(void)lab_os.mark(page, LAB_OS_PAGE_SIZE, LAB_MARK_NOFORK);
 	return page;
 }
