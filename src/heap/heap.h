@@ -141,6 +141,8 @@ void *lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, boo
 bool lab_huge_grow_owned(struct lab_heap *heap, struct lab_arena *arena, size_t index, size_t size);
 /* After lab_run_begin_free. */
 void lab_huge_free(struct lab_arena *arena, size_t index);
+/* Gives a block back that nobody else knows, but for its segment number `lost`: the system has given those addresses to others. */
+void lab_huge_abandon(struct lab_arena *arena, size_t index, size_t lost);
 /* Gives the last segments back; false if size is more than the block has. The block must be the caller's. */
 bool lab_huge_shrink(struct lab_arena *arena, size_t index, size_t size);
 

@@ -138,6 +138,23 @@ lab_huge_free(struct lab_arena *arena, size_t index)
 	(void)lab_arena_release(arena, index, owner);
 }
 
+/* The lost segment becomes a block of its own that is for ever being freed: the scan takes it for covered, and no claim gets it. */
+void
+lab_huge_abandon(struct lab_arena *arena, size_t index, size_t lost)
+{
+	struct lab_run *run = &lab_arena_segment(arena, index)->runs[0];
+	struct lab_segment *segment = lab_arena_segment(arena, index + lost);
+
+	release_tail(arena, index, run, lost + 1);
+	lab_segment_mark_fresh(segment, 0, LAB_SEGMENT_PAGES); /* whatever is there, nobody is to give it back */
+	lab_store_rlx(&segment->runs[0].pages, 1);
+	lab_store_rel(&segment->runs[0].state, LAB_RUN_FREEING);
+	if (lost > 0) {
+		lab_store_rel(&run->pages, lost * LAB_SEGMENT_PAGES);
+		lab_huge_free(arena, index);
+	}
+}
+
 bool
 lab_huge_shrink(struct lab_arena *arena, size_t index, size_t size)
 {
