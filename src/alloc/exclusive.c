@@ -149,8 +149,12 @@ lab_exclusive_resize(struct lab_bracket *bracket, void *p, size_t old, struct la
 	if (marked && fits(old >> LAB_PAGE_SHIFT, request.size))
 		return p;
 	request.gfp |= gfp_of_marks(state);
+	int saved = errno;
 	void *moved = move(bracket, p, old, request);
-	return moved || !marked || request.size > old ? moved : p;
+	if (moved || !marked || request.size > old)
+		return moved;
+	errno = saved; /* it stays, which is no failure */
+	return p;
 }
 
 static int

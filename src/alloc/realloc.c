@@ -8,7 +8,6 @@
 
 #include "alloc/alloc.h"
 #include "alloc/fastpath.h"
-#include "base/check.h"
 #include "heap/registry.h"
 #include "os/os.h"
 #include "page/charge.h"
@@ -69,10 +68,20 @@ is_huge(const void *p)
 	return lab_map_find(p).kind == LAB_PLACE_HUGE;
 }
 
+/* Part of `to` is somebody else's: what was moved there before goes back, and the rest of it is freed. */
+static void
+undo_transfer(char *from, char *to, size_t done)
+{
+	struct lab_place place = lab_map_find(to);
+
+	memcpy(from, to, done);
+	lab_huge_abandon(place.arena, place.index, done >> LAB_SEGMENT_SHIFT);
+}
+
 /*
  * Brings the contents of one block into another: by moving pages, a segment at a time, if both have whole segments, else by
  * copying. A segment lies in one mapping unless the program has changed that; the kernel says so, and it is copied.
- * False: part of `to` was lost to the system, and nothing of it may be used. `from` is as it was.
+ * False: part of `to` was lost to the system; `from` is as it was, and `to` is no more.
  */
 static bool
 transfer(char *from, char *to, size_t bytes)
@@ -83,7 +92,7 @@ transfer(char *from, char *to, size_t bytes)
 		for (; at + LAB_SEGMENT_SIZE <= bytes; at += LAB_SEGMENT_SIZE) {
 			enum lab_move moved = lab_huge_move(from + at, to + at);
 			if (moved == LAB_MOVE_LOST) {
-				memcpy(from, to, at);
+				undo_transfer(from, to, at);
 				return false;
 			}
 			if (moved == LAB_NOT_MOVED)
@@ -100,10 +109,8 @@ resize_by_moving(struct lab_bracket *bracket, void *p, size_t old, size_t size, 
 	struct lab_bracket inner = {.sp = bracket->sp};
 	void *moved = lab_allocate(&inner, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 
-	if (!moved)
+	if (!moved || !transfer(p, moved, old < size ? old : size))
 		return size <= old ? p : NULL;
-	if (!transfer(p, moved, old < size ? old : size))
-		return size <= old ? p : NULL; /* what was to be the block stays nobody's: there is a hole in it */
 	lab_release(bracket, p, "realloc");
 	return moved;
 }

@@ -1,7 +1,6 @@
 /* claim.c - see claim.h. Every step may be interrupted by a handler that does the same, or be left for good. */
 #include "heap/claim.h"
 #include "heap/registry.h"
-#include "heap/remote.h"
 #include "os/os.h"
 
 enum {
@@ -136,11 +135,10 @@ lab_thread_clear_litter(unsigned probes)
 
 	if (heap) {
 		uint64_t word = lab_registry_word(heap);
-		if (!heap->whole)
-			lab_heap_rebuild_owned(heap);
+		lab_heap_rebuild_owned(heap); /* spans that are empty but current go as well */
 		heap->whole = 0;
 		lab_compiler_barrier();
-		lab_remote_drain_owned(heap);
+		lab_segments_release_empty_owned(heap);
 		lab_compiler_barrier();
 		heap->whole = 1;
 		heap->frame = 0;

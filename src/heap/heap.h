@@ -119,6 +119,8 @@ void lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, si
 
 /* Gives the heap's empty segments back to the arena, all but one. */
 void lab_segments_release_spare_owned(struct lab_heap *heap);
+/* All of them: for a heap that nobody is going to use soon. */
+void lab_segments_release_empty_owned(struct lab_heap *heap);
 
 /* A block of `count` pages. *fresh: it reads as zero. */
 void *lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fresh);
@@ -145,6 +147,8 @@ enum lab_move lab_huge_move(char *from, char *to);
 bool lab_huge_grow_owned(struct lab_heap *heap, struct lab_arena *arena, size_t index, size_t size);
 /* After lab_run_begin_free. */
 void lab_huge_free(struct lab_arena *arena, size_t index);
+/* Gives a block back that nobody else knows, but for its segment number `lost`: the system has given those addresses to others. */
+void lab_huge_abandon(struct lab_arena *arena, size_t index, size_t lost);
 /* Frees the blocks that dead threads were freeing, wherever they were in that. Any context; cut short, it is done again when we are dead. */
 void lab_huge_finish_frees(void);
 /* Gives the last segments back; false if size is more than the block has. The block must be the caller's. */

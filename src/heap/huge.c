@@ -154,6 +154,23 @@ lab_huge_move(char *from, char *to)
 	return lab_os.move(from, to, LAB_SEGMENT_SIZE);
 }
 
+/* The lost segment becomes a block of its own that is for ever being freed: the scan takes it for covered, and no claim gets it. */
+void
+lab_huge_abandon(struct lab_arena *arena, size_t index, size_t lost)
+{
+	struct lab_run *run = &lab_arena_segment(arena, index)->runs[0];
+	struct lab_segment *segment = lab_arena_segment(arena, index + lost);
+
+	release_tail(arena, index, run, lost + 1);
+	lab_segment_mark_fresh(segment, 0, LAB_SEGMENT_PAGES); /* whatever is there, nobody is to give it back */
+	lab_store_rlx(&segment->runs[0].pages, 1);
+	lab_store_rel(&segment->runs[0].state, LAB_RUN_FREEING);
+	if (lost > 0) {
+		lab_store_rel(&run->pages, lost * LAB_SEGMENT_PAGES);
+		lab_huge_free(arena, index);
+	}
+}
+
 /* ---- frees that a thread's death has cut short ------------------------------------------------------------------------------------- */
 
 /*
@@ -167,7 +184,9 @@ take_over(struct lab_arena *arena, size_t index, uint64_t owner)
 	uint64_t state = lab_load_acq(&run->state); /* pairs with the CAS of who began: what the block was made of */
 	uint64_t ours = (state & ~(uint64_t)UINT32_MAX) + TAKEN_OVER + ((uint64_t)lab_thread_tid() << 2 | LAB_RUN_FREEING);
 
-	if ((state & 3) != LAB_RUN_FREEING || !lab_os.thread_is_dead(lab_state_owner(state)))
+	uint32_t freer = lab_state_owner(state); /* 0: an abandoned segment */
+
+	if ((state & 3) != LAB_RUN_FREEING || freer == 0 || !lab_os.thread_is_dead(freer))
 		return false;
 	atomic_thread_fence(memory_order_seq_cst); /* the proof comes between the look and the CAS */
 	return lab_cas64(&run->state, state, ours) && lab_load_acq(&arena->owners[index]) == owner;

@@ -204,16 +204,31 @@ release(struct lab_heap *heap, struct lab_segment *segment)
 	(void)lab_arena_release(arena, index, lab_load_rlx(&arena->owners[index]));
 }
 
-void
-lab_segments_release_spare_owned(struct lab_heap *heap)
+/* The segments from this one on, in the list of those that are free as a whole. */
+static void
+release_from(struct lab_heap *heap, struct lab_segment *segment)
 {
-	struct lab_segment *next, *kept = heap->buckets[LAB_ORDER_MAX + 1];
+	struct lab_segment *next;
 
-	for (struct lab_segment *segment = kept ? kept->next : NULL; segment; segment = next) {
+	for (; segment; segment = next) {
 		next = segment->next;
 		if (lab_segment_is_empty(segment)) /* the view may be older than a purger's bits */
 			release(heap, segment);
 	}
+}
+
+void
+lab_segments_release_spare_owned(struct lab_heap *heap)
+{
+	struct lab_segment *kept = heap->buckets[LAB_ORDER_MAX + 1];
+
+	release_from(heap, kept ? kept->next : NULL);
+}
+
+void
+lab_segments_release_empty_owned(struct lab_heap *heap)
+{
+	release_from(heap, heap->buckets[LAB_ORDER_MAX + 1]);
 }
 
 void

@@ -7,11 +7,11 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "os/linux.h"
 #include "os/os.h"
 #include "os/syscall.h"
 
@@ -164,6 +164,32 @@ linux_renew(void *start, size_t size)
 	       !lab_syscall_failed(lab_syscall(SYS_munlock, (long)start, (long)size, 0, 0, 0));
 }
 
+/* 0 if every page is mapped; -ENOMEM if one is not; or why that cannot be told. */
+static long
+find_hole(uintptr_t low, uintptr_t high)
+{
+	enum { CHUNK = 256 };
+	unsigned char resident[CHUNK];
+
+	low &= ~(LAB_OS_PAGE_SIZE - 1);
+	while (low < high) {
+		size_t size = high - low;
+		if (size > CHUNK * LAB_OS_PAGE_SIZE)
+			size = CHUNK * LAB_OS_PAGE_SIZE;
+		long result = lab_syscall(SYS_mincore, (long)low, (long)size, (long)resident, 0, 0);
+		if (lab_syscall_failed(result))
+			return result;
+		low += CHUNK * LAB_OS_PAGE_SIZE;
+	}
+	return 0;
+}
+
+static bool
+linux_is_mapped(uintptr_t low, uintptr_t high)
+{
+	return find_hole(low, high) == 0;
+}
+
 static enum lab_move
 linux_move(void *from, void *to, size_t size)
 {
@@ -179,10 +205,12 @@ linux_move(void *from, void *to, size_t size)
 		return LAB_MOVED;
 	/* Older kernels (6.1 among them) unmap it before they look whether `from` can be moved, too. If it is still there, or can be
 	 * mapped again, nothing has happened. */
-	if (lab_os_is_mapped((uintptr_t)to, (uintptr_t)to + size))
+	long hole = find_hole((uintptr_t)to, (uintptr_t)to + size);
+	if (hole == 0)
 		return LAB_NOT_MOVED;
 	long result = lab_syscall(SYS_mmap, (long)to, (long)size, access, map, -1);
-	return result == (long)to || result == -EEXIST ? LAB_NOT_MOVED : LAB_MOVE_LOST;
+	/* EEXIST: somebody has mapped something into the hole; or there is none, where mincore is not allowed to say so */
+	return result == (long)to || (result == -EEXIST && hole != -ENOMEM) ? LAB_NOT_MOVED : LAB_MOVE_LOST;
 }
 
 static size_t
@@ -223,46 +251,20 @@ linux_clock_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/*
- * The thread whose id the process has. When it ends before the others it stays as a zombie, which answers to tkill; but the kernel clears
- * the word that libc gave it for that, after the thread's last instruction. pthread_join waits for this word, and then makes it -1.
- */
-static struct {
-	_Atomic uint32_t tid;                   /* 0: not known */
-	_Atomic(const _Atomic uint32_t *) word; /* in the main thread's control block, which is never unmapped */
-} leader;
-
 static bool
-leader_has_ended(uint32_t tid)
+linux_alternate_stack(struct lab_os_stack *stack)
 {
-	/* acquire: of what the ended thread wrote, as in pthread_join; and of `word`, which is written before `tid` */
-	return lab_load_acq(&leader.tid) == tid && (int32_t)lab_load_acq(lab_load_rlx(&leader.word)) <= 0;
-}
+	stack_t kernel = {0};
 
-void
-lab_os_note_leader(void)
-{
-	const _Atomic uint32_t *word = NULL, *known = lab_load_rlx(&leader.word);
-	uint32_t tid = lab_os_tid();
-
-	lab_store_rlx(&leader.tid, 0);
-	/* A thread that forked is the child's leader, but its control block may be unmapped: only the first one's is taken. */
-	if (tid != lab_os_pid() || lab_syscall_failed(lab_syscall(SYS_prctl, PR_GET_TID_ADDRESS, (long)&word, 0, 0, 0)) || !word)
-		return;
-	if (known && known != word)
-		return;
-	if (lab_load_rlx(word) != tid)
-		return;
-	lab_store_rlx(&leader.word, word);
-	lab_store_rel(&leader.tid, tid); /* pairs with leader_has_ended */
-}
-
-static bool
-linux_thread_is_dead(uint32_t tid)
-{
-	/* tkill, not tgkill: a process made with CLONE_VM has another thread group. */
-	return tid != LAB_OS_TID_UNKNOWN &&
-	       (lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -3 /* ESRCH */ || leader_has_ended(tid));
+	if (lab_syscall_failed(lab_syscall(SYS_sigaltstack, 0, (long)&kernel, 0, 0, 0)))
+		return false;
+	bool none = kernel.ss_flags & SS_DISABLE;
+	*stack = (struct lab_os_stack){
+	        .low = (uintptr_t)kernel.ss_sp,
+	        .size = none ? 0 : kernel.ss_size,
+	        .running = kernel.ss_flags & SS_ONSTACK,
+	};
+	return true;
 }
 
 struct lab_os_table lab_os = {
@@ -282,24 +284,11 @@ struct lab_os_table lab_os = {
         .read_file = linux_read_file,
         .wait = linux_wait,
         .clock_ms = linux_clock_ms,
-        .thread_is_dead = linux_thread_is_dead,
+        .thread_is_dead = lab_linux_thread_is_dead,
+        .has_thread = lab_linux_has_thread,
+        .alternate_stack = linux_alternate_stack,
+        .is_mapped = linux_is_mapped,
 };
-
-uint32_t
-lab_os_tid(void)
-{
-	long tid = lab_syscall(SYS_gettid, 0, 0, 0, 0, 0);
-
-	return lab_syscall_failed(tid) ? LAB_OS_TID_UNKNOWN : (uint32_t)tid;
-}
-
-uint32_t
-lab_os_pid(void)
-{
-	long pid = lab_syscall(SYS_getpid, 0, 0, 0, 0, 0);
-
-	return lab_syscall_failed(pid) ? LAB_OS_PID_UNKNOWN : (uint32_t)pid;
-}
 
 void
 lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
@@ -339,41 +328,19 @@ lab_os_reads_as(const uint64_t *p, uint64_t value)
 bool
 lab_os_has_thread(uint32_t tid)
 {
-	return tid != 0 && !lab_syscall_failed(lab_syscall(SYS_tgkill, (long)lab_os_pid(), (long)tid, 0, 0, 0));
+	return lab_os.has_thread(tid);
 }
 
 bool
 lab_os_alternate_stack(struct lab_os_stack *stack)
 {
-	stack_t kernel = {0};
-
-	if (lab_syscall_failed(lab_syscall(SYS_sigaltstack, 0, (long)&kernel, 0, 0, 0)))
-		return false;
-	bool none = kernel.ss_flags & SS_DISABLE;
-	*stack = (struct lab_os_stack){
-	        .low = (uintptr_t)kernel.ss_sp,
-	        .size = none ? 0 : kernel.ss_size,
-	        .running = kernel.ss_flags & SS_ONSTACK,
-	};
-	return true;
+	return lab_os.alternate_stack(stack);
 }
 
 bool
 lab_os_is_mapped(uintptr_t low, uintptr_t high)
 {
-	enum { CHUNK = 256 };
-	unsigned char resident[CHUNK];
-
-	low &= ~(LAB_OS_PAGE_SIZE - 1);
-	while (low < high) {
-		size_t size = high - low;
-		if (size > CHUNK * LAB_OS_PAGE_SIZE)
-			size = CHUNK * LAB_OS_PAGE_SIZE;
-		if (lab_syscall_failed(lab_syscall(SYS_mincore, (long)low, (long)size, (long)resident, 0, 0)))
-			return false;
-		low += CHUNK * LAB_OS_PAGE_SIZE;
-	}
-	return true;
+	return lab_os.is_mapped(low, high);
 }
 
 void *
@@ -383,6 +350,6 @@ lab_os_map_wiped_on_fork(void)
 
 	/* If this is denied the page is an ordinary one: the caller hears of forks from libc's hook alone then. */
 	if (page)
-		(void)lab_syscall(SYS_madvise, (long)page, LAB_OS_PAGE_SIZE, MADV_WIPEONFORK, 0, 0);
+		(void)lab_os.mark(page, LAB_OS_PAGE_SIZE, LAB_MARK_NOFORK);
 	return page;
 }

@@ -22,6 +22,13 @@ enum lab_move {
 	LAB_MOVE_LOST, /* not moved, and `to` is no longer ours: never touch it again */
 };
 
+/* The alternate signal stack that the calling thread has registered. size 0: none, or one that disarms itself and is in use. */
+struct lab_os_stack {
+	uintptr_t low;
+	size_t size;
+	bool running; /* the caller is on it */
+};
+
 /* What the kernel can be told of pages. */
 enum lab_mark {
 	LAB_MARK_LOCKED = 1,  /* resident */
@@ -69,6 +76,12 @@ struct lab_os_table {
 	uint64_t (*clock_ms)(void);
 	/* Whether no thread with this id exists in this PID namespace. false means nothing. */
 	bool (*thread_is_dead)(uint32_t tid);
+	/* Whether this process has a thread with this id; false also if that cannot be told. */
+	bool (*has_thread)(uint32_t tid);
+	/* False: it cannot be told. */
+	bool (*alternate_stack)(struct lab_os_stack *stack);
+	/* Whether every page of [low, high) is mapped; false also if that cannot be told. */
+	bool (*is_mapped)(uintptr_t low, uintptr_t high);
 };
 
 extern struct lab_os_table lab_os;
@@ -88,23 +101,14 @@ uint32_t lab_os_pid(void);
 void lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms);
 void lab_os_wake(_Atomic uint32_t *word);
 
-/* Whether this process has a thread with this id. */
+/* The table's, for short. */
 bool lab_os_has_thread(uint32_t tid);
+bool lab_os_alternate_stack(struct lab_os_stack *stack);
+bool lab_os_is_mapped(uintptr_t low, uintptr_t high);
 
 /* To be called when the library starts, and in fork's child: if the caller is the process's first thread, its end will be seen although
  * other threads go on (thread_is_dead). */
 void lab_os_note_leader(void);
-
-/* The alternate signal stack that the calling thread has registered. size 0: none, or one that disarms itself and is in use. */
-struct lab_os_stack {
-	uintptr_t low;
-	size_t size;
-	bool running; /* the caller is on it */
-};
-bool lab_os_alternate_stack(struct lab_os_stack *stack);
-
-/* Whether every page of [low, high) is mapped. */
-bool lab_os_is_mapped(uintptr_t low, uintptr_t high);
 
 /* Whether there are eight bytes at p that can be read, and have this value. Any address: it does not fault. */
 bool lab_os_reads_as(const uint64_t *p, uint64_t value);
