@@ -4,14 +4,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { LOST_MAX = 4096 };
+enum { LOST_MAX = 16384, SEGMENT = 4 << 20 };
 
 static struct lab_os_table real;
 static struct {
 	char *start;
 	size_t size;
 } lost[LOST_MAX];
-static size_t lost_count, mapped;
+static size_t lost_count, lost_segments, mapped;
 static bool interrupting;
 
 struct fault_run *fault_run;
@@ -92,12 +92,13 @@ lose(void *start, size_t size)
 	REQUIRE(mmap(start, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == start);
 	lost[lost_count].start = start;
 	lost[lost_count++].size = size;
+	lost_segments += (size + SEGMENT - 1) / SEGMENT;
 }
 
 size_t
 fault_lost(void)
 {
-	return lost_count;
+	return lost_segments;
 }
 
 size_t

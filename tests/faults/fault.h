@@ -75,7 +75,7 @@ void fault_disarm(void);
 /* Whether an allocation may fail now: a call of the table was refused. Counts the answers that it is asked for. */
 bool fault_excuses(void);
 
-/* Ranges lost so far. */
+/* Segments in which ranges were lost so far, or that they were. */
 size_t fault_lost(void);
 
 /* Bytes that were mapped through the table and are still. */

@@ -11,12 +11,12 @@
 #include "heap/registry.h"
 #include "heap/remote.h"
 
-enum { WARM = 10, SEGMENT = 4 << 20, LARGEST = 32 << 20, DEEPEST = 60 };
+enum { LARGEST = 32 << 20, DEEPEST = 60 };
 
 /* What must not grow with repetitions. */
 struct extent {
 	size_t mapped; /* bytes */
-	size_t lost;   /* ranges */
+	size_t lost;   /* segments */
 	struct lab_stats stats;
 };
 
@@ -93,17 +93,25 @@ run_once(const struct fault_workload *workload)
 		REQUIRE(lab_load_rlx(&fault_run->nulls) <= 1);
 }
 
+/* Where the first calls of each repetition succeed, each gets a little further than the one before, until it has what it needs. */
+static unsigned
+warm_after(unsigned repetitions)
+{
+	return fault_run->plan.form == FAULT_FROM ? repetitions * 3 / 4 : repetitions / 3;
+}
+
 static void
 repeat(const struct fault_workload *workload)
 {
+	unsigned repetitions = fault_run->plan.repetitions;
 	struct extent warm = {0};
 
-	for (unsigned i = 0; i < fault_run->plan.repetitions; i++) {
-		if (i == WARM)
+	for (unsigned i = 0; i < repetitions; i++) {
+		if (i == warm_after(repetitions))
 			warm = extent_now();
 		run_once(workload);
 	}
-	if (fault_run->plan.repetitions > WARM && !fault_hides_deaths())
+	if (repetitions > 1 && !fault_hides_deaths())
 		require_no_growth(&warm, workload->loses);
 }
 
