@@ -4,7 +4,7 @@
 #include "heap/registry.h"
 #include "os/os.h"
 
-/* A share that nobody has: its memory may have been given back. */
+/* A share that nobody has: its memory may have been given back, and may not be had again. */
 static struct lab_share *
 reuse(unsigned shift, size_t slots, uint32_t tid)
 {
@@ -16,8 +16,7 @@ reuse(unsigned shift, size_t slots, uint32_t tid)
 		struct lab_range memory = lab_share_memory(share);
 		if (lab_provision_fill(memory, memory))
 			return share;
-		lab_share_let_go(share);
-		return NULL;
+		lab_share_let_go(share); /* another will do, before one more is made: there is no end to those otherwise */
 	}
 	return NULL;
 }

@@ -33,8 +33,10 @@ fails(enum fault_kind kind)
 		fault_run->kinds[k] = (uint8_t)kind;
 	bool failing = (plan->form == FAULT_ONCE && k == plan->k) || (plan->form == FAULT_FROM && k >= plan->k) ||
 	               (plan->form == FAULT_ALL && kind == plan->kind);
-	if (failing)
+	if (failing) {
 		lab_add_rlx(&fault_run->failed, 1);
+		(void)atomic_fetch_or_explicit(&fault_run->refused, 1u << kind, memory_order_relaxed);
+	}
 	return failing;
 }
 
@@ -361,10 +363,26 @@ fault_kind_hides_deaths(enum fault_kind kind)
 	return kind == FAULT_DEATH || kind == FAULT_ALTERNATE_STACK || kind == FAULT_IS_MAPPED;
 }
 
+/* Once, and they are told the next time. */
+static bool
+hides(uint32_t kinds)
+{
+	const struct fault_plan *plan = &fault_run->plan;
+	bool lasts = plan->form == FAULT_ALL || (plan->form == FAULT_FROM && plan->repetitions > 1);
+
+	return lasts && lab_load_rlx(&fault_run->refused) & kinds;
+}
+
+bool
+fault_hides_frames(void)
+{
+	return hides(1u << FAULT_ALTERNATE_STACK | 1u << FAULT_IS_MAPPED);
+}
+
 bool
 fault_hides_deaths(void)
 {
-	return fault_run->plan.form == FAULT_ALL && fault_kind_hides_deaths(fault_run->plan.kind);
+	return fault_hides_frames() || hides(1u << FAULT_DEATH);
 }
 
 bool

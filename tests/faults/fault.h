@@ -55,6 +55,7 @@ struct fault_run {
 	struct fault_plan plan;
 	_Atomic bool armed;
 	bool disturbed;                                            /* the machine refused something */
+	_Atomic uint32_t refused;                                  /* kinds, as bits */
 	_Atomic unsigned long calls, failed, of_kind[FAULT_KINDS]; /* since it was last armed */
 	_Atomic unsigned nulls;                                    /* the same */
 	uint8_t kinds[FAULT_CALLS];                                /* of the calls, from 1 */
@@ -95,8 +96,10 @@ extern size_t fault_map_limit;
 
 const char *fault_kind_name(enum fault_kind kind);
 
-/* Whether the plan lets nobody learn that a thread, or a frame, is dead: its heap then waits, with what is freed into it. */
+/* Whether the plan lets nobody learn, again and again, that a thread or that a frame is dead: its heap then waits, with what is freed
+ * into it. */
 bool fault_hides_deaths(void);
+bool fault_hides_frames(void);
 bool fault_kind_hides_deaths(enum fault_kind kind);
 
 /* Whether to fail late is another thing than to fail early. */

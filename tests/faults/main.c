@@ -115,9 +115,8 @@ static const char *
 objection(const struct fault_workload *workload, const struct lab_stats *expected)
 {
 	const struct lab_stats *end = &fault_run->end;
-	const struct fault_plan *plan = &fault_run->plan;
 
-	if (fault_hides_deaths() && plan->kind != FAULT_DEATH)
+	if (fault_hides_frames())
 		return NULL; /* heaps are parked, with what was freed into them, until the thread ends */
 	if (end->blocks != expected->blocks)
 		return "blocks are left";

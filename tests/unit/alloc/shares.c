@@ -76,6 +76,26 @@ Test(shares, any_thread_frees_and_nobody_else_draws)
 	cr_assert_eq(used(), 0);
 }
 
+/* Of each lab_reserve_thread the first call. */
+static void
+refuse_first(void *start, size_t size)
+{
+	(void)start;
+	(void)size;
+	world.protects_left = world.protects == 1 ? 0 : SIZE_MAX;
+}
+
+Test(shares, a_share_that_cannot_be_had_again_now_and_then_does_not_add_another_each_time)
+{
+	world_install();
+	for (int i = 0; i < 600; i++) { /* more often than there is room for shares */
+		world.protects = 0;
+		world.on_protect = i > 0 ? refuse_first : NULL;
+		REQUIRE(lab_reserve_thread(100, SLOTS) && lab_reserve_thread(100, 0));
+	}
+	cr_assert_leq(world.maps, 2);
+}
+
 static void *
 reserve_and_die(void *tid)
 {
