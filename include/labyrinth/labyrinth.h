@@ -165,7 +165,7 @@ bool lab_reserve_class_get(size_t index, struct lab_reserve_class *info);
 
 /* Called when a class has fallen below its low mark, once until it has risen above it again; from a call of a KERNEL function or the
  * background thread, never from a handler's or an ATOMIC call, not from inside the allocator: it may allocate and free. One at a time; NULL
- * takes it away. */
+ * takes it away. Without memory for it errno is ENOMEM, and the one before stays. */
 void lab_reserve_on_low(void (*callback)(void *context, size_t size), void *context);
 
 /* `count` slots of `size` bytes (at most 64 KiB) of which the calling thread's ATOMIC calls draw first and nobody else does, populated, and
