@@ -163,13 +163,13 @@ Test(rebuild, cut_short_at_any_step_it_is_done_again)
 {
 	bool torn = true;
 
-	for (long steps = 0; torn; steps += steps / 4 + 1000) {
+	for (long steps = 0; torn; steps += TEAR_COARSER * (steps / 4 + 1000)) {
 		start();
 		size_t before = heap_check(heap).used;
 		(void)empty_a_few_spans();
 		heap->whole = 1; /* as a thread that died outside of it leaves it */
 		torn = tear(steps, rebuild_it, heap);
-		if (torn && steps == 1000)
+		if (torn && steps == 1000L * TEAR_COARSER)
 			cr_assert(!heap->whole, "who takes it over rebuilds it");
 		rebuild();
 		struct heap_census census = heap_check(heap);

@@ -302,7 +302,7 @@ Test(remote, torn_at_any_instruction_of_a_drain)
 	long steps = 0;
 
 	while (drain_torn(steps))
-		steps += 13;
+		steps += 13 * TEAR_COARSER;
 #ifdef __x86_64__
 	cr_assert_gt(steps, 500);
 #endif
