@@ -113,26 +113,6 @@ may_probe(void)
 	return lab_registry_count() != 0 && !lab_registry_is_forked() && !lab_registry_is_outside();
 }
 
-struct lab_heap *
-lab_registry_adopt(uint32_t tid, unsigned probes)
-{
-	uint32_t end = lab_registry_count();
-
-	if (!may_probe())
-		return NULL;
-	for (uint32_t seen = 0; seen < end && probes > 0; seen++) {
-		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
-		uint64_t owner = lab_load_acq(&owners[id]);
-		if (hold_of(owner) != LAB_HOLD_OWNED || tid_of(owner) == tid)
-			continue;
-		probes--;
-		struct lab_heap *heap = lab_os.thread_is_dead(tid_of(owner)) ? take_dead(id, owner, tid) : NULL;
-		if (heap)
-			return heap;
-	}
-	return NULL;
-}
-
 /* Whether it is another's, or nobody's, and has blocks to take in. */
 static bool
 is_littered(uint32_t id, uint64_t owner, uint32_t tid)
@@ -142,8 +122,8 @@ is_littered(uint32_t id, uint64_t owner, uint32_t tid)
 	return (idle || (hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) != tid)) && lab_remote_is_waiting(lab_registry_heap(id));
 }
 
-struct lab_heap *
-lab_registry_adopt_littered(uint32_t tid, unsigned probes)
+static struct lab_heap *
+adopt(uint32_t tid, unsigned probes, bool littered)
 {
 	uint32_t end = lab_registry_count();
 
@@ -152,10 +132,10 @@ lab_registry_adopt_littered(uint32_t tid, unsigned probes)
 	for (uint32_t seen = 0; seen < end && probes > 0; seen++) {
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
 		uint64_t owner = lab_load_acq(&owners[id]);
-		if (!is_littered(id, owner, tid))
+		struct lab_heap *heap = NULL;
+		if (littered ? !is_littered(id, owner, tid) : hold_of(owner) != LAB_HOLD_OWNED || tid_of(owner) == tid)
 			continue;
 		probes--;
-		struct lab_heap *heap = NULL;
 		if (hold_of(owner) == LAB_HOLD_IDLE)
 			heap = lab_registry_take_if_idle(tid, id);
 		else if (lab_os.thread_is_dead(tid_of(owner)))
@@ -164,6 +144,18 @@ lab_registry_adopt_littered(uint32_t tid, unsigned probes)
 			return heap;
 	}
 	return NULL;
+}
+
+struct lab_heap *
+lab_registry_adopt(uint32_t tid, unsigned probes)
+{
+	return adopt(tid, probes, false);
+}
+
+struct lab_heap *
+lab_registry_adopt_littered(uint32_t tid, unsigned probes)
+{
+	return adopt(tid, probes, true);
 }
 
 bool

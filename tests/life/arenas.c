@@ -27,17 +27,6 @@
 
 enum { JUMPS = 250, FORKS = 40, ROUNDS = 4000 };
 
-static size_t
-address_space(void)
-{
-	FILE *file = fopen("/proc/self/statm", "r");
-	unsigned long pages = 0;
-
-	REQUIRE(file && fscanf(file, "%lu", &pages) == 1);
-	(void)fclose(file);
-	return pages * 4096;
-}
-
 /* A new block, of which few pages are touched. */
 static unsigned char *
 take(size_t size)
@@ -262,20 +251,6 @@ forks_in_walks(void)
 
 /* ---- */
 
-static void
-run_again_limited(char **argv)
-{
-	struct rlimit limit;
-
-	REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
-	if (limit.rlim_cur == LIMIT)
-		return;
-	limit.rlim_cur = LIMIT;
-	REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
-	execv("/proc/self/exe", argv);
-	fail("cannot run itself again", (uintptr_t)errno, 0);
-}
-
 static const struct scenario {
 	const char *name;
 	void (*run)(void);
@@ -291,7 +266,7 @@ main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_profile, .sa_flags = SA_RESTART};
 
-	run_again_limited(argv);
+	run_again_limited(LIMIT, argv);
 	start_test(argc, argv, 120);
 	REQUIRE(sigaction(SIGPROF, &action, NULL) == 0);
 	(void)malloc_trim(0);

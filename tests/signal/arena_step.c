@@ -33,17 +33,6 @@ static size_t usual; /* address space that is used when no other arena is there 
 static sigjmp_buf target;
 static size_t interrupted[3];
 
-static size_t
-address_space(void)
-{
-	FILE *file = fopen("/proc/self/statm", "r");
-	unsigned long pages = 0;
-
-	REQUIRE(file && fscanf(file, "%lu", &pages) == 1);
-	(void)fclose(file);
-	return pages * 4096;
-}
-
 static unsigned char *
 take(size_t size)
 {
@@ -211,24 +200,10 @@ interrupt_everywhere(const struct call *call)
 				interrupt(call, learned.offsets[i]);
 }
 
-static void
-run_again_limited(char **argv)
-{
-	struct rlimit limit;
-
-	REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
-	if (limit.rlim_cur == LIMIT)
-		return;
-	limit.rlim_cur = LIMIT;
-	REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
-	execv("/proc/self/exe", argv);
-	fail("cannot run itself again", (uintptr_t)errno, 0);
-}
-
 int
 main(int argc, char **argv)
 {
-	run_again_limited(argv);
+	run_again_limited(LIMIT, argv);
 	start_test(argc, argv, 100);
 	random_state = (uint32_t)now_ms();
 	step_start(learn, 0);

@@ -193,20 +193,6 @@ several_arenas(void)
 	call_off();
 }
 
-static void
-run_again_limited(char **argv)
-{
-	struct rlimit limit;
-
-	REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
-	if (limit.rlim_cur == (rlim_t)640 << 20)
-		return;
-	limit.rlim_cur = (rlim_t)640 << 20;
-	REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
-	execv("/proc/self/exe", argv);
-	fail("cannot run itself again", (uintptr_t)errno, 0);
-}
-
 /* ---- rounds -------------------------------------------------------------------------------------------------------------------- */
 
 static void
@@ -274,7 +260,7 @@ main(int argc, char **argv)
 	bool limited = argc == 3 && strcmp(argv[2], "arenas") == 0;
 
 	if (limited)
-		run_again_limited(argv);
+		run_again_limited((size_t)640 << 20, argv);
 	start_test(argc, argv, 240);
 	main_thread = gettid();
 	main_process = getpid();

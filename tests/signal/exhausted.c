@@ -211,24 +211,10 @@ afterwards(void)
 	REQUIRE(reserve_used() == 0);
 }
 
-static void
-run_again_limited(char **argv)
-{
-	struct rlimit limit;
-
-	REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
-	if (limit.rlim_cur == LIMIT)
-		return;
-	limit.rlim_cur = LIMIT;
-	REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
-	execv("/proc/self/exe", argv);
-	fail("cannot run itself again", (uintptr_t)errno, 0);
-}
-
 int
 main(int argc, char **argv)
 {
-	run_again_limited(argv);
+	run_again_limited(LIMIT, argv);
 	start_test(argc, argv, 60);
 	if (!library_stats) {
 		printf("not Labyrinth: there is no reserve to test\n");

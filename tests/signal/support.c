@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -277,4 +278,29 @@ struct block
 new_block(size_t size)
 {
 	return block_of(malloc(size), size);
+}
+
+void
+run_again_limited(size_t bytes, char **argv)
+{
+	struct rlimit limit;
+
+	REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
+	if (limit.rlim_cur == bytes)
+		return;
+	limit.rlim_cur = bytes;
+	REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
+	execv("/proc/self/exe", argv);
+	fail("cannot run itself again", (uintptr_t)errno, 0);
+}
+
+size_t
+address_space(void)
+{
+	FILE *file = fopen("/proc/self/statm", "r");
+	unsigned long pages = 0;
+
+	REQUIRE(file && fscanf(file, "%lu", &pages) == 1);
+	(void)fclose(file);
+	return pages * 4096;
 }

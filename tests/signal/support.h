@@ -69,6 +69,14 @@ void free_block(struct block *block);
 /* The same steps in one. */
 struct block new_block(size_t size);
 
+/* ---- address space -------------------------------------------------------------------------------------------------- */
+
+/* Unless RLIMIT_AS is that already: sets it, and starts the program once more, so that it holds from the first allocation on. */
+void run_again_limited(size_t limit, char **argv);
+
+/* Bytes that are mapped. */
+size_t address_space(void);
+
 /* ---- small things ----------------------------------------------------------------------------------------------------- */
 
 /* A number that depends on the last; not for statistics. */
