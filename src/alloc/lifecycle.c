@@ -46,7 +46,6 @@ lab_after_fork_in_child(void)
 static void
 in_child(void)
 {
-	lab_os_note_leader();
 	lab_after_fork_in_child();
 	lab_kswapd_start();
 }
@@ -54,7 +53,8 @@ in_child(void)
 __attribute__((constructor)) static void
 start(void)
 {
-	lab_os_note_leader();
+	lab_os_learn_end_words();
+	(void)lab_os_tid_to_write(); /* this thread may have been born before */
 	lab_config_read();
 	(void)lab_registry_note_process(); /* before there can be a vfork */
 	lab_on_fork = lab_provision_after_fork;

@@ -99,7 +99,7 @@ lab_win_at_birth(struct lab_thread *t, bool outermost)
 {
 	if (!lab_registry_start())
 		return NULL;
-	t->tid = lab_os_tid();
+	t->tid = lab_os_tid_to_write();
 	struct lab_heap *heap = outermost ? inherit(t) : NULL;
 	if (!heap)
 		heap = lab_registry_adopt(t->tid, PROBES_AT_BIRTH);
@@ -185,7 +185,7 @@ bool
 lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 {
 	if (!t->heap) /* asked again until birth: a child of vfork may have been here before, with the same TLS */
-		t->tid = lab_os_tid();
+		t->tid = lab_os_tid_to_write();
 	if (!lab_registry_start())
 		return false;
 	bool outermost = lab_claim_begin(t, bracket->sp);

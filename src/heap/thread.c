@@ -23,7 +23,7 @@ void (*lab_on_fork)(void);
 uint32_t
 lab_thread_tid(void)
 {
-	return lab_thread.heap ? lab_thread.tid : lab_os_tid();
+	return lab_thread.heap ? lab_thread.tid : lab_os_tid_to_write();
 }
 
 static void
@@ -148,7 +148,7 @@ park_if_stuck(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 static void
 after_fork(struct lab_thread *t, bool is_leader)
 {
-	uint32_t tid = lab_os_tid();
+	uint32_t tid = lab_os_tid_to_write();
 
 	if (!is_leader && tid != lab_os_pid())
 		return; /* the leader does it; until then all heaps count as alive */
@@ -159,7 +159,7 @@ after_fork(struct lab_thread *t, bool is_leader)
 	lab_exclusive_after_fork(t->tid, tid);
 	lab_registry_after_fork(t->tid, tid);
 	do /* a handler may have forked in between: this is its child then */
-		t->tid = lab_os_tid();
+		t->tid = lab_os_tid_to_write();
 	while (t->tid != lab_os_tid());
 }
 

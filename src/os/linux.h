@@ -4,6 +4,14 @@
 
 #include "base/compiler.h"
 
+/* Compares a word, at any address, with a value; it neither waits nor faults. */
+enum lab_compared {
+	LAB_WORD_IS_EQUAL,
+	LAB_WORD_DIFFERS, /* or cannot be read */
+	LAB_WORD_UNKNOWN, /* a filter forbids to ask */
+};
+enum lab_compared lab_linux_compare(const void *word, uint32_t value);
+
 bool lab_linux_thread_is_dead(uint32_t tid);
 bool lab_linux_has_thread(uint32_t tid);
 

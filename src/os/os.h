@@ -74,7 +74,8 @@ struct lab_os_table {
 	void (*wait)(_Atomic uint32_t *word, uint32_t value, unsigned ms);
 	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. 0: it cannot be read. */
 	uint64_t (*clock_ms)(void);
-	/* Whether no thread with this id exists in this PID namespace. false means nothing. */
+	/* Whether the thread with this id that was noted last (lab_os_tid_to_write) has ended; of others, whether no thread with this id exists
+	 * in this PID namespace. false means nothing. */
 	bool (*thread_is_dead)(uint32_t tid);
 	/* Whether this process has a thread with this id; false also if that cannot be told. */
 	bool (*has_thread)(uint32_t tid);
@@ -106,9 +107,17 @@ bool lab_os_has_thread(uint32_t tid);
 bool lab_os_alternate_stack(struct lab_os_stack *stack);
 bool lab_os_is_mapped(uintptr_t low, uintptr_t high);
 
-/* To be called when the library starts, and in fork's child: if the caller is the process's first thread, its end will be seen although
- * other threads go on (thread_is_dead). */
-void lab_os_note_leader(void);
+/*
+ * How the end of a thread is seen (lab_os.thread_is_dead). The kernel clears a word of each thread that libc has made, after the thread's
+ * last instruction: pthread_join waits for it. Thread pointers, by which the word is found, are kept in a table by thread id.
+ * A thread without such a word (a raw clone, or a child of vfork) is asked for by its id alone.
+ */
+
+/* Learns, in a thread that libc has made, where the word lies; to be called when the library starts. */
+void lab_os_learn_end_words(void);
+
+/* The id of the calling thread, which is entered into the table: for those who write it to a word that others judge. Any context. */
+uint32_t lab_os_tid_to_write(void);
 
 /* Whether there are eight bytes at p that can be read, and have this value. Any address: it does not fault. */
 bool lab_os_reads_as(const uint64_t *p, uint64_t value);
