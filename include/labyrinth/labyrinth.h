@@ -226,7 +226,8 @@ bool lab_trim(size_t keep);
 
 /* Settings that can change at run time. Values out of range are refused (false) and change nothing. */
 enum lab_param {
-	LAB_PARAM_TRIM_THRESHOLD, /* bytes of free dirty pages kept before they go back at once; SIZE_MAX: never at once */
+	LAB_PARAM_TRIM_THRESHOLD, /* bytes of free dirty pages kept before they go back at once; the default is more than there can be. SIZE_MAX:
+	                             nothing goes back, by decay neither, but by lab_trim and for want of room */
 	LAB_PARAM_DECAY_MS,       /* free pages that nobody uses go back to the system within this time; milliseconds */
 	LAB_PARAM_PERTURB,        /* byte: new blocks are filled with its complement, freed ones with it; 0: off */
 	LAB_PARAM_HUGE_THRESHOLD, /* bytes: requests from here on are given whole segments of 4 MiB; at least 1 MiB; 0: default */
