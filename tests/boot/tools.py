@@ -30,7 +30,7 @@ def need(tool):
     return shutil.which(tool) or not_run(f"no {tool} here")
 
 
-def output_of(command, timeout=100, status=0, excuse=None, **variables):
+def output_of(command, timeout=900, status=0, excuse=None, **variables):
     """`excuse`: what the tool says when it cannot work here, and why."""
     result = subprocess.run(command, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             stdin=subprocess.DEVNULL, text=True, errors="replace", timeout=timeout)
@@ -196,7 +196,7 @@ def ltrace(library, program):
 def qemu(library, program):
     """User-mode emulation, which answers some system calls with success and does nothing."""
     machine = os.uname().machine
-    output = output_of([need(f"qemu-{machine}"), "-E", f"LD_PRELOAD={library}", program], timeout=500)
+    output = output_of([need(f"qemu-{machine}"), "-E", f"LD_PRELOAD={library}", program])
     demand(re.search(r"^well, [1-9]\d* moves", output, re.M), "the program failed, or nothing moved", output)
 
 

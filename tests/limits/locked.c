@@ -106,7 +106,7 @@ run(int form, int kind)
 	snprintf(role, sizeof role, "LIMITS_ROLE=%d %d", form, kind);
 	pid_t child = fork();
 	if (child == 0) {
-		alarm(60);
+		alarm(500);
 		if (kind & WEAK && (setrlimit(RLIMIT_MEMLOCK, &little) != 0 || prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0) != 0))
 			_exit(SKIPPED);
 		process_again(role);
@@ -202,7 +202,7 @@ main(int argc, char **argv)
 {
 	int form, kind;
 
-	load_start(argc, argv, 140);
+	load_start(argc, argv, 600);
 	if (read_role(environ, &form, &kind)) {
 		current_scenario = getenv("LIMITS_ROLE");
 		live(form, kind);

@@ -114,7 +114,7 @@ Test(os, a_thread_is_dead_soon_after_it_ended)
 	cr_assert_eq(pthread_create(&thread, NULL, tell_tid, &tid), 0);
 	pthread_join(thread, NULL);
 	cr_assert_neq(tid, lab_os_tid());
-	for (int i = 0; i < 10000 && !dead; i++) {
+	for (int i = 0; i < 1000000 && !dead; i++) {
 		dead = lab_os.thread_is_dead(tid);
 		usleep(100);
 	}
@@ -187,7 +187,7 @@ Test(os, limits_clock_stack_and_environment)
 	uint64_t before = lab_os.clock_ms();
 	usleep(30000);
 	uint64_t after = lab_os.clock_ms();
-	cr_assert(after - before >= 15 && after - before < 10000);
+	cr_assert(after - before >= 15 && after - before < 1000000);
 
 	cr_assert_eq(setenv("LABYRINTH_TEST_X", "y=z", 1), 0);
 	cr_assert_str_eq(lab_os_environment("LABYRINTH_TEST_X"), "y=z");
@@ -228,7 +228,7 @@ sleep_on_word(void *slices)
 	return NULL;
 }
 
-Test(os, waits_end_by_a_wake_by_time_and_if_there_is_nothing_to_wait_for, .timeout = 10)
+Test(os, waits_end_by_a_wake_by_time_and_if_there_is_nothing_to_wait_for, .timeout = 200)
 {
 	_Atomic unsigned slices = 0;
 	pthread_t threads[3];
