@@ -43,7 +43,7 @@ run_once() {
     local begin status=0 line
     begin=$(now)
     # Braces, as bash would announce a crash on stderr.
-    { timeout -k 1 $((seconds + 10)) env LD_PRELOAD="$1" "$program" "$seconds" >"$work/output" 2>&1 || status=$?; } 2>/dev/null
+    { timeout -k 1 $((seconds + 60)) env LD_PRELOAD="$1" "$program" "$seconds" >"$work/output" 2>&1 || status=$?; } 2>/dev/null
     line=$(tail -n 1 "$work/output" | tr -d '\0')
     case $status in
     0) echo "ran on: $line" ;;

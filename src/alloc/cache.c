@@ -21,7 +21,7 @@ enum { WALK = 64 };
 static bool
 is_atomic(unsigned gfp)
 {
-	return (gfp & GFP_KIND) == (LAB_GFP_ATOMIC & GFP_KIND);
+	return gfp & LAB_GFP_ATOMIC & GFP_KIND;
 }
 
 static bool

@@ -42,7 +42,7 @@ enter(struct lab_bracket *bracket)
 static bool
 purge(struct lab_bracket *bracket, size_t enough)
 {
-	const struct lab_purge_plan plan = {.young = true, .enough = enough};
+	const struct lab_purge_plan plan = {.young = true, .insist = true, .enough = enough};
 
 	if (!enter(bracket))
 		return false;
@@ -119,6 +119,7 @@ look_owned(struct lab_heap *heap, uint64_t now, bool is_late)
 	        .young = is_late,
 	        .lazily = lab_load_rlx(&lab_settings.purge_lazily),
 	        .in_whole = lab_load_rlx(&lab_settings.purge_in_whole),
+	        .insist = decay == 0, /* `refused` says when */
 	        .enough = SIZE_MAX,
 	};
 
@@ -149,7 +150,7 @@ lab_decay_look(struct lab_bracket *bracket)
 {
 	size_t decay = lab_load_rlx(&lab_settings.decay_ms);
 
-	if (decay == SIZE_MAX)
+	if (decay == SIZE_MAX || lab_load_rlx(&lab_purge_is_held))
 		return;
 	uint64_t now = lab_os.clock_ms();
 	if (lab_load_acq(&lab_purge_pending) == LAB_PURGE_NOTED)
@@ -167,7 +168,7 @@ lab_decay_tick(struct lab_bracket *bracket)
 {
 	size_t threshold = lab_load_rlx(&lab_settings.trim_threshold);
 
-	if (threshold != SIZE_MAX)
+	if (threshold < LAB_TRIM_BY_DECAY)
 		keep_below(bracket, threshold);
 	lab_decay_poll(bracket);
 }

@@ -200,7 +200,7 @@ rebuild_at(struct scan *scan, uint64_t owner)
 		(void)lab_cas64(word, owner, lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, LAB_SEGMENT_SMALL));
 	}
 	rebuild_segment(scan);
-	if (scan->from_id != scan->heap->id) {
+	if (scan->from_id != scan->heap->id && !lab_load_rlx(&lab_purge_is_held)) {
 		scan->heap->purge.claim = lab_purge_claim();
 		(void)lab_purge_segment(scan->arena, scan->index, &scan->heap->purge, &lab_purge_everything);
 	}

@@ -72,10 +72,49 @@ linux_protect(void *start, size_t size, enum lab_access access)
 	return !lab_syscall_failed(lab_syscall(SYS_mprotect, (long)start, (long)size, protection(access), 0, 0));
 }
 
+/*
+ * Whether the system does what it says it has done. User-mode emulators answer MADV_DONTNEED with success and do nothing: qemu before 7.1 for
+ * all pages, later ones for pages that mremap has moved and for those in the place that was left. Tried once in a process.
+ */
+enum trust {
+	UNTRIED,
+	KEPT,
+	BROKEN,
+};
+
+static bool
+advise_away(volatile char *start, size_t size)
+{
+	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
+}
+
+/* Gives pages back, and looks whether they have gone: UNTRIED if the system does not take them. The first byte is as it was if they are BROKEN. */
+static enum trust
+try_purge(volatile char *start, size_t size)
+{
+	char before = *start;
+
+	*start = 1;
+	bool taken = advise_away(start, size);
+	if (taken && *start == 0)
+		return KEPT;
+	*start = before;
+	return taken ? BROKEN : UNTRIED;
+}
+
 static bool
 linux_purge(void *start, size_t size)
 {
-	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
+	static _Atomic uint32_t purges; /* enum trust */
+	uint32_t trust = lab_load_rlx(&purges);
+
+	if (lab_likely(trust == KEPT))
+		return advise_away(start, size);
+	if (trust == UNTRIED && size > 0 && (uintptr_t)start % LAB_OS_PAGE_SIZE == 0) {
+		trust = try_purge(start, size);
+		lab_store_rlx(&purges, trust);
+	}
+	return trust == KEPT;
 }
 
 static bool
@@ -147,18 +186,66 @@ linux_mark(void *start, size_t size, unsigned marks)
 	return !(marks & LAB_MARK_LOCKED) || !lab_syscall_failed(lab_syscall(SYS_mlock, (long)start, (long)size, 0, 0, 0));
 }
 
+static const int move_over = MREMAP_MAYMOVE | MREMAP_FIXED;
+
+/* Pages that were moved, and new ones in the place that they left, can be given back: two pages that are there for this say so. */
+static enum trust
+try_moving(char *from, char *to)
+{
+	enum trust left = UNTRIED, moved = UNTRIED;
+
+	if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)from, (long)LAB_OS_PAGE_SIZE, (long)LAB_OS_PAGE_SIZE,
+	                                    move_over | MREMAP_DONTUNMAP, (long)to))) {
+		left = try_purge(from, LAB_OS_PAGE_SIZE);
+		moved = try_purge(to, LAB_OS_PAGE_SIZE);
+	}
+	return left == BROKEN || moved == BROKEN ? BROKEN : left == KEPT ? moved : UNTRIED;
+}
+
+static enum trust
+moves(void)
+{
+	static _Atomic uint32_t known; /* enum trust */
+	enum trust trust = (enum trust)lab_load_rlx(&known);
+
+	if (lab_likely(trust != UNTRIED))
+		return trust;
+	char *from = linux_map(LAB_OS_PAGE_SIZE, LAB_ACCESS_WRITE), *to = linux_map(LAB_OS_PAGE_SIZE, LAB_ACCESS_WRITE);
+	if (from && to) {
+		trust = try_moving(from, to);
+		lab_store_rlx(&known, trust);
+	}
+	if (from)
+		linux_unmap(from, LAB_OS_PAGE_SIZE);
+	if (to)
+		linux_unmap(to, LAB_OS_PAGE_SIZE);
+	return trust;
+}
+
+/* New pages in the place of those there. */
+static bool
+replace(void *start, size_t size)
+{
+	const int map = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+
+	/* mmap with MAP_FIXED may leave a hole when it fails: mapped elsewhere first, and moved, where pages can be. */
+	if (moves() == BROKEN)
+		return may_map(size, MAP_NORESERVE) &&
+		       lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, map, -1) == (long)start;
+	void *pages = linux_map(size, LAB_ACCESS_WRITE);
+	if (!pages)
+		return false;
+	if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)pages, (long)size, (long)size, move_over, (long)start)))
+		return true;
+	linux_unmap(pages, size);
+	return false;
+}
+
 static bool
 linux_renew(void *start, size_t size)
 {
-	const int move = MREMAP_MAYMOVE | MREMAP_FIXED;
-	void *pages = linux_map(size, LAB_ACCESS_WRITE);
-
-	/* Mapped elsewhere first: mmap with MAP_FIXED may leave a hole when it fails. */
-	if (pages) {
-		if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)pages, (long)size, (long)size, move, (long)start)))
-			return true;
-		linux_unmap(pages, size);
-	}
+	if (replace(start, size))
+		return true;
 	/* Not allowed, or no room for another mapping: one by one then. What stays is that such pages become no huge ones. */
 	return advise(start, size, MADV_KEEPONFORK, false) &&
 	       !lab_syscall_failed(lab_syscall(SYS_munlock, (long)start, (long)size, 0, 0, 0));
@@ -193,15 +280,15 @@ linux_is_mapped(uintptr_t low, uintptr_t high)
 static enum lab_move
 linux_move(void *from, void *to, size_t size)
 {
-	const int move = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 	const int map = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
 	const int access = PROT_READ | PROT_WRITE;
 
 	/* The kernel unmaps `to` before it looks whether there may be another mapping of this size, by RLIMIT_AS and RLIMIT_DATA: if not, it
 	 * could not be mapped again either. */
-	if (!may_map(size, MAP_NORESERVE))
+	if (moves() != KEPT || !may_map(size, MAP_NORESERVE))
 		return LAB_NOT_MOVED;
-	if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)from, (long)size, (long)size, move, (long)to)))
+	if (!lab_syscall_failed(
+	            lab_syscall(SYS_mremap, (long)from, (long)size, (long)size, move_over | MREMAP_DONTUNMAP, (long)to)))
 		return LAB_MOVED;
 	/* Older kernels (6.1 among them) unmap it before they look whether `from` can be moved, too. If it is still there, or can be
 	 * mapped again, nothing has happened. */
@@ -209,6 +296,9 @@ linux_move(void *from, void *to, size_t size)
 	if (hole == 0)
 		return LAB_NOT_MOVED;
 	long result = lab_syscall(SYS_mmap, (long)to, (long)size, access, map, -1);
+	/* Kernels before 4.17, and emulators, do not know the flag: they map elsewhere what has no room here. */
+	if (!lab_syscall_failed(result) && result != (long)to)
+		linux_unmap((void *)result, size);
 	/* EEXIST: somebody has mapped something into the hole; or there is none, where mincore is not allowed to say so */
 	return result == (long)to || (result == -EEXIST && hole != -ENOMEM) ? LAB_NOT_MOVED : LAB_MOVE_LOST;
 }

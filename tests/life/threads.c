@@ -444,7 +444,7 @@ leader_ends(void)
 
 	REQUIRE(child >= 0);
 	if (child == 0) {
-		alarm(30);
+		alarm(300);
 		self = pthread_self();
 		leave((void *)0);
 		leave((void *)1);
@@ -468,7 +468,7 @@ main(int argc, char **argv)
 	        {"dead consumers", dead_consumers},         {"leader ends", leader_ends},
 	};
 
-	start_test(argc, argv, 120);
+	start_test(argc, argv, 600);
 	for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
 		if (!strstr(scenarios[i].name, only))
 			continue;

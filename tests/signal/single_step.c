@@ -120,7 +120,7 @@ main(int argc, char **argv)
 
 	if (!mode_text)
 		mode_text = "";
-	start_test(argc, argv, 240);
+	start_test(argc, argv, 1200);
 	step_start(call_hook, SA_NODEFER);
 	for (unsigned round = 0; round < scale; round++) {
 		for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)

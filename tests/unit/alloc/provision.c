@@ -493,7 +493,7 @@ static bool
 grows_by_itself(void)
 {
 	take(2048, class_of(2048).slots);
-	for (int i = 0; i < 1000 && info().grown == 0; i++)
+	for (int i = 0; i < 20000 && info().grown == 0; i++)
 		usleep(5000);
 	return info().grown > 0;
 }
