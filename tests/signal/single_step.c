@@ -54,8 +54,7 @@ long_handlers(void)
 }
 
 static const struct scene long_handlers_scene = {"long handlers", long_handlers};
-
-/* ---- the table ---------------------------------------------------------------------------------------------------------- */
+static const struct scene other_stacks_scene = {"other stacks", scene_other_stacks};
 
 /* ---- all of it ---------------------------------------------------------------------------------------------------------- */
 
@@ -109,6 +108,8 @@ run_mode(const struct mode_name *wanted)
 			run_scene(&scenes[i]);
 	if (wanted->mode == SPARSE && strstr(long_handlers_scene.name, only))
 		run_scene(&long_handlers_scene);
+	if (wanted->mode == DENSE && strstr(other_stacks_scene.name, only))
+		run_scene(&other_stacks_scene);
 	struct step_figures figures = step_figures();
 	printf("%zu instructions stepped so far, %zu distinct ones of the library interrupted\n", figures.traps, figures.distinct);
 }
