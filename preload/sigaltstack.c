@@ -5,11 +5,13 @@
  * In the static archive, too: there is nothing behind it that would have to be found. The core library has no names of libc: there, and where a
  * program makes the system call itself, what docs/guarantees.md says in its limits holds.
  */
-#include "os/os.h"
+#include "base/compiler.h"
 
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+void lab_os_note_disarming(void) LAB_HIDDEN; /* os/os.h */
 
 #define DISARMS ((int)(1u << 31)) /* SS_AUTODISARM: not in glibc's headers */
 

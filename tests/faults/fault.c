@@ -350,7 +350,7 @@ const char *
 fault_kind_name(enum fault_kind kind)
 {
 	static const char *const names[FAULT_KINDS] = {
-	        "map",  "may_commit", "protect",        "purge",      "populate",        "lock",      "mark", "renew",
+	        "map",  "may_commit", "protect",        "purge",      "populate",        "lock",        "mark", "renew",
 	        "move", "read_file",  "thread_is_dead", "has_thread", "alternate_stack", "is_readable",
 	};
 

@@ -6,7 +6,7 @@
  * the program hangs, crashes or reports changed contents within moments; teeth.py sees to it that it does. break_each.c interrupts
  * fewer times, but what this cannot: handlers' own calls, births, and what follows jumps, each at every instruction.
  *
- * Clauses: G1.3, G2.1.
+ * Clauses: G1.3, G2.1, G2.8.
  */
 #include <signal.h>
 #include <stdio.h>
