@@ -2,6 +2,7 @@
 #include "heap/claim.h"
 #include "heap/registry.h"
 #include "os/os.h"
+#include "page/frame.h"
 
 enum {
 	/* A probe costs a system call of 0.1 us; a heap that need not have been made, some pages and 20 us. */
@@ -33,7 +34,7 @@ lab_is_on_alternate_stack(void)
 bool
 lab_claim_begin(struct lab_thread *t, uintptr_t sp)
 {
-	bool outermost = t->claiming == 0 || lab_os_frame_is_dead(t->claiming, sp);
+	bool outermost = t->claiming == 0 || lab_frame_is_dead(t->claiming, sp, t->tid);
 
 	if (outermost)
 		t->claiming = sp;
@@ -56,7 +57,7 @@ is_left_behind(struct lab_thread *t, struct lab_heap *heap, uintptr_t sp, uintpt
 		return false;
 	switch (lab_role_of(heap)) {
 	case LAB_ROLE_BORROWED:
-		return lab_os_frame_is_dead(heap->frame, sp);
+		return lab_frame_is_dead(heap->frame, sp, t->tid);
 	case LAB_ROLE_PARKED:
 	case LAB_ROLE_SPARE:
 		return false;
@@ -184,8 +185,6 @@ win_heap(struct lab_thread *t, uintptr_t sp, uintptr_t word, bool outermost)
 bool
 lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 {
-	if (!t->heap) /* asked again until birth: a child of vfork may have been here before, with the same TLS */
-		t->tid = lab_os_tid();
 	if (!lab_registry_start())
 		return false;
 	bool outermost = lab_claim_begin(t, bracket->sp);

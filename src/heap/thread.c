@@ -6,6 +6,7 @@
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
+#include "page/frame.h"
 #include "page/walk.h"
 
 enum {
@@ -71,7 +72,7 @@ free_parked(struct lab_thread *t, uintptr_t sp)
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		if (lab_role_of(heap) != LAB_ROLE_PARKED || heap == t->heap)
 			continue;
-		if (is_worth_a_proof(t, heap->frame, sp) && lab_os_frame_is_dead(heap->frame, sp))
+		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp, t->tid))
 			make_spare_again(t, heap, sp);
 		else
 			left = true;
@@ -90,7 +91,7 @@ free_borrowed(struct lab_thread *t, uintptr_t sp)
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		if (lab_role_of(heap) != LAB_ROLE_BORROWED)
 			continue;
-		if (is_worth_a_proof(t, heap->frame, sp) && lab_os_frame_is_dead(heap->frame, sp)) {
+		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp, t->tid)) {
 			make_spare(t, heap);
 			t->proofs = 0;
 		} else {
@@ -321,7 +322,7 @@ is_stale(struct lab_thread *t, uintptr_t word, uintptr_t sp)
 {
 	bool is_met_often = t->stuck == word && t->stuck_count % PROOFS_AT_ONCE == PROOFS_AT_ONCE - 1;
 
-	return (is_met_often || !lab_frame_is_just_above(word, sp)) && lab_os_frame_is_dead(word, sp);
+	return (is_met_often || !lab_frame_is_just_above(word, sp)) && lab_frame_is_dead(word, sp, t->tid);
 }
 
 bool
@@ -334,8 +335,12 @@ lab_enter(struct lab_bracket *bracket)
 	do {
 		word = t->word;
 		newborn = !t->heap;
-		if (lab_unlikely(newborn) && (lab_registry_is_outside() || lab_os_tid() == LAB_OS_TID_UNKNOWN))
-			return enter_from_outside(t, bracket);
+		if (lab_unlikely(newborn)) {
+			t->tid =
+			        lab_os_tid(); /* asked again until birth: a child of vfork may have been here before, with the same TLS */
+			if (t->tid == LAB_OS_TID_UNKNOWN || lab_registry_is_outside())
+				return enter_from_outside(t, bracket);
+		}
 		/* A dead frame that was left in the current heap shows in heap->whole, one in a parked heap in that one's. */
 		if (!(word & LAB_WORD_IDLE) && word != 0 && !is_stale(t, word, bracket->sp))
 			return enter_another(t, bracket, word);

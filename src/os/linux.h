@@ -7,4 +7,7 @@
 bool lab_linux_thread_is_dead(uint32_t tid);
 bool lab_linux_has_thread(uint32_t tid);
 
+/* Remembers the calling thread as the main one if it is on the stack that the system gave the program. */
+void lab_linux_note_main_stack(void);
+
 #endif

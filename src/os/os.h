@@ -80,8 +80,8 @@ struct lab_os_table {
 	bool (*has_thread)(uint32_t tid);
 	/* False: it cannot be told. */
 	bool (*alternate_stack)(struct lab_os_stack *stack);
-	/* Whether every page of [low, high) is mapped; false also if that cannot be told. */
-	bool (*is_mapped)(uintptr_t low, uintptr_t high);
+	/* Whether every page of [low, high) can be read; false also if that cannot be told. A system call a page. */
+	bool (*is_readable)(uintptr_t low, uintptr_t high);
 };
 
 extern struct lab_os_table lab_os;
@@ -103,29 +103,38 @@ void lab_os_wake(_Atomic uint32_t *word);
 
 /* The table's, for short. */
 bool lab_os_has_thread(uint32_t tid);
-bool lab_os_alternate_stack(struct lab_os_stack *stack);
-bool lab_os_is_mapped(uintptr_t low, uintptr_t high);
+bool lab_os_is_readable(uintptr_t low, uintptr_t high);
 
 /* To be called when the library starts, and in fork's child: if the caller is the process's first thread, its end will be seen although
- * other threads go on (thread_is_dead). */
+ * other threads go on (thread_is_dead), and its stack is known (lab_os_own_stack_top). */
 void lab_os_note_leader(void);
 
 /* Whether there are eight bytes at p that can be read, and have this value. Any address: it does not fault. */
 bool lab_os_reads_as(const uint64_t *p, uint64_t value);
 
-/*
- * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not below it
- * on the same stack. Frames on the registered alternate stack are gone when nobody runs on it, too. That two frames are on the
- * thread's own stack: neither is on the alternate one, and no page between them is unmapped. Otherwise the answer is false,
- * which is always safe.
- */
-bool lab_os_frame_is_dead(uintptr_t flag, uintptr_t sp);
-
 /* One page that reads as zero in a child of fork, where the kernel can do that; NULL if there is no memory. */
 void *lab_os_map_wiped_on_fork(void);
 
+/* ---- the calling thread's stacks: for the proof that a frame is gone (page/frame.h) ---- */
+
+/* The table's; false also if any thread ever had an alternate stack with SS_AUTODISARM: in its handler the kernel says that there is none. */
+bool lab_os_alternate_stack(struct lab_os_stack *stack);
+
+/* A stack with SS_AUTODISARM is about to be registered. What is not told so (a raw system call, libc's function where ours does not stand
+ * before it) is learned when somebody asks the kernel while that stack is registered and not in use. */
+void lab_os_note_disarming(void);
+
 /* An address above every frame of the main thread's stack. */
 uintptr_t lab_os_main_stack_top(void);
+
+/* The same for the stack that the system or libc gave to the calling thread, which is at sp. Not by thread ids: in a child that a thread has
+ * forked, that thread has the process's. */
+uintptr_t lab_os_own_stack_top(uintptr_t sp);
+
+/* Whether `low` is on the stack that ends at `top`: no page up to there that cannot be read (a guard page, a hole). False, too, if that is
+ * further than LAB_OS_STACK_MAX, as much as a main thread has by default. */
+bool lab_os_stack_reaches(uintptr_t low, uintptr_t top);
+#define LAB_OS_STACK_MAX ((size_t)8 << 20)
 
 /* The soft RLIMIT_AS in bytes; SIZE_MAX if there is none. */
 size_t lab_os_address_space_limit(void);

@@ -1,4 +1,4 @@
-/* process.c - what the process was given, and how it speaks: stacks, limits, environment, standard error, files. Any context. */
+/* process.c - what the process was given, and how it speaks: limits, environment, standard error, files. Any context. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,28 +9,6 @@
 
 #include "os/os.h"
 #include "os/syscall.h"
-
-uintptr_t
-lab_os_main_stack_top(void)
-{
-	/* The kernel puts these bytes above the first frame, with the environment's strings. */
-	return (uintptr_t)getauxval(AT_RANDOM);
-}
-
-bool
-lab_os_frame_is_dead(uintptr_t flag, uintptr_t sp)
-{
-	struct lab_os_stack alternate;
-
-	if (!lab_os_alternate_stack(&alternate))
-		return false;
-	if (flag - alternate.low < alternate.size)
-		return !alternate.running || (sp - alternate.low < alternate.size && sp >= flag);
-	if (alternate.running || sp < flag)
-		return false;
-	uintptr_t top = lab_os_tid() == lab_os_pid() ? lab_os_main_stack_top() : lab_thread_pointer();
-	return sp < top && lab_os_is_mapped(flag, sp + 1);
-}
 
 static size_t
 soft_limit(int resource)

@@ -44,6 +44,7 @@ lab_os_note_leader(void)
 	const _Atomic uint32_t *word = NULL, *known = lab_load_rlx(&leader.word);
 	uint32_t tid = lab_os_tid();
 
+	lab_linux_note_main_stack();
 	lab_store_rlx(&leader.tid, 0);
 	/* A thread that forked is the child's leader, but its control block may be unmapped: only the first one's is taken. */
 	if (tid != lab_os_pid() || lab_syscall_failed(lab_syscall(SYS_prctl, PR_GET_TID_ADDRESS, (long)&word, 0, 0, 0)) || !word)
