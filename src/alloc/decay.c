@@ -8,6 +8,7 @@
  */
 #include "alloc/alloc.h"
 #include "alloc/provision.h"
+#include "heap/finding.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
@@ -77,12 +78,13 @@ keep_below(struct lab_bracket *bracket, size_t threshold)
 
 /* As a handler would that interrupts us here: so it gets the thread's spare. A frame of its own, below that of the bracket we are in. */
 static LAB_NOINLINE void
-take_in_spare(void)
+take_in_spare(struct lab_heap *heap)
 {
 	struct lab_bracket inner = LAB_BRACKET_HERE;
 
 	if (lab_enter(&inner)) {
 		lab_remote_drain_owned(inner.heap);
+		lab_finding_pass_owned(inner.heap, heap);
 		lab_leave(&inner);
 	}
 }
@@ -92,7 +94,7 @@ static void
 take_in_owned(struct lab_heap *heap)
 {
 	if (lab_thread.has_spare)
-		take_in_spare();
+		take_in_spare(heap);
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
 	for (int i = 0; i < LITTERED && lab_thread_clear_litter(LITTERED); i++)

@@ -1,5 +1,6 @@
 /* claim.c - see claim.h. Every step may be interrupted by a handler that does the same, or be left for good. */
 #include "heap/claim.h"
+#include "heap/finding.h"
 #include "heap/registry.h"
 #include "os/os.h"
 #include "page/frame.h"
@@ -143,6 +144,8 @@ lab_thread_clear_litter(unsigned probes)
 		lab_compiler_barrier();
 		heap->whole = 1;
 		heap->frame = 0;
+		if (t->heap)
+			lab_finding_pass_owned(heap, t->heap);
 		lab_registry_give_back(heap, word);
 	}
 	lab_claim_end(t, outermost);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "heap/finding.h"
 #include "heap/heap.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -274,6 +275,7 @@ lab_heap_absorb_owned(struct lab_heap *heap, struct lab_heap *dead)
 	rebuild_segments(heap, dead->id);
 	lab_segments_release_spare_owned(heap);
 	lab_heap_rebuild_owned(dead); /* now empty */
+	lab_finding_pass_owned(dead, heap);
 	dead->frame = 0;
 	lab_registry_give_back(dead, word);
 }

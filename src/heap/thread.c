@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "heap/claim.h"
 #include "heap/exclusive.h"
+#include "heap/finding.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
@@ -367,9 +368,11 @@ lab_leave(struct lab_bracket *bracket)
 {
 	struct lab_thread *t = &lab_thread;
 	struct lab_heap *heap = bracket->heap;
+	struct lab_finding finding;
 
 	if (bracket->role != LAB_ROLE_CURRENT)
 		lab_batch_flush_owned(heap);
+	bool found = lab_finding_take_owned(heap, &finding);
 	heap->nowait = false;
 	lab_compiler_barrier();
 	heap->whole = 1;
@@ -383,4 +386,6 @@ lab_leave(struct lab_bracket *bracket)
 		lab_registry_give_back(heap, bracket->word);
 		lab_claim_end(t, outermost);
 	}
+	if (lab_unlikely(found))
+		lab_finding_report(&finding); /* INV-FIND-1 */
 }

@@ -156,4 +156,10 @@ void lab_os_append(const char *path, const char *text, size_t length);
 
 LAB_NORETURN void lab_os_abort(void);
 
+/* Whether the caller may be in a handler of SIGABRT: the signal is blocked, or its handler does not block it. True also if that cannot be told. */
+bool lab_os_may_handle_abort(void);
+
+/* Ends the process by SIGABRT, whatever handler it has. */
+LAB_NORETURN void lab_os_die(void);
+
 #endif
