@@ -25,6 +25,15 @@ mark_of(uintptr_t report, uintptr_t thread)
 	return (uint64_t)report * UINT64_C(0xf1de83e19937733d) ^ thread;
 }
 
+/* Whether a jump has left the frame: it lies below a frame that lives, on the same stack. */
+static bool
+is_left(uintptr_t frame, uintptr_t sp)
+{
+	struct lab_os_stack alternate;
+
+	return frame < sp && lab_os_alternate_stack(&alternate) && !alternate.running;
+}
+
 /*
  * Whether the handler that a report of this thread has called is running. A report that a jump has left is told by the frame, which is gone
  * or written over, or by the signal, which is not blocked any more.
@@ -34,8 +43,8 @@ is_nested(uintptr_t thread, uintptr_t sp)
 {
 	uintptr_t report = lab_load_rlx(place_of(thread));
 
-	return report != 0 && lab_os_reads_as((const uint64_t *)report, mark_of(report, thread)) &&
-	       !lab_os_frame_is_dead(report, sp) && lab_os_may_handle_abort();
+	return report != 0 && lab_os_reads_as((const uint64_t *)report, mark_of(report, thread)) && !is_left(report, sp) &&
+	       lab_os_may_handle_abort();
 }
 
 static LAB_NORETURN void
