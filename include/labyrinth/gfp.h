@@ -296,9 +296,11 @@ kstrdup(const char *source, gfp_t gfp)
 static inline char *
 kstrndup(const char *source, size_t most, gfp_t gfp)
 {
-	const char *end = source ? (const char *)memchr(source, 0, most) : NULL;
+	size_t length = 0; /* strnlen is not in C11 */
 
-	return kmemdup_nul(source, end ? (size_t)(end - source) : most, gfp);
+	while (source && length < most && source[length])
+		length++;
+	return kmemdup_nul(source, length, gfp);
 }
 
 /* ---- caches of objects --------------------------------------------------------------------------------------------- */

@@ -73,16 +73,14 @@ jump_out(int signal)
 	siglongjmp(out, 1);
 }
 
+/* So many bytes further down the stack. */
 static LAB_NOINLINE void
-misuse_deeper(int depth)
+misuse_deeper(size_t bytes)
 {
-	volatile char frame[100] = {0};
+	volatile char *frame = __builtin_alloca(bytes);
 
-	if (depth > 0)
-		misuse_deeper(depth - 1);
-	else
-		misuse();
-	(void)frame[0];
+	frame[0] = 0;
+	misuse();
 }
 
 static void
@@ -95,7 +93,7 @@ misuse_after_jumps(void)
 		times = times + 1;
 	if (times == 4)
 		signal(SIGABRT, SIG_DFL);
-	misuse_deeper(times * 3 % 4); /* below and above where the first was */
+	misuse_deeper((size_t)(times * 3 % 4) * 100 + 16); /* below and above where the first was */
 }
 
 static void
