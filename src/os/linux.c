@@ -1,11 +1,8 @@
 /* linux.c - the os layer on Linux: see os.h. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <linux/mman.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -319,14 +316,6 @@ linux_read_file(const char *path, char *buffer, size_t size)
 	return length;
 }
 
-static void
-linux_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
-{
-	struct timespec timeout = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-
-	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, (long)value, (long)&timeout, 0);
-}
-
 static uint64_t
 linux_clock_ms(void)
 {
@@ -372,48 +361,13 @@ struct lab_os_table lab_os = {
         .renew = linux_renew,
         .move = linux_move,
         .read_file = linux_read_file,
-        .wait = linux_wait,
+        .wait = lab_linux_wait,
         .clock_ms = linux_clock_ms,
         .thread_is_dead = lab_linux_thread_is_dead,
         .has_thread = lab_linux_has_thread,
         .alternate_stack = linux_alternate_stack,
         .is_mapped = linux_is_mapped,
 };
-
-void
-lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
-{
-	lab_os.wait(word, value, ms);
-}
-
-void
-lab_os_wake(_Atomic uint32_t *word)
-{
-	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0);
-}
-
-/* A wait that is over at once: the kernel compares first. */
-static bool
-word_reads_as(const uint32_t *word, uint32_t value)
-{
-	const struct timespec at_once = {0};
-	long result;
-
-	do
-		result = lab_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, (long)value, (long)&at_once, 0);
-	while (result == -4 /* EINTR */);
-	return result == 0 || result == -110 /* ETIMEDOUT */;
-}
-
-bool
-lab_os_reads_as(const uint64_t *p, uint64_t value)
-{
-	uint32_t words[2];
-
-	memcpy(words, &value, sizeof value);
-	return word_reads_as((const uint32_t *)(const void *)p, words[0]) &&
-	       word_reads_as((const uint32_t *)(const void *)p + 1, words[1]);
-}
 
 bool
 lab_os_has_thread(uint32_t tid)

@@ -6,5 +6,6 @@
 
 bool lab_linux_thread_is_dead(uint32_t tid);
 bool lab_linux_has_thread(uint32_t tid);
+void lab_linux_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms);
 
 #endif
