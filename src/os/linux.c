@@ -1,11 +1,8 @@
 /* linux.c - the os layer on Linux: see os.h. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <linux/mman.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -313,14 +310,6 @@ linux_read_file(const char *path, char *buffer, size_t size)
 	return length;
 }
 
-static void
-linux_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
-{
-	struct timespec timeout = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-
-	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, (long)value, (long)&timeout, 0);
-}
-
 static uint64_t
 linux_clock_ms(void)
 {
@@ -356,39 +345,6 @@ linux_alternate_stack(struct lab_os_stack *stack)
 	return true;
 }
 
-/* A wait that is over at once: the kernel compares first. Its answer; -EAGAIN: another value. */
-static long
-compare_word(uintptr_t word, uint32_t value)
-{
-	const struct timespec at_once = {0};
-	long result;
-
-	do
-		result = lab_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, (long)value, (long)&at_once, 0);
-	while (result == -EINTR);
-	return result;
-}
-
-static bool
-was_equal(long result)
-{
-	return result == 0 || result == -ETIMEDOUT;
-}
-
-/* mincore does not say it: pages without access, as guard pages are, count as mapped. */
-static bool
-linux_is_readable(uintptr_t low, uintptr_t high)
-{
-	const uint32_t rare = 0x5bd1e995; /* where the word differs nobody goes to sleep, not even for no time */
-
-	for (uintptr_t page = low & ~(LAB_OS_PAGE_SIZE - 1); page < high; page += LAB_OS_PAGE_SIZE) {
-		long result = compare_word(page, rare);
-		if (!was_equal(result) && result != -EAGAIN)
-			return false;
-	}
-	return true;
-}
-
 struct lab_os_table lab_os = {
         .map = linux_map,
         .unmap = linux_unmap,
@@ -404,34 +360,13 @@ struct lab_os_table lab_os = {
         .renew = linux_renew,
         .move = linux_move,
         .read_file = linux_read_file,
-        .wait = linux_wait,
+        .wait = lab_linux_wait,
         .clock_ms = linux_clock_ms,
         .thread_is_dead = lab_linux_thread_is_dead,
         .has_thread = lab_linux_has_thread,
         .alternate_stack = linux_alternate_stack,
-        .is_readable = linux_is_readable,
+        .is_readable = lab_linux_is_readable,
 };
-
-void
-lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
-{
-	lab_os.wait(word, value, ms);
-}
-
-void
-lab_os_wake(_Atomic uint32_t *word)
-{
-	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0);
-}
-
-bool
-lab_os_reads_as(const uint64_t *p, uint64_t value)
-{
-	uint32_t words[2];
-
-	memcpy(words, &value, sizeof value);
-	return was_equal(compare_word((uintptr_t)p, words[0])) && was_equal(compare_word((uintptr_t)p + sizeof *words, words[1]));
-}
 
 bool
 lab_os_has_thread(uint32_t tid)
