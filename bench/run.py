@@ -24,8 +24,15 @@ MEASURED = re.compile(r"^measured \S+ wall_ns (\d+) cpu_us (\d+) maxrss_kib (\d+
 NO_FIGURES = {"wall_s": None, "cpu_s": None, "maxrss_kib": None, "ops": None, "checksum": None}
 
 
+class Parser(argparse.ArgumentParser):
+    """What is wrong with the arguments is said in one line."""
+
+    def error(self, message):
+        self.exit(2, f"run.py: {message} (try --help)\n")
+
+
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="NAMES",
                         help="benchmarks to run, separated by commas; default: all, " + ",".join(BENCHMARKS))
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds that count, after one warm-up (default 5)")
@@ -40,6 +47,7 @@ def parse_arguments():
     parser.add_argument("--markdown", nargs="?", const="-", metavar="FILE", help="also write the tables as Markdown (to FILE)")
     parser.add_argument("--json", metavar="FILE", help="save the raw samples")
     parser.add_argument("--show", metavar="FILE", help="run nothing: print the tables of saved samples")
+    parser.add_argument("--check-arguments", action="store_true", help="run nothing: only say what is wrong with the arguments")
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
@@ -51,6 +59,8 @@ def parse_arguments():
     for name in arguments.peers:
         if name not in allocators.PEERS:
             parser.error(f"no such peer: {name}")
+    if arguments.check_arguments:
+        sys.exit(0)
     return arguments
 
 

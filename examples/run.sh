@@ -15,21 +15,36 @@ seconds=5
 runs=1
 only=
 
+check_only=
+bad_usage() {
+    echo "run.sh: $* (try --help)" >&2
+    exit 2
+}
+
 while [ $# -gt 0 ]; do
-    [ $# -ge 2 ] || set -- --help ''
+    case $1 in
+    --check-arguments)
+        check_only=1
+        shift
+        continue
+        ;;
+    -h | --help)
+        sed -n '/^# usage/,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0"
+        exit 0
+        ;;
+    --program | --lib | --seconds | --runs | --only) [ $# -ge 2 ] || bad_usage "$1 wants a value" ;;
+    esac
     case $1 in
     --program) program=$2 ;;
     --lib) lib=$2 ;;
     --seconds) seconds=$2 ;;
     --runs) runs=$2 ;;
     --only) only=$2 ;;
-    *)
-        sed -n '/^# usage/,/^set/s/^# \{0,1\}//p' "$0" >&2
-        exit 2
-        ;;
+    *) bad_usage "unknown argument: $1" ;;
     esac
     shift 2
 done
+[ -z "$check_only" ] || exit 0
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -43,7 +58,7 @@ run_once() {
     local begin status=0 line
     begin=$(now)
     # Braces, as bash would announce a crash on stderr.
-    { timeout -k 1 $((seconds + 10)) env LD_PRELOAD="$1" "$program" "$seconds" >"$work/output" 2>&1 || status=$?; } 2>/dev/null
+    { timeout -k 1 $((seconds + 60)) env LD_PRELOAD="$1" "$program" "$seconds" >"$work/output" 2>&1 || status=$?; } 2>/dev/null
     line=$(tail -n 1 "$work/output" | tr -d '\0')
     case $status in
     0) echo "ran on: $line" ;;

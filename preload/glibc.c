@@ -96,18 +96,21 @@ __posix_memalign(void **block, size_t alignment, size_t size)
  * Returns what glibc returns: 1, except 0 for an M_MXFAST out of range; unknown parameters give 1 there too. (The manual page
  * promises 0 for errors, but names none.) All of them are hints: a value that the core refuses leaves the setting as it was.
  *
- * M_TRIM_THRESHOLD  honoured: bytes of free pages that are kept when memory is freed; -1: never given back at once
+ * M_TRIM_THRESHOLD  honoured: bytes of free pages that are kept when memory is freed; 0: none; negative: nothing is given back, and nothing
+ *                   unmapped, but by malloc_trim, as long as this stands. Without it pages go back by decay alone
  * M_MMAP_THRESHOLD  honoured: from this size on, a block has segments of its own; 0: the default
  * M_PERTURB         honoured: freed memory is filled with this byte, new memory with its complement; 0: off
  * M_ARENA_MAX, M_ARENA_TEST  accepted: heaps belong to threads here, and their number follows the threads
- * M_TOP_PAD, M_MMAP_MAX, M_MXFAST, M_CHECK_ACTION, M_GRAIN, M_NLBLKS, M_KEEP  accepted: they tune structures that glibc has
+ * M_TOP_PAD  accepted: memory is not asked for ahead, and what a threshold lets go is all above it
+ * M_MMAP_MAX  accepted: a block that has segments of its own leaves them among the free pages, as others do
+ * M_MXFAST, M_CHECK_ACTION, M_GRAIN, M_NLBLKS, M_KEEP  accepted: they tune structures that glibc has
  */
 LAB_EXPORT int
 mallopt(int parameter, int value)
 {
 	switch (parameter) {
 	case M_TRIM_THRESHOLD:
-		(void)lab_set_param(LAB_PARAM_TRIM_THRESHOLD, (size_t)value);
+		(void)lab_set_param(LAB_PARAM_TRIM_THRESHOLD, value < 0 ? SIZE_MAX : (size_t)value);
 		return 1;
 	case M_MMAP_THRESHOLD:
 		(void)lab_set_param(LAB_PARAM_HUGE_THRESHOLD, (size_t)value);

@@ -1,7 +1,7 @@
 """Purpose: the demonstration of `./dev run`: two real programs on glibc's malloc and on Labyrinth, side by side.
 
 A Python program and a Redis server run several times in turn on either. It prints times and peak memory, checks that the
-results are the same, and then what Labyrinth did, from one more run that keeps statistics. Usage: demo.py LIBRARY
+results are the same, and then what Labyrinth did, from one more run that keeps statistics. Usage: demo.py [--quick] LIBRARY
 """
 
 import os
@@ -16,7 +16,7 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-RUNS = 3  # of each, in turn; the median counts
+RUNS = 1 if "--quick" in sys.argv[1:] else 3  # of each, in turn; the median counts
 CLASSES = 12  # size classes to show: those with the most allocations
 
 
@@ -176,7 +176,7 @@ def busiest(table):
 
 
 def main():
-    library = pathlib.Path(sys.argv[1]).resolve()
+    library = pathlib.Path(sys.argv[-1]).resolve()
     jobs = [("Python: threads, subprocesses, json, sqlite3 (PYTHONMALLOC=malloc)", run_python)]
     if shutil.which("redis-server"):
         jobs.append(("Redis: filled through redis-cli, then under redis-benchmark", run_redis))

@@ -296,9 +296,11 @@ kstrdup(const char *source, gfp_t gfp)
 static inline char *
 kstrndup(const char *source, size_t most, gfp_t gfp)
 {
-	const char *end = source ? (const char *)memchr(source, 0, most) : NULL;
+	size_t length = 0; /* strnlen is not in C11 */
 
-	return kmemdup_nul(source, end ? (size_t)(end - source) : most, gfp);
+	while (source && length < most && source[length])
+		length++;
+	return kmemdup_nul(source, length, gfp);
 }
 
 /* ---- caches of objects --------------------------------------------------------------------------------------------- */
@@ -313,20 +315,32 @@ typedef unsigned int slab_flags_t;
 #define SLAB_TEMPORARY       ((slab_flags_t)0)
 #define SLAB_NO_MERGE        ((slab_flags_t)0)
 
-/* `align` 0: 16. NULL also if it is not a power of two. */
+/* The alignment of objects that are to lie in as few cache lines as their size allows. */
+static inline unsigned int
+kmem_cache_line_align(unsigned int size)
+{
+	return size <= 16 ? 16 : size <= 32 ? 32 : 64;
+}
+
+/* `align` 0: 16. NULL also (errno EINVAL) if it is not a power of two, for flags that are not among those above, and (errno ENOMEM) for a size or an
+ * alignment above KMALLOC_MAX_SIZE. Objects of size 0 are distinct. */
 static inline struct kmem_cache *
 kmem_cache_create(const char *name, unsigned int size, unsigned int align, slab_flags_t flags, void (*ctor)(void *))
 {
-	unsigned int line = 64;
+	struct lab_cache *cache = NULL;
 
-	while (size <= line / 2)
-		line /= 2;
-	if (flags & SLAB_HWCACHE_ALIGN && align < line)
-		align = line > 16 ? line : 16;
-	struct kmem_cache *cache = (struct kmem_cache *)lab_cache_create(name, size, align, ctor);
+	if (flags & ~(SLAB_HWCACHE_ALIGN | SLAB_PANIC) || align & (align - 1)) {
+		errno = EINVAL;
+	} else if (size > KMALLOC_MAX_SIZE || align > KMALLOC_MAX_SIZE) {
+		errno = ENOMEM;
+	} else {
+		if (flags & SLAB_HWCACHE_ALIGN && align < kmem_cache_line_align(size))
+			align = kmem_cache_line_align(size);
+		cache = lab_cache_create(name, size, align, ctor);
+	}
 	if (!cache && flags & SLAB_PANIC)
 		abort();
-	return cache;
+	return (struct kmem_cache *)cache;
 }
 
 #define KMEM_CACHE(type, flags) kmem_cache_create(#type, sizeof(struct type), __alignof__(struct type), (flags), NULL)
@@ -407,9 +421,14 @@ typedef struct mempool_s mempool_t;
 typedef void *(mempool_alloc_t)(gfp_t gfp, void *data);
 typedef void(mempool_free_t)(void *element, void *data);
 
+/* NULL also for less than no element, or more than LAB_MEMPOOL_MAX. */
 static inline mempool_t *
 mempool_create(int min_nr, mempool_alloc_t *alloc, mempool_free_t *release, void *data)
 {
+	if (min_nr < 0) {
+		errno = EINVAL;
+		return NULL;
+	}
 	return (mempool_t *)lab_mempool_create((size_t)min_nr, alloc, release, data);
 }
 
@@ -433,10 +452,12 @@ mempool_free(void *element, mempool_t *pool)
 		lab_mempool_free((struct lab_mempool *)pool, element);
 }
 
-/* 0 or -ENOMEM. */
+/* 0, -ENOMEM, or -EINVAL: less than no element. */
 static inline int
 mempool_resize(mempool_t *pool, int min_nr)
 {
+	if (min_nr < 0)
+		return -EINVAL;
 	return lab_mempool_resize((struct lab_mempool *)pool, (size_t)min_nr) ? 0 : -ENOMEM;
 }
 

@@ -182,7 +182,10 @@ bool lab_reserve_balance(void);
  * A pool that always has `min` elements to give back what was freed: allocation goes to `alloc` first (with ATOMIC, so the reserve first),
  * then to the pool; freed elements fill the pool up before they go to `release`. With KERNEL the pool waits for an element; NOWAIT and
  * ATOMIC never do. alloc and free: any context that `alloc` and `release` may be called in; O(min). The others: KERNEL contexts.
+ * create: EINVAL without both functions; more than LAB_MEMPOOL_MAX elements fail at once, as memory that nobody has does. alloc: EINVAL for
+ * unknown, contradictory or EXCLUSIVE flags, and for ZERO where the elements' size is not known.
  */
+#define LAB_MEMPOOL_MAX ((size_t)1 << 20)
 struct lab_mempool;
 struct lab_mempool *lab_mempool_create(size_t min, void *(*alloc)(unsigned gfp, void *data),
                                        void (*release)(void *element, void *data), void *data);
@@ -197,7 +200,8 @@ void lab_mempool_destroy(struct lab_mempool *pool);           /* every element h
 /*
  * A cache of objects of one type. `construct` (or NULL) is called once for each object when its memory is made, and objects are
  * freed in their constructed state. ATOMIC: from objects that are there, else from the reserve, then `construct` is called there and
- * then. align 0: 16. alloc and free: any context; the others: KERNEL contexts.
+ * then. align 0: 16; not a power of two: EINVAL; a size or an alignment above 16 MiB fails as memory that nobody has does. alloc: EINVAL for unknown,
+ * contradictory or EXCLUSIVE flags, and for ZERO where there is a constructor. alloc and free: any context; the others: KERNEL contexts.
  */
 struct lab_cache;
 struct lab_cache *lab_cache_create(const char *name, size_t size, size_t align, void (*construct)(void *object));
@@ -226,7 +230,8 @@ bool lab_trim(size_t keep);
 
 /* Settings that can change at run time. Values out of range are refused (false) and change nothing. */
 enum lab_param {
-	LAB_PARAM_TRIM_THRESHOLD, /* bytes of free dirty pages kept before they go back at once; SIZE_MAX: never at once */
+	LAB_PARAM_TRIM_THRESHOLD, /* bytes of free dirty pages kept before they go back at once; the default is more than there can be. SIZE_MAX:
+	                             nothing goes back, by decay neither, but by lab_trim and for want of room */
 	LAB_PARAM_DECAY_MS,       /* free pages that nobody uses go back to the system within this time; milliseconds */
 	LAB_PARAM_PERTURB,        /* byte: new blocks are filled with its complement, freed ones with it; 0: off */
 	LAB_PARAM_HUGE_THRESHOLD, /* bytes: requests from here on are given whole segments of 4 MiB; at least 1 MiB; 0: default */

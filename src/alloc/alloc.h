@@ -127,6 +127,10 @@ size_t lab_limit_waits(void);
 /* The least memory.max of this process's cgroup (v2) and those above it, in bytes; SIZE_MAX if there is none. */
 size_t lab_cgroup_limit(void);
 
+/* Values of trim_threshold that no heap reaches: the default, and the one that stops decay as well (lab_purge_is_held). */
+#define LAB_TRIM_BY_DECAY (SIZE_MAX - 1)
+#define LAB_TRIM_NEVER    SIZE_MAX
+
 /* Settings in force; see enum lab_param. */
 struct lab_settings {
 	_Atomic size_t decay_ms;

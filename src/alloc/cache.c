@@ -21,7 +21,7 @@ enum { WALK = 64 };
 static bool
 is_atomic(unsigned gfp)
 {
-	return (gfp & GFP_KIND) == (LAB_GFP_ATOMIC & GFP_KIND);
+	return gfp & LAB_GFP_ATOMIC & GFP_KIND;
 }
 
 static bool
@@ -155,8 +155,8 @@ release_elsewhere(struct lab_cache *cache, void *object, const char *why)
 
 	if (lab_map_find_arena(object) || lab_block_size(object, "lab_cache_free") < cache->size)
 		lab_report_misuse("lab_cache_free", object, why);
-	lab_add_rlx(&cache->reserve_live, -1);
 	lab_release(&bracket, object, "lab_cache_free");
+	lab_add_rlx(&cache->reserve_live, -1);
 }
 
 LAB_EXPORT void
@@ -171,8 +171,11 @@ lab_cache_free(struct lab_cache *cache, void *object)
 	}
 	set_hint(hint_of(cache), place.index);
 	uint64_t before = lab_slab_release(&place.slab->word, place.object);
-	if (lab_unlikely(before >> place.object & 1 || !lab_slab_is_open(before)))
-		lab_report_misuse("lab_cache_free", object, "double free");
+	if (lab_likely(lab_slab_is_open(before) && !(before >> place.object & 1)))
+		return;
+	if (!lab_slab_is_open(before)) /* closed meanwhile, so that all were free: INV-SLAB-1 */
+		lab_slab_take_back(&place.slab->word, place.object);
+	lab_report_misuse("lab_cache_free", object, "double free");
 }
 
 static size_t

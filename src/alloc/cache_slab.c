@@ -8,7 +8,7 @@
 
 #define SLAB_SIZE_MIN ((size_t)512) /* leaves the low bits of its address free: INV-CACHE-1 */
 #define SLAB_SIZE_MAX ((size_t)64 << 10)
-#define OBJECT_MAX    ((size_t)1 << 40)
+#define OBJECT_MAX    ((size_t)16 << 20) /* all pages of a slab are written to when it opens */
 
 enum { LARGE_OBJECTS = 4 }; /* at least so many fit in a slab of large objects */
 

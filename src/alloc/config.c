@@ -11,6 +11,7 @@
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/map.h"
+#include "page/purge.h"
 
 #define DECAY_MS_DEFAULT 1000
 /* A huge block takes 4 MiB of address space at least. */
@@ -19,7 +20,7 @@
 
 struct lab_settings lab_settings = {
         .decay_ms = DECAY_MS_DEFAULT,
-        .trim_threshold = SIZE_MAX,
+        .trim_threshold = LAB_TRIM_BY_DECAY,
         .huge_threshold = SIZE_MAX,
 };
 
@@ -41,6 +42,7 @@ lab_set_param(enum lab_param param, size_t value)
 	switch (param) {
 	case LAB_PARAM_TRIM_THRESHOLD:
 		lab_store_rlx(&lab_settings.trim_threshold, value);
+		lab_store_rlx(&lab_purge_is_held, value == LAB_TRIM_NEVER);
 		return true;
 	case LAB_PARAM_DECAY_MS:
 		if (value > A_DAY_MS && value != SIZE_MAX)
@@ -137,6 +139,8 @@ set_decay(const char *text)
 static bool
 set_trim_threshold(const char *text)
 {
+	if (strcmp(text, "never") == 0)
+		return lab_set_param(LAB_PARAM_TRIM_THRESHOLD, LAB_TRIM_NEVER);
 	return set_size(LAB_PARAM_TRIM_THRESHOLD, text);
 }
 
@@ -236,7 +240,7 @@ static const struct setting {
 	const char *expected;
 } settings[] = {
         {"LABYRINTH_DECAY_MS", set_decay, "milliseconds up to a day, or \"never\""},
-        {"LABYRINTH_TRIM_THRESHOLD", set_trim_threshold, "bytes, with K, M, G or T"},
+        {"LABYRINTH_TRIM_THRESHOLD", set_trim_threshold, "bytes, with K, M, G or T, or \"never\""},
         {"LABYRINTH_LIMIT", set_limit, "bytes, with K, M, G or T, or \"cgroup\""},
         {"LABYRINTH_WAIT_MS", set_wait, "milliseconds up to a day"},
         {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},

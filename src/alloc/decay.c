@@ -8,6 +8,7 @@
  */
 #include "alloc/alloc.h"
 #include "alloc/provision.h"
+#include "heap/finding.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
@@ -42,7 +43,7 @@ enter(struct lab_bracket *bracket)
 static bool
 purge(struct lab_bracket *bracket, size_t enough)
 {
-	const struct lab_purge_plan plan = {.young = true, .enough = enough};
+	const struct lab_purge_plan plan = {.young = true, .insist = true, .enough = enough};
 
 	if (!enter(bracket))
 		return false;
@@ -77,12 +78,13 @@ keep_below(struct lab_bracket *bracket, size_t threshold)
 
 /* As a handler would that interrupts us here: so it gets the thread's spare. A frame of its own, below that of the bracket we are in. */
 static LAB_NOINLINE void
-take_in_spare(void)
+take_in_spare(struct lab_heap *heap)
 {
 	struct lab_bracket inner = LAB_BRACKET_HERE;
 
 	if (lab_enter(&inner)) {
 		lab_remote_drain_owned(inner.heap);
+		lab_finding_pass_owned(inner.heap, heap);
 		lab_leave(&inner);
 	}
 }
@@ -92,7 +94,7 @@ static void
 take_in_owned(struct lab_heap *heap)
 {
 	if (lab_thread.has_spare)
-		take_in_spare();
+		take_in_spare(heap);
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
 	for (int i = 0; i < LITTERED && lab_thread_clear_litter(LITTERED); i++)
@@ -119,6 +121,7 @@ look_owned(struct lab_heap *heap, uint64_t now, bool is_late)
 	        .young = is_late,
 	        .lazily = lab_load_rlx(&lab_settings.purge_lazily),
 	        .in_whole = lab_load_rlx(&lab_settings.purge_in_whole),
+	        .insist = decay == 0, /* `refused` says when */
 	        .enough = SIZE_MAX,
 	};
 
@@ -149,7 +152,7 @@ lab_decay_look(struct lab_bracket *bracket)
 {
 	size_t decay = lab_load_rlx(&lab_settings.decay_ms);
 
-	if (decay == SIZE_MAX)
+	if (decay == SIZE_MAX || lab_load_rlx(&lab_purge_is_held))
 		return;
 	uint64_t now = lab_os.clock_ms();
 	if (lab_load_acq(&lab_purge_pending) == LAB_PURGE_NOTED)
@@ -167,7 +170,7 @@ lab_decay_tick(struct lab_bracket *bracket)
 {
 	size_t threshold = lab_load_rlx(&lab_settings.trim_threshold);
 
-	if (threshold != SIZE_MAX)
+	if (threshold < LAB_TRIM_BY_DECAY)
 		keep_below(bracket, threshold);
 	lab_decay_poll(bracket);
 }

@@ -41,16 +41,16 @@ lab_fast_leave(struct lab_thread *t, uintptr_t word)
 	}
 }
 
-/* Takes a block of the span, inside the bracket, and leaves the bracket; NULL if the span has none. */
+/* Takes a block of the span, inside the bracket, and leaves the bracket; NULL if the span has none, or its list is damaged. */
 static inline void *
 lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
 {
 	uint32_t hot = lab_peek(&span->hot);
-	uint16_t head = lab_hot_head(hot);
+	uint32_t head = lab_hot_head(hot);
 	char *block = NULL;
 
-	if (lab_likely(head != LAB_HOT_NIL)) {
-		block = span->base + head;
+	if (lab_likely(lab_unit_has_free(span, head))) {
+		block = lab_unit_block(span, head);
 		lab_poke(&span->hot, lab_insert16(hot, lab_block_link(block)) + LAB_HOT_USED_ONE); /* commit */
 	}
 	lab_fast_leave(t, word);
@@ -97,15 +97,15 @@ lab_free_fast(void *p)
 	lab_fast_enter(t);
 
 	uint32_t hot = lab_peek(&span->hot);
-	bool is_head = lab_hot_head(hot) == (uint16_t)(uintptr_t)p; /* freed just before */
-	lab_poke((uint16_t *)p, lab_hot_head(hot));
+	bool is_head = lab_hot_head(hot) == (uint16_t)number; /* freed just before */
 	if (lab_unlikely(is_head) || lab_unlikely(__builtin_sub_overflow(hot, LAB_HOT_USED_ONE, &hot))) {
-		lab_fast_leave(t, word);
+		lab_fast_leave(t, word); /* nothing was written: the block may be in the list */
 		lab_free_slow(p);
 		return;
 	}
+	lab_poke((uint16_t *)p, lab_hot_head(hot)); /* the subtraction has left the head alone */
 	lab_compiler_barrier();
-	lab_poke(&span->hot, lab_insert16(hot, (uint16_t)(uintptr_t)p)); /* commit */
+	lab_poke(&span->hot, lab_insert16(hot, (uint16_t)number)); /* commit */
 
 	lab_fast_leave(t, word);
 }

@@ -8,6 +8,7 @@
 #include "alloc/alloc.h"
 #include "alloc/provision.h"
 #include "os/os.h"
+#include "page/purge.h"
 
 enum { POLL_MS = 10, POLLS_TO_SHRINK = 100, STACK_SIZE = 128 * 1024 };
 
@@ -19,7 +20,7 @@ watch(void *unused)
 		struct lab_bracket bracket = LAB_BRACKET_HERE;
 		(void)lab_provision_tick(bracket.sp);
 		lab_decay_poll(&bracket);
-		if (poll % POLLS_TO_SHRINK == 0)
+		if (poll % POLLS_TO_SHRINK == 0 && !lab_load_rlx(&lab_purge_is_held))
 			(void)lab_provision_shrink();
 		lab_os_sleep_ms(POLL_MS);
 	}

@@ -53,7 +53,7 @@ in_child(void)
 __attribute__((constructor)) static void
 start(void)
 {
-	lab_os_learn_end_words();
+	lab_os_learn_threads();
 	(void)lab_os_tid_to_write(); /* this thread may have been born before */
 	lab_config_read();
 	(void)lab_registry_note_process(); /* before there can be a vfork */

@@ -11,6 +11,7 @@
 #include "heap/remote.h"
 #include "os/os.h"
 #include "page/charge.h"
+#include "page/frame.h"
 #include "page/purge.h"
 
 enum {
@@ -121,7 +122,7 @@ allocate_in_time(struct lab_bracket *bracket, struct lab_request request, bool *
 void *
 lab_limit_allocate(struct lab_bracket *bracket, struct lab_request request, bool *fresh)
 {
-	if (lab_thread.waiting != 0 && !lab_os_frame_is_dead(lab_thread.waiting, bracket->sp)) {
+	if (lab_thread.waiting != 0 && !lab_frame_is_dead(lab_thread.waiting, bracket->sp, lab_thread.tid)) {
 		bracket->reentrant = true;
 		return NULL;
 	}

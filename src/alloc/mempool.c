@@ -23,7 +23,10 @@
 #include "base/check.h"
 #include "os/os.h"
 
-#define GFP_KIND 0x3u
+#define GFP_KIND  0x3u
+#define GFP_KNOWN (GFP_KIND | LAB_GFP_HIGH | LAB_GFP_MEMALLOC | LAB_GFP_ZERO | LAB_GFP_NOWARN)
+
+#define ASK_FROM ((size_t)1 << 30)
 
 enum { WAIT_SLICE_MS = 10 };
 
@@ -31,7 +34,8 @@ struct lab_mempool {
 	void *(*alloc)(unsigned gfp, void *data);
 	void (*release)(void *element, void *data);
 	void *data;
-	size_t element_size; /* of lab_mempool_create_sized; else 0 */
+	size_t element_size; /* of lab_mempool_create_sized */
+	bool has_size;
 	_Atomic size_t min;
 	_Atomic uint32_t waiting;
 	struct lab_directory slots; /* of _Atomic(void *); those below `min` are there */
@@ -122,10 +126,24 @@ wait_for_element(struct lab_mempool *pool, unsigned gfp)
 	}
 }
 
+static bool
+may_alloc(const struct lab_mempool *pool, unsigned gfp)
+{
+	if (gfp & ~GFP_KNOWN || (gfp & GFP_KIND) == GFP_KIND)
+		return false;
+	return !(gfp & LAB_GFP_ZERO) || pool->has_size;
+}
+
 LAB_EXPORT void *
 lab_mempool_alloc(struct lab_mempool *pool, unsigned gfp)
 {
 	int saved = errno;
+
+	if (lab_unlikely(!may_alloc(pool, gfp))) {
+		if (!(gfp & LAB_GFP_ATOMIC & GFP_KIND))
+			errno = EINVAL;
+		return NULL;
+	}
 	void *element = pool->alloc(gfp | LAB_GFP_NOWARN, pool->data);
 
 	if (lab_likely(element != NULL))
@@ -181,11 +199,24 @@ fill_slots(struct lab_mempool *pool, struct lab_bracket *bracket, size_t from, s
 	return true;
 }
 
+/* Whether it is worth trying: not what nobody has, which would be found out element by element. */
+static bool
+may_have(const struct lab_mempool *pool, size_t min)
+{
+	size_t bytes;
+
+	if (min > LAB_MEMPOOL_MAX || __builtin_mul_overflow(min, pool->element_size, &bytes))
+		return false;
+	return bytes < ASK_FROM || lab_os.may_commit(bytes);
+}
+
 static bool
 resize(struct lab_mempool *pool, struct lab_bracket *bracket, size_t min)
 {
 	size_t old = atomic_load(&pool->min);
 
+	if (!may_have(pool, min))
+		return false;
 	if (min > old && !fill_slots(pool, bracket, old, min))
 		return false;
 	atomic_store(&pool->min, min);
@@ -239,6 +270,7 @@ create(struct lab_bracket *bracket, size_t min, const struct lab_mempool *form)
 	pool->release = form->release;
 	pool->data = form->data;
 	pool->element_size = form->element_size;
+	pool->has_size = form->has_size;
 	if (resize(pool, bracket, min))
 		return pool;
 	destroy(pool, bracket);
@@ -250,6 +282,10 @@ lab_mempool_create(size_t min, void *(*alloc)(unsigned gfp, void *data), void (*
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
+	if (!alloc || !release) {
+		errno = EINVAL;
+		return NULL;
+	}
 	return create(&bracket, min, &(struct lab_mempool){.alloc = alloc, .release = release, .data = data});
 }
 
@@ -271,7 +307,7 @@ lab_mempool_create_sized(size_t min, size_t size)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 	const struct lab_mempool form = {
-	        .alloc = alloc_sized, .release = release_sized, .data = (void *)size, .element_size = size};
+	        .alloc = alloc_sized, .release = release_sized, .data = (void *)size, .element_size = size, .has_size = true};
 
 	return create(&bracket, min, &form);
 }

@@ -8,6 +8,7 @@
 #include "alloc/alloc.h"
 #include "alloc/provision.h"
 #include "os/os.h"
+#include "page/frame.h"
 
 /* Never freed, so that who reads it needs no protection: a program sets few. */
 struct callback {
@@ -79,7 +80,7 @@ is_gone(uint64_t value, uintptr_t sp)
 {
 	uint32_t holder = lab_lease_tid(value);
 
-	return holder == lab_thread_tid() ? lab_os_frame_is_dead(frame_of(value, sp), sp) : lab_os.thread_is_dead(holder);
+	return holder == lab_thread_tid() ? lab_frame_is_dead(frame_of(value, sp), sp, holder) : lab_os.thread_is_dead(holder);
 }
 
 /* A thread that was calling is not in the child, and may live on in the parent; the forking one goes on. */

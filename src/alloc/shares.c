@@ -25,7 +25,8 @@ static struct lab_share *
 make(unsigned shift, size_t slots, uint32_t tid)
 {
 	size_t size = lab_share_bytes(shift, slots);
-	char *memory = size ? lab_os.map(size, LAB_ACCESS_WRITE) : NULL;
+	/* all of it is to be resident: what the system would not let a program have is not tried */
+	char *memory = size && lab_os.may_commit(size) ? lab_os.map(size, LAB_ACCESS_WRITE) : NULL;
 
 	if (!memory)
 		return NULL;

@@ -90,4 +90,14 @@ lab_slab_release(_Atomic uint64_t *word, unsigned bit)
 	return lab_or_acq_rel(word, UINT64_C(1) << bit);
 }
 
+/* Undoes the release of an object of a slab that is not open, while it is not. */
+static inline void
+lab_slab_take_back(_Atomic uint64_t *word, unsigned bit)
+{
+	uint64_t now = lab_load_rlx(word);
+
+	while (!lab_slab_is_open(now) && now >> bit & 1 && !lab_cas64(word, now, now & ~(UINT64_C(1) << bit)))
+		now = lab_load_rlx(word);
+}
+
 #endif

@@ -51,7 +51,7 @@ allocate_small(struct lab_heap *heap, unsigned c)
 {
 	struct lab_unit *span = heap->bins[c].current;
 
-	if (lab_hot_head(span->hot) == LAB_HOT_NIL && !lab_span_refill_owned(heap, c))
+	if (!lab_unit_has_free(span, lab_hot_head(span->hot)) && !lab_span_refill_owned(heap, c))
 		return NULL;
 	return lab_span_pop_owned(heap->bins[c].current);
 }
@@ -149,6 +149,13 @@ fill_freed(void *p, size_t size)
 		memset(p, perturb, size);
 }
 
+/* Not its first word: if it is free already it is a link, and this a double free that is still to be found. */
+static void
+fill_freed_small(char *p, size_t size)
+{
+	fill_freed(p + sizeof(uintptr_t), size - sizeof(uintptr_t));
+}
+
 /* A carved block of a span: to its heap's free list if we are inside that heap, else by the remote stack. */
 static void
 release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const char *call)
@@ -156,7 +163,7 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 	struct lab_heap *heap = lab_unit_heap(unit);
 	enum lab_free_result result = LAB_FREED;
 
-	fill_freed(p, lab_class_size(unit->size_class));
+	fill_freed_small(p, lab_class_size(unit->size_class));
 	if (!lab_try_enter(bracket)) {
 		lab_add_rlx(&heap->remote_frees, 1);
 		lab_remote_push(heap, p, p);
@@ -165,8 +172,8 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 	size_t freed_before = bracket->heap->freed_pages;
 	if (bracket->heap == heap)
 		result = lab_span_free_owned(heap, unit, p, &heap);
-	else
-		lab_batch_add_owned(bracket->heap, heap, p);
+	else if (!lab_batch_add_owned(bracket->heap, heap, p))
+		result = LAB_FREE_DOUBLE;
 	if (result == LAB_FREE_FOREIGN)
 		lab_remote_push(heap, p, p);
 	bool freed = bracket->heap->freed_pages != freed_before;

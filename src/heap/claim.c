@@ -1,7 +1,9 @@
 /* claim.c - see claim.h. Every step may be interrupted by a handler that does the same, or be left for good. */
 #include "heap/claim.h"
+#include "heap/finding.h"
 #include "heap/registry.h"
 #include "os/os.h"
+#include "page/frame.h"
 
 enum {
 	/* A probe costs a system call of 0.1 us; a heap that need not have been made, some pages and 20 us. */
@@ -33,7 +35,7 @@ lab_is_on_alternate_stack(void)
 bool
 lab_claim_begin(struct lab_thread *t, uintptr_t sp)
 {
-	bool outermost = t->claiming == 0 || lab_os_frame_is_dead(t->claiming, sp);
+	bool outermost = t->claiming == 0 || lab_frame_is_dead(t->claiming, sp, t->tid);
 
 	if (outermost)
 		t->claiming = sp;
@@ -56,7 +58,7 @@ is_left_behind(struct lab_thread *t, struct lab_heap *heap, uintptr_t sp, uintpt
 		return false;
 	switch (lab_role_of(heap)) {
 	case LAB_ROLE_BORROWED:
-		return lab_os_frame_is_dead(heap->frame, sp);
+		return lab_frame_is_dead(heap->frame, sp, t->tid);
 	case LAB_ROLE_PARKED:
 	case LAB_ROLE_SPARE:
 		return false;
@@ -142,6 +144,8 @@ lab_thread_clear_litter(unsigned probes)
 		lab_compiler_barrier();
 		heap->whole = 1;
 		heap->frame = 0;
+		if (t->heap)
+			lab_finding_pass_owned(heap, t->heap);
 		lab_registry_give_back(heap, word);
 	}
 	lab_claim_end(t, outermost);
@@ -184,8 +188,6 @@ win_heap(struct lab_thread *t, uintptr_t sp, uintptr_t word, bool outermost)
 bool
 lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
 {
-	if (!t->heap) /* asked again until birth: a child of vfork may have been here before, with the same TLS */
-		t->tid = lab_os_tid_to_write();
 	if (!lab_registry_start())
 		return false;
 	bool outermost = lab_claim_begin(t, bracket->sp);

@@ -71,7 +71,7 @@ lab_is_lendable(const struct lab_thread *t, const struct lab_heap *heap, uintptr
 /* Whether a frame is on the thread's alternate signal stack; true if that cannot be told. */
 bool lab_is_on_alternate_stack(void);
 
-/* Of two frames of this thread the one that lab_os_frame_is_dead is to be asked about: when it is gone, so is the other. The higher one; if one of
+/* Of two frames of this thread the one that lab_frame_is_dead is to be asked about: when it is gone, so is the other. The higher one; if one of
  * them is on the alternate stack, the other: the proof is made where nobody runs there. More than any if that cannot be told. */
 uintptr_t lab_last_to_die(uintptr_t a, uintptr_t b);
 

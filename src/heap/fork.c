@@ -8,6 +8,7 @@
  */
 #include "base/check.h"
 #include "heap/claim.h"
+#include "heap/finding.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 
@@ -36,12 +37,13 @@ is_bare(const struct lab_heap *heap)
 
 /* What others have freed into an idle heap is taken too: the child drops it. */
 static void
-hold(struct lab_heap *heap)
+hold(struct lab_thread *t, struct lab_heap *heap)
 {
 	lab_set_role(heap, LAB_ROLE_HELD);
 	heap->whole = 0;
 	lab_compiler_barrier();
 	lab_remote_drain_owned(heap);
+	lab_finding_pass_owned(heap, t->heap);
 	lab_compiler_barrier();
 	heap->whole = 1;
 }
@@ -60,7 +62,7 @@ lab_thread_hold_idle(void)
 		if (is_bare(heap)) {
 			lab_registry_give_back(heap, lab_registry_word(heap));
 		} else {
-			hold(heap);
+			hold(t, heap);
 			held++;
 		}
 	}

@@ -35,11 +35,26 @@ enum lab_heap_role {
 	LAB_ROLE_SPARE, /* was current once; nobody is in it. It serves re-entrant calls (INV-THREAD-5), and never becomes idle */
 };
 
-/* Blocks of one other heap, collected by this heap's holder, linked through their first word. */
+/* Blocks of one other heap, collected by this heap's holder, linked as remote.h says. */
 struct lab_batch {
 	struct lab_heap *target;
 	void *first, *last;
 	uint32_t count;
+};
+
+/* Misuse that was found inside a heap: finding.h. */
+enum lab_finding_kind {
+	LAB_FOUND_NOTHING = 0,
+	LAB_FOUND_DOUBLE_FREE,
+	LAB_FOUND_DAMAGE, /* the link of a freed block is not what was written there */
+};
+
+struct lab_finding {
+	enum lab_finding_kind kind;
+	const void *block;
+	const char *start; /* of the span or run that it lies in; NULL: none */
+	size_t bytes;      /* of that */
+	size_t block_size; /* bytes */
 };
 
 struct lab_bin {
@@ -67,6 +82,8 @@ struct lab_heap {
 	struct lab_unit
 	        *changing; /* the span that is becoming current or ceasing to be: `current` and used' may disagree in it alone */
 
+	struct lab_finding found; /* to be reported when the heap is left */
+
 	/* Counters; written by the holder, read by anyone as figures. */
 	uint64_t reentrant, adopted;
 	uint64_t allocations[LAB_CLASS_COUNT + 1]; /* the last: larger blocks. Kept with LABYRINTH_STATS=1 only */
@@ -85,11 +102,17 @@ extern struct lab_unit lab_no_span;
 
 /* ---- spans of small blocks (span.c). _owned: by the holder, inside its bracket ---- */
 
-/* Sees to it that bins[c].current has a free block: drains, carves, takes a listed span or makes one. False: no memory. */
+/* Sees to it that bins[c].current has a free block: drains, mends, carves, takes a listed span or makes one. False: no memory. */
 bool lab_span_refill_owned(struct lab_heap *heap, unsigned c);
 
 /* Takes a block from the current span, which has one. */
 void *lab_span_pop_owned(struct lab_unit *unit);
+
+/*
+ * Forgets the span's free list, whose links are not to be trusted: its blocks are lost until the span is empty and goes back. If all
+ * blocks are free already the list is made anew.
+ */
+void lab_span_cut_owned(struct lab_heap *heap, struct lab_unit *unit);
 
 enum lab_free_result {
 	LAB_FREED,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "heap/finding.h"
 #include "heap/heap.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -200,7 +201,7 @@ rebuild_at(struct scan *scan, uint64_t owner)
 		(void)lab_cas64(word, owner, lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, LAB_SEGMENT_SMALL));
 	}
 	rebuild_segment(scan);
-	if (scan->from_id != scan->heap->id) {
+	if (scan->from_id != scan->heap->id && !lab_load_rlx(&lab_purge_is_held)) {
 		scan->heap->purge.claim = lab_purge_claim();
 		(void)lab_purge_segment(scan->arena, scan->index, &scan->heap->purge, &lab_purge_everything);
 	}
@@ -274,6 +275,7 @@ lab_heap_absorb_owned(struct lab_heap *heap, struct lab_heap *dead)
 	rebuild_segments(heap, dead->id);
 	lab_segments_release_spare_owned(heap);
 	lab_heap_rebuild_owned(dead); /* now empty */
+	lab_finding_pass_owned(dead, heap);
 	dead->frame = 0;
 	lab_registry_give_back(dead, word);
 }

@@ -1,6 +1,7 @@
 /* remote.c - see remote.h. */
 #include "heap/remote.h"
 #include "base/check.h"
+#include "heap/finding.h"
 #include "heap/registry.h"
 #include "page/map.h"
 #include "page/purge.h"
@@ -16,7 +17,7 @@ lab_remote_push(struct lab_heap *heap, void *first, void *last)
 	uintptr_t old = lab_load_rlx(&heap->remote);
 
 	do {
-		lab_poke((uintptr_t *)last, old & POINTER);
+		lab_poke((uint64_t *)last, lab_link_make(last, old & POINTER));
 		/* rel pairs with the acq of take: the links are written before they can be followed */
 	} while (!atomic_compare_exchange_weak_explicit(&heap->remote, &old, (uintptr_t)first | (old & PARITY),
 	                                                memory_order_release, memory_order_relaxed));
@@ -36,14 +37,16 @@ send(struct lab_batch *batch)
 	lab_remote_push(batch->target, first, last);
 }
 
-void
+bool
 lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block)
 {
 	struct lab_batch *batch = &heap->batches[target->id % LAB_BATCH_SLOTS];
 
 	if (batch->first && batch->target != target)
 		send(batch);
-	lab_poke((uintptr_t *)block, (uintptr_t)batch->first);
+	if (lab_unlikely(batch->first == block))
+		return false;
+	lab_poke((uint64_t *)block, lab_link_make(block, (uintptr_t)batch->first));
 	if (!batch->first) {
 		batch->target = target;
 		batch->last = block;
@@ -52,6 +55,7 @@ lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block)
 	batch->first = block; /* commits */
 	if (++batch->count >= LAB_BATCH_MAX)
 		send(batch);
+	return true;
 }
 
 void
@@ -82,6 +86,28 @@ take(struct lab_heap *heap)
 	return 0;
 }
 
+/* What a list says is to be freed. */
+struct target {
+	void *block;
+	struct lab_unit *unit;  /* its span; NULL: it is a run, or nothing that can be freed */
+	struct lab_place place; /* where it is not in the first arena's spans */
+};
+
+/* False: no block starts there, or it is a run that nobody is freeing. */
+static bool
+find_target(void *block, struct target *target)
+{
+	target->block = block;
+	target->unit = lab_map_first_arena_unit(block);
+	if (lab_likely(lab_unit_is_block(target->unit, block)))
+		return true;
+	target->place = lab_map_find(block);
+	target->unit = target->place.kind == LAB_PLACE_SPAN ? target->place.unit : NULL;
+	if (target->unit)
+		return lab_unit_is_block(target->unit, block);
+	return target->place.kind == LAB_PLACE_RUN && (lab_load_acq(&target->place.run->state) & 3) == LAB_RUN_FREEING;
+}
+
 static enum lab_free_result
 free_run(struct lab_heap *heap, const struct lab_place *place, struct lab_heap **holder)
 {
@@ -92,49 +118,42 @@ free_run(struct lab_heap *heap, const struct lab_place *place, struct lab_heap *
 	return LAB_FREED;
 }
 
-static enum lab_free_result
-free_any(struct lab_heap *heap, void *block, struct lab_heap **holder)
-{
-	struct lab_unit *unit = lab_map_first_arena_unit(block);
-
-	if (lab_likely(lab_unit_is_block(unit, block)))
-		return lab_span_free_owned(heap, unit, block, holder);
-	struct lab_place place = lab_map_find(block);
-	if (place.kind == LAB_PLACE_SPAN && lab_unit_is_block(place.unit, block))
-		return lab_span_free_owned(heap, place.unit, block, holder);
-	if (place.kind == LAB_PLACE_RUN)
-		return free_run(heap, &place, holder);
-	return LAB_FREE_DOUBLE; /* its span was retired after the first free */
-}
-
-/* A block whose span has changed heap since it was pushed is sent on. */
+/* A block whose span has changed heap since it was pushed is sent on. Of one that is free already the link in the list is gone. */
 static void
-free_one(struct lab_heap *heap, void *block)
+free_target(struct lab_heap *heap, const struct target *target)
 {
 	struct lab_heap *holder;
+	enum lab_free_result result = target->unit ? lab_span_free_owned(heap, target->unit, target->block, &holder)
+	                                           : free_run(heap, &target->place, &holder);
 
-	switch (free_any(heap, block, &holder)) {
-	case LAB_FREED:
-		break;
-	case LAB_FREE_FOREIGN:
-		lab_remote_push(holder, block, block);
-		break;
-	case LAB_FREE_DOUBLE:
-		lab_report_misuse("free", block, "double free");
+	if (result == LAB_FREE_FOREIGN) {
+		lab_remote_push(holder, target->block, target->block);
+	} else if (lab_unlikely(result == LAB_FREE_DOUBLE)) {
+		lab_span_cut_owned(heap, target->unit);
+		lab_finding_note_owned(heap, LAB_FOUND_DOUBLE_FREE, target->block);
 	}
 }
 
-/* Goes on from heap->drain. Each block is off the record before it is freed. */
+/* Goes on from heap->drain. Each block is off the record before it is freed. INV-REM-3 */
 static void
 process(struct lab_heap *heap)
 {
-	uintptr_t list;
+	struct target target;
+	uintptr_t list, next;
 
 	while ((list = heap->drain) & POINTER) {
-		void *block = (void *)(list & POINTER);
-		heap->drain = lab_peek((uintptr_t *)block) | (list & PARITY);
+		if (lab_unlikely(!find_target((void *)(list & POINTER), &target))) {
+			/* its span was retired after the first free */
+			lab_finding_note_owned(heap, LAB_FOUND_DOUBLE_FREE, (void *)(list & POINTER));
+			break;
+		}
+		if (lab_unlikely(!lab_link_read(target.block, &next))) {
+			lab_finding_note_owned(heap, LAB_FOUND_DAMAGE, target.block);
+			break;
+		}
+		heap->drain = next | (list & PARITY);
 		lab_compiler_barrier();
-		free_one(heap, block);
+		free_target(heap, &target);
 	}
 	heap->drain = 0;
 }

@@ -3,6 +3,7 @@
  * bracket. A tear anywhere loses at most the blocks of one carving step; the lists are rebuilt.
  */
 #include "base/check.h"
+#include "heap/finding.h"
 #include "heap/heap.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -88,6 +89,42 @@ lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit)
 	}
 }
 
+/* Links the blocks [first, end), lowest first. */
+static void
+link_blocks(struct lab_unit *unit, size_t first, size_t end)
+{
+	for (size_t i = first; i < end; i++)
+		lab_poke((uint16_t *)lab_unit_block(unit, (uint32_t)i), (uint16_t)(i + 1 < end ? i + 1 : LAB_HOT_NIL));
+}
+
+void
+lab_span_cut_owned(struct lab_heap *heap, struct lab_unit *unit)
+{
+	uint32_t hot = unit->hot | LAB_HOT_NIL; /* `used` is right as it is */
+
+	lab_poke(&unit->hot, hot);
+	if (unit->current && hot >> 16 == 0 && unit->limit > 0) { /* INV-SPAN-2: none is used */
+		lab_compiler_barrier();
+		link_blocks(unit, 0, unit->limit);
+		lab_compiler_barrier();
+		lab_poke(&unit->hot, lab_hot_make(0, 0));
+	}
+	if (unit->listed && is_exhausted(unit)) { /* INV-HEAP-3 */
+		list_remove(&heap->bins[unit->size_class], unit);
+		close_unit(unit);
+	}
+}
+
+/* A head that is no block's number was a link that the program wrote to after it had freed the block that held it. */
+static void
+mend(struct lab_heap *heap, struct lab_unit *unit)
+{
+	if (lab_unlikely(lab_hot_head(unit->hot) != LAB_HOT_NIL && !lab_unit_has_free(unit, lab_hot_head(unit->hot)))) {
+		lab_span_cut_owned(heap, unit);
+		lab_finding_note_owned(heap, LAB_FOUND_DAMAGE, unit->base);
+	}
+}
+
 /* A new span of class c, empty, not current, in no list. */
 static struct lab_unit *
 make_span(struct lab_heap *heap, unsigned c)
@@ -102,6 +139,7 @@ make_span(struct lab_heap *heap, unsigned c)
 	unit->shift = (uint8_t)lab_ctz(size);
 	unit->size_class = (uint8_t)c;
 	unit->capacity = (uint16_t)(LAB_UNIT_SIZE / size);
+	lab_poke(&unit->size, (uint32_t)size);
 	lab_poke(&unit->inverse, lab_inverse_odd(size >> unit->shift));
 	lab_poke(&unit->base, base);
 	lab_poke(&unit->limit, 0);
@@ -129,27 +167,25 @@ carve(struct lab_unit *unit)
 		count = 1;
 	if (count > left)
 		count = left;
-	for (size_t i = 0; i < count; i++) {
-		size_t next = i + 1 < count ? first + (i + 1) * size : LAB_HOT_NIL;
-		lab_poke((uint16_t *)(unit->base + first + i * size), (uint16_t)next);
-	}
+	link_blocks(unit, unit->limit, unit->limit + count);
 	/* The store to limit is the claim: torn after it, these blocks are lost; torn before it, nothing happened. */
+	uint16_t number = (uint16_t)unit->limit;
 	lab_compiler_barrier();
 	lab_poke(&unit->limit, unit->limit + count);
 	lab_compiler_barrier();
-	lab_poke(&unit->hot, (unit->hot & 0xffff0000u) | (uint32_t)first);
+	lab_poke(&unit->hot, lab_insert16(unit->hot, number));
 }
 
 /* Length of a span's free list. A link that leads nowhere (written by a use after free) ends it. */
 static uint32_t
 count_free(const struct lab_unit *unit)
 {
-	size_t size = lab_class_size(unit->size_class), length = 0;
-	uint32_t at = lab_hot_head(unit->hot);
+	size_t length = 0;
+	uint16_t at = lab_hot_head(unit->hot);
 
-	while (at % size == 0 && at / size < unit->limit && length < unit->limit) {
+	while (at < unit->limit && length < unit->limit) {
 		length++;
-		at = lab_block_link(unit->base + at);
+		at = lab_block_link(lab_unit_block(unit, at));
 	}
 	return (uint32_t)length;
 }
@@ -204,7 +240,8 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
-	if (bin->current == &lab_no_span || is_exhausted(bin->current)) {
+	mend(heap, bin->current);
+	while (bin->current == &lab_no_span || is_exhausted(bin->current)) {
 		struct lab_unit *next = bin->partial;
 		if (next)
 			list_remove(bin, next);
@@ -213,6 +250,7 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 		if (!next)
 			return false;
 		replace_current(heap, c, next);
+		mend(heap, next); /* it may be exhausted then */
 	}
 	if (lab_hot_head(bin->current->hot) == LAB_HOT_NIL)
 		carve(bin->current);
@@ -222,9 +260,9 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 void *
 lab_span_pop_owned(struct lab_unit *unit)
 {
-	char *block = unit->base + lab_hot_head(unit->hot);
+	char *block = lab_unit_block(unit, lab_hot_head(unit->hot));
 
-	lab_assert(lab_hot_head(unit->hot) != LAB_HOT_NIL);
+	lab_assert(lab_unit_has_free(unit, lab_hot_head(unit->hot)));
 	lab_poke(&unit->hot, lab_insert16(unit->hot + LAB_HOT_USED_ONE, lab_block_link(block)));
 	return block;
 }
@@ -272,7 +310,7 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 {
 	uint64_t key = lab_peek(&unit->key); /* once: while it is read another heap may be taking the span */
 	bool was_closed = key & LAB_UNIT_CLOSED;
-	uint16_t offset = (uint16_t)(uintptr_t)p; /* spans are aligned to 64 KiB */
+	uint16_t number = (uint16_t)lab_unit_block_number((uint64_t)((char *)p - unit->base), unit->inverse, unit->shift);
 
 	*holder = lab_key_heap(key, unit->base);
 	if (*holder == heap && was_closed)
@@ -280,13 +318,14 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 	if (lab_unlikely(*holder != heap))
 		return LAB_FREE_FOREIGN;
 	uint32_t hot = unit->hot, freed;
-	if (lab_hot_head(hot) == offset)
+	/* nothing is written before it is known to be no double free: the block may be in the list */
+	if (lab_hot_head(hot) == number)
 		return LAB_FREE_DOUBLE;
 	if (__builtin_sub_overflow(hot, LAB_HOT_USED_ONE, &freed))
 		return lab_span_emptied_owned(heap, unit);
 	lab_poke((uint16_t *)p, lab_hot_head(hot));
 	lab_compiler_barrier();
-	lab_poke(&unit->hot, lab_insert16(freed, offset));
+	lab_poke(&unit->hot, lab_insert16(freed, number));
 	if (was_closed) {
 		open_unit(unit);
 		list_push(&heap->bins[unit->size_class], unit);

@@ -3,9 +3,11 @@
 #include "base/check.h"
 #include "heap/claim.h"
 #include "heap/exclusive.h"
+#include "heap/finding.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
+#include "page/frame.h"
 #include "page/walk.h"
 
 enum {
@@ -71,7 +73,7 @@ free_parked(struct lab_thread *t, uintptr_t sp)
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		if (lab_role_of(heap) != LAB_ROLE_PARKED || heap == t->heap)
 			continue;
-		if (is_worth_a_proof(t, heap->frame, sp) && lab_os_frame_is_dead(heap->frame, sp))
+		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp, t->tid))
 			make_spare_again(t, heap, sp);
 		else
 			left = true;
@@ -90,7 +92,7 @@ free_borrowed(struct lab_thread *t, uintptr_t sp)
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
 		if (lab_role_of(heap) != LAB_ROLE_BORROWED)
 			continue;
-		if (is_worth_a_proof(t, heap->frame, sp) && lab_os_frame_is_dead(heap->frame, sp)) {
+		if (is_worth_a_proof(t, heap->frame, sp) && lab_frame_is_dead(heap->frame, sp, t->tid)) {
 			make_spare(t, heap);
 			t->proofs = 0;
 		} else {
@@ -321,7 +323,7 @@ is_stale(struct lab_thread *t, uintptr_t word, uintptr_t sp)
 {
 	bool is_met_often = t->stuck == word && t->stuck_count % PROOFS_AT_ONCE == PROOFS_AT_ONCE - 1;
 
-	return (is_met_often || !lab_frame_is_just_above(word, sp)) && lab_os_frame_is_dead(word, sp);
+	return (is_met_often || !lab_frame_is_just_above(word, sp)) && lab_frame_is_dead(word, sp, t->tid);
 }
 
 bool
@@ -334,8 +336,12 @@ lab_enter(struct lab_bracket *bracket)
 	do {
 		word = t->word;
 		newborn = !t->heap;
-		if (lab_unlikely(newborn) && (lab_registry_is_outside() || lab_os_tid() == LAB_OS_TID_UNKNOWN))
-			return enter_from_outside(t, bracket);
+		if (lab_unlikely(newborn)) {
+			/* asked again until birth: a child of vfork may have been here before, with the same TLS */
+			t->tid = lab_os_tid_to_write();
+			if (t->tid == LAB_OS_TID_UNKNOWN || lab_registry_is_outside())
+				return enter_from_outside(t, bracket);
+		}
 		/* A dead frame that was left in the current heap shows in heap->whole, one in a parked heap in that one's. */
 		if (!(word & LAB_WORD_IDLE) && word != 0 && !is_stale(t, word, bracket->sp))
 			return enter_another(t, bracket, word);
@@ -362,9 +368,11 @@ lab_leave(struct lab_bracket *bracket)
 {
 	struct lab_thread *t = &lab_thread;
 	struct lab_heap *heap = bracket->heap;
+	struct lab_finding finding;
 
 	if (bracket->role != LAB_ROLE_CURRENT)
 		lab_batch_flush_owned(heap);
+	bool found = lab_finding_take_owned(heap, &finding);
 	heap->nowait = false;
 	lab_compiler_barrier();
 	heap->whole = 1;
@@ -378,4 +386,6 @@ lab_leave(struct lab_bracket *bracket)
 		lab_registry_give_back(heap, bracket->word);
 		lab_claim_end(t, outermost);
 	}
+	if (lab_unlikely(found))
+		lab_finding_report(&finding); /* INV-FIND-1 */
 }

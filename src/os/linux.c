@@ -1,11 +1,8 @@
 /* linux.c - the os layer on Linux: see os.h. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <linux/mman.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -72,10 +69,49 @@ linux_protect(void *start, size_t size, enum lab_access access)
 	return !lab_syscall_failed(lab_syscall(SYS_mprotect, (long)start, (long)size, protection(access), 0, 0));
 }
 
+/*
+ * Whether the system does what it says it has done. User-mode emulators answer MADV_DONTNEED with success and do nothing: qemu before 7.1 for
+ * all pages, later ones for pages that mremap has moved and for those in the place that was left. Tried once in a process.
+ */
+enum trust {
+	UNTRIED,
+	KEPT,
+	BROKEN,
+};
+
+static bool
+advise_away(volatile char *start, size_t size)
+{
+	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
+}
+
+/* Gives pages back, and looks whether they have gone: UNTRIED if the system does not take them. The first byte is as it was if they are BROKEN. */
+static enum trust
+try_purge(volatile char *start, size_t size)
+{
+	char before = *start;
+
+	*start = 1;
+	bool taken = advise_away(start, size);
+	if (taken && *start == 0)
+		return KEPT;
+	*start = before;
+	return taken ? BROKEN : UNTRIED;
+}
+
 static bool
 linux_purge(void *start, size_t size)
 {
-	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
+	static _Atomic uint32_t purges; /* enum trust */
+	uint32_t trust = lab_load_rlx(&purges);
+
+	if (lab_likely(trust == KEPT))
+		return advise_away(start, size);
+	if (trust == UNTRIED && size > 0 && (uintptr_t)start % LAB_OS_PAGE_SIZE == 0) {
+		trust = try_purge(start, size);
+		lab_store_rlx(&purges, trust);
+	}
+	return trust == KEPT;
 }
 
 static bool
@@ -147,18 +183,66 @@ linux_mark(void *start, size_t size, unsigned marks)
 	return !(marks & LAB_MARK_LOCKED) || !lab_syscall_failed(lab_syscall(SYS_mlock, (long)start, (long)size, 0, 0, 0));
 }
 
+static const int move_over = MREMAP_MAYMOVE | MREMAP_FIXED;
+
+/* Pages that were moved, and new ones in the place that they left, can be given back: two pages that are there for this say so. */
+static enum trust
+try_moving(char *from, char *to)
+{
+	enum trust left = UNTRIED, moved = UNTRIED;
+
+	if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)from, (long)LAB_OS_PAGE_SIZE, (long)LAB_OS_PAGE_SIZE,
+	                                    move_over | MREMAP_DONTUNMAP, (long)to))) {
+		left = try_purge(from, LAB_OS_PAGE_SIZE);
+		moved = try_purge(to, LAB_OS_PAGE_SIZE);
+	}
+	return left == BROKEN || moved == BROKEN ? BROKEN : left == KEPT ? moved : UNTRIED;
+}
+
+static enum trust
+moves(void)
+{
+	static _Atomic uint32_t known; /* enum trust */
+	enum trust trust = (enum trust)lab_load_rlx(&known);
+
+	if (lab_likely(trust != UNTRIED))
+		return trust;
+	char *from = linux_map(LAB_OS_PAGE_SIZE, LAB_ACCESS_WRITE), *to = linux_map(LAB_OS_PAGE_SIZE, LAB_ACCESS_WRITE);
+	if (from && to) {
+		trust = try_moving(from, to);
+		lab_store_rlx(&known, trust);
+	}
+	if (from)
+		linux_unmap(from, LAB_OS_PAGE_SIZE);
+	if (to)
+		linux_unmap(to, LAB_OS_PAGE_SIZE);
+	return trust;
+}
+
+/* New pages in the place of those there. */
+static bool
+replace(void *start, size_t size)
+{
+	const int map = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+
+	/* mmap with MAP_FIXED may leave a hole when it fails: mapped elsewhere first, and moved, where pages can be. */
+	if (moves() == BROKEN)
+		return may_map(size, MAP_NORESERVE) &&
+		       lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, map, -1) == (long)start;
+	void *pages = linux_map(size, LAB_ACCESS_WRITE);
+	if (!pages)
+		return false;
+	if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)pages, (long)size, (long)size, move_over, (long)start)))
+		return true;
+	linux_unmap(pages, size);
+	return false;
+}
+
 static bool
 linux_renew(void *start, size_t size)
 {
-	const int move = MREMAP_MAYMOVE | MREMAP_FIXED;
-	void *pages = linux_map(size, LAB_ACCESS_WRITE);
-
-	/* Mapped elsewhere first: mmap with MAP_FIXED may leave a hole when it fails. */
-	if (pages) {
-		if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)pages, (long)size, (long)size, move, (long)start)))
-			return true;
-		linux_unmap(pages, size);
-	}
+	if (replace(start, size))
+		return true;
 	/* Not allowed, or no room for another mapping: one by one then. What stays is that such pages become no huge ones. */
 	return advise(start, size, MADV_KEEPONFORK, false) &&
 	       !lab_syscall_failed(lab_syscall(SYS_munlock, (long)start, (long)size, 0, 0, 0));
@@ -184,24 +268,18 @@ find_hole(uintptr_t low, uintptr_t high)
 	return 0;
 }
 
-static bool
-linux_is_mapped(uintptr_t low, uintptr_t high)
-{
-	return find_hole(low, high) == 0;
-}
-
 static enum lab_move
 linux_move(void *from, void *to, size_t size)
 {
-	const int move = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 	const int map = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
 	const int access = PROT_READ | PROT_WRITE;
 
 	/* The kernel unmaps `to` before it looks whether there may be another mapping of this size, by RLIMIT_AS and RLIMIT_DATA: if not, it
 	 * could not be mapped again either. */
-	if (!may_map(size, MAP_NORESERVE))
+	if (moves() != KEPT || !may_map(size, MAP_NORESERVE))
 		return LAB_NOT_MOVED;
-	if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)from, (long)size, (long)size, move, (long)to)))
+	if (!lab_syscall_failed(
+	            lab_syscall(SYS_mremap, (long)from, (long)size, (long)size, move_over | MREMAP_DONTUNMAP, (long)to)))
 		return LAB_MOVED;
 	/* Older kernels (6.1 among them) unmap it before they look whether `from` can be moved, too. If it is still there, or can be
 	 * mapped again, nothing has happened. */
@@ -209,6 +287,9 @@ linux_move(void *from, void *to, size_t size)
 	if (hole == 0)
 		return LAB_NOT_MOVED;
 	long result = lab_syscall(SYS_mmap, (long)to, (long)size, access, map, -1);
+	/* Kernels before 4.17, and emulators, do not know the flag: they map elsewhere what has no room here. */
+	if (!lab_syscall_failed(result) && result != (long)to)
+		linux_unmap((void *)result, size);
 	/* EEXIST: somebody has mapped something into the hole; or there is none, where mincore is not allowed to say so */
 	return result == (long)to || (result == -EEXIST && hole != -ENOMEM) ? LAB_NOT_MOVED : LAB_MOVE_LOST;
 }
@@ -229,14 +310,6 @@ linux_read_file(const char *path, char *buffer, size_t size)
 	return length;
 }
 
-static void
-linux_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
-{
-	struct timespec timeout = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-
-	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, (long)value, (long)&timeout, 0);
-}
-
 static uint64_t
 linux_clock_ms(void)
 {
@@ -251,6 +324,9 @@ linux_clock_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* SS_AUTODISARM, which libc's headers do not have beside their own of this kind. */
+#define DISARMS ((int)(1u << 31))
+
 static bool
 linux_alternate_stack(struct lab_os_stack *stack)
 {
@@ -259,6 +335,8 @@ linux_alternate_stack(struct lab_os_stack *stack)
 	if (lab_syscall_failed(lab_syscall(SYS_sigaltstack, 0, (long)&kernel, 0, 0, 0)))
 		return false;
 	bool none = kernel.ss_flags & SS_DISABLE;
+	if (kernel.ss_flags & DISARMS)
+		lab_os_note_disarming();
 	*stack = (struct lab_os_stack){
 	        .low = (uintptr_t)kernel.ss_sp,
 	        .size = none ? 0 : kernel.ss_size,
@@ -282,52 +360,13 @@ struct lab_os_table lab_os = {
         .renew = linux_renew,
         .move = linux_move,
         .read_file = linux_read_file,
-        .wait = linux_wait,
+        .wait = lab_linux_wait,
         .clock_ms = linux_clock_ms,
         .thread_is_dead = lab_linux_thread_is_dead,
         .has_thread = lab_linux_has_thread,
         .alternate_stack = linux_alternate_stack,
-        .is_mapped = linux_is_mapped,
+        .is_readable = lab_linux_is_readable,
 };
-
-void
-lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
-{
-	lab_os.wait(word, value, ms);
-}
-
-void
-lab_os_wake(_Atomic uint32_t *word)
-{
-	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0);
-}
-
-/* A requeue of no waiters: the kernel compares first, and takes no lock of the program's. (A wait that times out at once costs 50 us.) */
-enum lab_compared
-lab_linux_compare(const void *word, uint32_t value)
-{
-	long result = lab_syscall6(SYS_futex, (long)word, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, (long)word, (long)(unsigned long)value);
-
-	switch (result) {
-	case 0:
-		return LAB_WORD_IS_EQUAL;
-	case -11 /* EAGAIN */:
-	case -14 /* EFAULT */:
-		return LAB_WORD_DIFFERS;
-	default:
-		return LAB_WORD_UNKNOWN;
-	}
-}
-
-bool
-lab_os_reads_as(const uint64_t *p, uint64_t value)
-{
-	uint32_t words[2];
-
-	memcpy(words, &value, sizeof value);
-	return lab_linux_compare(p, words[0]) == LAB_WORD_IS_EQUAL &&
-	       lab_linux_compare((const char *)p + sizeof words[0], words[1]) == LAB_WORD_IS_EQUAL;
-}
 
 bool
 lab_os_has_thread(uint32_t tid)
@@ -336,15 +375,9 @@ lab_os_has_thread(uint32_t tid)
 }
 
 bool
-lab_os_alternate_stack(struct lab_os_stack *stack)
+lab_os_is_readable(uintptr_t low, uintptr_t high)
 {
-	return lab_os.alternate_stack(stack);
-}
-
-bool
-lab_os_is_mapped(uintptr_t low, uintptr_t high)
-{
-	return lab_os.is_mapped(low, high);
+	return lab_os.is_readable(low, high);
 }
 
 void *

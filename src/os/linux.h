@@ -7,12 +7,18 @@
 /* Compares a word, at any address, with a value; it neither waits nor faults. */
 enum lab_compared {
 	LAB_WORD_IS_EQUAL,
-	LAB_WORD_DIFFERS, /* or cannot be read */
-	LAB_WORD_UNKNOWN, /* a filter forbids to ask */
+	LAB_WORD_DIFFERS,
+	LAB_WORD_IS_NOT_THERE, /* it cannot be read */
+	LAB_WORD_UNKNOWN,      /* a filter forbids to ask */
 };
 enum lab_compared lab_linux_compare(const void *word, uint32_t value);
+bool lab_linux_is_readable(uintptr_t low, uintptr_t high);
 
 bool lab_linux_thread_is_dead(uint32_t tid);
 bool lab_linux_has_thread(uint32_t tid);
+void lab_linux_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms);
+
+/* Remembers the calling thread as the main one if it is on the stack that the system gave the program. */
+void lab_linux_note_main_stack(void);
 
 #endif

@@ -81,8 +81,8 @@ struct lab_os_table {
 	bool (*has_thread)(uint32_t tid);
 	/* False: it cannot be told. */
 	bool (*alternate_stack)(struct lab_os_stack *stack);
-	/* Whether every page of [low, high) is mapped; false also if that cannot be told. */
-	bool (*is_mapped)(uintptr_t low, uintptr_t high);
+	/* Whether every page of [low, high) can be read; false also if that cannot be told. A system call a page. */
+	bool (*is_readable)(uintptr_t low, uintptr_t high);
 };
 
 extern struct lab_os_table lab_os;
@@ -104,8 +104,7 @@ void lab_os_wake(_Atomic uint32_t *word);
 
 /* The table's, for short. */
 bool lab_os_has_thread(uint32_t tid);
-bool lab_os_alternate_stack(struct lab_os_stack *stack);
-bool lab_os_is_mapped(uintptr_t low, uintptr_t high);
+bool lab_os_is_readable(uintptr_t low, uintptr_t high);
 
 /*
  * How the end of a thread is seen (lab_os.thread_is_dead). The kernel clears a word of each thread that libc has made, after the thread's
@@ -113,8 +112,9 @@ bool lab_os_is_mapped(uintptr_t low, uintptr_t high);
  * A thread without such a word (a raw clone, or a child of vfork) is asked for by its id alone.
  */
 
-/* Learns, in a thread that libc has made, where the word lies; to be called when the library starts. */
-void lab_os_learn_end_words(void);
+/* Learns, in a thread that libc has made, where the word lies, and which stack is the main thread's (lab_os_own_stack_top); to be called when the
+ * library starts. */
+void lab_os_learn_threads(void);
 
 /* The id of the calling thread, which is entered into the table: for those who write it to a word that others judge. Any context. */
 uint32_t lab_os_tid_to_write(void);
@@ -122,19 +122,29 @@ uint32_t lab_os_tid_to_write(void);
 /* Whether there are eight bytes at p that can be read, and have this value. Any address: it does not fault. */
 bool lab_os_reads_as(const uint64_t *p, uint64_t value);
 
-/*
- * Whether the frame with stack pointer `flag` is certainly gone, judged from an entry at `sp`. A jump has left it if sp is not below it
- * on the same stack. Frames on the registered alternate stack are gone when nobody runs on it, too. That two frames are on the
- * thread's own stack: neither is on the alternate one, and no page between them is unmapped. Otherwise the answer is false,
- * which is always safe.
- */
-bool lab_os_frame_is_dead(uintptr_t flag, uintptr_t sp);
-
 /* One page that reads as zero in a child of fork, where the kernel can do that; NULL if there is no memory. */
 void *lab_os_map_wiped_on_fork(void);
 
+/* ---- the calling thread's stacks: for the proof that a frame is gone (page/frame.h) ---- */
+
+/* The table's; false also if any thread ever had an alternate stack with SS_AUTODISARM: in its handler the kernel says that there is none. */
+bool lab_os_alternate_stack(struct lab_os_stack *stack);
+
+/* A stack with SS_AUTODISARM is about to be registered. What is not told so (a raw system call, libc's function where ours does not stand
+ * before it) is learned when somebody asks the kernel while that stack is registered and not in use. */
+void lab_os_note_disarming(void);
+
 /* An address above every frame of the main thread's stack. */
 uintptr_t lab_os_main_stack_top(void);
+
+/* The same for the stack that the system or libc gave to the calling thread, which is at sp. Not by thread ids: in a child that a thread has
+ * forked, that thread has the process's. */
+uintptr_t lab_os_own_stack_top(uintptr_t sp);
+
+/* Whether `low` is on the stack that ends at `top`: no page up to there that cannot be read (a guard page, a hole). False, too, if that is
+ * further than LAB_OS_STACK_MAX, as much as a main thread has by default. */
+bool lab_os_stack_reaches(uintptr_t low, uintptr_t top);
+#define LAB_OS_STACK_MAX ((size_t)8 << 20)
 
 /* The soft RLIMIT_AS in bytes; SIZE_MAX if there is none. */
 size_t lab_os_address_space_limit(void);
@@ -155,5 +165,11 @@ void lab_os_write(const char *path, const char *text, size_t length);
 void lab_os_append(const char *path, const char *text, size_t length);
 
 LAB_NORETURN void lab_os_abort(void);
+
+/* Whether the caller may be in a handler of SIGABRT: the signal is blocked, or its handler does not block it. True also if that cannot be told. */
+bool lab_os_may_handle_abort(void);
+
+/* Ends the process by SIGABRT, whatever handler it has. */
+LAB_NORETURN void lab_os_die(void);
 
 #endif

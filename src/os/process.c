@@ -1,5 +1,6 @@
-/* process.c - what the process was given, and how it speaks: stacks, limits, environment, standard error, files. Any context. */
+/* process.c - what the process was given, and how it speaks: limits, environment, standard error, files. Any context. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -9,28 +10,6 @@
 
 #include "os/os.h"
 #include "os/syscall.h"
-
-uintptr_t
-lab_os_main_stack_top(void)
-{
-	/* The kernel puts these bytes above the first frame, with the environment's strings. */
-	return (uintptr_t)getauxval(AT_RANDOM);
-}
-
-bool
-lab_os_frame_is_dead(uintptr_t flag, uintptr_t sp)
-{
-	struct lab_os_stack alternate;
-
-	if (!lab_os_alternate_stack(&alternate))
-		return false;
-	if (flag - alternate.low < alternate.size)
-		return !alternate.running || (sp - alternate.low < alternate.size && sp >= flag);
-	if (alternate.running || sp < flag)
-		return false;
-	uintptr_t top = lab_os_tid() == lab_os_pid() ? lab_os_main_stack_top() : lab_thread_pointer();
-	return sp < top && lab_os_is_mapped(flag, sp + 1);
-}
 
 static size_t
 soft_limit(int resource)
@@ -127,4 +106,37 @@ void
 lab_os_abort(void)
 {
 	abort();
+}
+
+/* As the kernel has it: the handler, flags, and what differs between architectures. All zero: the default action, with an empty mask. */
+struct action {
+	unsigned long handler, flags, rest[6];
+};
+
+enum { SIGNAL_SET = 8 }; /* bytes, to the kernel */
+
+bool
+lab_os_may_handle_abort(void)
+{
+	struct action action = {0};
+	uint64_t blocked = 0;
+
+	if (lab_syscall_failed(lab_syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&blocked, SIGNAL_SET, 0)) ||
+	    lab_syscall_failed(lab_syscall(SYS_rt_sigaction, SIGABRT, 0, (long)&action, SIGNAL_SET, 0)))
+		return true;
+	return blocked >> (SIGABRT - 1) & 1 || action.flags & SA_NODEFER;
+}
+
+void
+lab_os_die(void)
+{
+	const struct action by_default = {0};
+	const uint64_t abort_signal = UINT64_C(1) << (SIGABRT - 1);
+	enum { EXIT_ABORTED = 128 + SIGABRT };
+
+	(void)lab_syscall(SYS_rt_sigaction, SIGABRT, (long)&by_default, 0, SIGNAL_SET, 0);
+	(void)lab_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&abort_signal, 0, SIGNAL_SET, 0);
+	(void)lab_syscall(SYS_tgkill, (long)lab_os_pid(), (long)lab_os_tid(), SIGABRT, 0, 0);
+	for (;;) /* the first process of a namespace does not die of signals */
+		(void)lab_syscall(SYS_exit_group, EXIT_ABORTED, 0, 0, 0, 0);
 }

@@ -75,7 +75,10 @@ has_ended(uint64_t entry)
 {
 	uintptr_t pointer = (uintptr_t)(entry >> TID_BITS) << POINTER_SHIFT;
 
-	if (pointer == 0 || lab_linux_compare((const void *)end_word(pointer), tid_in(entry)) != LAB_WORD_DIFFERS)
+	if (pointer == 0)
+		return false;
+	enum lab_compared answer = lab_linux_compare((const void *)end_word(pointer), tid_in(entry));
+	if (answer != LAB_WORD_DIFFERS && answer != LAB_WORD_IS_NOT_THERE)
 		return false;
 	/* pairs with the kernel's store, which is its last: what the thread wrote is seen, as in pthread_join */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -92,8 +95,7 @@ find(uint32_t tid)
 	return NULL;
 }
 
-/* A place for a new entry: an empty one, or of a thread that has ended. An entry without a pointer is given up first of all: it says what no
- * entry says as well, unless an older one stands behind it. */
+/* A place for a new entry: an empty one, or of a thread that has ended. */
 static bool
 enter_at(_Atomic uint64_t *at, uint64_t mine)
 {
@@ -132,10 +134,11 @@ lab_os_tid_to_write(void)
 }
 
 void
-lab_os_learn_end_words(void)
+lab_os_learn_threads(void)
 {
 	uintptr_t word = 0;
 
+	lab_linux_note_main_stack();
 	if (lab_syscall_failed(lab_syscall(SYS_prctl, PR_GET_TID_ADDRESS, (long)&word, 0, 0, 0)) || word == 0)
 		return;
 	if (lab_load_rlx((const _Atomic uint32_t *)word) == lab_os_tid())

@@ -10,8 +10,9 @@ enum {
 	HUGE_PAGE_WORDS = HUGE_PAGE_PAGES / 64,
 };
 
-const struct lab_purge_plan lab_purge_everything = {.young = true, .enough = SIZE_MAX};
+const struct lab_purge_plan lab_purge_everything = {.young = true, .insist = true, .enough = SIZE_MAX};
 _Atomic uint32_t lab_purge_pending;
+_Atomic bool lab_purge_is_held;
 static _Atomic size_t total_pages;
 
 /* Tells the holder; the stronger mark stays. */
@@ -54,6 +55,8 @@ is_wanted(const struct lab_segment *segment, const struct lab_purge_plan *plan)
 {
 	uint64_t any = 0, dirty;
 
+	if (!plan->insist && lab_unlikely(lab_load_rlx(&segment->rest) != 0))
+		return false;
 	if (plan->in_whole)
 		return is_wanted_whole(segment, 0, plan) || is_wanted_whole(segment, HUGE_PAGE_WORDS, plan);
 	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
@@ -83,20 +86,21 @@ take_pages(struct lab_segment *segment, const struct lab_purge_plan *plan, uint6
 				mine[word] = ~UINT64_C(0);
 }
 
-/* madvise for one range of pages that the caller has taken. Returns how many of them were dirty. */
-static size_t
-purge_range(struct lab_segment *segment, size_t page, size_t count, bool lazily)
+/* madvise for one range of pages that the caller has taken; false: refused. Adds to *given how many of them were dirty. */
+static bool
+purge_range(struct lab_segment *segment, size_t page, size_t count, bool lazily, size_t *given)
 {
 	char *start = segment->base + page * LAB_PAGE_SIZE;
 	size_t size = count * LAB_PAGE_SIZE, clean = lab_charge_count_clean(segment, page, count);
 
 	if (!(lazily ? lab_os.purge_lazily(start, size) : lab_os.purge(start, size)))
-		return 0;
+		return false;
 	if (lazily)
 		lab_segment_mark_lazy(segment, page, count);
 	else
 		lab_segment_mark_fresh(segment, page, count);
-	return count - clean;
+	*given += count - clean;
+	return true;
 }
 
 /* The first page from `page` on whose bit is `set`; LAB_SEGMENT_PAGES if there is none. */
@@ -112,15 +116,43 @@ next_page(const uint64_t bits[LAB_SEGMENT_WORDS], size_t page, bool set)
 	return LAB_SEGMENT_PAGES;
 }
 
+/* By who has the purge word. */
+static void
+note_refusal(struct lab_segment *segment)
+{
+	uint8_t refusals = lab_load_rlx(&segment->refusals);
+
+	if (1 << refusals < LAB_PURGE_REST_MAX)
+		lab_store_rlx(&segment->refusals, (uint8_t)++refusals);
+	lab_store_rlx(&segment->rest, (uint8_t)(1 << refusals));
+}
+
+static void
+note_success(struct lab_segment *segment)
+{
+	if (lab_unlikely(lab_load_rlx(&segment->refusals) != 0)) {
+		lab_store_rlx(&segment->refusals, 0);
+		lab_store_rlx(&segment->rest, 0);
+	}
+}
+
 static size_t
 purge_taken(struct lab_segment *segment, const uint64_t mine[LAB_SEGMENT_WORDS], bool lazily)
 {
-	size_t given = 0;
+	size_t given = 0, taken = 0, refused = 0;
 
 	for (size_t end, page = next_page(mine, 0, true); page < LAB_SEGMENT_PAGES; page = next_page(mine, end, true)) {
 		end = next_page(mine, page, false);
-		given += purge_range(segment, page, end - page, lazily);
+		bool gone = purge_range(segment, page, end - page, lazily, &given);
+		taken += gone;
+		refused += !gone;
+		if (taken == 0 && refused == LAB_PURGE_TRIES)
+			break;
 	}
+	if (refused)
+		note_refusal(segment);
+	else
+		note_success(segment);
 	return given;
 }
 
@@ -312,6 +344,17 @@ is_purged(const struct lab_arena *arena, size_t index)
 	return lab_arena_is_committed(arena, index) && lab_owner_kind(lab_load_rlx(&arena->owners[index])) != LAB_SEGMENT_HUGE;
 }
 
+/* Two at once may count one look: the segment rests for one more. */
+static bool
+age(struct lab_segment *segment)
+{
+	uint8_t rest = lab_load_rlx(&segment->rest);
+
+	if (lab_unlikely(rest != 0))
+		lab_store_rlx(&segment->rest, (uint8_t)(rest - 1));
+	return lab_segment_age(segment);
+}
+
 bool
 lab_purge_age_all(void)
 {
@@ -323,7 +366,7 @@ lab_purge_age_all(void)
 	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
 		size_t end = lab_load_acq(&arena->high_water);
 		for (size_t index = 0; index < end; index++)
-			if (is_purged(arena, index) && lab_segment_age(lab_arena_segment(arena, index)))
+			if (is_purged(arena, index) && age(lab_arena_segment(arena, index)))
 				any = true;
 	}
 	lab_walk_end(&walk);

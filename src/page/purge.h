@@ -14,11 +14,17 @@ struct lab_purge_record {
 	uint64_t claim; /* {epoch, tid}, the value of the purge word; not 0. Epoch 0 is the scan's (heap/rebuild.c) */
 };
 
+enum {
+	LAB_PURGE_REST_MAX = 64, /* looks, half a decay time apart */
+	LAB_PURGE_TRIES = 8,     /* ranges of a segment that are refused, and none taken, until the others are not asked for */
+};
+
 /* Which free and dirty pages go, and how. */
 struct lab_purge_plan {
 	bool young;    /* also those that are not aged */
 	bool lazily;   /* by MADV_FREE; what went so before stays as it is */
 	bool in_whole; /* where 2 MiB, aligned, are free only: a huge page is not split */
+	bool insist;   /* also in segments of which the system has just refused to take pages */
 	size_t enough; /* pages after which no other segment is looked at */
 };
 extern const struct lab_purge_plan lab_purge_everything;
@@ -29,7 +35,10 @@ size_t lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge
 /* The same for all segments. */
 size_t lab_purge_all(struct lab_purge_record *record, const struct lab_purge_plan *plan);
 
-/* All pages that are dirty and free are aged from now on; whether there is one. */
+/*
+ * All pages that are dirty and free are aged from now on; whether there is one. For segments of which the system would take no pages, one of the
+ * looks that they are to be left alone has passed: from one refusal in a row to the next it is twice as many, up to LAB_PURGE_REST_MAX.
+ */
 bool lab_purge_age_all(void);
 
 /* Lets go of the purge word of a purger that was cut short. The pages that it had taken are the segment's holder's to find: the
@@ -66,6 +75,9 @@ lab_purge_note(void)
 	if (lab_unlikely(lab_load_rlx(&lab_purge_pending) == LAB_PURGE_NOTHING))
 		lab_store_rlx(&lab_purge_pending, LAB_PURGE_NOTED);
 }
+
+/* The program wants to keep what it has freed: pages go back when it asks for that, and where there is no room otherwise. */
+extern _Atomic bool lab_purge_is_held;
 
 /* Pages that are free and dirty, everywhere, but for those that went lazily; and those given back so far. Figures. */
 size_t lab_purge_dirty_pages(void);

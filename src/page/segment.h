@@ -50,6 +50,8 @@ struct lab_segment {
 	char *base;                             /* set once */
 	_Atomic uint64_t unheld;                /* the owner word under which nobody holds it: who empties it gives it back */
 	_Atomic bool displaced;                 /* by who has claimed it, or taken all of its pages: INV-PAGE-5 */
+	_Atomic uint8_t refusals; /* purges in a row that the system refused (locked pages, say); no more than are counted */
+	_Atomic uint8_t rest;     /* looks of decay that leave the segment alone because of these */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t aged[LAB_SEGMENT_WORDS]; /* free already when decay looked last */

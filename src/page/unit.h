@@ -2,7 +2,7 @@
  * unit.h - the descriptor of a 64 KiB unit, and the arithmetic by which free() checks a pointer.
  *
  * A unit that is a span holds blocks of one size, `limit` of them made so far ("carved"), the rest of it never touched. Free
- * blocks link through their first two bytes, by the offset of the next one in the span. Descriptors are an array
+ * blocks link through their first two bytes, by the number of the next one in the span. Descriptors are an array
  * outside the memory that they describe, indexed by address bits; they are never unmapped and never another type.
  *
  * INV-UNIT-1  key = base + (heap | 1) while the span may be freed into on the fast path, and that plus 2^63 ("closed") while it may
@@ -14,7 +14,9 @@
  *             64-bit numbers that sends q * size to q. So one comparison with `limit` says: own heap, idle, the start of a
  *             block, inside the span, and carved. (Granlund and Montgomery, Division by Invariant Integers, 1994, section 9.)
  * INV-SPAN-1  used + length of the free list == limit whenever no frame is inside the heap, but for blocks that a torn frame has
- *             lost: they come back when the span is retired. Every link is the offset of a carved block.
+ *             lost: they come back when the span is retired. Every link is the number of a carved block, or LAB_HOT_NIL,
+ *             unless the program has written to a freed block. A link is looked at when it has become the head: a head below
+ *             `limit` is the number of a block, any other but LAB_HOT_NIL is damage, and is never made an address (ADR 14).
  * INV-SPAN-2  hot = {used', head}: one store commits a malloc or a free. used' = used for the current span of its class (`current`), used - 1
  *             for the others: so that the subtraction in free borrows exactly when a span that is not current becomes
  *             empty (retire it), or when the current one was empty before (a double free).
@@ -50,11 +52,12 @@ struct LAB_ALIGNED(64) lab_unit {
 	uint8_t kind;
 	bool listed;
 	bool current;
+	uint32_t size; /* of a block, in bytes */
 };
 
 _Static_assert(sizeof(struct lab_unit) == 64, "a descriptor is a cache line");
 
-#define LAB_HOT_NIL      0xffffu /* head: no free block. Block offsets are multiples of 16. */
+#define LAB_HOT_NIL      0xffffu /* head: no free block. No span has so many. */
 #define LAB_HOT_USED_ONE 0x10000u
 #define LAB_UNIT_CLOSED  (UINT64_C(1) << 63) /* in key: no pointer of user space passes the check */
 #define LAB_UNIT_OPEN    1u                  /* the low bits of an idle heap's word: LAB_WORD_FAST */
@@ -69,6 +72,20 @@ static inline uint32_t
 lab_hot_make(uint32_t head, uint32_t used)
 {
 	return head | used << 16;
+}
+
+/* Whether the head is the number of a carved block, and so of a free one: INV-SPAN-1. The limit fits: it is at most 4096. */
+static inline bool
+lab_unit_has_free(const struct lab_unit *unit, uint32_t head)
+{
+	return head < (uint32_t)lab_peek(&unit->limit);
+}
+
+/* The block with this number, which is below the limit. */
+static inline char *
+lab_unit_block(const struct lab_unit *unit, uint32_t number)
+{
+	return lab_peek(&unit->base) + (uint32_t)(number * lab_peek(&unit->size));
 }
 
 /* The number of the block at offset n of the span, as INV-UNIT-2 has it; at least 2^48 if no block can start there. */

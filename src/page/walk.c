@@ -1,6 +1,7 @@
 /* walk.c - see walk.h. Any context; wait-free. */
 #include "page/walk.h"
 #include "os/os.h"
+#include "page/frame.h"
 
 /* 0: walks protect nothing. For the test that shows what they are for (tests/unit/page/arenas.c). */
 #ifndef LAB_GRACE
@@ -37,11 +38,11 @@ make_word(uint32_t count, uint32_t tid)
 
 /* Of the calling thread's words: whether no frame will go on with the walk. */
 static bool
-is_left(struct slot *slot, uintptr_t sp)
+is_left(struct slot *slot, uintptr_t sp, uint32_t tid)
 {
 	uintptr_t flag = lab_load_rlx(&slot->sp);
 
-	return flag == 0 || lab_os_frame_is_dead(flag, sp);
+	return flag == 0 || lab_frame_is_dead(flag, sp, tid);
 }
 
 /* In a child that has not settled, or one of vfork, another process's ids may be in the words: everybody is alive then. */
@@ -78,7 +79,7 @@ find_word(struct lab_walk *walk, uint32_t tid, uintptr_t sp, bool among_dead)
 		int i = (int)((tid + n) % LAB_WALK_WORDS);
 		uint64_t word = atomic_load(&slots[i].word);
 		uint32_t holder = tid_of(word);
-		bool is_there = holder == 0 || (holder == tid ? is_left(&slots[i], sp) : among_dead && is_dead(holder));
+		bool is_there = holder == 0 || (holder == tid ? is_left(&slots[i], sp, tid) : among_dead && is_dead(holder));
 		if (is_there && take(walk, i, word, tid, sp))
 			return true;
 	}
@@ -133,7 +134,7 @@ is_free(int i, uint64_t word, uintptr_t sp)
 
 	if (holder == 0)
 		return true;
-	if (holder == lab_os_tid() ? !is_left(&slots[i], sp) : !is_dead(holder))
+	if (holder == lab_os_tid() ? !is_left(&slots[i], sp, holder) : !is_dead(holder))
 		return false;
 	(void)lab_cas64(&slots[i].word, word, make_word(count_of(word), 0)); /* else it is somebody's who is younger */
 	return true;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The drop-in under the tools people use: debuggers, tracers, profilers. A tool that is not installed, or may not trace here, is "not run".
 
-usage: tools.py LIBRARY PROGRAM CASE [ARGUMENTS…]      PROGRAM is tests/boot/traced.c
+usage: tools.py LIBRARY PROGRAM CASE      PROGRAM is tests/boot/traced.c; for qemu, tests/boot/moved.c
 """
 
 import os
@@ -30,7 +30,7 @@ def need(tool):
     return shutil.which(tool) or not_run(f"no {tool} here")
 
 
-def output_of(command, timeout=100, status=0, excuse=None, **variables):
+def output_of(command, timeout=900, status=0, excuse=None, **variables):
     """`excuse`: what the tool says when it cannot work here, and why."""
     result = subprocess.run(command, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             stdin=subprocess.DEVNULL, text=True, errors="replace", timeout=timeout)
@@ -191,8 +191,17 @@ def ltrace(library, program):
         demand(count > 10, f"{count} calls of {name} listed", "\n".join(lines[:20]))
 
 
+# ---- qemu ----------------------------------------------------------------------------------------------------------
+
+def qemu(library, program):
+    """User-mode emulation, which answers some system calls with success and does nothing."""
+    machine = os.uname().machine
+    output = output_of([need(f"qemu-{machine}"), "-E", f"LD_PRELOAD={library}", program])
+    demand(re.search(r"^well, [1-9]\d* moves", output, re.M), "the program failed, or nothing moved", output)
+
+
 CASES = {"gdb": gdb, "gdb-thread": gdb_thread, "strace": strace, "valgrind": valgrind, "valgrind-own": valgrind_own, "perf": perf,
-         "ltrace": ltrace}
+         "ltrace": ltrace, "qemu": qemu}
 
 if __name__ == "__main__":
     if len(sys.argv) != 4 or sys.argv[3] not in CASES:

@@ -278,9 +278,9 @@ fault_alternate_stack(struct lab_os_stack *stack)
 }
 
 static bool
-fault_is_mapped(uintptr_t low, uintptr_t high)
+fault_is_readable(uintptr_t low, uintptr_t high)
 {
-	return !fails(FAULT_IS_MAPPED) && real.is_mapped(low, high);
+	return !fails(FAULT_IS_READABLE) && real.is_readable(low, high);
 }
 
 void
@@ -306,7 +306,7 @@ fault_install(void)
 	        .thread_is_dead = fault_thread_is_dead,
 	        .has_thread = fault_has_thread,
 	        .alternate_stack = fault_alternate_stack,
-	        .is_mapped = fault_is_mapped,
+	        .is_readable = fault_is_readable,
 	};
 }
 
@@ -350,8 +350,8 @@ const char *
 fault_kind_name(enum fault_kind kind)
 {
 	static const char *const names[FAULT_KINDS] = {
-	        "map",  "may_commit", "protect",        "purge",      "populate",        "lock",      "mark", "renew",
-	        "move", "read_file",  "thread_is_dead", "has_thread", "alternate_stack", "is_mapped",
+	        "map",  "may_commit", "protect",        "purge",      "populate",        "lock",        "mark", "renew",
+	        "move", "read_file",  "thread_is_dead", "has_thread", "alternate_stack", "is_readable",
 	};
 
 	return names[kind];
@@ -360,7 +360,7 @@ fault_kind_name(enum fault_kind kind)
 bool
 fault_kind_hides_deaths(enum fault_kind kind)
 {
-	return kind == FAULT_DEATH || kind == FAULT_ALTERNATE_STACK || kind == FAULT_IS_MAPPED;
+	return kind == FAULT_DEATH || kind == FAULT_ALTERNATE_STACK || kind == FAULT_IS_READABLE;
 }
 
 /* Once, and they are told the next time. */
@@ -376,7 +376,7 @@ hides(uint32_t kinds)
 bool
 fault_hides_frames(void)
 {
-	return hides(1u << FAULT_ALTERNATE_STACK | 1u << FAULT_IS_MAPPED);
+	return hides(1u << FAULT_ALTERNATE_STACK | 1u << FAULT_IS_READABLE);
 }
 
 bool

@@ -29,7 +29,7 @@ enum fault_kind {
 	FAULT_DEATH, /* thread_is_dead: cannot be told */
 	FAULT_HAS_THREAD,
 	FAULT_ALTERNATE_STACK,
-	FAULT_IS_MAPPED,
+	FAULT_IS_READABLE,
 	FAULT_KINDS,
 };
 

@@ -118,7 +118,7 @@ repeat(const struct fault_workload *workload)
 _Noreturn void
 fault_be_process(const struct fault_workload *workload)
 {
-	alarm(fault_run->plan.repetitions > 1 ? 120 : 20);
+	alarm(fault_run->plan.repetitions > 1 ? 1200 : 200);
 	if (!workload->spawned) {
 		fault_install();
 		if (workload->prepare)

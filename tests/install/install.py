@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Installs a build into a temporary folder, then builds programs against it through pkg-config and runs them.
+"""Installs a build into a temporary folder, then builds programs against it and runs them.
 
-Static programs are built twice: against glibc's shared libraries, and with -static.
+Every form of linking is tried: shared, Labyrinth's archive among shared libraries, all static, static and position-independent, each
+with the flags that pkg-config gives and, for the archives, with -l: and nothing else; plug-ins that a stranger opens; Rust (--rustc).
+In each of them the library must start up: a constructor that the linker left out is seen by no other test.
 """
 
 import argparse
@@ -13,8 +15,27 @@ from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent
 
-# liblabyrinth.a must be looked into although only libraries may call malloc: preload/meson.build.
-PULL_MALLOC = ["-Wl,-u,malloc"]
+# served.c and served.rs say what comes of these.
+SETTINGS = {
+    "LABYRINTH_RESERVE_CLASSES": "64:1000",
+    "LABYRINTH_RESERVE_LOCK": "0",
+    "LABYRINTH_KSWAPD": "1",
+    "LABYRINTH_STATS": "1",
+}
+FIGURES = "labyrinth:   class size "
+
+# What lone.c is compiled with. The first two have no name of the library's start-up code in them.
+LONE_CALLS = {
+    "labyrinth_core": ["lab_alloc(64, LAB_GFP_ATOMIC)", "lab_alloc_pages(LAB_GFP_ATOMIC, 0)", "lab_malloc(1)", "lab_reserve_balance() || 1"],
+    "labyrinth": ["lab_alloc(64, LAB_GFP_ATOMIC)", "lab_owns(strdup(\"by libc\"))", "lab_owns(malloc(1))", "lab_owns(valloc(1))"],
+}
+
+LINKINGS = {
+    "shared": [],
+    "archive": [],  # Labyrinth's is static, all else is not
+    "static": ["-static"],
+    "static-pie": ["-static-pie"],
+}
 
 
 class Installed:
@@ -24,6 +45,7 @@ class Installed:
         self.folder = folder
         self.root = folder / "root"
         self.compilers = {".c": options.cc.split(), ".cpp": options.cxx.split()}
+        self.built = 0
         run([options.meson, "install", "--no-rebuild", "--quiet", "-C", options.build, "--destdir", self.root])
         self.libraries = self.only("liblabyrinth_core.so").parent
         self.environment = dict(
@@ -42,30 +64,39 @@ class Installed:
     def pkg_config(self, *arguments):
         return run(["pkg-config", *arguments], env=self.environment).split()
 
-    def build(self, source, package, linking):
-        """`linking`: "shared", "archive" (Labyrinth's is static, all else is not) or "static"."""
-        program = self.folder / f"{Path(source).stem}-{linking}"
-        flags = self.pkg_config("--cflags", package)
+    def libraries_of(self, package, linking, by_hand=False):
+        """What the linker is told: what pkg-config says, or `by_hand` no more than the archive's name."""
+        if by_hand:
+            return [f"-L{self.libraries}", f"-l:lib{package}.a"]
         libraries = self.pkg_config("--libs", *(["--static"] if linking != "shared" else []), package)
         if linking == "archive":
             libraries = [f"-l:lib{package}.a" if library == f"-l{package}" else library for library in libraries]
-        elif linking == "static":
-            libraries.insert(0, "-static")
-        if linking != "shared" and package == "labyrinth":
-            libraries = PULL_MALLOC + libraries
+        return libraries
+
+    def build(self, source, package, linking, *more, by_hand=False):
+        """`linking`: a key of LINKINGS; `more`: flags of the compiler."""
+        self.built += 1
+        program = self.folder / f"{Path(source).stem}-{self.built}-{linking}"
+        flags = [*self.pkg_config("--cflags", package), *LINKINGS[linking], *more]
+        libraries = self.libraries_of(package, linking, by_hand)
         defines = ["-fno-builtin", f'-DVERSION="{self.pkg_config("--modversion", package)[0]}"']
         compiler = self.compilers[Path(source).suffix]
         run([*compiler, "-Wall", "-Wextra", "-Werror", *defines, *flags, "-o", program, SOURCES / source, *libraries])
         return program
 
-    def run(self, program, *arguments, shared=False, preload=None):
-        environment = dict(os.environ)
+    def run(self, program, *arguments, shared=False, preload=None, settings=None):
+        environment = dict(os.environ, **(settings or {}))
         environment.pop("LD_LIBRARY_PATH", None)  # meson's: the build folder
         if shared:
             environment["LD_LIBRARY_PATH"] = str(self.libraries)
         if preload:
             environment["LD_PRELOAD"] = str(preload)
-        run([program, *arguments], env=environment)
+        return run([program, *arguments], env=environment)
+
+    def run_served(self, program, *arguments, shared=False):
+        output = self.run(program, *arguments, shared=shared, settings=SETTINGS)
+        if FIGURES not in output:
+            sys.exit(f"{program}: LABYRINTH_STATS=1 printed no figures, but:\n{output}")
 
 
 def run(command, **options):
@@ -76,11 +107,46 @@ def run(command, **options):
     return result.stdout
 
 
-def check(installed):
+def forms():
+    """Every (linking, by_hand)."""
+    yield from ((linking, False) for linking in LINKINGS)
+    yield from ((linking, True) for linking in LINKINGS if linking != "shared")
+
+
+def check_served(installed):
+    """Settings, reserve, fork and figures in each form of linking, and calls that stand alone."""
+    host = installed.folder / "host"
+    run([*installed.compilers[".c"], "-o", host, SOURCES / "host.c", "-ldl"])
+    for package in LONE_CALLS:
+        for linking, by_hand in forms():
+            shared = linking == "shared"
+            installed.run_served(installed.build("served.c", package, linking, by_hand=by_hand), shared=shared)
+        for call in LONE_CALLS[package]:
+            # strdup is no name of the archive's: to look for malloc all the same is pkg-config's to say
+            for linking, by_hand in ("archive", False), ("static", "strdup" not in call):
+                installed.run(installed.build("lone.c", package, linking, f"-DCALL={call}", by_hand=by_hand))
+        for linking in "shared", "archive":
+            plug_in = installed.build("served.c", package, linking, "-shared", "-fPIC", "-DPLUG_IN")
+            installed.run_served(host, plug_in, shared=linking == "shared")
+    # as-needed is some systems' default
+    call = "lab_owns(strdup(\"by libc\"))"
+    installed.run(installed.build("lone.c", "labyrinth", "shared", "-Wl,--as-needed", f"-DCALL={call}"), shared=True)
+
+
+def check_rust(installed, rustc):
+    """A GlobalAlloc over each library: its shared form, its archive, and all of the program static."""
+    for package in LONE_CALLS:
+        for kind, crt in ("dylib", "-"), ("static", "-"), ("static", "+"):
+            program = installed.folder / f"rust-{package}-{kind}{crt}"
+            run([*rustc.split(), "--edition", "2021", "-D", "warnings", "-O", "-C", f"target-feature={crt}crt-static",
+                 "-L", installed.libraries, "-l", f"{kind}={package}", "-o", program, SOURCES / "served.rs"])
+            installed.run_served(program, shared=kind == "dylib")
+
+
+def check_installed(installed):
     for source in "malloc.c", "operators.cpp":
-        installed.run(installed.build(source, "labyrinth", "shared"), shared=True)
-        for linking in "archive", "static":
-            installed.run(installed.build(source, "labyrinth", linking))
+        for linking in LINKINGS:
+            installed.run(installed.build(source, "labyrinth", linking), shared=linking == "shared")
 
     core = installed.build("core.c", "labyrinth_core", "shared")
     installed.run(core, "two-heaps", shared=True)
@@ -89,7 +155,7 @@ def check(installed):
         installed.run(installed.build("core.c", "labyrinth_core", linking), "two-heaps")
 
     installed.run(installed.build("kernel.cpp", "labyrinth_core", "shared"), shared=True)
-    installed.run(installed.build("../../examples/driver.c", "labyrinth_core", "shared"), "200", shared=True)
+    installed.run(installed.build("../../examples/driver.c", "labyrinth_core", "shared"), "5000", shared=True)
 
     installed.only("labyrinth.3")
     # A program finds the version that it was linked with.
@@ -103,8 +169,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for name in "build", "meson", "cc", "cxx":
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--rustc", help="only what is written in Rust, with this compiler")
+    options = parser.parse_args()
+    if options.rustc == "":
+        print("not run: there is no rustc")
+        sys.exit(77)
     with tempfile.TemporaryDirectory() as folder:
-        check(Installed(parser.parse_args(), Path(folder)))
+        installed = Installed(options, Path(folder))
+        if options.rustc:
+            check_rust(installed, options.rustc)
+        else:
+            check_installed(installed)
+            check_served(installed)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-/* info.c - mallinfo, mallinfo2, mallopt, malloc_trim, malloc_stats, malloc_info: return values, and figures that are true. Clauses: G1.4. */
+/* info.c - mallinfo, mallinfo2, mallopt, malloc_trim, malloc_stats, malloc_info: return values, and figures that are true. Clauses: G1.4, G10.1. */
 #include "check.h"
 
 #include <ctype.h>
 #include <limits.h>
 #include <malloc.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 struct mallinfo __libc_mallinfo(void);
@@ -132,6 +134,51 @@ test_mallopt_values(void)
 	CHECK(errno == ERRNO_KEPT);
 	allocate_blocks(); /* with all these settings the heap still works */
 	free_blocks();
+}
+
+static long
+faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+static void
+work(void)
+{
+	static const size_t sizes[] = {100, 3000, 40000, 300000, 6000000};
+
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		size_t count = ((size_t)12 << 20) / sizes[i] / 4;
+		for (size_t j = 0; j < count && j < BLOCKS; j++)
+			memset(blocks[j] = malloc(sizes[i]), 1, sizes[i]);
+		for (size_t j = 0; j < count && j < BLOCKS; j++)
+			free(blocks[j]);
+	}
+}
+
+/* What real-time programs ask for: once memory was had, it is there without a fault, however much time goes by. */
+static void
+test_nothing_is_given_back(void)
+{
+	enum { PERIODS = 3 };
+
+	CHECK(mallopt(M_TRIM_THRESHOLD, -1) == 1);
+	CHECK(mallopt(M_MMAP_MAX, 0) == 1);
+	work();
+	work();
+	long before = faults();
+	for (int i = 0; i < PERIODS; i++) {
+		struct timespec decay = {.tv_sec = 1, .tv_nsec = 200000000}; /* what is free for a second goes back otherwise */
+		nanosleep(&decay, NULL);
+		work();
+	}
+	CHECK(faults() - before < 200);
+	CHECK(malloc_trim(0) == 1);
+	CHECK(mallopt(M_MMAP_MAX, 65536) == 1);
+	CHECK(mallopt(M_TRIM_THRESHOLD, 128 << 10) == 1);
 }
 
 /* New memory has the complement of the byte, freed memory the byte, calloc's is zero. (Small blocks escape glibc's.) */
@@ -351,6 +398,7 @@ main(int argc, char **argv)
 	test_stats();
 	test_info();
 	test_info_options();
+	test_nothing_is_given_back();
 	test_perturb();
 	test_mallopt_values();
 	return check_end();

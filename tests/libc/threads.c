@@ -265,7 +265,7 @@ test_fork(void)
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			alarm(20);
+			alarm(200);
 			allocate_everything(&large);
 			free_chain(chain);
 			run(allocate_everything, &large, NULL);

@@ -152,7 +152,7 @@ static bool acts_by_jump;
 static void
 child_in_handler(void)
 {
-	alarm(20);
+	alarm(200);
 	free(malloc(100));
 	blocks_in_turn();
 	look();
@@ -267,7 +267,7 @@ main(int argc, char **argv)
 	struct sigaction action = {.sa_handler = on_profile, .sa_flags = SA_RESTART};
 
 	run_again_limited(LIMIT, argv);
-	start_test(argc, argv, 120);
+	start_test(argc, argv, 600);
 	REQUIRE(sigaction(SIGPROF, &action, NULL) == 0);
 	(void)malloc_trim(0);
 	size_t before = address_space();

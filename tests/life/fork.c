@@ -203,7 +203,7 @@ under_load(void)
 		pid_t child = way->fork();
 		REQUIRE(child >= 0);
 		if (child == 0) {
-			alarm(30);
+			alarm(300);
 			live_as_child(way->fork == fork); /* libc wants its own fork for threads */
 			_exit(0);
 		}
@@ -293,7 +293,7 @@ descend(int depth, const struct way *way)
 	pid_t child = way->fork();
 	REQUIRE(child >= 0);
 	if (child == 0) {
-		alarm(30);
+		alarm(300);
 		/* threads of every generation, so that there is something to freeze in the next */
 		if (way->fork == fork)
 			start_workers(work);
@@ -324,9 +324,12 @@ static struct block large[LARGE];
 static void *small[SMALL];
 static _Atomic bool made, may_end;
 
+static pid_t maker;
+
 static void *
 make_large(void *unused)
 {
+	maker = gettid();
 	for (int i = 0; i < LARGE; i++)
 		large[i] = block_of(memset(malloc(LARGE_SIZE), 1, LARGE_SIZE), LARGE_SIZE);
 	for (int i = 0; i < SMALL; i++)
@@ -392,7 +395,7 @@ in_child(const struct way *way, void (*body)(void))
 
 	REQUIRE(child >= 0);
 	if (child == 0) {
-		alarm(30);
+		alarm(300);
 		body();
 		_exit(0);
 	}
@@ -415,7 +418,8 @@ given_back(void)
 		in_child(&ways[i], free_others_large);
 		may_end = true;
 		REQUIRE(pthread_join(thread, NULL) == 0);
-		usleep(20000); /* the kernel says for a while that the thread lives */
+		while (tgkill(getpid(), maker, 0) == 0) /* the kernel says for a while that the thread lives */
+			usleep(100);
 		if (ways[i].fork != raw_clone)
 			in_child(&ways[i], use_memory_of_the_dead);
 		for (int j = 0; j < SMALL; j++)
@@ -484,7 +488,7 @@ daemonize(void)
 	REQUIRE(child >= 0);
 	if (child == 0) {
 		REQUIRE(daemon(1, 1) == 0);
-		alarm(30);
+		alarm(300);
 		live_as_child(true);
 		REQUIRE(write(ends[1], "y", 1) == 1);
 		_exit(0);
@@ -508,7 +512,7 @@ forkpty_once(void)
 		return;
 	}
 	if (child == 0) {
-		alarm(30);
+		alarm(300);
 		live_as_child(true);
 		_exit(0);
 	}
@@ -546,7 +550,7 @@ main(int argc, char **argv)
 	        {"wrappers", wrappers},
 	};
 
-	start_test(argc, argv, 120);
+	start_test(argc, argv, 600);
 	for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
 		if (!strstr(scenarios[i].name, only))
 			continue;

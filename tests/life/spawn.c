@@ -261,7 +261,7 @@ main(int argc, char **argv)
 		void (*run)(void);
 	} scenarios[] = {{"vfork", vforks}, {"births", births}, {"clone", clones}, {"posix_spawn", spawns}};
 
-	start_test(argc, argv, 120);
+	start_test(argc, argv, 600);
 	for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
 		if (!strstr(scenarios[i].name, only))
 			continue;

@@ -24,7 +24,7 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
-enum { MAKERS = 4, DEADLINE_MS = 10000, LEFT_PERCENT = 5, SKIPPED = 77 };
+enum { MAKERS = 4, DEADLINE_MS = 100000, LEFT_PERCENT = 5, SKIPPED = 77 };
 
 static const size_t peak_wanted = 1024 * MIB, memory_needed = 1400 * MIB;
 
@@ -379,7 +379,7 @@ main(int argc, char **argv)
 	const char *named = getenv("SPIKE_FORM");
 	size_t failed = 0;
 
-	start_test(argc, argv, named ? 60 : 900);
+	start_test(argc, argv, named ? 600 : 900);
 	if (!named && !has_memory()) {
 		printf("not run: less than %zu MiB of memory are available\n", memory_needed / MIB);
 		return SKIPPED;

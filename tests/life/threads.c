@@ -446,7 +446,7 @@ leader_ends(void)
 
 	REQUIRE(child >= 0);
 	if (child == 0) {
-		alarm(30);
+		alarm(300);
 		self = pthread_self();
 		leave((void *)0);
 		leave((void *)1);
@@ -542,7 +542,7 @@ main(int argc, char **argv)
 	        {"id used again", id_used_again},
 	};
 
-	start_test(argc, argv, 120);
+	start_test(argc, argv, 600);
 	for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
 		if (!strstr(scenarios[i].name, only))
 			continue;

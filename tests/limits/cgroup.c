@@ -109,7 +109,7 @@ run(const char *folder)
 		snprintf(pid, sizeof pid, "%d", (int)getpid());
 		if (!write_file(folder, "cgroup.procs", pid))
 			_exit(SKIPPED);
-		alarm(60);
+		alarm(500);
 		setenv("LABYRINTH_LIMIT", "cgroup", 1);
 		process_again("LIMITS_ROLE=cgroup");
 		_exit(3);
@@ -124,7 +124,7 @@ main(int argc, char **argv)
 	char folder[128];
 	int status = SKIPPED << 8;
 
-	load_start(argc, argv, 140);
+	load_start(argc, argv, 600);
 	if (getenv("LIMITS_ROLE"))
 		return live_in_group();
 	process_prepare();

@@ -197,7 +197,7 @@ live_as_child(struct block inherited[HANDED])
 {
 	pthread_t thread;
 
-	alarm(60);
+	alarm(500);
 	load_blocks_up_to(11, 6000000);
 	for (int i = 0; i < HANDED; i++)
 		free_block(&inherited[i]);

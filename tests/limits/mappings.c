@@ -160,7 +160,7 @@ their_number_has_a_bound(void *unused)
 int
 main(int argc, char **argv)
 {
-	load_start(argc, argv, 140);
+	load_start(argc, argv, 600);
 	current_scenario = "below the limit";
 	if (strstr(current_scenario, only))
 		below_the_limit();

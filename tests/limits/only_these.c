@@ -122,7 +122,7 @@ int
 main(int argc, char **argv)
 {
 	has_thread = argc > 1 && strcmp(argv[argc - 1], "kswapd") == 0;
-	load_start(argc - has_thread, argv, 60);
+	load_start(argc - has_thread, argv, 600);
 	REQUIRE(filter_library().from != filter_library().to);
 	current_scenario = "calls of the library";
 	if (!process_in_child(of_library, NULL))

@@ -27,7 +27,7 @@ read_number(const char *path, const char *format)
 int
 main(int argc, char **argv)
 {
-	load_start(argc, argv, 60);
+	load_start(argc, argv, 600);
 	if (read_number("/proc/sys/vm/overcommit_memory", "%zu") != 2) {
 		fputs("not run: vm.overcommit_memory is not 2 (overcommit.sh sets it)\n", stderr);
 		return SKIPPED;

@@ -47,7 +47,7 @@ process_in_child(void (*body)(void *argument), void *argument)
 	pid_t child = fork();
 
 	if (child == 0) {
-		alarm(60 * scale);
+		alarm(500 * scale);
 		body(argument);
 		_exit(0);
 	}

@@ -220,7 +220,7 @@ run_each(size_t error)
 int
 main(int argc, char **argv)
 {
-	load_start(argc, argv, 140);
+	load_start(argc, argv, 600);
 	for (size_t error = 0; error < LENGTH(errors); error++)
 		if (!run_each(error))
 			return SKIPPED;

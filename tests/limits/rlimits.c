@@ -65,7 +65,7 @@ run(struct start *start)
 	REQUIRE(pipe(ends) == 0);
 	pid_t child = fork();
 	if (child == 0) {
-		alarm(60); /* it stays over the exec */
+		alarm(500); /* it stays over the exec */
 		dup2(ends[1], STDERR_FILENO);
 		start->become(start->value);
 		process_again(role);
@@ -296,7 +296,7 @@ main(int argc, char **argv)
 {
 	const char *role = getenv("LIMITS_ROLE");
 
-	load_start(argc, argv, 140);
+	load_start(argc, argv, 600);
 	if (role)
 		return play(role);
 	process_prepare();

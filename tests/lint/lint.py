@@ -9,6 +9,7 @@ from pathlib import Path
 
 import bracket
 import clauses
+import documents
 import elf
 import form
 import headers
@@ -41,6 +42,10 @@ CHECKS = {
     "format": form.check_format,
     "invariants": invariants.check,
     "clauses": clauses.check,
+    "variables": documents.check_variables,
+    "figures": documents.check_figures,
+    "entered": documents.check_entered,
+    "glibc": lambda root, library: documents.check_glibc(root, Path(library)),
     "map": lambda root, library, text: symbols.check_map(Path(library), root / text),
     "api-core": lambda root, library: symbols.check_header(Path(library), root / "include", lab_only=False),
     "api-dropin": lambda root, library: symbols.check_header(Path(library), root / "include", lab_only=True),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import bracket
 import clauses
+import documents
 import elf
 import form
 import headers
@@ -146,6 +147,31 @@ struct page { size_t n; };
             "G1.2 has no test", "G1.3: there is no tests/gone.c", "G1.4: tests/a.c does not carry the id",
             "G1.5: no meson.build names tests/idle.c", "G1.9 is no clause of docs/guarantees.md"])
 
+    def test_variables(self):
+        self.write("src/alloc/config.c", '/* config.c - LABYRINTH_NO */\nchar *a = "LABYRINTH_A", *b = "LABYRINTH_B";\n')
+        self.write("docs/man/labyrinth.3", ".It Ev LABYRINTH_A\n")
+        self.write("docs/tuning.md", "| `LABYRINTH_A` | a |\n| `LABYRINTH_B` | b |\n| `LABYRINTH_B` | b |\n")
+        self.write("README.md", "LABYRINTH_A, LABYRINTH_X_H,\nLABYRINTH_X, LABYRINTH_A*\n")
+        found = list(documents.check_variables(self.root))
+        self.assertEqual(found, ["docs/man/labyrinth.3:1: LABYRINTH_B is missing", "docs/tuning.md:1: LABYRINTH_B is there twice",
+                                 "README.md:2: LABYRINTH_X is no setting"])
+
+    def test_figures(self):
+        table = "**{}**: x\n\n| benchmark | glibc | labyrinth |\n| --- | --- | --- |\n| a | 1 | 2 |\n| geometric mean | 1.00 | {} |\n\n"
+        self.write("docs/benchmarks.md", table.format("Wall time", "0.66") + table.format("Peak RSS", "0.91"))
+        self.write("README.md", "| | Labyrinth | glibc |\n|---|---:|---:|\n| time | **0.66** | 1.00 |\n| peak memory | 0.90 | 1.00 |\n")
+        found = list(documents.check_figures(self.root))
+        self.assertEqual(found, ["README.md:1: peak memory of labyrinth: 0.90; docs/benchmarks.md has 0.91"])
+
+    def test_entered(self):
+        self.write("meson.build", "subdir('tests')\n# subdir('examples')\n")
+        for path in "tests/meson.build", "examples/meson.build", "build/x/meson.build":
+            self.write(path, "")
+        self.write("tests/man/meson.build", "")
+        found = list(documents.check_entered(self.root))
+        self.assertEqual(found, ["examples/meson.build:1: meson.build has no subdir('examples')",
+                                 "tests/man/meson.build:1: tests/meson.build has no subdir('man')"])
+
 
 class Libraries(Folder):
     """They are made here, right ones and wrong ones."""
@@ -245,6 +271,12 @@ lab_b(
         library = self.library("int x;", "-Wl,--no-as-needed", "-L.", "-ly", "-lc")
         self.finds(elf.check(library), "needs liburcu-mb.so.8")
         self.finds(elf.check(library, allow_urcu=True))
+
+    def test_glibc(self):
+        for name in documents.GLIBC_DOCUMENTS:
+            self.write(name, "glibc 2.2.5\nor newer" if name == documents.MANUAL else "glibc 2.34\nor newer")
+        library = self.library("void *dlsym(void *, char *); void *f(void) { return dlsym(0, 0); }", "-lc")
+        self.finds(documents.check_glibc(self.root, library), "docs/man/labyrinth.3:1: ")
 
     def test_elf_soname(self):
         self.finds(elf.check(self.library("int x;", "-Wl,-soname,libx.so")), "no soname")

@@ -117,7 +117,7 @@ fork_and_wait(void)
 	REQUIRE(child >= 0);
 	if (child == 0) {
 		is_child = true;
-		alarm(20);
+		alarm(200);
 		return; /* into the call */
 	}
 	while (waitpid(child, &status, 0) < 0)
@@ -204,7 +204,7 @@ int
 main(int argc, char **argv)
 {
 	run_again_limited(LIMIT, argv);
-	start_test(argc, argv, 100);
+	start_test(argc, argv, 1000);
 	random_state = (uint32_t)now_ms();
 	step_start(learn, 0);
 	break_start(hook, 0);

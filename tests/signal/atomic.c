@@ -315,7 +315,7 @@ main(int argc, char **argv)
 {
 	struct lab_reserve_info info;
 
-	start_test(argc, argv, 60);
+	start_test(argc, argv, 600);
 	find_tier();
 	signal(SIGTRAP, on_trap);
 	tier.reserve_info(&info);

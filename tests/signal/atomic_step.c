@@ -181,7 +181,7 @@ jump_everywhere(void)
 int
 main(int argc, char **argv)
 {
-	start_test(argc, argv, 60);
+	start_test(argc, argv, 600);
 	find_tier();
 	step_start(hook, 0);
 	count_instructions();

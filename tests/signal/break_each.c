@@ -261,7 +261,7 @@ main(int argc, char **argv)
 
 	if (limited)
 		run_again_limited((size_t)640 << 20, argv);
-	start_test(argc, argv, 240);
+	start_test(argc, argv, 1200);
 	main_thread = gettid();
 	main_process = getpid();
 	has_kinds = find_kinds();

@@ -215,7 +215,7 @@ int
 main(int argc, char **argv)
 {
 	run_again_limited(LIMIT, argv);
-	start_test(argc, argv, 60);
+	start_test(argc, argv, 600);
 	if (!library_stats) {
 		printf("not Labyrinth: there is no reserve to test\n");
 		return 1;

@@ -239,7 +239,7 @@ check_figures(void)
 int
 main(int argc, char **argv)
 {
-	start_test(argc, argv, 30);
+	start_test(argc, argv, 300);
 	current_scenario = "the first allocation is a handler's";
 	first_in_handler();
 	current_scenario = "a storm on short-lived threads";

@@ -19,7 +19,7 @@
 #include "learn.h"
 #include "stepper.h"
 
-enum { FORKS = 150, CHILD_SECONDS = 20 };
+enum { FORKS = 150, CHILD_SECONDS = 200 };
 
 static bool is_child;
 static bool in_handler; /* the child allocates before it returns */
@@ -82,7 +82,7 @@ fork_in_call(const struct call *call)
 int
 main(int argc, char **argv)
 {
-	start_test(argc, argv, 60);
+	start_test(argc, argv, 600);
 	start_helper();
 	fill_live_set();
 	step_start(learn_hook, 0);

@@ -340,7 +340,7 @@ main(int argc, char **argv)
 {
 	struct sigaction action = {.sa_handler = on_user_signal, .sa_flags = SA_ONSTACK | SA_NODEFER};
 
-	start_test(argc, argv, 100);
+	start_test(argc, argv, 1000);
 	REQUIRE(sigaction(SIGUSR1, &action, NULL) == 0);
 	start_helper();
 	fill_live_set();

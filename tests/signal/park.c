@@ -409,7 +409,7 @@ main(int argc, char **argv)
 	bool skipped = false;
 	int status;
 
-	start_test(argc, argv, 300);
+	start_test(argc, argv, 1200);
 	unsigned seconds = alarm(0);
 	alarm(seconds);
 	for (enum mode mode = 0; mode < MODES; mode++) {

@@ -18,7 +18,7 @@
 #define KIB ((size_t)1024)
 #define MIB (KIB * KIB)
 
-enum { DEADLINE_SECONDS = 20 };
+enum { DEADLINE_SECONDS = 200 };
 
 /* ---- operations (park_ops.c) ------------------------------------------------------------------------------------------ */
 

@@ -348,7 +348,7 @@ jump(void)
 int
 main(int argc, char **argv)
 {
-	start_test(argc, argv, 100);
+	start_test(argc, argv, 1000);
 	find_functions();
 	cache = cache_create("stepped", sizeof(struct thing), 0, construct);
 	elements = cache_create("elements", sizeof(struct thing), 0, construct);

@@ -115,7 +115,7 @@ scene_exclusive_blocks_of_others(void)
 static void
 go_on_in_child(struct block *mine, struct block *empty)
 {
-	alarm(20);
+	alarm(200);
 	REQUIRE(tier.owner(mine->p) == gettid());
 	resize(mine, 3 * MIB, LAB_GFP_KERNEL);
 	free_block(mine);

@@ -225,7 +225,7 @@ scene_reserve_used_up(void)
 static void
 tell_a_failure(int output)
 {
-	alarm(20);
+	alarm(200);
 	REQUIRE(dup2(output, STDERR_FILENO) == STDERR_FILENO);
 	REQUIRE(tier.alloc(SIZE_MOST + 1, LAB_GFP_ATOMIC) == NULL);
 	slow_call();

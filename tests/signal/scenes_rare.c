@@ -144,7 +144,7 @@ go_on_in_child(struct block *mine)
 	static const size_t sizes[] = {100, 20 * KIB, 90 * KIB, 5 * MIB};
 	struct block blocks[4];
 
-	alarm(20);
+	alarm(200);
 	step_free(mine);
 	for (int i = 0; i < 4; i++)
 		blocks[i] = step_new(sizes[i]);

@@ -112,7 +112,7 @@ main(int argc, char **argv)
 	struct lab_stats stats;
 	size_t rounds = 0;
 
-	start_test(argc, argv, 60);
+	start_test(argc, argv, 600);
 	step_start(hook, SA_NODEFER);
 	for (size_t i = 0; i < 64; i++) /* blocks to take at once */
 		keep();

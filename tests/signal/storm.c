@@ -232,7 +232,7 @@ on_fork_signal(int number)
 	struct block block = new_block(100);
 	pid_t child = _Fork();
 	if (child == 0) {
-		alarm(10);
+		alarm(100);
 		allocate_a_while(400);
 		free_block(&block);
 		_exit(0);
@@ -285,7 +285,7 @@ on_returning_fork(int number)
 	pid_t child = is_child ? 1 : _Fork();
 	if (child == 0) {
 		is_child = true;
-		alarm(10);
+		alarm(100);
 	} else if (!is_child) {
 		REQUIRE(child > 0);
 		forks++;
@@ -349,7 +349,7 @@ main(int argc, char **argv)
 	        {"fork in a handler", fork_in_a_handler},
 	};
 
-	start_test(argc, argv, 30);
+	start_test(argc, argv, 300);
 	for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
 		current_scenario = scenarios[i].name;
 		if (strstr(current_scenario, only))

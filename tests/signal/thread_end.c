@@ -73,7 +73,7 @@ main(int argc, char **argv)
 	static const int learned_from[] = {1, 0, 16}; /* frees of one's own and of others' */
 	pthread_t thread;
 
-	start_test(argc, argv, 30);
+	start_test(argc, argv, 300);
 	current_scenario = "libc's frees at the end of a thread";
 	start_helper();
 	step_start(learn_hook, 0);

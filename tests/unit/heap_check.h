@@ -29,11 +29,11 @@ free_in_span(struct lab_heap *heap, struct lab_unit *unit, void *p)
 static inline size_t
 heap_check_free_list(const struct lab_unit *unit)
 {
-	size_t size = lab_class_size(unit->size_class), length = 0;
+	size_t length = 0;
 
-	for (uint32_t at = lab_hot_head(unit->hot); at != LAB_HOT_NIL; at = lab_block_link(unit->base + at)) {
-		REQUIRE(at % size == 0);
-		REQUIRE(at / size < unit->limit);
+	REQUIRE(unit->size == lab_class_size(unit->size_class));
+	for (uint32_t at = lab_hot_head(unit->hot); at != LAB_HOT_NIL; at = lab_block_link(lab_unit_block(unit, at))) {
+		REQUIRE(at < unit->limit);
 		REQUIRE(++length <= unit->limit);
 	}
 	return length;
@@ -123,7 +123,7 @@ heap_check(const struct lab_heap *heap)
 	struct lab_arena *arena;
 	size_t listed = 0, current = 0;
 
-	REQUIRE(heap->drain == 0 && heap->changing == NULL);
+	REQUIRE(heap->drain == 0 && heap->changing == NULL && heap->found.kind == LAB_FOUND_NOTHING);
 	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++)
 		for (size_t index = 0; index < lab_load_rlx(&arena->high_water); index++) {
 			uint64_t owner = lab_load_rlx(&arena->owners[index]);

@@ -49,6 +49,7 @@ Test(config, sizes_and_times)
 	check_size("LABYRINTH_TRIM_THRESHOLD", &lab_settings.trim_threshold, "5M", 5 << 20);
 	check_size("LABYRINTH_TRIM_THRESHOLD", &lab_settings.trim_threshold, "7G", (size_t)7 << 30);
 	check_size("LABYRINTH_TRIM_THRESHOLD", &lab_settings.trim_threshold, "2T", (size_t)2 << 40);
+	check_size("LABYRINTH_TRIM_THRESHOLD", &lab_settings.trim_threshold, "never", SIZE_MAX);
 	check_size("LABYRINTH_TRIM_THRESHOLD", &lab_settings.trim_threshold, "18446744073709551615", SIZE_MAX);
 }
 

@@ -349,31 +349,167 @@ Test(decay, the_threshold_bounds_what_is_kept)
 	cr_assert_gt(world.purged, 0);
 }
 
-/* Locked pages, for one. */
-Test(decay, what_the_system_refuses_is_asked_for_once_a_look)
+static size_t
+given_back(void)
+{
+	return world.purges + world.lazy_purges + world.unmaps;
+}
+
+/* What real-time programs ask for by mallopt(M_TRIM_THRESHOLD, -1): no page is ever missing that was there. */
+Test(decay, what_is_to_be_kept_stays)
+{
+	enum { ROUNDS = 40 };
+
+	for (int lazily = 0; lazily < 2; lazily++) {
+		start(10000);
+		world.map_limit = 100 * MIB; /* arenas of 64 MiB: there is a second one that could go */
+		lab_store_rlx(&lab_settings.purge_lazily, lazily);
+		cr_assert(lab_set_param(LAB_PARAM_TRIM_THRESHOLD, SIZE_MAX));
+		use(60 * MIB);
+		use(60 * MIB);
+		size_t before = given_back(), maps = world.maps;
+		for (int i = 0; i < ROUNDS; i++) {
+			world.now += 700;
+			for (size_t size = 100; size <= 60 * MIB; size *= 5)
+				use(size);
+			call();
+			tick();
+		}
+		cr_assert_eq(given_back(), before);
+		cr_assert_eq(world.maps, maps);
+		cr_assert_geq(lab_purge_dirty_pages(), 50 * MIB / LAB_PAGE_SIZE, "but for what is in use");
+		cr_assert(lab_trim(0), "unless it is asked for");
+		cr_assert_eq(lab_purge_dirty_pages(), 0);
+	}
+	use(20 * MIB);
+	cr_assert(lab_set_param(LAB_PARAM_TRIM_THRESHOLD, 8 * MIB));
+	use(MIB);
+	cr_assert_leq(lab_purge_dirty_pages(), 8 * MIB / LAB_PAGE_SIZE);
+	world.now += 5000;
+	call();
+	cr_assert_eq(lab_purge_dirty_pages(), 0, "and decay goes on");
+}
+
+static void *
+fill_and_free(void *unused)
+{
+	static void *blocks[200];
+
+	(void)unused;
+	for (int i = 0; i < 200; i++)
+		memset(blocks[i] = lab_malloc(30000), 1, 30000);
+	for (int i = 0; i < 200; i++)
+		lab_free(blocks[i]);
+	return NULL;
+}
+
+Test(decay, what_is_to_be_kept_stays_when_threads_end)
 {
 	start(10000);
-	use(2 * MIB);
-	world.purge_fails = true;
-	world.now += 500; /* aged now */
-	tick();
-	cr_assert_eq(world.purges, 0);
-	world.now += 500;
-	tick();
-	size_t purges = world.purges;
-	cr_assert_gt(purges, 0);
-	for (int i = 0; i < 9; i++) {
-		world.now += 50;
-		tick();
-		cr_assert_eq(world.purges, purges);
+	cr_assert(lab_set_param(LAB_PARAM_TRIM_THRESHOLD, SIZE_MAX));
+	for (int i = 0; i < 20; i++) {
+		pthread_t thread;
+		REQUIRE(pthread_create(&thread, NULL, fill_and_free, NULL) == 0);
+		REQUIRE(pthread_join(thread, NULL) == 0);
+		world.now += 700;
+		call();
+		use(5 * MIB);
 	}
-	world.now += 50;
-	tick();
-	cr_assert_eq(world.purges, 2 * purges);
+	cr_assert_eq(world.purges, 0);
+}
+
+/* Pages of so many ranges in one segment. */
+static void
+use_ranges(int count)
+{
+	static void *freed[100];
+
+	for (int i = 0; i < count; i++) {
+		cr_assert_not_null(lab_malloc(40000)); /* stays */
+		freed[i] = lab_malloc(40000);
+		memset(freed[i], 1, 40000);
+	}
+	for (int i = 0; i < count; i++)
+		lab_free(freed[i]);
+}
+
+/* Looks, `period` apart; returns how many calls of madvise they made. */
+static size_t
+look(int times, uint64_t period)
+{
+	size_t before = world.purges + world.lazy_purges;
+
+	for (int i = 0; i < times; i++) {
+		world.now += period;
+		tick();
+	}
+	return world.purges + world.lazy_purges - before;
+}
+
+/* Locked pages, for one. Late looks come once in a decay time, the others twice. */
+Test(decay, what_the_system_refuses_is_asked_for_ever_more_seldom)
+{
+	enum { RANGES = 40 };
+	static const uint64_t periods[] = {500, 1000};
+
+	for (int i = 0; i < 4; i++) {
+		start(10000);
+		lab_store_rlx(&lab_settings.purge_lazily, i >= 2);
+		use_ranges(RANGES);
+		use(9 * MIB); /* three other segments */
+		world.purge_fails = true;
+		cr_assert_gt(look(2, periods[i % 2]), 0);
+		size_t segments = lab_purge_dirty_pages() / LAB_SEGMENT_PAGES + 3;
+		cr_assert_leq(look(100, periods[i % 2]), segments * LAB_PURGE_TRIES * 8);
+		cr_assert_leq(look(1000, periods[i % 2]), segments * LAB_PURGE_TRIES * (1000 / LAB_PURGE_REST_MAX + 1));
+		cr_assert_gt(look(2 * LAB_PURGE_REST_MAX, periods[i % 2]), 0, "it is asked for again");
+		world.purge_fails = false;
+		(void)look(2 * LAB_PURGE_REST_MAX, periods[i % 2]);
+		cr_assert_eq(lab_purge_dirty_pages(), 0, "and taken when it can be");
+		use_ranges(RANGES);
+		cr_assert_gt(look(2, 500), 0, "nothing of that is remembered");
+		cr_assert_eq(lab_purge_dirty_pages(), 0);
+	}
+}
+
+/* An order is carried out, whatever was refused before. */
+Test(decay, what_was_refused_goes_at_the_next_trim)
+{
+	start(10000);
+	use(9 * MIB);
+	world.purge_fails = true;
+	(void)look(50, 500);
+	cr_assert_gt(lab_purge_dirty_pages(), 0);
 	world.purge_fails = false;
-	world.now += 500;
-	tick();
+	cr_assert(lab_trim(0));
 	cr_assert_eq(lab_purge_dirty_pages(), 0);
+}
+
+/* One locked page in a segment does not keep the others. */
+static char *locked;
+
+static bool
+refuse_locked(void *start, size_t size)
+{
+	world.purges++;
+	return !(locked >= (char *)start && locked < (char *)start + size) && world.real.purge(start, size);
+}
+
+Test(decay, what_lies_beside_a_locked_page_goes)
+{
+	enum { RANGES = 40 };
+
+	start(10000);
+	lab_os.purge = refuse_locked;
+	locked = lab_malloc(40000);
+	memset(locked, 1, 40000);
+	use_ranges(RANGES);
+	lab_free(locked);
+	(void)look(2, 500);
+	cr_assert_leq(lab_purge_dirty_pages(), 11, "the range of that page");
+	use(200000);
+	(void)look(2 * LAB_PURGE_REST_MAX, 500);
+	cr_assert_leq(lab_purge_dirty_pages(), 11);
 }
 
 Test(decay, what_the_system_refuses_is_no_reason_to_ask_at_each_free)

@@ -321,7 +321,7 @@ Test(exclusive, a_dead_owners_block_is_anybodys)
 		char *p = call(allocate_it, (void *)size);
 		uint32_t owner = (uint32_t)lab_owner(p);
 		cr_assert_neq((pid_t)owner, gettid());
-		for (int i = 0; i < 1000 && !lab_os.thread_is_dead(owner); i++)
+		for (int i = 0; i < 100000 && !lab_os.thread_is_dead(owner); i++)
 			usleep(1000);
 		memset(p, 1, size);
 		char *q = lab_realloc(p, size * 2, LAB_GFP_KERNEL);

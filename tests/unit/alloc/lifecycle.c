@@ -220,7 +220,9 @@ Test(lifecycle, heaps_of_the_dead_are_the_childs)
 	trace_run(&trace, 100);
 	REQUIRE(pthread_create(&thread, NULL, leave_a_heap, of_dead) == 0);
 	pthread_join(thread, NULL);
-	usleep(20000); /* the kernel may say for a while that it lives */
+	uint32_t tid = (uint32_t)lab_owner(of_dead[0]);
+	while (!lab_os.thread_is_dead(tid)) /* the kernel may say for a while that it lives */
+		usleep(100);
 	cr_assert(in_child(have_what_the_dead_had));
 	trace_free_all(&trace);
 }

@@ -246,7 +246,7 @@ Test(limit, the_heaps_of_the_dead_are_taken_over)
 	limit_to(16 * MIB);
 	lab_free(lab_malloc(10));
 	REQUIRE(pthread_create(&thread, NULL, leave_blocks, of) == 0 && pthread_join(thread, NULL) == 0);
-	for (int i = 0; i < 1000 && !lab_os.thread_is_dead((uint32_t)lab_owner(of[0])); i++)
+	for (int i = 0; i < 100000 && !lab_os.thread_is_dead((uint32_t)lab_owner(of[0])); i++)
 		usleep(1000);
 	for (int i = 0; i < 4; i++)
 		lab_free(of[i]); /* to the dead heap's remote stack, where they count */
@@ -288,6 +288,8 @@ Test(limit, growing_in_place_is_charged)
 	lab_free(p);
 }
 
+enum { A_LONG_TIME_MS = 600000 }; /* that no test takes */
+
 /* ---- waiting --------------------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t
@@ -311,11 +313,9 @@ Test(limit, in_vain_it_waits_as_long_as_it_was_told)
 	cr_assert_null(lab_malloc(60000));
 	cr_assert_eq(errno, ENOMEM);
 	cr_assert_geq(now_ms() - start, 70);
-	cr_assert_leq(now_ms() - start, 2000);
 	cr_assert_eq(stats_now().waits, 1);
-	start = now_ms();
-	cr_assert_null(lab_malloc(17 * MIB), "what can never be is not waited for");
-	cr_assert_leq(now_ms() - start, 60);
+	cr_assert_null(lab_malloc(17 * MIB));
+	cr_assert_eq(stats_now().waits, 1, "what can never be is not waited for");
 	free_list(list);
 }
 
@@ -347,15 +347,13 @@ Test(limit, a_waiter_gets_what_another_thread_frees)
 	pthread_t thread;
 
 	limit_to(16 * MIB);
-	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 20000));
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, A_LONG_TIME_MS));
 	REQUIRE(pthread_create(&thread, NULL, hold_and_free, (void *)held) == 0);
 	while (!held[1])
 		usleep(1000);
 	held[1] = NULL;
-	uint64_t start = now_ms();
 	void *p = lab_malloc(10 * MIB);
 	cr_assert_not_null(p);
-	cr_assert_leq(now_ms() - start, 5000);
 	cr_assert_eq(stats_now().waits, 1);
 	pthread_join(thread, NULL);
 	lab_free(p);
@@ -375,7 +373,7 @@ Test(limit, a_waiter_gets_its_own_blocks_that_others_free)
 
 	limit_to(16 * MIB);
 	void **list = take_all(200000, &count), **next = *list;
-	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 20000));
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, A_LONG_TIME_MS));
 	REQUIRE(pthread_create(&thread, NULL, free_later_elsewhere, list) == 0);
 	void *p = lab_malloc(150000);
 	cr_assert_not_null(p);
@@ -558,10 +556,11 @@ Test(limit, handlers_may_allocate_in_the_wait_and_jump_out_of_it)
 	void **volatile list = take_all(60000, &count);
 	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 100));
 	start_alarms();
-	uint64_t start = now_ms();
-	cr_assert_null(lab_malloc(60000));
-	cr_assert_leq(now_ms() - start, 5000, "handlers do not wait in their turn");
-	cr_assert_gt(handled, 10);
+	size_t calls = 0;
+	for (; handled <= 10; calls++)
+		cr_assert_null(lab_malloc(60000));
+	cr_assert_eq(stats_now().waits, calls, "handlers do not wait in their turn");
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, A_LONG_TIME_MS));
 	for (int i = 0; i < 20; i++) {
 		jump_after = handled + 3;
 		if (sigsetjmp(back, 1) == 0) {

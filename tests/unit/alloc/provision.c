@@ -249,6 +249,23 @@ Test(provision, settings)
 	slow_call();
 }
 
+/* What the documents call the default is what asking for it gives. */
+Test(provision, default_size)
+{
+	struct lab_reserve_plan unasked, asked;
+
+	cr_assert(lab_provision_plan(&unasked));
+	cr_assert(lab_provision_set_size("324K"));
+	cr_assert(lab_provision_plan(&asked));
+	cr_assert_eq(memcmp(&unasked, &asked, sizeof asked), 0);
+	cr_assert_eq(asked.fixed, (size_t)324 << 10);
+	for (size_t size = 64; size <= (size_t)1 << 20; size += 64) { /* KiB */
+		lab_provision_settings.size = size << 10;
+		cr_assert(lab_provision_plan(&asked));
+		cr_assert_leq(asked.fixed, (size << 10) + (size << 6), "%zu KiB", size);
+	}
+}
+
 Test(provision, wrong_settings_change_nothing)
 {
 	static const char *const classes[] = {
@@ -493,7 +510,7 @@ static bool
 grows_by_itself(void)
 {
 	take(2048, class_of(2048).slots);
-	for (int i = 0; i < 1000 && info().grown == 0; i++)
+	for (int i = 0; i < 20000 && info().grown == 0; i++)
 		usleep(5000);
 	return info().grown > 0;
 }

@@ -153,7 +153,7 @@ empty_a_few_spans(void)
 	}
 	heap->whole = 0; /* demoting by hand leaves the lists double */
 	for (size_t i = 0; i < n; i++) {
-		*(void **)kept[i] = (void *)(lab_load_rlx(&heap->remote) & ~(uintptr_t)1);
+		*(uint64_t *)kept[i] = lab_link_make(kept[i], lab_load_rlx(&heap->remote) & ~(uintptr_t)1);
 		lab_store_rlx(&heap->remote, (uintptr_t)kept[i] | (lab_load_rlx(&heap->remote) & 1));
 	}
 	return n;
@@ -490,12 +490,12 @@ Test(rebuild, absorbing_a_torn_heap_finishes_its_drain_and_sends_its_batches)
 		p[i] = lab_span_pop_owned(from->bins[2].current);
 	}
 	for (int i = 0; i < 10; i++) { /* a list that was taken and not yet processed */
-		*(uintptr_t *)p[i] = dead->drain & ~(uintptr_t)1;
+		*(uint64_t *)p[i] = lab_link_make(p[i], dead->drain & ~(uintptr_t)1);
 		dead->drain = (uintptr_t)p[i];
 	}
 	lab_store_rlx(&dead->remote, 1); /* the other parity */
 	dead->batches[third->id % LAB_BATCH_SLOTS] = (struct lab_batch){third, p[20], p[20], 1};
-	*(uintptr_t *)p[20] = 0;
+	*(uint64_t *)p[20] = lab_link_make(p[20], 0);
 	dead->whole = 0;
 	size_t before = heap_check(heap).used;
 	absorb(dead);

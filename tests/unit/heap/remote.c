@@ -2,11 +2,12 @@
  * remote.c - the remote stack, batches, and drains that are torn in each of the states that the protocol names. One thread holds
  * both heaps; "torn" is the state that a frame leaves when it never goes on, put there by hand.
  *
- * Clauses: G3.3.
+ * Clauses: G3.3, G9.6.
  */
 #include <criterion/criterion.h>
 #include <signal.h>
 
+#include "heap/finding.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "heap/thread.h"
@@ -70,14 +71,40 @@ parity(const struct lab_heap *of)
 	return lab_load_rlx(&of->remote) & PARITY;
 }
 
+/* What a listed block links to; 0: it is the last one. */
+static uintptr_t
+next_of(uintptr_t block)
+{
+	uintptr_t next;
+
+	REQUIRE(lab_link_read((void *)(block & ~PARITY), &next));
+	return next;
+}
+
 static size_t
 length(uintptr_t first)
 {
 	size_t n = 0;
 
-	for (; first & ~PARITY; first = *(uintptr_t *)(first & ~PARITY))
+	for (; first & ~PARITY; first = next_of(first))
 		REQUIRE(++n <= 2 * BLOCKS);
 	return n;
+}
+
+static void
+link_to(void *block, void *next)
+{
+	*(uint64_t *)block = lab_link_make(block, (uintptr_t)next);
+}
+
+/* What was noted while the heap was worked in; it is forgotten. */
+static struct lab_finding
+finding(struct lab_heap *of)
+{
+	struct lab_finding found = {.kind = LAB_FOUND_NOTHING};
+
+	(void)lab_finding_take_owned(of, &found);
+	return found;
 }
 
 Test(remote, pushes_keep_the_parity_and_a_take_flips_it)
@@ -106,8 +133,8 @@ Test(remote, a_chain_goes_in_one_step)
 {
 	start();
 	lab_remote_push(heap, blocks[0], blocks[0]);
-	*(void **)blocks[1] = blocks[2];
-	*(void **)blocks[2] = blocks[3];
+	link_to(blocks[1], blocks[2]);
+	link_to(blocks[2], blocks[3]);
 	lab_remote_push(heap, blocks[1], blocks[3]);
 	cr_assert_eq(length(pointer(heap)), 4);
 	cr_assert_eq(used(heap), BLOCKS, "they count as used");
@@ -260,10 +287,10 @@ Test(remote, torn_between_taking_a_block_off_the_record_and_freeing_it)
 		uintptr_t list = take_by_hand();
 		for (int i = 0; i < at; i++) { /* freed already */
 			void *block = (void *)(list & ~PARITY);
-			list = *(uintptr_t *)block | (list & PARITY);
+			list = next_of(list) | (list & PARITY);
 			REQUIRE(free_in_span(heap, lab_map_find(block).unit, block) == LAB_FREED);
 		}
-		heap->drain = *(uintptr_t *)(list & ~PARITY) | (list & PARITY); /* one is in hand */
+		heap->drain = next_of(list) | (list & PARITY); /* one is in hand */
 		recover();
 		cr_assert_eq(used(heap), BLOCKS - LISTED + 1, "at most one block is missing");
 	}
@@ -323,7 +350,7 @@ Test(remote, a_recovery_that_is_torn_itself_is_done_again)
 {
 	start_with_parity(0);
 	heap->drain = take_by_hand();
-	uintptr_t second = *(uintptr_t *)(heap->drain & ~PARITY) | (heap->drain & PARITY);
+	uintptr_t second = next_of(heap->drain) | (heap->drain & PARITY);
 	void *first = (void *)(heap->drain & ~PARITY);
 	heap->drain = second; /* the first resume freed one */
 	REQUIRE(free_in_span(heap, lab_map_find(first).unit, first) == LAB_FREED);
@@ -417,16 +444,42 @@ Test(remote, dropping_forgets_the_list_and_keeps_the_parity)
 	cr_assert_eq(used(heap), BLOCKS, "they are lost, as in a child of fork");
 }
 
-Test(remote, the_same_block_twice_is_reported, .signal = SIGABRT)
+/* ---- misuse that a drain meets (INV-REM-3): it is noted, the heap is whole, and the line comes when the heap is left ---- */
+
+Test(remote, the_same_block_twice_is_found)
 {
 	start();
 	lab_remote_push(heap, blocks[0], blocks[0]);
 	lab_remote_drain_owned(heap);
 	lab_remote_push(heap, blocks[0], blocks[0]);
 	lab_remote_drain_owned(heap);
+	struct lab_finding found = finding(heap);
+	cr_assert_eq(found.kind, LAB_FOUND_DOUBLE_FREE);
+	cr_assert_eq(found.block, blocks[0]);
+	/* the push has written over its link in the list: the list is cut, and its blocks come back when the span is empty */
+	for (int i = 1; i < BLOCKS; i++)
+		REQUIRE(free_in_span(heap, lab_map_find(blocks[i]).unit, blocks[i]) == LAB_FREED);
+	for (size_t i = 0; i < 2 * LAB_UNIT_SIZE / lab_class_size(3); i++)
+		REQUIRE(block_of(heap));
 }
 
-Test(remote, a_block_of_a_retired_span_is_reported, .signal = SIGABRT)
+/* A span that is current does not go back when it is empty: its list is made anew. */
+Test(remote, the_same_block_twice_in_an_empty_span_is_found)
+{
+	start();
+	for (int i = 0; i < BLOCKS; i++)
+		REQUIRE(free_in_span(heap, lab_map_find(blocks[i]).unit, blocks[i]) == LAB_FREED);
+	for (int i = 0; i < 2; i++) {
+		lab_remote_push(heap, blocks[i * 7], blocks[i * 7]);
+		lab_remote_drain_owned(heap);
+		cr_assert_eq(finding(heap).kind, LAB_FOUND_DOUBLE_FREE);
+		struct heap_census census = heap_check(heap);
+		cr_assert_eq(census.used, 0);
+		cr_assert_eq(census.free, census.carved);
+	}
+}
+
+Test(remote, a_block_of_a_retired_span_is_found)
 {
 	start();
 	for (int i = 0; i < BLOCKS; i++)
@@ -434,6 +487,173 @@ Test(remote, a_block_of_a_retired_span_is_reported, .signal = SIGABRT)
 	lab_span_demote_owned(heap, heap->bins[3].current);
 	lab_bin_set_current(heap, 3, &lab_no_span);
 	lab_remote_drain_owned(heap);
+	cr_assert_eq(finding(heap).kind, LAB_FOUND_NOTHING);
 	lab_remote_push(heap, blocks[5], blocks[5]);
 	lab_remote_drain_owned(heap);
+	struct lab_finding found = finding(heap);
+	cr_assert_eq(found.kind, LAB_FOUND_DOUBLE_FREE);
+	cr_assert_eq(found.block, blocks[5]);
+	(void)heap_check(heap);
+}
+
+Test(remote, the_block_collected_last_is_not_collected_again)
+{
+	start();
+	cr_assert(lab_batch_add_owned(other, heap, blocks[0]));
+	cr_assert_not(lab_batch_add_owned(other, heap, blocks[0]));
+	cr_assert(lab_batch_add_owned(other, heap, blocks[1]));
+	lab_batch_flush_owned(other);
+	lab_remote_drain_owned(heap);
+	cr_assert_eq(used(heap), BLOCKS - 2);
+}
+
+/* One that waits is freed again: the list has a ring, and ends where it comes to a block that it has freed. */
+Test(remote, a_block_that_waits_is_freed_again)
+{
+	start();
+	for (int i = 0; i < 5; i++)
+		lab_remote_push(heap, blocks[i], blocks[i]);
+	lab_remote_push(heap, blocks[2], blocks[2]);
+	lab_remote_drain_owned(heap);
+	cr_assert_eq(finding(heap).kind, LAB_FOUND_DAMAGE);
+	struct heap_census census = heap_check(heap);
+	cr_assert_eq(census.used, BLOCKS - 3, "4, 3 and 2 are free; what came before is lost");
+}
+
+enum { PATTERNS = 12 };
+
+/* Writes of a program to a block that it has freed. */
+static void
+write_to_freed(unsigned char *p, int pattern)
+{
+	static char elsewhere[64];
+	const uintptr_t pointers[] = {
+	        0, 1, UINTPTR_MAX, 0x4141414141414141, (uintptr_t)blocks[50], (uintptr_t)blocks[51] + 16, (uintptr_t)elsewhere};
+
+	switch (pattern) {
+	case 0:
+		p[0] ^= 1;
+		break;
+	case 1:
+		p[1] ^= 0x80;
+		break;
+	case 2:
+		p[7] ^= 1;
+		break;
+	case 3:
+		*(uint32_t *)(void *)p = 0;
+		break;
+	case 4:
+		*(uint16_t *)(void *)p = 48;
+		break;
+	default:
+		*(uintptr_t *)(void *)p = pointers[pattern - 5];
+	}
+}
+
+static void
+damage(int pattern, int at)
+{
+	start();
+	push_all();
+	write_to_freed(blocks[at], pattern);
+	lab_remote_drain_owned(heap);
+	struct lab_finding found = finding(heap);
+	cr_assert_eq(found.kind, LAB_FOUND_DAMAGE, "pattern %d", pattern);
+	cr_assert_eq(found.block, blocks[at]);
+	cr_assert_eq(found.start, lab_map_find(blocks[at]).unit->base);
+	cr_assert_eq(found.bytes, LAB_UNIT_SIZE);
+	cr_assert_eq(found.block_size, lab_class_size(3));
+	cr_assert_eq(used(heap), BLOCKS - (LISTED - 1 - (size_t)at), "what came later is free, the rest is lost");
+	for (int i = LISTED; i < BLOCKS; i++)
+		REQUIRE(free_in_span(heap, lab_map_find(blocks[i]).unit, blocks[i]) == LAB_FREED);
+	(void)heap_check(heap);
+}
+
+Test(remote, a_write_to_a_block_that_waits_is_found)
+{
+	for (int pattern = 0; pattern < PATTERNS; pattern++)
+		for (int at = 0; at < LISTED; at += 6)
+			damage(pattern, at);
+}
+
+Test(remote, a_write_to_a_block_in_a_batch_is_found)
+{
+	start();
+	for (int i = 0; i < LISTED; i++)
+		REQUIRE(lab_batch_add_owned(other, heap, blocks[i]));
+	*(void **)blocks[10] = blocks[50];
+	lab_batch_flush_owned(other);
+	cr_assert_eq(finding(other).kind, LAB_FOUND_NOTHING);
+	lab_remote_drain_owned(heap);
+	cr_assert_eq(finding(heap).kind, LAB_FOUND_DAMAGE);
+	cr_assert_eq(used(heap), BLOCKS - 9);
+}
+
+Test(remote, a_write_to_a_run_that_waits_is_found)
+{
+	void *runs[3], *live;
+	bool fresh;
+
+	start();
+	live = lab_run_alloc_owned(heap, 10, 1, &fresh);
+	for (int i = 0; i < 3; i++) {
+		runs[i] = lab_run_alloc_owned(heap, 10, 1, &fresh);
+		REQUIRE(lab_run_begin_free(lab_map_find(runs[i]).run, TID));
+		lab_remote_push(heap, runs[i], runs[i]);
+	}
+	*(void **)runs[1] = live;
+	lab_remote_drain_owned(heap);
+	struct lab_finding found = finding(heap);
+	cr_assert_eq(found.kind, LAB_FOUND_DAMAGE);
+	cr_assert_eq(found.start, runs[1]);
+	cr_assert_eq(found.bytes, 10 * LAB_PAGE_SIZE);
+	cr_assert_eq(heap_check(heap).runs, 3, "one is free");
+}
+
+/* Also where a link is well formed by chance. */
+Test(remote, a_link_to_what_is_no_block_is_not_followed)
+{
+	static char elsewhere[64] __attribute__((aligned(16)));
+	bool fresh;
+
+	start();
+	void *live = lab_run_alloc_owned(heap, 10, 1, &fresh);
+	void *const wrong[] = {elsewhere, (char *)blocks[50] + 16, live, (char *)live + 4096, (void *)16, (void *)0x7ffffffff000};
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		lab_remote_push(heap, blocks[i], blocks[i]);
+		link_to(blocks[i], wrong[i]);
+		lab_remote_drain_owned(heap);
+		cr_assert_neq(finding(heap).kind, LAB_FOUND_NOTHING);
+		cr_assert_eq(used(heap), BLOCKS - 1 - i, "the block itself is free");
+	}
+	cr_assert_eq(lab_load_rlx(&lab_map_find(live).run->state), LAB_RUN_LIVE);
+}
+
+/* Damage in a list that somebody else takes in: it is found, and passed on to the heap that is left in the end. */
+Test(remote, damage_in_an_absorbed_heaps_list_is_found)
+{
+	start();
+	push_all();
+	memset(blocks[10], 0, 8);
+	absorb();
+	cr_assert_eq(finding(heap).kind, LAB_FOUND_NOTHING);
+	cr_assert_eq(finding(other).kind, LAB_FOUND_DAMAGE);
+	cr_assert_eq(used(other), BLOCKS - 9);
+}
+
+Test(remote, what_was_found_is_reported_when_the_heap_is_left, .signal = SIGABRT)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	world_install();
+	REQUIRE(lab_enter(&bracket));
+	heap = bracket.heap;
+	for (int i = 0; i < 3; i++)
+		blocks[i] = block_of(heap);
+	for (int i = 0; i < 3; i++)
+		lab_remote_push(heap, blocks[i], blocks[i]);
+	memset(blocks[1], 0, 8);
+	lab_remote_drain_owned(heap);
+	lab_leave(&bracket);
 }

@@ -1,10 +1,13 @@
 /*
  * span.c - spans of small blocks, one heap, one thread: carving, order, lists, retirement, double frees. After each trace the heap
  * is held against heap_check.h.
+ *
+ * Clauses: G9.6.
  */
 #include <criterion/criterion.h>
 #include <signal.h>
 
+#include "heap/finding.h"
 #include "heap/remote.h"
 #include "heap/thread.h"
 #include "heap_check.h"
@@ -27,7 +30,7 @@ pop(unsigned c)
 {
 	struct lab_unit *span = heap->bins[c].current;
 
-	if (lab_hot_head(span->hot) == LAB_HOT_NIL)
+	if (!lab_unit_has_free(span, lab_hot_head(span->hot)))
 		REQUIRE(lab_span_refill_owned(heap, c));
 	return lab_span_pop_owned(heap->bins[c].current);
 }
@@ -146,8 +149,10 @@ Test(span, double_frees_are_told_where_it_is_cheap)
 	char *a = pop(3), *b = pop(3);
 	struct lab_unit *unit = unit_of(a);
 
+	uint32_t hot = unit->hot;
 	push(a);
 	cr_assert_eq(free_in_span(heap, unit, a), LAB_FREE_DOUBLE, "the block freed last");
+	cr_assert_eq(lab_block_link(a), lab_hot_head(hot), "nothing was written");
 	push(b);
 	cr_assert_eq(free_in_span(heap, unit, b), LAB_FREE_DOUBLE);
 	cr_assert_eq(free_in_span(heap, unit, a), LAB_FREE_DOUBLE, "the span is empty");
@@ -233,4 +238,106 @@ Test(span, a_repair_stops_at_a_link_that_leads_nowhere)
 	cr_assert(!unit->current);
 	uint32_t used = ((unit->hot >> 16) + 1) & 0xffff;
 	cr_assert_eq(used, unit->limit - 25);
+}
+
+/* ---- writes to freed blocks (INV-SPAN-1): a head that is no block's number is never made an address ---- */
+
+enum { FREED = 20, KEPT = 20 };
+
+/* Frees blocks of class c, writes `link` to the one that was freed as the n-th, and pops until that shows. */
+static void
+damage(unsigned c, int n, uint16_t link)
+{
+	char *kept[KEPT], *freed[FREED];
+	struct lab_finding found;
+
+	for (int i = 0; i < KEPT; i++)
+		kept[i] = pop(c);
+	for (int i = 0; i < FREED; i++)
+		freed[i] = pop(c);
+	struct lab_unit *unit = unit_of(kept[0]);
+	if (link < unit->limit || unit != unit_of(freed[FREED - 1])) {
+		for (int i = 0; i < FREED; i++)
+			push(freed[i]);
+		for (int i = 0; i < KEPT; i++)
+			push(kept[i]);
+		return; /* a block's number, which no check can tell from the right one; or too large a class */
+	}
+	for (int i = 0; i < FREED; i++)
+		push(freed[i]);
+	*(uint16_t *)(void *)freed[n] = link;
+	for (int i = FREED; i-- > n;)
+		REQUIRE(pop(c) == freed[i]);
+	cr_assert_not(lab_finding_take_owned(heap, &found), "it has become the head, and was not used yet");
+	char *next = pop(c);
+	struct lab_unit *its = unit_of(next);
+	REQUIRE(lab_unit_is_block(its, next));
+	for (int i = 0; i < KEPT; i++)
+		REQUIRE(next != kept[i]);
+	bool is_nil = link == LAB_HOT_NIL;
+	REQUIRE(lab_finding_take_owned(heap, &found) == !is_nil);
+	if (!is_nil) {
+		REQUIRE(found.kind == LAB_FOUND_DAMAGE);
+		REQUIRE(found.start == unit->base && found.bytes == LAB_UNIT_SIZE && found.block_size == lab_class_size(c));
+	}
+	push(next);
+	for (int i = n; i < FREED; i++)
+		push(freed[i]);
+	for (int i = 0; i < KEPT; i++)
+		push(kept[i]); /* the lost ones count as used */
+}
+
+Test(span, a_link_that_was_written_to_is_never_an_address)
+{
+	enter();
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c += 3)
+		for (unsigned link = 1; link <= 0xffff; link += 257)
+			damage(c, (int)(link % FREED), (uint16_t)link);
+	damage(2, 3, 0xffff);
+	for (int bit = 0; bit < 16; bit++)
+		damage(2, 5, (uint16_t)(0x8000 | 1u << bit));
+}
+
+Test(span, a_damaged_list_in_a_span_that_is_not_current_is_found_when_it_is)
+{
+	enter();
+	unsigned c = lab_class_of(8192);
+	char *blocks[24];
+	struct lab_finding found;
+
+	for (int i = 0; i < 24; i++)
+		blocks[i] = pop(c);
+	push(blocks[2]);
+	push(blocks[9]);
+	push(blocks[3]); /* the first span: 3, 2. The second: 9 */
+	*(uint16_t *)(void *)blocks[3] = 777;
+	cr_assert_eq(pop(c), blocks[3]);
+	cr_assert_not(lab_finding_take_owned(heap, &found));
+	cr_assert_eq(pop(c), blocks[9], "the first one is exhausted");
+	cr_assert(lab_finding_take_owned(heap, &found));
+	cr_assert_eq(found.kind, LAB_FOUND_DAMAGE);
+	for (int i = 0; i < 8; i++)
+		if (i != 2)
+			push(blocks[i]);
+	cr_assert_eq(unit_of(blocks[0])->kind, LAB_UNIT_IS_RETIRED, "what was lost comes back with the span");
+}
+
+/* Where none is used all is known: the list is made anew. */
+Test(span, an_empty_current_span_is_mended)
+{
+	enter();
+	char *blocks[FREED];
+	struct lab_finding found;
+
+	for (int i = 0; i < FREED; i++)
+		blocks[i] = pop(5);
+	struct lab_unit *unit = unit_of(blocks[0]);
+	for (int i = 0; i < FREED; i++)
+		push(blocks[i]);
+	lab_poke(&unit->hot, lab_insert16(unit->hot, 40000));
+	REQUIRE(lab_span_refill_owned(heap, 5));
+	cr_assert(lab_finding_take_owned(heap, &found));
+	struct heap_census census = heap_check(heap);
+	cr_assert_eq(census.used, 0);
+	cr_assert_eq(census.free, census.carved);
 }

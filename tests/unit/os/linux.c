@@ -1,10 +1,14 @@
 /* linux.c - the os layer: each call does what os.h says, and none touches errno. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,7 +42,7 @@ Test(os, memory_is_mapped_protected_purged_and_moved)
 	cr_assert(trace_is_zero(q, size));
 	lab_os.unmap(p, size);
 	lab_os.unmap(q, size);
-	cr_assert(!lab_os_is_mapped((uintptr_t)p, (uintptr_t)p + size));
+	cr_assert(!lab_os_is_readable((uintptr_t)p, (uintptr_t)p + size));
 	cr_assert_eq(errno, KEPT);
 }
 
@@ -78,19 +82,22 @@ Test(os, a_move_over_a_limit_moves_nothing)
 	}
 }
 
-Test(os, a_hole_is_not_mapped)
+Test(os, holes_and_guard_pages_cannot_be_read)
 {
-	enum { PAGES = 700 }; /* more than one question to the kernel */
-	char *p = lab_os.map(PAGES * LAB_OS_PAGE_SIZE, LAB_ACCESS_NONE);
+	enum { PAGES = 700 };
+	char *p = lab_os.map(PAGES * LAB_OS_PAGE_SIZE, LAB_ACCESS_WRITE);
 	uintptr_t low = (uintptr_t)p, high = low + PAGES * LAB_OS_PAGE_SIZE;
 
-	cr_assert(lab_os_is_mapped(low, high));
-	cr_assert(lab_os_is_mapped(low + 5, low + 6));
+	cr_assert(lab_os_is_readable(low, high));
+	cr_assert(lab_os_is_readable(low + 5, low + 6));
 	lab_os.unmap(p + 600 * LAB_OS_PAGE_SIZE, LAB_OS_PAGE_SIZE);
-	cr_assert(!lab_os_is_mapped(low, high));
-	cr_assert(!lab_os_is_mapped(low + 599 * LAB_OS_PAGE_SIZE + 1, low + 600 * LAB_OS_PAGE_SIZE + 1));
-	cr_assert(lab_os_is_mapped(low + 1, low + 600 * LAB_OS_PAGE_SIZE));
-	cr_assert(lab_os_is_mapped(low + 601 * LAB_OS_PAGE_SIZE, high));
+	cr_assert(lab_os.protect(p + 300 * LAB_OS_PAGE_SIZE, LAB_OS_PAGE_SIZE, LAB_ACCESS_NONE));
+	for (uintptr_t bad = 300; bad <= 600; bad += 300) {
+		cr_assert(!lab_os_is_readable(low + (bad - 5) * LAB_OS_PAGE_SIZE, low + (bad + 5) * LAB_OS_PAGE_SIZE));
+		cr_assert(!lab_os_is_readable(low + (bad - 1) * LAB_OS_PAGE_SIZE + 1, low + bad * LAB_OS_PAGE_SIZE + 1));
+		cr_assert(lab_os_is_readable(low + (bad - 5) * LAB_OS_PAGE_SIZE + 1, low + bad * LAB_OS_PAGE_SIZE));
+		cr_assert(lab_os_is_readable(low + (bad + 1) * LAB_OS_PAGE_SIZE, low + (bad + 5) * LAB_OS_PAGE_SIZE));
+	}
 }
 
 static void *
@@ -114,7 +121,7 @@ Test(os, the_end_of_a_noted_thread_is_seen_at_once)
 	pthread_t threads[THREADS];
 	uint32_t tids[THREADS];
 
-	lab_os_learn_end_words();
+	lab_os_learn_threads();
 	cr_assert_not(lab_os.thread_is_dead(lab_os_tid_to_write()));
 	for (int i = 0; i < THREADS; i++)
 		cr_assert_eq(pthread_create(&threads[i], NULL, tell_tid_to_write, &tids[i]), 0);
@@ -151,7 +158,7 @@ Test(os, a_thread_is_dead_soon_after_it_ended)
 	cr_assert_eq(pthread_create(&thread, NULL, tell_tid, &tid), 0);
 	pthread_join(thread, NULL);
 	cr_assert_neq(tid, lab_os_tid());
-	for (int i = 0; i < 10000 && !dead; i++) {
+	for (int i = 0; i < 1000000 && !dead; i++) {
 		dead = lab_os.thread_is_dead(tid);
 		usleep(100);
 	}
@@ -224,7 +231,7 @@ Test(os, limits_clock_stack_and_environment)
 	uint64_t before = lab_os.clock_ms();
 	usleep(30000);
 	uint64_t after = lab_os.clock_ms();
-	cr_assert(after - before >= 15 && after - before < 10000);
+	cr_assert(after - before >= 15 && after - before < 1000000);
 
 	cr_assert_eq(setenv("LABYRINTH_TEST_X", "y=z", 1), 0);
 	cr_assert_str_eq(lab_os_environment("LABYRINTH_TEST_X"), "y=z");
@@ -265,7 +272,7 @@ sleep_on_word(void *slices)
 	return NULL;
 }
 
-Test(os, waits_end_by_a_wake_by_time_and_if_there_is_nothing_to_wait_for, .timeout = 10)
+Test(os, waits_end_by_a_wake_by_time_and_if_there_is_nothing_to_wait_for, .timeout = 200)
 {
 	_Atomic unsigned slices = 0;
 	pthread_t threads[3];
@@ -343,6 +350,53 @@ Test(os, marks_are_undone_over_a_limit)
 	int status = -1;
 	cr_assert_eq(waitpid(child, &status, 0), child);
 	cr_assert_eq(status, 0, "it is inherited again");
+}
+
+/* From now on madvise is answered with success, and does nothing. */
+static void
+pretend_madvise(void)
+{
+	struct sock_filter code[] = {
+	        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 1),
+	        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0),
+	        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {sizeof code / sizeof *code, code};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		cr_skip_test("no filter is allowed here");
+}
+
+/* As emulators do. */
+Test(os, pages_that_did_not_go_are_not_believed_to_have_gone)
+{
+	enum { SIZE = 4 * 4096 };
+	char *p = lab_os.map(SIZE, LAB_ACCESS_WRITE);
+
+	pretend_madvise();
+	for (unsigned i = 0; i < 3; i++) {
+		trace_fill(p, SIZE, i);
+		cr_assert_not(lab_os.purge(p, SIZE));
+		cr_assert(trace_reads_as(p, SIZE, SIZE, i), "unchanged");
+	}
+}
+
+/* So of those that were moved, where that is known of the others: they are not moved then, and new ones come by another way. */
+Test(os, pages_that_would_not_go_are_not_moved)
+{
+	enum { SIZE = 4 * 4096 };
+	char *p = lab_os.map(SIZE, LAB_ACCESS_WRITE), *q = lab_os.map(SIZE, LAB_ACCESS_WRITE);
+
+	cr_assert(lab_os.purge(p, SIZE));
+	pretend_madvise();
+	trace_fill(p, SIZE, 1);
+	cr_assert_eq(lab_os.move(p, q, SIZE), LAB_NOT_MOVED);
+	cr_assert(trace_reads_as(p, SIZE, SIZE, 1));
+	memset(q, 1, SIZE); /* it is there */
+	cr_assert(lab_os.renew(p + 4096, SIZE / 2));
+	cr_assert(trace_reads_as(p, 4096, SIZE, 1));
+	cr_assert(trace_is_zero(p + 4096, SIZE / 2));
 }
 
 static _Atomic uint32_t gate;

@@ -74,7 +74,7 @@ address_space(void)
 static bool
 is_mapped(const void *p)
 {
-	return lab_os_is_mapped((uintptr_t)p, (uintptr_t)p + 1);
+	return lab_os_is_readable((uintptr_t)p, (uintptr_t)p + 1);
 }
 
 /* ---- when, and when not ---- */
