@@ -1,6 +1,6 @@
 /*
  * arguments.c - sizes, alignments, orders, counts and flags at and beyond their bounds, of every function of labyrinth.h that takes such: each
- * call returns, with a block that is what was asked for or with NULL and an errno, and takes little memory for it. gfp.h: kernel_arguments.c. Clauses: G9.5.
+ * call returns, with a block that is what was asked for or with NULL and an errno, and takes little memory for it. gfp.h: kernel_arguments.c. Clauses: G9.7.
  */
 #include <criterion/criterion.h>
 #include <labyrinth/gfp.h>

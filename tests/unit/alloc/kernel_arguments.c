@@ -1,4 +1,4 @@
-/* kernel_arguments.c - the same as arguments.c, of labyrinth/gfp.h. Clauses: G9.5. */
+/* kernel_arguments.c - the same as arguments.c, of labyrinth/gfp.h. Clauses: G9.7. */
 #include <criterion/criterion.h>
 #include <labyrinth/gfp.h>
 #include <signal.h>
