@@ -79,25 +79,35 @@ lab_win_at_birth(struct lab_thread *t)
 
 /* ---- borrowing ---- */
 
-/* INV-THREAD-3. The frame is written before the heap is won, so that there is no time at which a handler would judge it by the old one. */
+static bool
+may_be_left(const struct lab_heap *heap, uint64_t word)
+{
+	enum lab_hold hold = lab_registry_hold_in(word);
+
+	return (hold == LAB_HOLD_BORROWED || hold == LAB_HOLD_ABSORBING) && heap->frame != 0;
+}
+
+/*
+ * INV-THREAD-3. Of several the one whose frame is nearest below sp: so a call takes none that another, from deeper in the stack, could have had and
+ * it could not. The old frame is forgotten before the heap is won, so that there is no time at which a handler would judge it by that.
+ */
 static struct lab_heap *
 take_left(struct lab_thread *t, uintptr_t sp)
 {
-	struct lab_heap *heap;
-	uint64_t word;
+	struct lab_heap *heap, *best = NULL;
+	uint64_t word, best_word = 0;
 
 	for (uint32_t id = 0; t->heap && (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
-		enum lab_hold hold = lab_registry_hold_in(word);
-		uintptr_t frame = heap->frame;
-		if ((hold != LAB_HOLD_BORROWED && hold != LAB_HOLD_ABSORBING) || frame == 0 ||
-		    !lab_is_worth_a_proof(&heap->met, frame, sp) || !lab_frame_is_dead(frame, sp, t->tid))
+		if (!may_be_left(heap, word) || (best && sp - heap->frame > sp - best->frame))
 			continue;
-		heap->frame = sp;
-		lab_compiler_barrier();
-		if (lab_registry_claim_own(heap, word, LAB_HOLD_BORROWED))
-			return heap;
+		best = heap;
+		best_word = word;
 	}
-	return NULL;
+	if (!best || !lab_is_worth_a_proof(&best->met, best->frame, sp) || !lab_frame_is_dead(best->frame, sp, t->tid))
+		return NULL;
+	lab_poke(&best->frame, 0);
+	lab_compiler_barrier();
+	return lab_registry_claim_own(best, best_word, LAB_HOLD_BORROWED) ? best : NULL;
 }
 
 /* A heap that nobody else has. */
@@ -186,10 +196,12 @@ lab_repair_one_left(struct lab_thread *t, uintptr_t sp)
 		if (hold != LAB_HOLD_BORROWED && hold != LAB_HOLD_ABSORBING)
 			continue;
 		t->may_have_left = true; /* there may be more */
-		heap->frame = sp;
+		lab_poke(&heap->frame, 0);
 		lab_compiler_barrier();
-		if (lab_registry_claim_own(heap, word, LAB_HOLD_ABSORBING))
+		if (lab_registry_claim_own(heap, word, LAB_HOLD_ABSORBING)) {
+			heap->frame = sp;
 			repair_and_give_back(heap);
+		}
 		return;
 	}
 }
