@@ -129,19 +129,29 @@ win_heap(struct lab_thread *t, uintptr_t sp)
 	return heap;
 }
 
-bool
-lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, bool is_outside)
+/* Before a heap is won; see lab_give_back_borrowed. */
+static void
+begin_borrowing(struct lab_thread *t, uintptr_t sp, bool is_outside)
 {
-	if (!lab_registry_start())
-		return false;
-	if (!is_outside && !lab_is_borrowing(t, bracket->sp))
-		t->borrowing = bracket->sp;
+	if (!is_outside && !lab_is_borrowing(t, sp))
+		t->borrowing = sp;
 	t->may_have_left = true;
 	lab_compiler_barrier();
-	struct lab_heap *heap = win_heap(t, bracket->sp);
+}
+
+static void
+end_borrowing(struct lab_thread *t, uintptr_t sp)
+{
+	lab_compiler_barrier();
+	if (t->borrowing == sp)
+		t->borrowing = 0;
+}
+
+static bool
+borrow(struct lab_thread *t, struct lab_bracket *bracket, struct lab_heap *heap)
+{
 	if (!heap) {
-		if (t->borrowing == bracket->sp)
-			t->borrowing = 0;
+		end_borrowing(t, bracket->sp);
 		return false;
 	}
 	heap->frame = bracket->sp;
@@ -152,6 +162,22 @@ lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, bool is_out
 	return true;
 }
 
+bool
+lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, bool is_outside)
+{
+	if (!lab_registry_start())
+		return false;
+	begin_borrowing(t, bracket->sp, is_outside);
+	return borrow(t, bracket, win_heap(t, bracket->sp));
+}
+
+bool
+lab_win_again(struct lab_thread *t, struct lab_bracket *bracket)
+{
+	begin_borrowing(t, bracket->sp, false);
+	return borrow(t, bracket, lab_registry_take_if_idle(t->tid, LAB_HOLD_BORROWED, t->borrowed));
+}
+
 void
 lab_give_back_borrowed(struct lab_thread *t, struct lab_bracket *bracket)
 {
@@ -159,9 +185,7 @@ lab_give_back_borrowed(struct lab_thread *t, struct lab_bracket *bracket)
 	bracket->heap->frame = 0;
 	lab_compiler_barrier();
 	lab_registry_give_back(bracket->heap, bracket->word);
-	lab_compiler_barrier();
-	if (t->borrowing == bracket->sp)
-		t->borrowing = 0;
+	end_borrowing(t, bracket->sp);
 }
 
 /* ---- repair and absorption ---- */

@@ -30,6 +30,10 @@ struct lab_heap *lab_win_at_birth(struct lab_thread *t);
 /* A heap for a call that found the word busy: bracket->heap and word. False: there is none and none can be made. is_outside: by a frame that is not
  * the thread's. */
 bool lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, bool is_outside);
+
+/* The one that was borrowed last, if it is idle. */
+bool lab_win_again(struct lab_thread *t, struct lab_bracket *bracket);
+
 void lab_give_back_borrowed(struct lab_thread *t, struct lab_bracket *bracket);
 
 /* Repairs one of the heaps that a jump has left, and gives it back. Inside the thread's own heap, entered when the word was idle or proved stale. */

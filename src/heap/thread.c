@@ -126,6 +126,18 @@ enter_another(struct lab_thread *t, struct lab_bracket *bracket, bool is_outside
 	return true;
 }
 
+bool
+lab_borrow_again(struct lab_bracket *bracket, struct lab_heap *heap)
+{
+	struct lab_thread *t = &lab_thread;
+
+	if (!t->heap || heap->id != t->borrowed || lab_registry_is_forked() || !lab_win_again(t, bracket))
+		return false;
+	bracket->reentrant = true;
+	begin_slow(heap);
+	return true;
+}
+
 /*
  * In a child of vfork, or a clone that shares memory, of a thread that has no heap yet: if it were born here, its heap would carry an id
  * that is dead when the thread itself goes on. So it borrows for each call, and leaves no trace in TLS.

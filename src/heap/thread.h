@@ -78,6 +78,10 @@ bool lab_enter(struct lab_bracket *bracket);
 /* The same, but false at once if the thread's own heap is busy or there is none yet: for frees, which can do without. */
 bool lab_try_enter(struct lab_bracket *bracket);
 
+/* Enters `heap` if it is the one that this thread has borrowed last, and is idle: for frees that lab_try_enter has refused. So a handler's blocks
+ * do not pile up on that heap's stack, where each push would be in the way of what the interrupted frame pushes. */
+bool lab_borrow_again(struct lab_bracket *bracket, struct lab_heap *heap);
+
 /* The thread's own heap, if nobody can be in it and nothing is to be repaired or asked of the kernel first; else false at once. Inside,
  * heap->nowait holds. */
 bool lab_enter_quietly(struct lab_bracket *bracket);
