@@ -127,12 +127,19 @@ void *lab_os_map_wiped_on_fork(void);
 
 /* ---- the calling thread's stacks: for the proof that a frame is gone (page/frame.h) ---- */
 
-/* The table's; false also if any thread ever had an alternate stack with SS_AUTODISARM: in its handler the kernel says that there is none. */
+/* The table's; false also if any thread ever had an alternate stack with SS_AUTODISARM on its own stack: in the handlers of such a stack the kernel
+ * says that there is none. */
 bool lab_os_alternate_stack(struct lab_os_stack *stack);
 
-/* A stack with SS_AUTODISARM is about to be registered. What is not told so (a raw system call, libc's function where ours does not stand
- * before it) is learned when somebody asks the kernel while that stack is registered and not in use. */
-void lab_os_note_disarming(void);
+/* A stack with SS_AUTODISARM, which begins at `low`, is about to be registered. What is not told so (a raw system call, libc's function where ours
+ * does not stand before it) is learned when somebody asks the kernel while that stack is registered and not in use. */
+void lab_os_note_disarming(const void *low);
+
+/* All calls of sigaltstack come through preload/sigaltstack.c, which says so once. */
+void lab_os_note_sigaltstack(void);
+
+/* Whether who is on an alternate stack is known to be, wherever that is: they do, and no stack with SS_AUTODISARM was among them. */
+bool lab_os_sees_alternate_stacks(void);
 
 /* An address above every frame of the main thread's stack. */
 uintptr_t lab_os_main_stack_top(void);
