@@ -74,7 +74,9 @@ address_space(void)
 static bool
 is_mapped(const void *p)
 {
-	return lab_os_is_readable((uintptr_t)p, (uintptr_t)p + 1);
+	unsigned char resident;
+
+	return mincore((void *)((uintptr_t)p & ~(uintptr_t)4095), 1, &resident) == 0;
 }
 
 /* ---- when, and when not ---- */
