@@ -76,7 +76,7 @@ is_mapped(const void *p)
 {
 	unsigned char resident;
 
-	return mincore((void *)((uintptr_t)p & ~(LAB_PAGE_SIZE - 1)), 1, &resident) == 0;
+	return mincore((void *)((uintptr_t)p & ~(uintptr_t)4095), 1, &resident) == 0;
 }
 
 /* ---- when, and when not ---- */
