@@ -76,25 +76,10 @@ keep_below(struct lab_bracket *bracket, size_t threshold)
 		purge_above(bracket, dirty, threshold);
 }
 
-/* As a handler would that interrupts us here: so it gets the thread's spare. A frame of its own, below that of the bracket we are in. */
-static LAB_NOINLINE void
-take_in_spare(struct lab_heap *heap)
-{
-	struct lab_bracket inner = LAB_BRACKET_HERE;
-
-	if (lab_enter(&inner)) {
-		lab_remote_drain_owned(inner.heap);
-		lab_finding_pass_owned(inner.heap, heap);
-		lab_leave(&inner);
-	}
-}
-
-/* What was freed into this heap, into the thread's spare, and into those of the dead. */
+/* What was freed into this heap, into idle ones, and into those of the dead. */
 static void
 take_in_owned(struct lab_heap *heap)
 {
-	if (lab_thread.has_spare)
-		take_in_spare(heap);
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
 	for (int i = 0; i < LITTERED && lab_thread_clear_litter(LITTERED); i++)

@@ -160,7 +160,7 @@ lab_exclusive_resize(struct lab_bracket *bracket, void *p, size_t old, struct la
 static int
 thread_of(uint32_t heap_id)
 {
-	uint32_t tid = lab_registry_hold(heap_id) == LAB_HOLD_OWNED ? lab_registry_tid(heap_id) : 0;
+	uint32_t tid = lab_hold_is_owned(lab_registry_hold(heap_id)) ? lab_registry_tid(heap_id) : 0;
 
 	return tid == LAB_OS_TID_UNKNOWN ? 0 : (int)tid;
 }

@@ -22,7 +22,19 @@ lab_before_fork(void)
 	if (lab_try_enter(&bracket)) {
 		lab_thread_before_fork_owned(bracket.heap);
 		lab_leave(&bracket);
-		lab_thread_hold_idle();
+	}
+}
+
+/* Where nothing could be had, nothing is held. */
+static void
+after_fork(void)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	lab_thread_settle_fork(true); /* nothing in the parent */
+	if (lab_try_enter(&bracket)) {
+		lab_thread_after_fork_owned();
+		lab_leave(&bracket);
 	}
 }
 
@@ -30,7 +42,7 @@ lab_before_fork(void)
 void
 lab_after_fork_in_parent(void)
 {
-	lab_thread_after_fork();
+	after_fork();
 	lab_provision_rearm();
 }
 
@@ -39,14 +51,13 @@ lab_after_fork_in_child(void)
 {
 	if (lab_registry_is_outside()) /* the page was not wiped; else it says so itself, or another's hook has had it settled */
 		lab_registry_note_fork();
-	lab_thread_after_fork();
+	after_fork();
 }
 
 /* libc's fork alone: _Fork's child may not make threads. */
 static void
 in_child(void)
 {
-	lab_os_note_leader();
 	lab_after_fork_in_child();
 	lab_kswapd_start();
 }
@@ -54,7 +65,8 @@ in_child(void)
 __attribute__((constructor)) static void
 start(void)
 {
-	lab_os_note_leader();
+	lab_os_learn_threads();
+	(void)lab_os_tid_to_write(); /* this thread may have been born before */
 	lab_config_read();
 	(void)lab_registry_note_process(); /* before there can be a vfork */
 	lab_on_fork = lab_provision_after_fork;

@@ -105,7 +105,7 @@ static bool
 may_wait(const struct lab_mempool *pool, unsigned gfp)
 {
 	uintptr_t word = lab_thread.word;
-	bool inside = (word != 0 && !(word & LAB_WORD_IDLE)) || lab_thread.has_parked; /* in a long handler the heap is parked */
+	bool inside = word != 0 && !(word & LAB_WORD_IDLE);
 
 	return (gfp & GFP_KIND) == LAB_GFP_KERNEL && !inside && atomic_load(&pool->min) > 0;
 }

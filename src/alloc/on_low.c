@@ -19,7 +19,7 @@ struct callback {
 static _Atomic(struct callback *) callback;
 static _Atomic uint32_t told;     /* classes that were low when last seen, and whose callback is due or made */
 static _Atomic uint32_t due;      /* classes whose callback is to be made */
-static _Atomic uint64_t delivery; /* {frame, tid}: who is calling; 0: nobody */
+static _Atomic uint64_t delivery; /* a lease of the frame that is calling */
 
 LAB_EXPORT void
 lab_reserve_on_low(void (*call)(void *context, size_t size), void *context)
@@ -59,18 +59,18 @@ deliver_class(unsigned c)
 	errno = saved;
 }
 
-/* Stack pointers of entries lie multiples of 16 apart, and on one stack no 32 GiB: 32 bits tell frames of a thread from each other. */
+/* The epoch is the frame: stack pointers of entries lie multiples of 16 apart, and on one stack no 32 GiB. */
 static uint64_t
 delivery_by(uintptr_t sp, uint32_t tid)
 {
-	return (uint64_t)(uint32_t)(sp >> 4) << 32 | tid;
+	return lab_lease_make((uint32_t)(sp >> 4), tid, 0);
 }
 
 /* The stack pointer of a frame that is on the stack of `sp`. For one on another stack: one that is no frame, and not mapped. */
 static uintptr_t
 frame_of(uint64_t value, uintptr_t sp)
 {
-	int32_t distance = (int32_t)((uint32_t)(value >> 32) - (uint32_t)(sp >> 4));
+	int32_t distance = (int32_t)(lab_lease_epoch(value) - (uint32_t)(sp >> 4));
 
 	return sp + (uintptr_t)((intptr_t)distance * 16);
 }
@@ -78,20 +78,16 @@ frame_of(uint64_t value, uintptr_t sp)
 static bool
 is_gone(uint64_t value, uintptr_t sp)
 {
-	uint32_t holder = (uint32_t)value;
+	uint32_t holder = lab_lease_tid(value);
 
 	return holder == lab_thread_tid() ? lab_frame_is_dead(frame_of(value, sp), sp, holder) : lab_os.thread_is_dead(holder);
 }
 
 /* A thread that was calling is not in the child, and may live on in the parent; the forking one goes on. */
 void
-lab_low_after_fork(uint32_t old_tid)
+lab_low_after_fork(const struct lab_lease_fork *fork)
 {
-	uint64_t value = lab_load_rlx(&delivery);
-	uint32_t holder = (uint32_t)value;
-
-	if (holder != 0 && holder != old_tid)
-		(void)lab_cas64(&delivery, value, 0);
+	lab_lease_settle(&delivery, fork, 0);
 }
 
 void
@@ -109,6 +105,6 @@ lab_low_deliver(uintptr_t sp)
 		for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
 			if (classes >> c & 1)
 				deliver_class(c);
-		(void)lab_cas64(&delivery, mine, 0);
+		lab_lease_release(&delivery, mine, 0);
 	}
 }

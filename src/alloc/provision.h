@@ -55,7 +55,7 @@ void lab_library_each_range(void (*visit)(struct lab_range range, bool write));
 /* on_low.c: class c is low, or not. */
 void lab_low_note(unsigned c, bool was_low, bool is_low);
 void lab_low_deliver(uintptr_t sp);
-void lab_low_after_fork(uint32_t old_tid);
+void lab_low_after_fork(const struct lab_lease_fork *fork);
 
 /* kswapd.c: once by the constructor, again in fork's child. */
 void lab_kswapd_start(void);

@@ -164,7 +164,7 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 	enum lab_free_result result = LAB_FREED;
 
 	fill_freed_small(p, lab_class_size(unit->size_class));
-	if (!lab_try_enter(bracket)) {
+	if (!lab_try_enter(bracket) && !lab_borrow_again(bracket, heap)) {
 		lab_add_rlx(&heap->remote_frees, 1);
 		lab_remote_push(heap, p, p);
 		return;

@@ -1,7 +1,9 @@
 /* claim.c - see claim.h. Every step may be interrupted by a handler that does the same, or be left for good. */
 #include "heap/claim.h"
+#include "base/check.h"
 #include "heap/finding.h"
 #include "heap/registry.h"
+#include "heap/remote.h"
 #include "os/os.h"
 #include "page/frame.h"
 
@@ -11,202 +13,248 @@ enum {
 	PROBES_TO_BORROW = 4,
 };
 
-uintptr_t
-lab_last_to_die(uintptr_t a, uintptr_t b)
-{
-	struct lab_os_stack alternate;
-
-	if (!lab_os_alternate_stack(&alternate))
-		return UINTPTR_MAX;
-	bool a_is_there = a - alternate.low < alternate.size, b_is_there = b - alternate.low < alternate.size;
-	if (a_is_there != b_is_there)
-		return a_is_there ? b : a;
-	return a > b ? a : b;
-}
+/* ---- frames that are in the way ---- */
 
 bool
-lab_is_on_alternate_stack(void)
+lab_is_worth_a_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp)
 {
-	struct lab_os_stack alternate;
-
-	return !lab_os_alternate_stack(&alternate) || alternate.running;
+	if (met->flag != flag)
+		*met = (struct lab_meetings){.flag = flag};
+	uint32_t count = sp >= flag ? ++met->from_above : ++met->from_below;
+	return (count & (count - 1)) == 0;
 }
 
-bool
-lab_claim_begin(struct lab_thread *t, uintptr_t sp)
-{
-	bool outermost = t->claiming == 0 || lab_frame_is_dead(t->claiming, sp, t->tid);
-
-	if (outermost)
-		t->claiming = sp;
-	lab_compiler_barrier();
-	return outermost;
-}
-
-void
-lab_claim_end(struct lab_thread *t, bool outermost)
-{
-	lab_compiler_barrier();
-	if (outermost)
-		t->claiming = 0;
-}
-
+/* A handler's usual distance below the frame that it interrupted: alive, very likely. */
 static bool
-is_left_behind(struct lab_thread *t, struct lab_heap *heap, uintptr_t sp, uintptr_t word)
+is_just_above(uintptr_t flag, uintptr_t sp)
 {
-	if (!lab_is_lendable(t, heap, word))
-		return false;
-	switch (lab_role_of(heap)) {
-	case LAB_ROLE_BORROWED:
-		return lab_frame_is_dead(heap->frame, sp, t->tid);
-	case LAB_ROLE_PARKED:
-	case LAB_ROLE_SPARE:
-		return false;
-	default:
-		return heap != t->heap;
-	}
+	return sp < flag && flag - sp < 64 * 1024;
 }
 
-/* INV-THREAD-4, -5. Only for the outermost claim. */
-static struct lab_heap *
-find_left_behind(struct lab_thread *t, uintptr_t sp, uintptr_t word)
+bool
+lab_is_borrowing(const struct lab_thread *t, uintptr_t sp)
 {
-	struct lab_heap *heap;
+	uintptr_t frame = t->borrowing;
 
-	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;)
-		if (is_left_behind(t, heap, sp, word) && lab_registry_claim_own(heap, t->tid))
-			return heap;
-	return NULL;
+	return frame != 0 && (is_just_above(frame, sp) || !lab_frame_is_dead(frame, sp, t->tid));
 }
 
-/* A newborn has no frames below it: all heaps that carry its thread id, as a dead thread's, are left behind. */
+/* ---- births ---- */
+
+/* A newborn has no frames below it: all heaps that carry its thread id are a dead thread's, or were left when its birth was. */
 static struct lab_heap *
 inherit(struct lab_thread *t)
 {
 	struct lab_heap *heap, *first = NULL;
+	uint64_t word;
 
-	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
-		if (!lab_registry_claim_own(heap, t->tid))
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
+		lab_poke(&heap->frame, 0);
+		if (!lab_registry_claim_own(heap, word, first ? LAB_HOLD_ABSORBING : LAB_HOLD_CURRENT))
 			continue;
-		heap->limit = 0;
-		lab_set_role(heap, LAB_ROLE_NONE);
-		if (!first)
+		if (first)
+			t->may_have_left = true;
+		else
 			first = heap;
 	}
 	return first;
 }
 
 struct lab_heap *
-lab_win_at_birth(struct lab_thread *t, bool outermost)
+lab_win_at_birth(struct lab_thread *t)
 {
 	if (!lab_registry_start())
 		return NULL;
-	t->tid = lab_os_tid();
-	struct lab_heap *heap = outermost ? inherit(t) : NULL;
+	t->tid = lab_os_tid_to_write();
+	struct lab_heap *heap = inherit(t);
 	if (!heap)
-		heap = lab_registry_adopt(t->tid, PROBES_AT_BIRTH);
+		heap = lab_registry_adopt(t->tid, LAB_HOLD_CURRENT, PROBES_AT_BIRTH);
 	if (!heap)
-		heap = lab_registry_take_idle(t->tid, 0);
+		heap = lab_registry_take_idle(t->tid, LAB_HOLD_CURRENT);
 	if (!heap)
-		heap = lab_registry_make(t->tid);
-	if (heap)
-		lab_make_current(t, heap);
+		heap = lab_registry_make(t->tid, LAB_HOLD_CURRENT);
+	t->heap = heap;
+	lab_compiler_barrier();
 	return heap;
+}
+
+/* ---- borrowing ---- */
+
+static bool
+may_be_left(const struct lab_heap *heap, uint64_t word)
+{
+	enum lab_hold hold = lab_registry_hold_in(word);
+
+	return (hold == LAB_HOLD_BORROWED || hold == LAB_HOLD_ABSORBING) && heap->frame != 0;
+}
+
+/*
+ * INV-THREAD-3. Of several the one whose frame is nearest below sp: so a call takes none that another, from deeper in the stack, could have had and
+ * it could not. The old frame is forgotten before the heap is won, so that there is no time at which a handler would judge it by that.
+ */
+static struct lab_heap *
+take_left(struct lab_thread *t, uintptr_t sp)
+{
+	struct lab_heap *heap, *best = NULL;
+	uint64_t word, best_word = 0;
+
+	for (uint32_t id = 0; t->heap && (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
+		if (!may_be_left(heap, word) || (best && sp - heap->frame > sp - best->frame))
+			continue;
+		best = heap;
+		best_word = word;
+	}
+	if (!best || !lab_is_worth_a_proof(&best->met, best->frame, sp) || !lab_frame_is_dead(best->frame, sp, t->tid))
+		return NULL;
+	lab_poke(&best->frame, 0);
+	lab_compiler_barrier();
+	return lab_registry_claim_own(best, best_word, LAB_HOLD_BORROWED) ? best : NULL;
+}
+
+/* A heap that nobody else has. */
+static struct lab_heap *
+win_heap(struct lab_thread *t, uintptr_t sp)
+{
+	struct lab_heap *heap = NULL;
+
+	if (t->borrowed < lab_registry_count() && !lab_registry_is_forked())
+		heap = lab_registry_take_if_idle(t->tid, LAB_HOLD_BORROWED, t->borrowed);
+	if (!heap && t->may_have_left)
+		heap = take_left(t, sp);
+	if (!heap)
+		heap = lab_registry_take_idle(t->tid, LAB_HOLD_BORROWED);
+	if (!heap)
+		heap = lab_registry_adopt(t->tid, LAB_HOLD_BORROWED, PROBES_TO_BORROW);
+	if (!heap)
+		heap = lab_registry_make(t->tid, LAB_HOLD_BORROWED);
+	return heap;
+}
+
+/* Before a heap is won; see lab_give_back_borrowed. */
+static void
+begin_borrowing(struct lab_thread *t, uintptr_t sp, bool is_outside)
+{
+	if (!is_outside && !lab_is_borrowing(t, sp))
+		t->borrowing = sp;
+	t->may_have_left = true;
+	lab_compiler_barrier();
+}
+
+static void
+end_borrowing(struct lab_thread *t, uintptr_t sp)
+{
+	lab_compiler_barrier();
+	if (t->borrowing == sp)
+		t->borrowing = 0;
+}
+
+static bool
+borrow(struct lab_thread *t, struct lab_bracket *bracket, struct lab_heap *heap)
+{
+	if (!heap) {
+		end_borrowing(t, bracket->sp);
+		return false;
+	}
+	heap->frame = bracket->sp;
+	heap->met.flag = 0;
+	t->borrowed = (uint16_t)heap->id;
+	bracket->heap = heap;
+	bracket->word = lab_registry_word(heap);
+	return true;
+}
+
+bool
+lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, bool is_outside)
+{
+	if (!lab_registry_start())
+		return false;
+	begin_borrowing(t, bracket->sp, is_outside);
+	return borrow(t, bracket, win_heap(t, bracket->sp));
+}
+
+bool
+lab_win_again(struct lab_thread *t, struct lab_bracket *bracket)
+{
+	begin_borrowing(t, bracket->sp, false);
+	return borrow(t, bracket, lab_registry_take_if_idle(t->tid, LAB_HOLD_BORROWED, t->borrowed));
+}
+
+void
+lab_give_back_borrowed(struct lab_thread *t, struct lab_bracket *bracket)
+{
+	lab_assert(!(t->word & LAB_WORD_IDLE)); /* INV-THREAD-2 */
+	bracket->heap->frame = 0;
+	lab_compiler_barrier();
+	lab_registry_give_back(bracket->heap, bracket->word);
+	end_borrowing(t, bracket->sp);
+}
+
+/* ---- repair and absorption ---- */
+
+/* A whole heap that is ABSORBING goes back, with nothing in it that others wait for. */
+static void
+repair_and_give_back(struct lab_heap *heap)
+{
+	uint64_t word = lab_registry_word(heap);
+
+	lab_heap_rebuild_owned(heap); /* spans that are empty but current go as well */
+	heap->whole = 0;
+	lab_compiler_barrier();
+	lab_segments_release_empty_owned(heap);
+	lab_compiler_barrier();
+	heap->whole = 1;
+	heap->frame = 0;
+	lab_compiler_barrier();
+	if (lab_thread.heap)
+		lab_finding_pass_owned(heap, lab_thread.heap);
+	lab_registry_give_back(heap, word);
+}
+
+void
+lab_repair_one_left(struct lab_thread *t, uintptr_t sp)
+{
+	struct lab_heap *heap;
+	uint64_t word;
+
+	t->may_have_left = false; /* first: a handler may borrow meanwhile */
+	lab_compiler_barrier();
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
+		enum lab_hold hold = lab_registry_hold_in(word);
+		if (hold != LAB_HOLD_BORROWED && hold != LAB_HOLD_ABSORBING)
+			continue;
+		t->may_have_left = true; /* there may be more */
+		lab_poke(&heap->frame, 0);
+		lab_compiler_barrier();
+		if (lab_registry_claim_own(heap, word, LAB_HOLD_ABSORBING)) {
+			heap->frame = sp;
+			repair_and_give_back(heap);
+		}
+		return;
+	}
 }
 
 bool
 lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 {
-	struct lab_thread *t = &lab_thread;
-	bool outermost = lab_claim_begin(t, LAB_ENTRY_STACK_POINTER);
-	struct lab_heap *dead = lab_registry_adopt(lab_thread_tid(), probes);
-
-	if (dead)
-		lab_heap_absorb_owned(heap, dead);
-	lab_claim_end(t, outermost);
-	return dead != NULL;
+	lab_thread.may_have_left = true;
+	lab_compiler_barrier();
+	struct lab_heap *dead = lab_registry_adopt(lab_thread_tid(), LAB_HOLD_ABSORBING, probes);
+	if (!dead)
+		return false;
+	dead->frame = LAB_ENTRY_STACK_POINTER;
+	lab_heap_absorb_owned(heap, dead);
+	return true;
 }
 
-/* Cut short, the heap is this thread's, and becomes a spare. */
 bool
 lab_thread_clear_litter(unsigned probes)
 {
-	struct lab_thread *t = &lab_thread;
-	bool outermost = lab_claim_begin(t, LAB_ENTRY_STACK_POINTER);
-	struct lab_heap *heap = lab_registry_adopt_littered(lab_thread_tid(), probes);
-
-	if (heap) {
-		uint64_t word = lab_registry_word(heap);
-		lab_heap_rebuild_owned(heap); /* spans that are empty but current go as well */
-		heap->whole = 0;
-		lab_compiler_barrier();
-		lab_segments_release_empty_owned(heap);
-		lab_compiler_barrier();
-		heap->whole = 1;
-		heap->frame = 0;
-		if (t->heap)
-			lab_finding_pass_owned(heap, t->heap);
-		lab_registry_give_back(heap, word);
-	}
-	lab_claim_end(t, outermost);
-	return heap != NULL;
-}
-
-/* A spare of this thread's own: INV-THREAD-5. By CAS: a handler in the middle of this may take the same one. */
-static struct lab_heap *
-take_spare(struct lab_thread *t, uintptr_t word)
-{
-	struct lab_heap *heap;
-
-	if (!t->has_spare)
-		return NULL;
-	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
-		uint32_t spare = LAB_ROLE_SPARE;
-		if (lab_is_lendable(t, heap, word) &&
-		    atomic_compare_exchange_strong_explicit(&heap->role, &spare, LAB_ROLE_BORROWED, memory_order_relaxed,
-		                                            memory_order_relaxed))
-			return heap;
-	}
-	return NULL;
-}
-
-/* A heap that nobody else has, for a re-entrant call, within a claim: an idle one, one left behind, a dead thread's, or a new one. */
-static struct lab_heap *
-win_heap(struct lab_thread *t, uintptr_t sp, uintptr_t word, bool outermost)
-{
-	struct lab_heap *heap = lab_registry_take_idle(t->tid, t->borrowed);
-
-	if (!heap && outermost)
-		heap = find_left_behind(t, sp, word);
-	if (!heap)
-		heap = lab_registry_adopt(t->tid, PROBES_TO_BORROW);
-	if (!heap)
-		heap = lab_registry_make(t->tid);
-	return heap;
-}
-
-bool
-lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, uintptr_t word)
-{
-	if (!lab_registry_start())
-		return false;
-	bool outermost = lab_claim_begin(t, bracket->sp);
-	t->has_lent = true;
+	lab_thread.may_have_left = true;
 	lab_compiler_barrier();
-	bracket->role = LAB_ROLE_SPARE;
-	bracket->heap = take_spare(t, word);
-	if (!bracket->heap) {
-		bracket->role = LAB_ROLE_BORROWED;
-		bracket->heap = win_heap(t, bracket->sp, word, outermost);
-	}
-	if (bracket->heap) {
-		if (bracket->heap->limit != 0) /* a spare whose borrower was left: INV-THREAD-5 */
-			bracket->role = LAB_ROLE_SPARE;
-		bracket->heap->frame = bracket->sp;
-		lab_set_role(bracket->heap, LAB_ROLE_BORROWED);
-		bracket->word = lab_registry_word(bracket->heap);
-		t->borrowed = bracket->heap->id;
-	}
-	lab_claim_end(t, outermost);
-	return bracket->heap != NULL;
+	struct lab_heap *heap = lab_registry_adopt_littered(lab_thread_tid(), probes);
+	if (!heap)
+		return false;
+	heap->frame = LAB_ENTRY_STACK_POINTER;
+	repair_and_give_back(heap);
+	return true;
 }

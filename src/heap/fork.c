@@ -17,15 +17,6 @@ enum {
 	HELD_MAX = 16, /* others who want an idle heap meanwhile have to make one: so their number stays bounded */
 };
 
-void
-lab_thread_before_fork_owned(struct lab_heap *heap)
-{
-	lab_batch_flush_owned(heap);
-	for (int i = 0; i < ABSORB_AT_FORK && lab_thread_absorb_dead_owned(heap, lab_registry_count()); i++)
-		;
-	lab_remote_drain_owned(heap);
-}
-
 static bool
 is_bare(const struct lab_heap *heap)
 {
@@ -37,9 +28,8 @@ is_bare(const struct lab_heap *heap)
 
 /* What others have freed into an idle heap is taken too: the child drops it. */
 static void
-hold(struct lab_thread *t, struct lab_heap *heap)
+take_in(struct lab_thread *t, struct lab_heap *heap)
 {
-	lab_set_role(heap, LAB_ROLE_HELD);
 	heap->whole = 0;
 	lab_compiler_barrier();
 	lab_remote_drain_owned(heap);
@@ -48,42 +38,46 @@ hold(struct lab_thread *t, struct lab_heap *heap)
 	heap->whole = 1;
 }
 
-void
-lab_thread_hold_idle(void)
+static void
+hold_idle(struct lab_thread *t)
 {
-	struct lab_thread *t = &lab_thread;
-	bool outermost = lab_claim_begin(t, LAB_ENTRY_STACK_POINTER);
 	unsigned held = 0;
 
-	for (uint32_t id = 0; outermost && t->heap && id < lab_registry_count() && held < HELD_MAX; id++) {
-		struct lab_heap *heap = lab_registry_take_if_idle(t->tid, id);
+	for (uint32_t id = 0; id < lab_registry_count() && held < HELD_MAX; id++) {
+		struct lab_heap *heap = lab_registry_take_if_idle(t->tid, LAB_HOLD_HELD, id);
 		if (!heap)
 			continue;
 		if (is_bare(heap)) {
 			lab_registry_give_back(heap, lab_registry_word(heap));
 		} else {
-			hold(t, heap);
+			take_in(t, heap);
 			held++;
 		}
 	}
-	lab_claim_end(t, outermost);
 }
 
-/* A heap that is not whole was left in the middle by a jump: it stays left behind, and is rebuilt when it is found. */
 void
-lab_thread_after_fork(void)
+lab_thread_before_fork_owned(struct lab_heap *heap)
+{
+	lab_batch_flush_owned(heap);
+	for (int i = 0; i < ABSORB_AT_FORK && lab_thread_absorb_dead_owned(heap, lab_registry_count()); i++)
+		;
+	lab_remote_drain_owned(heap);
+	hold_idle(&lab_thread);
+}
+
+void
+lab_thread_after_fork_owned(void)
 {
 	struct lab_thread *t = &lab_thread;
 	struct lab_heap *heap;
+	uint64_t word;
 
-	lab_thread_settle_fork(true); /* nothing in the parent */
-	bool outermost = lab_claim_begin(t, LAB_ENTRY_STACK_POINTER);
-	for (uint32_t id = 0; outermost && t->heap && (heap = lab_registry_next_of(t->tid, &id)) != NULL;) {
-		if (lab_role_of(heap) != LAB_ROLE_HELD)
+	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
+		if (lab_registry_hold_in(word) != LAB_HOLD_HELD)
 			continue;
-		lab_set_role(heap, LAB_ROLE_NONE);
-		if (heap->whole)
-			lab_registry_give_back(heap, lab_registry_word(heap));
+		if (!heap->whole) /* a jump has left take_in */
+			lab_heap_rebuild_owned(heap);
+		lab_registry_give_back(heap, word);
 	}
-	lab_claim_end(t, outermost);
 }

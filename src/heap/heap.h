@@ -5,7 +5,7 @@
  * the segments' owner words, the page bitmaps and the spans' hot words; every list can be rebuilt from them by a scan.
  *
  * INV-HEAP-1  At most one live thread is named by a heap's owner word (registry.h), and only that thread's frames write the
- *             non-atomic fields: the innermost frame that marked the heap busy, in its thread's word or in `frame`.
+ *             non-atomic fields: the innermost frame that marked the heap busy, in its thread's word, or the one that won it (registry.h).
  * INV-HEAP-2  bins[c].current is never exhausted and replaced in two steps that a reader can tell apart: it is replaced only when
  *             it has no free block and none left to carve, and is then `closed` (unit.h) and in no list.
  * INV-HEAP-3  Every span of the heap is exactly one of: a bin's current span, listed in its bin (it has a free block or one to
@@ -25,14 +25,10 @@
 #define LAB_BATCH_MAX   32u /* blocks sent to another heap with one CAS */
 #define LAB_BATCH_SLOTS 8u
 
-/* What a heap is to the thread that holds it. Changed by that thread's frames; by CAS where a nested frame may want the same. */
-enum lab_heap_role {
-	LAB_ROLE_NONE = 0, /* just won, or idle */
-	LAB_ROLE_CURRENT,
-	LAB_ROLE_BORROWED, /* goes back when its frame ends */
-	LAB_ROLE_PARKED,   /* was current once; a frame at or below `frame` may be suspended in it */
-	LAB_ROLE_HELD,     /* idle but for a fork that is under way: fork.c */
-	LAB_ROLE_SPARE, /* was current once; nobody is in it. It serves re-entrant calls (INV-THREAD-5), and never becomes idle */
+/* How often a frame that is in the way was met, by calls from above it and from below: when it is worth another proof that it is gone. */
+struct lab_meetings {
+	uintptr_t flag;
+	uint32_t from_above, from_below;
 };
 
 /* Blocks of one other heap, collected by this heap's holder, linked as remote.h says. */
@@ -68,12 +64,12 @@ struct lab_heap {
 	struct lab_bin bins[LAB_CLASS_COUNT];
 	struct lab_segment *buckets[LAB_ORDER_MAX + 2]; /* by greatest free order + 1 */
 	struct lab_batch batches[LAB_BATCH_SLOTS];
-	uintptr_t frame; /* stack pointer of the frame that borrowed the heap, or that may be suspended in it since it was parked */
-	uintptr_t limit; /* frames above it may have read the heap as idle and not yet marked it; 0: none. INV-THREAD-5 */
+	uintptr_t
+	        frame; /* BORROWED, ABSORBING: stack pointer of the frame that is inside; 0: it has not said so yet, or is giving back */
+	struct lab_meetings met;
 	uint32_t id;
 	uint32_t whole;
 	uint32_t stamped;              /* the generation (arena.h) that was to begin when a fork's child last took the heap over */
-	_Atomic uint32_t role;         /* enum lab_heap_role */
 	bool nowait;                   /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
 	bool over_limit;               /* the frame inside failed to get pages because of the limit (page/charge.h) */
 	uint32_t slow_calls;           /* allocations that took the slow path */

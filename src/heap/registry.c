@@ -5,6 +5,8 @@
 #include "os/os.h"
 #include "page/walk.h"
 
+enum { HOLD_BITS = 3 };
+
 /* Dense, apart from the heaps, so that a search reads few lines and a word can be read before its heap exists. */
 static LAB_ALIGNED(4096) _Atomic uint64_t owners[LAB_HEAP_MAX];
 static _Atomic uint32_t count;        /* heaps with a lower id may exist */
@@ -16,19 +18,25 @@ static _Atomic(_Atomic uint64_t *) fork_mark;
 static uint64_t
 make_owner(uint64_t before, uint32_t tid, enum lab_hold hold)
 {
-	return ((before >> 32) + 1) << 32 | (uint64_t)tid << 2 | (uint64_t)hold;
+	return ((before >> 32) + 1) << 32 | (uint64_t)tid << HOLD_BITS | (uint64_t)hold;
 }
 
-static enum lab_hold
-hold_of(uint64_t owner)
+enum lab_hold
+lab_registry_hold_in(uint64_t owner)
 {
-	return (enum lab_hold)(owner & 3);
+	return (enum lab_hold)(owner & ((1 << HOLD_BITS) - 1));
+}
+
+static bool
+is_owned(uint64_t owner)
+{
+	return lab_hold_is_owned(lab_registry_hold_in(owner));
 }
 
 static uint32_t
 tid_of(uint64_t owner)
 {
-	return (uint32_t)owner >> 2;
+	return (uint32_t)owner >> HOLD_BITS;
 }
 
 bool
@@ -74,7 +82,7 @@ lab_registry_count(void)
 enum lab_hold
 lab_registry_hold(uint32_t id)
 {
-	return hold_of(lab_load_acq(&owners[id]));
+	return lab_registry_hold_in(lab_load_acq(&owners[id]));
 }
 
 uint32_t
@@ -83,24 +91,23 @@ lab_registry_tid(uint32_t id)
 	return tid_of(lab_load_rlx(&owners[id]));
 }
 
-/* From exactly `before` to OWNED by tid. acq pairs with the rel of whoever let go; sc fence after the probe: INV-REG-2. */
+/* From exactly `before`. acq pairs with the rel of whoever let go; sc fence after the probe: INV-REG-2. */
 static bool
-win(uint32_t id, uint64_t before, uint32_t tid)
+win(uint32_t id, uint64_t before, uint32_t tid, enum lab_hold hold)
 {
-	return lab_cas64(&owners[id], before, make_owner(before, tid, LAB_HOLD_OWNED));
+	return lab_cas64(&owners[id], before, make_owner(before, tid, hold));
 }
 
 /* Takes the heap of a thread that was proved dead after `owner` was read. */
 static struct lab_heap *
-take_dead(uint32_t id, uint64_t owner, uint32_t tid)
+take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_hold hold)
 {
 	struct lab_heap *heap = lab_registry_heap(id);
 
 	atomic_thread_fence(memory_order_seq_cst);
-	if (!win(id, owner, tid))
+	lab_poke(&heap->frame, 0); /* before it is won, as with id: the dead thread's frame says nothing */
+	if (!win(id, owner, tid, hold))
 		return NULL;
-	heap->limit = 0; /* no frame of its last thread is left */
-	lab_store_rlx(&heap->role, LAB_ROLE_NONE);
 	heap->adopted++;
 	lab_huge_finish_frees(); /* perhaps his */
 	return heap;
@@ -117,13 +124,13 @@ may_probe(void)
 static bool
 is_littered(uint32_t id, uint64_t owner, uint32_t tid)
 {
-	bool idle = hold_of(owner) == LAB_HOLD_IDLE;
+	bool idle = lab_registry_hold_in(owner) == LAB_HOLD_IDLE;
 
-	return (idle || (hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) != tid)) && lab_remote_is_waiting(lab_registry_heap(id));
+	return (idle || (is_owned(owner) && tid_of(owner) != tid)) && lab_remote_is_waiting(lab_registry_heap(id));
 }
 
 static struct lab_heap *
-adopt(uint32_t tid, unsigned probes, bool littered)
+adopt(uint32_t tid, enum lab_hold hold, unsigned probes, bool littered)
 {
 	uint32_t end = lab_registry_count();
 
@@ -133,13 +140,13 @@ adopt(uint32_t tid, unsigned probes, bool littered)
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
 		uint64_t owner = lab_load_acq(&owners[id]);
 		struct lab_heap *heap = NULL;
-		if (littered ? !is_littered(id, owner, tid) : hold_of(owner) != LAB_HOLD_OWNED || tid_of(owner) == tid)
+		if (littered ? !is_littered(id, owner, tid) : !is_owned(owner) || tid_of(owner) == tid)
 			continue;
 		probes--;
-		if (hold_of(owner) == LAB_HOLD_IDLE)
-			heap = lab_registry_take_if_idle(tid, id);
+		if (lab_registry_hold_in(owner) == LAB_HOLD_IDLE)
+			heap = lab_registry_take_if_idle(tid, hold, id);
 		else if (lab_os.thread_is_dead(tid_of(owner)))
-			heap = take_dead(id, owner, tid);
+			heap = take_dead(id, owner, tid, hold);
 		if (heap)
 			return heap;
 	}
@@ -147,15 +154,15 @@ adopt(uint32_t tid, unsigned probes, bool littered)
 }
 
 struct lab_heap *
-lab_registry_adopt(uint32_t tid, unsigned probes)
+lab_registry_adopt(uint32_t tid, enum lab_hold hold, unsigned probes)
 {
-	return adopt(tid, probes, false);
+	return adopt(tid, hold, probes, false);
 }
 
 struct lab_heap *
 lab_registry_adopt_littered(uint32_t tid, unsigned probes)
 {
-	return adopt(tid, probes, true);
+	return adopt(tid, LAB_HOLD_ABSORBING, probes, true);
 }
 
 bool
@@ -168,30 +175,28 @@ lab_registry_is_littered(uint32_t tid)
 }
 
 struct lab_heap *
-lab_registry_take_if_idle(uint32_t tid, uint32_t id)
+lab_registry_take_if_idle(uint32_t tid, enum lab_hold hold, uint32_t id)
 {
 	uint64_t owner = lab_load_rlx(&owners[id]);
 
-	return hold_of(owner) == LAB_HOLD_IDLE && win(id, owner, tid) ? lab_registry_heap(id) : NULL;
+	return lab_registry_hold_in(owner) == LAB_HOLD_IDLE && win(id, owner, tid, hold) ? lab_registry_heap(id) : NULL;
 }
 
 struct lab_heap *
-lab_registry_take_idle(uint32_t tid, uint32_t hint)
+lab_registry_take_idle(uint32_t tid, enum lab_hold hold)
 {
 	uint32_t end = lab_registry_count();
 	struct lab_heap *heap = NULL;
 
 	if (lab_registry_is_forked())
 		return NULL;
-	if (hint < end)
-		heap = lab_registry_take_if_idle(tid, hint);
-	for (uint32_t id = 0; !heap && id < end; id++)
-		heap = lab_registry_take_if_idle(tid, id);
+	for (uint32_t i = 0; !heap && i < end; i++)
+		heap = lab_registry_take_if_idle(tid, hold, hold == LAB_HOLD_CURRENT ? end - 1 - i : i);
 	return heap;
 }
 
 struct lab_heap *
-lab_registry_make(uint32_t tid)
+lab_registry_make(uint32_t tid, enum lab_hold hold)
 {
 	uint32_t slots = (uint32_t)lab_map_arena(0)->heap_slots;
 
@@ -199,7 +204,7 @@ lab_registry_make(uint32_t tid)
 		struct lab_heap *heap = lab_registry_heap(id);
 		uint64_t owner = lab_load_rlx(&owners[id]);
 		uint32_t end = lab_registry_count();
-		if (hold_of(owner) != LAB_HOLD_VIRGIN)
+		if (lab_registry_hold_in(owner) != LAB_HOLD_VIRGIN)
 			continue;
 		if (!lab_os.protect(heap, LAB_HEAP_STRIDE, LAB_ACCESS_WRITE))
 			return NULL;
@@ -208,32 +213,30 @@ lab_registry_make(uint32_t tid)
 			;
 		/* before it is won, as nobody could tell afterwards whether it was done; the same value from everyone */
 		lab_poke(&heap->id, id);
-		if (win(id, owner, tid))
+		if (win(id, owner, tid, hold))
 			return heap;
 	}
 	return NULL;
 }
 
 struct lab_heap *
-lab_registry_next_of(uint32_t tid, uint32_t *id)
+lab_registry_next_of(uint32_t tid, uint32_t *id, uint64_t *word)
 {
 	uint32_t end = lab_registry_count();
 
 	while (*id < end && tid != LAB_OS_TID_UNKNOWN) { /* of all those who have none */
 		uint32_t at = (*id)++;
-		uint64_t owner = lab_load_rlx(&owners[at]);
-		if (hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) == tid)
+		*word = lab_load_rlx(&owners[at]);
+		if (is_owned(*word) && tid_of(*word) == tid)
 			return lab_registry_heap(at);
 	}
 	return NULL;
 }
 
 bool
-lab_registry_claim_own(struct lab_heap *heap, uint32_t tid)
+lab_registry_claim_own(struct lab_heap *heap, uint64_t word, enum lab_hold hold)
 {
-	uint64_t owner = lab_load_rlx(&owners[heap->id]);
-
-	return hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) == tid && win(heap->id, owner, tid);
+	return win(heap->id, word, tid_of(word), hold);
 }
 
 uint64_t
@@ -246,7 +249,7 @@ void
 lab_registry_give_back(struct lab_heap *heap, uint64_t word)
 {
 	lab_assert(heap->whole && heap->drain == 0);
-	lab_assert(heap->limit == 0); /* INV-THREAD-5 */
+	lab_assert(heap->frame == 0);
 	(void)lab_cas64(&owners[heap->id], word, make_owner(word, 0, LAB_HOLD_IDLE));
 }
 
@@ -282,13 +285,13 @@ lab_registry_note_fork(void)
 static bool
 is_leaders(uint32_t id, uint64_t owner, uint32_t old_tid, uint32_t generation)
 {
-	return hold_of(owner) == LAB_HOLD_OWNED && (tid_of(owner) == old_tid || lab_registry_heap(id)->stamped == generation);
+	return is_owned(owner) && (tid_of(owner) == old_tid || lab_registry_heap(id)->stamped == generation);
 }
 
 static bool
 is_of_new_thread(uint64_t owner, uint32_t new_tid)
 {
-	return hold_of(owner) == LAB_HOLD_OWNED && tid_of(owner) != new_tid && lab_os_has_thread(tid_of(owner));
+	return is_owned(owner) && tid_of(owner) != new_tid && lab_os_has_thread(tid_of(owner));
 }
 
 bool
@@ -313,8 +316,8 @@ lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
 		if (is_leaders(id, owner, old_tid, generation)) {
 			lab_remote_drop(lab_registry_heap(id));
 			lab_poke(&lab_registry_heap(id)->stamped, generation);
-			(void)win(id, owner, new_tid);
-		} else if (hold_of(owner) != LAB_HOLD_VIRGIN && !is_of_new_thread(owner, new_tid)) {
+			(void)win(id, owner, new_tid, lab_registry_hold_in(owner));
+		} else if (lab_registry_hold_in(owner) != LAB_HOLD_VIRGIN && !is_of_new_thread(owner, new_tid)) {
 			/* the rest stays: begun in the child, by a hook that came before ours, or after a raw clone */
 			(void)lab_cas64(&owners[id], owner, make_owner(owner, 0, LAB_HOLD_FROZEN));
 		}

@@ -1,8 +1,12 @@
 /*
- * registry.h - which heap belongs to which thread.
+ * registry.h - which heap belongs to which thread, and what for.
  *
- * Each heap has an owner word {epoch, tid, state}. In a child of fork all heaps but those of the forking thread are frozen: their memory was
+ * Each heap has an owner word {epoch, tid, hold}. In a child of fork all heaps but those of the forking thread are frozen: their memory was
  * copied while others wrote it, so that nothing is allocated from them again.
+ *
+ *     VIRGIN ──make──▶ CURRENT | BORROWED                   IDLE ◀──give back── BORROWED | HELD | ABSORBING
+ *     IDLE ──take───▶ CURRENT | BORROWED | HELD | ABSORBING
+ *     of a dead thread, or of the caller's left by a jump ──▶ CURRENT | BORROWED | ABSORBING
  *
  * INV-REG-1  Every change of an owner word is a CAS that raises the epoch: no value occurs twice.
  * INV-REG-2  Nothing is taken from a living thread: a heap changes hands when it is idle, or when the thread that its word names is
@@ -16,9 +20,19 @@
 enum lab_hold {
 	LAB_HOLD_VIRGIN = 0, /* never used */
 	LAB_HOLD_IDLE,       /* whole; anyone may take it */
-	LAB_HOLD_OWNED,      /* by the thread in the word */
-	LAB_HOLD_FROZEN,     /* of a thread that this process does not have */
+	/* the thread in the word has it, */
+	LAB_HOLD_CURRENT,   /* for life: its word names it */
+	LAB_HOLD_BORROWED,  /* for one call, which interrupted another */
+	LAB_HOLD_HELD,      /* until its fork has returned; nobody is inside */
+	LAB_HOLD_ABSORBING, /* to take out what is in it, or to repair it */
+	LAB_HOLD_FROZEN,    /* of a thread that this process does not have */
 };
+
+static inline bool
+lab_hold_is_owned(enum lab_hold hold)
+{
+	return hold >= LAB_HOLD_CURRENT && hold <= LAB_HOLD_ABSORBING;
+}
 
 #define LAB_HEAP_MAX 32768u
 
@@ -37,25 +51,31 @@ enum lab_hold lab_registry_hold(uint32_t id);
 uint32_t lab_registry_tid(uint32_t id);
 
 /* The heap of a dead thread, found by up to `probes` questions to the kernel; perhaps not whole. NULL if none was found. */
-struct lab_heap *lab_registry_adopt(uint32_t tid, unsigned probes);
+struct lab_heap *lab_registry_adopt(uint32_t tid, enum lab_hold hold, unsigned probes);
 
-/* A heap that blocks were freed into, and whose thread is dead, or which is idle; perhaps not whole. NULL if none was found among up to `probes`. */
+/* A heap that blocks were freed into, and whose thread is dead, or which is idle, to be ABSORBING; perhaps not whole. NULL if none was found among
+ * up to `probes`. */
 struct lab_heap *lab_registry_adopt_littered(uint32_t tid, unsigned probes);
 
 /* Whether blocks were freed into a heap of another thread, or of none, and are there still. */
 bool lab_registry_is_littered(uint32_t tid);
 
-/* An idle heap, `hint` if it can be had; whole. NULL if there is none. */
-struct lab_heap *lab_registry_take_idle(uint32_t tid, uint32_t hint);
+/* An idle heap; whole. NULL if there is none. For life (CURRENT) from the other end, so that what is borrowed often stays there. */
+struct lab_heap *lab_registry_take_idle(uint32_t tid, enum lab_hold hold);
+
+/* The idle heap with this id; whole. NULL if it is not idle. */
+struct lab_heap *lab_registry_take_if_idle(uint32_t tid, enum lab_hold hold, uint32_t id);
 
 /* A new heap, not whole: it has to be built first. NULL if there is no memory or no place. */
-struct lab_heap *lab_registry_make(uint32_t tid);
+struct lab_heap *lab_registry_make(uint32_t tid, enum lab_hold hold);
 
-/* The next heap from *id on whose word names tid; NULL at the end. *id is then behind it. */
-struct lab_heap *lab_registry_next_of(uint32_t tid, uint32_t *id);
+/* The next heap from *id on whose word, *word, names tid; NULL at the end. *id is then behind it. */
+struct lab_heap *lab_registry_next_of(uint32_t tid, uint32_t *id, uint64_t *word);
 
-/* Wins a heap that names the caller's thread id already. False: somebody who had proved a namesake dead was quicker. */
-bool lab_registry_claim_own(struct lab_heap *heap, uint32_t tid);
+/* From exactly `word`, which names the caller's thread id already. False: somebody was quicker, who had proved a namesake dead, or a handler. */
+bool lab_registry_claim_own(struct lab_heap *heap, uint64_t word, enum lab_hold hold);
+
+enum lab_hold lab_registry_hold_in(uint64_t word);
 
 /* The owner word of a heap that the caller has won, for lab_registry_give_back. */
 uint64_t lab_registry_word(const struct lab_heap *heap);
@@ -63,9 +83,6 @@ uint64_t lab_registry_word(const struct lab_heap *heap);
 /* From exactly `word` to IDLE. Nothing of the heap may be touched afterwards. If the word has changed (a fork in between has
  * stamped it anew) nothing happens: the thread finds the heap again. */
 void lab_registry_give_back(struct lab_heap *heap, uint64_t word);
-
-/* The idle heap with this id; whole. NULL if it is not idle. */
-struct lab_heap *lab_registry_take_if_idle(uint32_t tid, uint32_t id);
 
 /* Whether the caller is another process than the one whose memory this is: made by vfork or clone with CLONE_VM. True also if that cannot
  * be told. */

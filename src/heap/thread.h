@@ -12,24 +12,20 @@
  * so that "no heap yet" and "busy" cost the fast paths no test of their own: malloc tests one bit, and in free the word takes part in
  * the arithmetic that checks the pointer (INV-UNIT-1).
  *
+ * A thread's heap is its own from birth to death. So a frame that was interrupted between reading an idle word and marking it goes on into the
+ * same heap, whatever handlers did meanwhile. A call that finds the word busy borrows another heap, and gives it back.
+ *
  * INV-THREAD-1  word is written by this thread's frames only: set to a stack pointer by the frame that found it idle, unborn or
  *               proved stale, and to an idle value by the same frame when all lists are whole.
- * INV-THREAD-2  While the word is idle it names `heap`, unless a frame that was suspended in a parked heap has ended since: then it names
- *               that one, and it may be entered by fast paths as it is. The next slow entry makes it `heap`.
- * INV-THREAD-3  While the word is a stack pointer, that frame is in `heap` or in a parked heap: so a parked heap serves nobody before an
- *               entry that found the word idle has seen its frame to be dead, and when `heap` is parked, all parked heaps
- *               are taken to hold the frame that is found inside.
- *               A claim (`claiming`) is held wherever which heap that is, or whose a heap is, is being decided; nothing is parked
- *               while a living frame holds one.
- * INV-THREAD-4  A heap of this thread is left behind (and may be taken by it) if it is neither `heap`, nor parked, nor spare, nor borrowed by a
- *               living frame, and no frame is between winning or releasing a heap and saying so (`claiming`). What was left by a jump
- *               out of a handler is seen by the next slow entry that does not lie below it in the stack: a borrower, which
- *               lies below what it has interrupted, would not see it.
- * INV-THREAD-5  A frame that was interrupted between reading an idle word and marking it goes on into the heap that it has read, which need not
- *               be `heap` any more. So a heap that was current until it was parked is lent, or parks another, only where the word
- *               found is no such frame's: where it is not above the heap's `limit`. A call that finds the word idle proves the
- *               limit, if no frame is on an alternate stack: every suspended frame is then above it, on the same stack.
- *               Frames that begin later read other heaps, until this one is current again.
+ * INV-THREAD-2  While the word is idle no frame of this thread is inside any other heap: who borrows is suspended, or runs, above the frame
+ *               that keeps the word busy; and a stale word is taken over only where no frame may be suspended that borrows (`borrowing`). So what the
+ *               thread has left BORROWED or ABSORBING then was left by a jump, and the next slow entry repairs one such heap and
+ *               gives it back.
+ * INV-THREAD-3  While the word is busy such a heap is taken only if its frame is proved dead. A frame that has won a heap and has not
+ *               said so in heap->frame yet counts as alive, until the word is idle.
+ *
+ * A word whose frame is gone and cannot be proved to be (page/frame.h) stays busy: the thread borrows a heap for each call, and does not
+ * wait for memory, reclaim, purge, grow the reserve or call back, until it calls from where that can be proved, or ends.
  */
 #ifndef LAB_HEAP_THREAD_H
 #define LAB_HEAP_THREAD_H
@@ -42,21 +38,14 @@
 
 struct lab_thread {
 	uintptr_t word;
-	struct lab_heap *heap; /* current; NULL before birth */
-	uintptr_t stuck;       /* the word that re-entrant calls have found, and how often */
-	uintptr_t claiming;    /* stack pointer of the outermost frame that is changing whose a heap is; or 0 */
-	uintptr_t raised;      /* no less than the limit of each spare that has one; 0: not known */
+	struct lab_heap *heap; /* NULL before birth */
+	uintptr_t borrowing;   /* stack pointer of the outermost frame that borrows; or 0 */
 	uintptr_t waiting;     /* stack pointer of the outermost frame that waits for memory, outside of every heap; or 0 */
 	uint32_t tid;
-	uint16_t borrowed;      /* id of the heap borrowed last: a hint */
-	_Atomic uint16_t share; /* the thread's first share of the reserve, as reserve/share.h numbers them */
-	uint8_t stuck_count;
-	bool has_parked; /* there may be heaps with role PARKED */
-	bool has_spare;  /* there may be heaps with role SPARE */
-	bool has_lent;   /* heaps may have been borrowed since left ones were looked for */
-	uint8_t proofs;  /* attempts to prove parked frames dead */
-	uint8_t passed;  /* frames just above that were taken to be alive */
-	uint8_t watched; /* so many more calls take the slow path, as one of them may prove a parked frame dead */
+	uint16_t borrowed;       /* id of the heap borrowed last: a hint */
+	_Atomic uint16_t share;  /* the thread's first share of the reserve, as reserve/share.h numbers them */
+	struct lab_meetings met; /* with the frame in word */
+	bool may_have_left;      /* another heap was won since they were looked for */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
 
@@ -70,9 +59,8 @@ extern _Atomic uintptr_t lab_word_tag;
 struct lab_bracket {
 	uintptr_t sp; /* the stack pointer at the entry of the API function: LAB_BRACKET_HERE */
 	struct lab_heap *heap;
-	uint64_t word;           /* owner word of a borrowed heap */
-	enum lab_heap_role role; /* CURRENT: the thread's own. BORROWED: goes back to the registry. SPARE: stays the thread's */
-	bool reentrant;          /* a frame of this thread is, or may be, suspended below: a handler's call */
+	uint64_t word;  /* owner word of a borrowed heap; 0: it is the thread's own */
+	bool reentrant; /* a frame of this thread is, or may be, suspended below: a handler's call */
 };
 
 /* In the API function itself, not in a helper: the proof that a frame is dead compares entries. */
@@ -90,6 +78,10 @@ bool lab_enter(struct lab_bracket *bracket);
 /* The same, but false at once if the thread's own heap is busy or there is none yet: for frees, which can do without. */
 bool lab_try_enter(struct lab_bracket *bracket);
 
+/* Enters `heap` if it is the one that this thread has borrowed last, and is idle: for frees that lab_try_enter has refused. So a handler's blocks
+ * do not pile up on that heap's stack, where each push would be in the way of what the interrupted frame pushes. */
+bool lab_borrow_again(struct lab_bracket *bracket, struct lab_heap *heap);
+
 /* The thread's own heap, if nobody can be in it and nothing is to be repaired or asked of the kernel first; else false at once. Inside,
  * heap->nowait holds. */
 bool lab_enter_quietly(struct lab_bracket *bracket);
@@ -104,13 +96,12 @@ bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
 bool lab_thread_clear_litter(unsigned probes);
 
 /*
- * Around a fork, by the forking thread. Before: what the heap has for others is sent, the dead are absorbed into it, what others have freed into
- * it is taken, and idle heaps that hold memory are held by this thread: what it holds while it forks is whole in the child. After, on
- * both sides: they are idle again. Any context; cut short, the heaps are found as others that were left behind.
+ * Around a fork, by the forking thread, inside its heap. Before: what the heap has for others is sent, the dead are absorbed into it, what others
+ * have freed into it is taken, and idle heaps that hold memory are HELD by this thread: what it holds while it forks is whole in the child. After,
+ * on both sides: they are idle again. Where a fork, or this, is left by a jump they stay HELD until this thread forks again, or ends.
  */
 void lab_thread_before_fork_owned(struct lab_heap *heap);
-void lab_thread_hold_idle(void);
-void lab_thread_after_fork(void);
+void lab_thread_after_fork_owned(void);
 
 /* In a child of fork, before anything that reads thread ids: what its first bracket does. Nothing elsewhere. is_leader: the caller is known to be
  * the child's first thread, also if the system does not say so. */

@@ -336,7 +336,7 @@ linux_alternate_stack(struct lab_os_stack *stack)
 		return false;
 	bool none = kernel.ss_flags & SS_DISABLE;
 	if (kernel.ss_flags & DISARMS)
-		lab_os_note_disarming();
+		lab_os_note_disarming(kernel.ss_sp);
 	*stack = (struct lab_os_stack){
 	        .low = (uintptr_t)kernel.ss_sp,
 	        .size = none ? 0 : kernel.ss_size,

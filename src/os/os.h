@@ -74,7 +74,8 @@ struct lab_os_table {
 	void (*wait)(_Atomic uint32_t *word, uint32_t value, unsigned ms);
 	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. 0: it cannot be read. */
 	uint64_t (*clock_ms)(void);
-	/* Whether no thread with this id exists in this PID namespace. false means nothing. */
+	/* Whether the thread with this id that was noted last (lab_os_tid_to_write) has ended; of others, whether no thread with this id exists
+	 * in this PID namespace. false means nothing. */
 	bool (*thread_is_dead)(uint32_t tid);
 	/* Whether this process has a thread with this id; false also if that cannot be told. */
 	bool (*has_thread)(uint32_t tid);
@@ -105,9 +106,18 @@ void lab_os_wake(_Atomic uint32_t *word);
 bool lab_os_has_thread(uint32_t tid);
 bool lab_os_is_readable(uintptr_t low, uintptr_t high);
 
-/* To be called when the library starts, and in fork's child: if the caller is the process's first thread, its end will be seen although
- * other threads go on (thread_is_dead), and its stack is known (lab_os_own_stack_top). */
-void lab_os_note_leader(void);
+/*
+ * How the end of a thread is seen (lab_os.thread_is_dead). The kernel clears a word of each thread that libc has made, after the thread's
+ * last instruction: pthread_join waits for it. Thread pointers, by which the word is found, are kept in a table by thread id.
+ * A thread without such a word (a raw clone, or a child of vfork) is asked for by its id alone.
+ */
+
+/* Learns, in a thread that libc has made, where the word lies, and which stack is the main thread's (lab_os_own_stack_top); to be called when the
+ * library starts. */
+void lab_os_learn_threads(void);
+
+/* The id of the calling thread, which is entered into the table: for those who write it to a word that others judge. Any context. */
+uint32_t lab_os_tid_to_write(void);
 
 /* Whether there are eight bytes at p that can be read, and have this value. Any address: it does not fault. */
 bool lab_os_reads_as(const uint64_t *p, uint64_t value);
@@ -117,12 +127,19 @@ void *lab_os_map_wiped_on_fork(void);
 
 /* ---- the calling thread's stacks: for the proof that a frame is gone (page/frame.h) ---- */
 
-/* The table's; false also if any thread ever had an alternate stack with SS_AUTODISARM: in its handler the kernel says that there is none. */
+/* The table's; false also if any thread ever had an alternate stack with SS_AUTODISARM on its own stack: in the handlers of such a stack the kernel
+ * says that there is none. */
 bool lab_os_alternate_stack(struct lab_os_stack *stack);
 
-/* A stack with SS_AUTODISARM is about to be registered. What is not told so (a raw system call, libc's function where ours does not stand
- * before it) is learned when somebody asks the kernel while that stack is registered and not in use. */
-void lab_os_note_disarming(void);
+/* A stack with SS_AUTODISARM, which begins at `low`, is about to be registered. What is not told so (a raw system call, libc's function where ours
+ * does not stand before it) is learned when somebody asks the kernel while that stack is registered and not in use. */
+void lab_os_note_disarming(const void *low);
+
+/* All calls of sigaltstack come through preload/sigaltstack.c, which says so once. */
+void lab_os_note_sigaltstack(void);
+
+/* Whether who is on an alternate stack is known to be, wherever that is: they do, and no stack with SS_AUTODISARM was among them. */
+bool lab_os_sees_alternate_stacks(void);
 
 /* An address above every frame of the main thread's stack. */
 uintptr_t lab_os_main_stack_top(void);

@@ -5,19 +5,27 @@
 #include "os/linux.h"
 #include "os/os.h"
 
-static _Atomic bool disarms;           /* some thread has, or had, an alternate stack that disarms itself */
+static _Atomic bool disarms;           /* some thread has, or had, an alternate stack that disarms itself, */
+static _Atomic bool disarms_in_frame;  /* on its own stack */
+static _Atomic bool sees_all;          /* sigaltstack is ours */
 static _Atomic uintptr_t main_pointer; /* the main thread's thread pointer; 0: not known */
 
 void
-lab_os_note_disarming(void)
+lab_os_note_sigaltstack(void)
 {
-	lab_store_rlx(&disarms, true);
+	lab_store_rlx(&sees_all, true);
+}
+
+bool
+lab_os_sees_alternate_stacks(void)
+{
+	return lab_load_rlx(&sees_all) && !lab_load_rlx(&disarms);
 }
 
 bool
 lab_os_alternate_stack(struct lab_os_stack *stack)
 {
-	return !lab_load_rlx(&disarms) && lab_os.alternate_stack(stack) && !lab_load_rlx(&disarms);
+	return lab_os.alternate_stack(stack) && !lab_load_rlx(&disarms_in_frame);
 }
 
 uintptr_t
@@ -47,4 +55,14 @@ lab_os_own_stack_top(uintptr_t sp)
 	bool is_main = known != 0 ? self == known : sp >= self;
 
 	return is_main ? lab_os_main_stack_top() : self;
+}
+
+void
+lab_os_note_disarming(const void *low)
+{
+	uintptr_t sp = LAB_ENTRY_STACK_POINTER;
+
+	if (lab_os_stack_reaches((uintptr_t)low, lab_os_own_stack_top(sp)))
+		lab_store_rlx(&disarms_in_frame, true);
+	lab_store_rlx(&disarms, true);
 }

@@ -23,46 +23,138 @@ lab_os_pid(void)
 }
 
 /*
- * The thread whose id the process has. When it ends before the others it stays as a zombie, which answers to tkill; but the kernel clears
- * the word that libc gave it for that, after the thread's last instruction. pthread_join waits for this word, and then makes it -1.
+ * An entry is {thread pointer / 64: 41, thread id: 22}; 0: empty. A thread pointer of 0 says that there was no word.
+ *
+ * INV-END-1  A thread is entered before its id stands in any word that others judge, in the place of an older entry with the same id. So who
+ *            has read an id in such a word finds the entry of that thread, or of a later one; in the latter case the word has changed, or
+ *            its thread is dead.
+ * INV-END-2  The first entry with an id, in the order of the search, is the newest one: an older one is replaced, never passed.
  */
-static struct {
-	_Atomic uint32_t tid;                   /* 0: not known */
-	_Atomic(const _Atomic uint32_t *) word; /* in the main thread's control block, which is never unmapped */
-} leader;
+enum {
+	TID_BITS = 22,
+	POINTER_SHIFT = 6,
+	TABLE = 1 << 15,
+	WINDOW = 32, /* places in which an id may stand */
+};
+
+static _Atomic uint64_t
+        first; /* of the thread in which the library started: a program without threads touches no page of the table */
+static _Atomic uint64_t table[TABLE];
+static _Atomic ptrdiff_t distance; /* of the word from the thread pointer; 0: not known */
+
+static _Atomic uint64_t *
+place(uint32_t tid, unsigned i)
+{
+	return i == 0 ? &first : &table[(tid + i - 1) % TABLE];
+}
+
+static uint32_t
+tid_in(uint64_t entry)
+{
+	return (uint32_t)entry & ((1u << TID_BITS) - 1);
+}
+
+static const _Atomic uint32_t *
+end_word(uintptr_t thread_pointer)
+{
+	return (const _Atomic uint32_t *)(thread_pointer + (uintptr_t)lab_load_rlx(&distance));
+}
+
+/* The entry of the thread; its end can be seen only if libc's word holds its id, and its thread pointer fits. */
+static uint64_t
+make_entry(uint32_t tid)
+{
+	uintptr_t self = lab_thread_pointer();
+	bool fits = self % (1u << POINTER_SHIFT) == 0 && self >> 47 == 0 && lab_load_rlx(&distance) != 0;
+
+	return (fits && lab_load_rlx(end_word(self)) == tid ? (uint64_t)self << (TID_BITS - POINTER_SHIFT) : 0) | tid;
+}
 
 static bool
-leader_has_ended(uint32_t tid)
+has_ended(uint64_t entry)
 {
-	/* acquire: of what the ended thread wrote, as in pthread_join; and of `word`, which is written before `tid` */
-	return lab_load_acq(&leader.tid) == tid && (int32_t)lab_load_acq(lab_load_rlx(&leader.word)) <= 0;
+	uintptr_t pointer = (uintptr_t)(entry >> TID_BITS) << POINTER_SHIFT;
+
+	if (pointer == 0)
+		return false;
+	enum lab_compared answer = lab_linux_compare((const void *)end_word(pointer), tid_in(entry));
+	if (answer != LAB_WORD_DIFFERS && answer != LAB_WORD_IS_NOT_THERE)
+		return false;
+	/* pairs with the kernel's store, which is its last: what the thread wrote is seen, as in pthread_join */
+	atomic_thread_fence(memory_order_seq_cst);
+	return true;
+}
+
+/* The first entry with the id; NULL: none. INV-END-2. */
+static _Atomic uint64_t *
+find(uint32_t tid)
+{
+	for (unsigned i = 0; i <= WINDOW; i++)
+		if (tid_in(lab_load_acq(place(tid, i))) == tid) /* pairs with the CAS of note */
+			return place(tid, i);
+	return NULL;
+}
+
+/* A place for a new entry: an empty one, or of a thread that has ended. */
+static bool
+enter_at(_Atomic uint64_t *at, uint64_t mine)
+{
+	uint64_t old = lab_load_acq(at);
+
+	return (old == 0 || has_ended(old)) && lab_cas64(at, old, mine);
+}
+
+static void
+note(uint32_t tid)
+{
+	uint64_t mine = make_entry(tid);
+	_Atomic uint64_t *at;
+
+	if (tid == 0 || tid >> TID_BITS != 0)
+		return;
+	while ((at = find(tid)) != NULL) {
+		uint64_t old = lab_load_rlx(at);
+		if (old == mine || (tid_in(old) == tid && lab_cas64(at, old, mine)))
+			return;
+	}
+	if (mine >> TID_BITS == 0)
+		return; /* without an entry it is asked for by id as well */
+	for (unsigned i = 0; i <= WINDOW; i++)
+		if (enter_at(place(tid, i), mine))
+			return;
+}
+
+uint32_t
+lab_os_tid_to_write(void)
+{
+	uint32_t tid = lab_os_tid();
+
+	note(tid);
+	return tid;
 }
 
 void
-lab_os_note_leader(void)
+lab_os_learn_threads(void)
 {
-	const _Atomic uint32_t *word = NULL, *known = lab_load_rlx(&leader.word);
-	uint32_t tid = lab_os_tid();
+	uintptr_t word = 0;
 
 	lab_linux_note_main_stack();
-	lab_store_rlx(&leader.tid, 0);
-	/* A thread that forked is the child's leader, but its control block may be unmapped: only the first one's is taken. */
-	if (tid != lab_os_pid() || lab_syscall_failed(lab_syscall(SYS_prctl, PR_GET_TID_ADDRESS, (long)&word, 0, 0, 0)) || !word)
+	if (lab_syscall_failed(lab_syscall(SYS_prctl, PR_GET_TID_ADDRESS, (long)&word, 0, 0, 0)) || word == 0)
 		return;
-	if (known && known != word)
-		return;
-	if (lab_load_rlx(word) != tid)
-		return;
-	lab_store_rlx(&leader.word, word);
-	lab_store_rel(&leader.tid, tid); /* pairs with leader_has_ended */
+	if (lab_load_rlx((const _Atomic uint32_t *)word) == lab_os_tid())
+		lab_store_rlx(&distance, (ptrdiff_t)(word - lab_thread_pointer()));
 }
 
 bool
 lab_linux_thread_is_dead(uint32_t tid)
 {
+	const _Atomic uint64_t *at = tid >> TID_BITS == 0 && tid != 0 ? find(tid) : NULL;
+	uint64_t entry = at ? lab_load_acq(at) : 0;
+
+	if (at && tid_in(entry) == tid && entry >> TID_BITS != 0)
+		return has_ended(entry);
 	/* tkill, not tgkill: a process made with CLONE_VM has another thread group. */
-	return tid != LAB_OS_TID_UNKNOWN &&
-	       (lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -3 /* ESRCH */ || leader_has_ended(tid));
+	return tid != LAB_OS_TID_UNKNOWN && lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -3 /* ESRCH */;
 }
 
 bool

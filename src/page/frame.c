@@ -22,6 +22,32 @@ is_own_stack(uintptr_t low, uintptr_t sp)
 	return lab_os_stack_reaches(low, top);
 }
 
+/* Of two addresses in arenas: whether no block begins between them. */
+static bool
+are_in_one_block(uintptr_t low, uintptr_t high)
+{
+	struct lab_place from = lab_map_find((const void *)low), to = lab_map_find((const void *)high);
+
+	if (from.kind == LAB_PLACE_SPAN) {
+		for (uintptr_t p = (low | 15) + 1; p <= high && to.unit == from.unit; p += 16)
+			if (lab_unit_is_block(from.unit, (const void *)p))
+				return false;
+		return to.kind == LAB_PLACE_SPAN && to.unit == from.unit;
+	}
+	for (uintptr_t page = (low | (LAB_PAGE_SIZE - 1)) + 1; page <= high; page += LAB_PAGE_SIZE)
+		if (lab_map_find((const void *)page).kind != LAB_PLACE_INTERIOR)
+			return false;
+	return to.kind == LAB_PLACE_INTERIOR;
+}
+
+static bool
+are_on_one_other_stack(uintptr_t flag, uintptr_t sp)
+{
+	if (!lab_os_sees_alternate_stacks() || is_in_arena(flag) != is_in_arena(sp))
+		return false;
+	return is_in_arena(sp) ? are_in_one_block(flag, sp) : lab_os_is_readable(flag, sp + 1);
+}
+
 bool
 lab_frame_is_dead(uintptr_t flag, uintptr_t sp, uint32_t tid)
 {
@@ -34,5 +60,5 @@ lab_frame_is_dead(uintptr_t flag, uintptr_t sp, uint32_t tid)
 		return flag_is_there && sp_is_there && flag <= sp;
 	if (flag_is_there)
 		return is_own_stack(sp, sp);
-	return flag <= sp && sp - flag <= APART_MAX && is_own_stack(flag, sp);
+	return flag <= sp && sp - flag <= APART_MAX && (is_own_stack(flag, sp) || are_on_one_other_stack(flag, sp));
 }

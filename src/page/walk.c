@@ -94,7 +94,7 @@ lab_walk_begin(struct lab_walk *walk)
 	*walk = (struct lab_walk){.everywhere = lab_map_arena(1) != NULL, .slot = -1};
 	if (lab_likely(!walk->everywhere))
 		return;
-	uint32_t tid = lab_os_tid();
+	uint32_t tid = lab_os_tid_to_write();
 	if (find_word(walk, tid, sp, false) || find_word(walk, tid, sp, true))
 		return;
 	walk->slot = -1;

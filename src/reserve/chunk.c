@@ -77,13 +77,13 @@ lab_reserve_open(const struct lab_chunk *chunk)
 
 /* Wins word 0, which makes the chunk the caller's: INV-RES-4. */
 static bool
-win(const struct lab_chunk *chunk, uint64_t mine, uint64_t all_free, bool (*is_dead)(uint32_t tid))
+win(const struct lab_chunk *chunk, uint64_t mine, uint64_t all_free, lab_is_dead *is_dead)
 {
 	_Atomic uint64_t *word = word_of(chunk, 0);
 	uint64_t value = lab_load_acq(word);
 
-	if (lab_slots_is_closing(value) && is_dead(lab_slots_closing_tid(value)))
-		return lab_cas64(word, value, mine); /* sequentially consistent, after the proof */
+	if (lab_slots_is_closing(value))
+		return lab_lease_win(word, value, mine, is_dead);
 	return value == all_free && lab_cas64(word, value, mine);
 }
 
@@ -105,7 +105,7 @@ close_rest(struct lab_chunk *chunk, uint64_t mine, uint64_t all_free)
 }
 
 bool
-lab_reserve_begin_close(unsigned c, uint32_t *from, uint32_t tid, bool (*is_dead)(uint32_t tid), struct lab_chunk *chunk)
+lab_reserve_begin_close(unsigned c, uint32_t *from, uint32_t tid, lab_is_dead *is_dead, struct lab_chunk *chunk)
 {
 	const struct lab_pool *pool = &lab_reserve_state.pools[c];
 	uint64_t all_free = lab_slots_all_free(lab_pool_slots_a_word(pool));
@@ -143,6 +143,19 @@ void
 lab_reserve_undo_close(const struct lab_chunk *chunk)
 {
 	end(chunk, lab_slots_all_free(1u << lab_pool_word_shift(chunk->c)));
+}
+
+void
+lab_reserve_after_fork(const struct lab_lease_fork *fork)
+{
+	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
+		struct lab_pool *pool = &lab_reserve_state.pools[c];
+		for (uint32_t i = 0; i < lab_load_acq(&pool->open_words); i++) {
+			uint64_t value = lab_load_rlx(&pool->grown[i]);
+			if (lab_slots_is_closing(value))
+				lab_lease_settle(&pool->grown[i], fork, lab_lease_make(0, 0, lab_lease_tag(value)));
+		}
+	}
 }
 
 bool

@@ -107,7 +107,10 @@ bool lab_reserve_open(const struct lab_chunk *chunk);
 
 /* Begins to close an open chunk of class c all of whose slots are free, from chunk *from on, or goes on with what a dead thread was
  * closing. *from is then behind it. The caller may give the memory back, and calls one of the next two. False: there is none. */
-bool lab_reserve_begin_close(unsigned c, uint32_t *from, uint32_t tid, bool (*is_dead)(uint32_t tid), struct lab_chunk *chunk);
+bool lab_reserve_begin_close(unsigned c, uint32_t *from, uint32_t tid, lab_is_dead *is_dead, struct lab_chunk *chunk);
+
+/* In fork's child: anybody may go on with what other threads were closing. */
+void lab_reserve_after_fork(const struct lab_lease_fork *fork);
 void lab_reserve_end_close(const struct lab_chunk *chunk);
 void lab_reserve_undo_close(const struct lab_chunk *chunk);
 

@@ -135,7 +135,7 @@ lab_share_make(void *memory, unsigned shift, size_t slots, uint32_t tid)
 	share->slots = (uint32_t)slots;
 	share->shift = shift;
 	open_words(share);
-	lab_store_rlx(&share->owner, tid);
+	lab_store_rlx(&share->owner, lab_lease_make(0, tid, 0));
 	for (unsigned i = 0; i < LAB_SHARE_MAX; i++) {
 		struct lab_share *none = NULL;
 		share->number = (uint16_t)(i + 1);
@@ -162,22 +162,14 @@ lab_share_is_all_free(const struct lab_share *share)
 	return lab_share_used(share) == 0;
 }
 
-static uint64_t
-owner_after(uint64_t before, uint32_t tid)
-{
-	return ((before >> 32) + 1) << 32 | tid;
-}
-
+/* The slots are looked at after the proof: from then on nobody draws on the share. */
 bool
-lab_share_win(struct lab_share *share, uint32_t tid, bool (*is_dead)(uint32_t tid))
+lab_share_win(struct lab_share *share, uint32_t tid, lab_is_dead *is_dead)
 {
-	uint64_t owner = lab_load_acq(&share->owner);
+	uint64_t owner = lab_load_acq(&share->owner); /* pairs with the CAS of who let go */
 
-	if ((uint32_t)owner != 0 && ((uint32_t)owner == tid || !is_dead((uint32_t)owner)))
-		return false;
-	if (!lab_share_is_all_free(share))
-		return false;
-	return lab_cas64(&share->owner, owner, owner_after(owner, tid)); /* sequentially consistent, after the proof */
+	return lab_lease_is_free(owner, tid, is_dead) && lab_share_is_all_free(share) &&
+	       lab_cas64(&share->owner, owner, lab_lease_next(owner, tid, 0));
 }
 
 struct lab_range
@@ -216,17 +208,14 @@ lab_share_let_go(struct lab_share *share)
 {
 	uint64_t owner = lab_load_rlx(&share->owner);
 
-	(void)lab_cas64(&share->owner, owner, owner_after(owner, 0)); /* rel pairs with the acq of the next who wins it */
+	(void)lab_cas64(&share->owner, owner, lab_lease_next(owner, 0, 0)); /* pairs with the acq of lab_share_win */
 }
 
 void
-lab_share_after_fork(uint16_t own, uint32_t tid)
+lab_share_after_fork(const struct lab_lease_fork *fork)
 {
-	struct lab_share *share = numbered(own);
+	struct lab_share *share;
 
-	for (unsigned n = 0; share && n < LAB_SHARE_MAX; n++, share = numbered(lab_load_rlx(&share->next))) {
-		uint64_t owner = lab_load_rlx(&share->owner);
-		if (lab_load_rlx(&share->drawer) == lab_thread_pointer())
-			(void)lab_cas64(&share->owner, owner, owner_after(owner, tid));
-	}
+	for (unsigned i = 0; (share = lab_share_get(i)) != NULL; i++)
+		lab_lease_settle(&share->owner, fork, lab_lease_next(lab_load_rlx(&share->owner), 0, 0));
 }

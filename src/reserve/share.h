@@ -16,7 +16,7 @@
 #define LAB_SHARE_MAX 256u
 
 struct lab_share {
-	_Atomic uint64_t owner;   /* {epoch, tid}; tid 0: nobody's */
+	_Atomic uint64_t owner;   /* a lease */
 	_Atomic uintptr_t drawer; /* thread pointer of the owner, while it may draw */
 	_Atomic uint16_t next;    /* of the same thread */
 	uint16_t number;          /* in the table, from 1 */
@@ -57,7 +57,7 @@ struct lab_share *lab_share_make(void *memory, unsigned shift, size_t slots, uin
 struct lab_share *lab_share_get(unsigned i);
 
 /* Wins a share that is nobody's, or a dead thread's, and all of whose slots are free. */
-bool lab_share_win(struct lab_share *share, uint32_t tid, bool (*is_dead)(uint32_t tid));
+bool lab_share_win(struct lab_share *share, uint32_t tid, lab_is_dead *is_dead);
 bool lab_share_is_all_free(const struct lab_share *share);
 size_t lab_share_used(const struct lab_share *share);
 struct lab_range lab_share_memory(const struct lab_share *share); /* of the slots, whole pages */
@@ -67,13 +67,13 @@ void lab_share_attach(_Atomic uint16_t *own, struct lab_share *share);
 void lab_share_detach(_Atomic uint16_t *own, struct lab_share *share);
 void lab_share_let_go(struct lab_share *share);
 
-/* In fork's child: the calling thread's shares get its new id. */
-void lab_share_after_fork(uint16_t own, uint32_t tid);
+/* In fork's child: other threads' shares are nobody's. */
+void lab_share_after_fork(const struct lab_lease_fork *fork);
 
 static inline uint32_t
 lab_share_tid(const struct lab_share *share)
 {
-	return (uint32_t)lab_load_rlx(&share->owner);
+	return lab_lease_tid(lab_load_rlx(&share->owner));
 }
 
 #endif

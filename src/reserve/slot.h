@@ -6,7 +6,7 @@
  *
  *     OPEN    bit 63, and a bit for each free slot in the low 32
  *     CLOSED  bits 63 and 62 clear, a ticket in bits 32 to 61: there is no memory behind it. All zero is a closed word.
- *     CLOSING bit 62, {ticket, tid} in bits 32 to 61: thread tid is giving the memory back
+ *     CLOSING bit 62, a ticket in bits 54 to 61, and a thread's id: a lease (base/lease.h) of who is giving the memory back
  *
  * The low half of a word that is not open is 0, so that a claim that chose its bit when the word was open finds it 0 and goes on.
  *
@@ -18,8 +18,8 @@
 #ifndef LAB_RESERVE_SLOT_H
 #define LAB_RESERVE_SLOT_H
 
-#include "base/atomic.h"
 #include "base/bits.h"
+#include "base/lease.h"
 
 #define LAB_SLOTS_A_WORD       32u
 #define LAB_SLOTS_MASK         UINT64_C(0xffffffff)
@@ -60,17 +60,10 @@ lab_slots_closed(uint32_t ticket)
 	return (uint64_t)(ticket & 0x3fffffffu) << 32;
 }
 
-/* Thread ids have 22 bits at most (PID_MAX_LIMIT), so that 8 are left for the ticket. */
 static inline uint64_t
 lab_slots_closing(uint32_t ticket, uint32_t tid)
 {
-	return LAB_SLOTS_BEING_CLOSED | (uint64_t)(ticket & 0xffu) << 54 | (uint64_t)(tid & 0x3fffffu) << 32;
-}
-
-static inline uint32_t
-lab_slots_closing_tid(uint64_t word)
-{
-	return (uint32_t)(word >> 32) & 0x3fffffu;
+	return LAB_SLOTS_BEING_CLOSED | lab_lease_make(0, tid, ticket & 0xffu);
 }
 
 /* ---- the two instructions --------------------------------------------------------------------------------------------------- */

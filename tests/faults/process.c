@@ -40,11 +40,11 @@ lendable(void)
 	size_t heaps = 0;
 
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
-		heaps += lab_registry_hold(id) != LAB_HOLD_VIRGIN && lab_load_rlx(&lab_registry_heap(id)->role) != LAB_ROLE_PARKED;
+		heaps += lab_registry_hold(id) != LAB_HOLD_VIRGIN;
 	return heaps < DEEPEST ? heaps : DEEPEST;
 }
 
-/* What was freed into heaps of the dead, idle and spare ones waits there for who finds or borrows them. */
+/* What was freed into heaps of the dead, and into idle ones, waits there for who finds or borrows them. */
 static void
 take_in_what_waits(void)
 {

@@ -6,9 +6,11 @@
  * Clauses: G8.7.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -456,6 +458,77 @@ leader_ends(void)
 		fail("the process of a leader that ended", (uintptr_t)status, 0);
 }
 
+/* ---- the id of an ended thread, used again ------------------------------------------------------------------------------------------- */
+
+enum { REUSED = 10, REUSED_BLOCKS = 4000, REUSED_SIZE = 2000 };
+
+static void *reused[REUSED_BLOCKS];
+
+static void *
+fill_and_end(void *tid)
+{
+	for (int i = 0; i < REUSED_BLOCKS; i++) {
+		REQUIRE(reused[i] = malloc(REUSED_SIZE));
+		memset(reused[i], 1, REUSED_SIZE);
+	}
+	*(pid_t *)tid = gettid();
+	return NULL;
+}
+
+/*
+ * A process with that id that reads from the pipe until its end; -1: the system does not let us, or somebody else was quicker each time. It is not
+ * made by fork, before which the library takes over what the dead held.
+ */
+static pid_t
+process_with_id(pid_t id, int pipe_end)
+{
+	char name[] = "cat", *arguments[] = {name, NULL};
+	posix_spawn_file_actions_t actions;
+	pid_t child = -1;
+
+	REQUIRE(posix_spawn_file_actions_init(&actions) == 0);
+	REQUIRE(posix_spawn_file_actions_adddup2(&actions, pipe_end, 0) == 0);
+	for (int tries = 0; tries < 20 && child != id; tries++) {
+		FILE *file = fopen("/proc/sys/kernel/ns_last_pid", "w");
+		if (!file || fprintf(file, "%d", id - 1) < 0 || fclose(file) != 0)
+			return -1;
+		if (child > 0)
+			REQUIRE(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
+		REQUIRE(posix_spawn(&child, "/bin/cat", &actions, NULL, arguments, NULL) == 0);
+	}
+	REQUIRE(posix_spawn_file_actions_destroy(&actions) == 0);
+	return child;
+}
+
+/* What the ended threads held is taken over, although another process has the id of each. */
+static void
+id_used_again(void)
+{
+	size_t most = (size_t)3 * REUSED_BLOCKS * REUSED_SIZE, before = resident();
+	int pipe_ends[2], got = 0;
+	pid_t processes[REUSED];
+
+	REQUIRE(pipe2(pipe_ends, O_CLOEXEC) == 0);
+	for (int round = 0; round < REUSED; round++) {
+		pid_t tid;
+		run(fill_and_end, (uintptr_t)&tid);
+		processes[round] = process_with_id(tid, pipe_ends[0]);
+		got += processes[round] == tid;
+		for (int i = 0; i < REUSED_BLOCKS; i++)
+			free(reused[i]);
+	}
+	size_t after = resident();
+	close(pipe_ends[0]);
+	close(pipe_ends[1]);
+	for (int i = 0; i < REUSED; i++)
+		if (processes[i] > 0)
+			REQUIRE(waitpid(processes[i], NULL, 0) == processes[i]);
+	if (got < REUSED / 2)
+		printf("not run: a process with the id of an ended thread cannot be made here\n");
+	else if (library_stats && after > before + most)
+		fail("heaps whose threads' ids other processes have were not taken over: bytes", after - before, most);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -466,6 +539,7 @@ main(int argc, char **argv)
 	        {"short threads", short_threads},           {"all keys", all_keys},
 	        {"ends in the middle", ends_in_the_middle}, {"abandoned heaps", abandoned},
 	        {"dead consumers", dead_consumers},         {"leader ends", leader_ends},
+	        {"id used again", id_used_again},
 	};
 
 	start_test(argc, argv, 600);

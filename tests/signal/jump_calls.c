@@ -214,6 +214,12 @@ call_realloc_more(void)
 }
 
 static void
+call_realloc_small(void)
+{
+	result = realloc(in_hand, 250);
+}
+
+static void
 call_realloc_huge(void)
 {
 	result = realloc(in_hand, 14 * MIB);
@@ -266,6 +272,7 @@ const struct call calls[CALLS] = {
         {"malloc that drains", prepare_drain, call_malloc_run, 160 * KIB, 4},
         {"small malloc that drains", prepare_drain, call_malloc_medium, 110 * KIB, 4},
         {"malloc_trim", prepare_drain, call_trim, 110 * KIB, 1},
+        {"realloc, small to small", prepare_small, call_realloc_small, 400, 4},
 };
 
 void

@@ -14,12 +14,15 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "breakpoints.h"
@@ -27,13 +30,17 @@
 #include "learn.h"
 #include "stepper.h"
 
-/* Heaps that all variants together may make, and the few that jumps from below may add: one in PER_HEAP jumps at most. */
-enum { HEAPS_MAX = 24, PER_HEAP = 200, JUMPS = 1000, RELEARN = 200 };
+#define DISARMS ((int)(1u << 31)) /* SS_AUTODISARM: not in glibc's headers */
+
+/* Heaps that all variants together may make: of two threads that live, three deep, and of some that have ended. */
+enum { HEAPS_MAX = 12, JUMPS = 1000, RELEARN = 200 };
+/* What a jump out of a small call may leave resident, on the average: of those that carve a span or free a block, a block. */
+enum { RESIDENT_EACH = 1024 };
 /* What a jump may lose besides the block in hand: nothing; but a fixed part for what is cached. */
 #define SLACK (16 * MIB)
 
 /* Where the alternate stack is. IN_FRAME: in a frame that lives on. IN_LEFT_FRAME: in one that the jump leaves as well. */
-enum place { STATIC, ON_HEAP, SMALL_ON_HEAP, IN_FRAME, IN_LEFT_FRAME };
+enum place { STATIC, ON_HEAP, SMALL_ON_HEAP, IN_FRAME, IN_LEFT_FRAME, MAPPED };
 
 static const struct variant {
 	const char *name;
@@ -43,9 +50,21 @@ static const struct variant {
 	bool nested;               /* it is made in a handler that has interrupted one */
 	bool deeper;               /* where the thread goes on */
 	bool in_thread;            /* not the main one */
-	int steps;                 /* how much it goes on */
+	bool coroutine;            /* the calls, and where the thread goes on, are on a coroutine's stack at `place` */
+	bool disarms;              /* the alternate stack has SS_AUTODISARM; last, as the library remembers that */
+	bool small; /* the calls are malloc, free, realloc and calloc of small blocks, and it is measured what stays resident */
+	int steps;  /* how much it goes on */
 } variants[] = {
         {.name = "normal stack", .steps = 8},
+        {.name = "what stays resident", .small = true, .steps = 8},
+        {.name = "what stays resident, going on deeper", .small = true, .deeper = true, .steps = 8},
+        {.name = "what stays resident, going on deeper for long", .small = true, .deeper = true, .steps = 150},
+        {.name = "what stays resident, on a coroutine",
+         .small = true,
+         .place = ON_HEAP,
+         .coroutine = true,
+         .in_thread = true,
+         .steps = 8},
         {.name = "going on deeper in the stack", .deeper = true, .steps = 8},
         {.name = "going on deeper for long", .deeper = true, .steps = 150},
         {.name = "the call of a handler that interrupted a call", .nested = true, .steps = 8},
@@ -82,7 +101,37 @@ static const struct variant {
          .handler_on_alternate = true,
          .call_on_alternate = true,
          .steps = 80},
+        {.name = "a coroutine on the heap", .place = ON_HEAP, .coroutine = true, .in_thread = true, .steps = 8},
+        {.name = "a coroutine on the heap, 16 KiB", .place = SMALL_ON_HEAP, .coroutine = true, .in_thread = true, .steps = 8},
+        {.name = "a coroutine on the heap, going on deeper",
+         .place = ON_HEAP,
+         .coroutine = true,
+         .in_thread = true,
+         .deeper = true,
+         .steps = 8},
+        {.name = "a mapped coroutine, a call of a handler",
+         .place = MAPPED,
+         .coroutine = true,
+         .in_thread = true,
+         .nested = true,
+         .steps = 8},
+        {.name = "a static coroutine, handlers on an alternate stack",
+         .place = STATIC,
+         .coroutine = true,
+         .in_thread = true,
+         .handler_on_alternate = true,
+         .steps = 8},
+        {.name = "the handler's stack disarms itself", .place = ON_HEAP, .handler_on_alternate = true, .disarms = true, .steps = 8},
+        {.name = "the same, going on deeper for long, in a thread",
+         .place = ON_HEAP,
+         .handler_on_alternate = true,
+         .disarms = true,
+         .in_thread = true,
+         .deeper = true,
+         .steps = 80},
 };
+
+static const struct variant *current_variant;
 
 /* ---- jumping ------------------------------------------------------------------------------------------------------------- */
 
@@ -138,6 +187,16 @@ static void
 use_stack(void *low, size_t size)
 {
 	REQUIRE(sigaltstack(&(stack_t){.ss_sp = low, .ss_size = size}, NULL) == 0);
+}
+
+/* A handler that is left does not arm its stack again. */
+static stack_t disarming;
+
+static void
+arm_again(void)
+{
+	if (disarming.ss_sp)
+		REQUIRE(sigaltstack(&disarming, NULL) == 0);
 }
 
 static void
@@ -203,6 +262,7 @@ run_and_jump(const struct variant *variant, const struct call *call)
 	break_disarm(at);
 	if (variant->nested)
 		break_disarm(second);
+	arm_again();
 	return true;
 }
 
@@ -260,10 +320,31 @@ check_figures(const struct variant *variant, size_t may_be_lost)
 	library_stats(&stats);
 	printf("%-46s %6zu jumps so far, %2zu heaps, %6zu MiB in use of which %zu KiB live, %4zu MiB resident\n", variant->name,
 	       jumps, stats.heaps, stats.in_use / MIB, live_bytes() / KIB, resident_bytes() / MIB);
-	if (stats.heaps > HEAPS_MAX + jumps / PER_HEAP)
+	if (stats.heaps > HEAPS_MAX)
 		fail("heaps grow with the jumps: heaps, jumps", stats.heaps, jumps);
 	if (stats.in_use > live_bytes() * 9 / 8 + may_be_lost + SLACK)
 		fail("memory grows by more than the blocks in hand: bytes, allowed", stats.in_use, may_be_lost + SLACK);
+}
+
+/* Of small blocks; the instructions are those of all ways that the calls take. */
+static void
+jump_out_of_small_calls(const struct variant *variant)
+{
+	static const size_t small[] = {0, 1, 8, 20};
+	size_t before, after, left = 0;
+
+	(void)malloc_trim(0);
+	before = resident_bytes();
+	for (int round = 0; round < 10; round++)
+		for (size_t i = 0; i < sizeof small / sizeof *small; i++)
+			left += jump_out_of_call(variant, &calls[small[i]], JUMPS * scale / 4);
+	free(malloc(1));
+	go_on_allocating(200);
+	(void)malloc_trim(0);
+	after = resident_bytes();
+	printf("%-46s %6zu jumps, %zu bytes each stay resident\n", variant->name, left, (after - before) / left);
+	if (after > before && after - before > left * RESIDENT_EACH)
+		fail("jumps leave memory behind: bytes, jumps", after - before, left);
 }
 
 static void
@@ -273,6 +354,10 @@ jump_out_of_calls(const struct variant *variant)
 	size_t weights = 0;
 
 	jumper = gettid();
+	if (variant->small) {
+		jump_out_of_small_calls(variant);
+		return;
+	}
 	for (size_t i = 0; i < CALLS; i++)
 		weights += calls[i].weight;
 	for (size_t i = 0; i < CALLS; i++) {
@@ -297,6 +382,36 @@ with_stack_in_frame(const struct variant *variant)
 	use_static_stack();
 }
 
+static ucontext_t outside, inside;
+
+static void
+live_as_coroutine(void)
+{
+	jump_out_of_calls(current_variant);
+	REQUIRE(swapcontext(&inside, &outside) == 0);
+}
+
+static void
+in_coroutine(const struct variant *variant)
+{
+	static char of_bss[64 * KIB] __attribute__((aligned(64)));
+	size_t size = variant->place == SMALL_ON_HEAP ? 16 * KIB : 64 * KIB;
+	char *volatile stack = of_bss;
+
+	if (variant->place == MAPPED) { /* with a guard page */
+		stack = mmap(NULL, size + 4 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		REQUIRE(stack != MAP_FAILED && mprotect(stack, 4 * KIB, PROT_NONE) == 0);
+		stack += 4 * KIB;
+	} else if (variant->place != STATIC) {
+		stack = malloc(size);
+	}
+	REQUIRE(stack && getcontext(&inside) == 0);
+	inside.uc_stack.ss_sp = stack;
+	inside.uc_stack.ss_size = size;
+	makecontext(&inside, live_as_coroutine, 0);
+	REQUIRE(swapcontext(&outside, &inside) == 0);
+}
+
 static void *
 with_stack(void *argument)
 {
@@ -310,12 +425,22 @@ with_stack(void *argument)
 		with_stack_in_frame(variant);
 		return NULL;
 	}
+	current_variant = variant;
+	if (variant->coroutine) {
+		in_coroutine(variant);
+		return NULL;
+	}
 	if (variant->place == ON_HEAP || variant->place == SMALL_ON_HEAP) {
 		stack = malloc(size);
 		REQUIRE(stack != NULL);
 		use_stack(stack, size);
 	}
+	if (variant->disarms) {
+		disarming = (stack_t){.ss_sp = stack, .ss_size = size, .ss_flags = DISARMS};
+		arm_again();
+	}
 	jump_out_of_calls(variant);
+	disarming.ss_sp = NULL;
 	use_static_stack();
 	free(stack);
 	return NULL;

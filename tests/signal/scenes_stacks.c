@@ -51,13 +51,11 @@ make_calls(void)
 	static const size_t sizes[] = {40, 100, 700, 5000, 40, 70000};
 	struct block blocks[6];
 
-	for (int round = 0; round < 4; round++) {
-		for (int i = 0; i < 6; i++)
-			blocks[i] = step_new(sizes[i]);
-		step_realloc(&blocks[2], 1500);
-		for (int i = 0; i < 6; i++)
-			step_free(&blocks[i]);
-	}
+	for (int i = 0; i < 6; i++)
+		blocks[i] = step_new(sizes[i]);
+	step_realloc(&blocks[2], 1500);
+	for (int i = 0; i < 6; i++)
+		step_free(&blocks[i]);
 }
 
 static void

@@ -17,7 +17,7 @@
 #include "support.h"
 
 enum {
-	KEPT = 4096,
+	KEPT = 65536,
 	SIZE = 48,
 	PARK = 80, /* allocations of one handler that park the heap that it found busy */
 	LARGE = 100000,

@@ -448,12 +448,6 @@ Test(gfp, nowait_does_not_enter_where_there_is_something_to_repair)
 	lab_registry_note_fork();
 	cr_assert_null(lab_alloc(60000, LAB_GFP_NOWAIT));
 	lab_free(lab_malloc(60000));
-	lab_thread.has_parked = true;
-	cr_assert_null(lab_alloc(60000, LAB_GFP_NOWAIT));
-	lab_thread.has_parked = false;
-	lab_thread.claiming = 1;
-	cr_assert_null(lab_alloc(60000, LAB_GFP_NOWAIT));
-	lab_thread.claiming = 0;
 	uintptr_t word = lab_thread.word;
 	cr_assert_not_null(lab_alloc(60000, LAB_GFP_NOWAIT));
 	cr_assert_eq(lab_thread.word, word);

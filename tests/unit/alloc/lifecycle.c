@@ -86,7 +86,7 @@ use_what_others_left(void)
 	uint32_t frozen = 0;
 
 	for (uint32_t id = 0; id < lab_registry_count(); id++) {
-		if (lab_registry_hold(id) == LAB_HOLD_OWNED)
+		if (lab_hold_is_owned(lab_registry_hold(id)))
 			REQUIRE(lab_registry_tid(id) == lab_os_tid());
 		frozen += lab_registry_hold(id) == LAB_HOLD_FROZEN;
 	}
@@ -198,14 +198,14 @@ Test(lifecycle, idle_heaps_with_memory_are_the_childs)
 		cr_assert(in_child(have_what_was_idle));
 	cr_assert_eq(lab_registry_count(), heaps);
 	cr_assert_eq(count_holds(LAB_HOLD_IDLE), heaps - 1, "all that was held is idle again, in the parent too");
-	cr_assert_eq(lab_load_rlx(&lab_registry_heap(idle)->role), LAB_ROLE_NONE);
+	cr_assert_eq(lab_registry_hold(idle), LAB_HOLD_IDLE);
 	trace_free_all(&trace);
 }
 
 static void
 have_what_the_dead_had(void)
 {
-	REQUIRE(count_holds(LAB_HOLD_OWNED) == 1);
+	REQUIRE(count_holds(LAB_HOLD_CURRENT) == 1 && count_holds(LAB_HOLD_HELD) == 0);
 	for (int i = 0; i < 64; i++) {
 		REQUIRE(lab_map_find(of_dead[i]).heap_id == lab_thread.heap->id);
 		lab_free(of_dead[i]);
@@ -355,7 +355,7 @@ see_that_the_thread_kept_its_heap(void)
 	enum lab_hold hold = lab_registry_hold(heap_of_thread);
 	atomic_store(&step, 2);
 	pthread_join(of_hook, NULL);
-	REQUIRE(hold == LAB_HOLD_OWNED);
+	REQUIRE(hold == LAB_HOLD_CURRENT);
 }
 
 Test(lifecycle, a_hook_that_comes_first_may_begin_threads)

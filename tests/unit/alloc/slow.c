@@ -245,7 +245,7 @@ Test(slow, blocks_and_runs_of_another_heap_go_back_to_it)
 	bool fresh;
 
 	REQUIRE(lab_registry_start());
-	REQUIRE(other = lab_registry_make(lab_os_tid() + 1));
+	REQUIRE(other = lab_registry_make(lab_os_tid() + 1, LAB_HOLD_CURRENT));
 	world_install();
 	world.deaths_are_set = true;
 	lab_heap_rebuild_owned(other);

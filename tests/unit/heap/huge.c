@@ -226,7 +226,7 @@ Test(huge, the_threshold_makes_smaller_blocks_huge)
 Test(huge, only_the_holder_grows_a_block_in_place)
 {
 	REQUIRE(lab_registry_start());
-	struct lab_heap *other = lab_registry_make(lab_os_tid() + 1);
+	struct lab_heap *other = lab_registry_make(lab_os_tid() + 1, LAB_HOLD_CURRENT);
 	bool fresh;
 
 	world_install();
@@ -407,10 +407,10 @@ Test(huge, a_dead_threads_heap_or_a_trim_is_where_it_is_found)
 	(void)leave_half_freed(1, LAB_GFP_KERNEL);
 	(void)lab_trim(0);
 	cr_assert_eq(free_segments(arena), before);
-	struct lab_heap *dead = lab_registry_make(DEAD_TID);
+	struct lab_heap *dead = lab_registry_make(DEAD_TID, LAB_HOLD_CURRENT);
 	REQUIRE(dead);
 	(void)leave_half_freed(1, LAB_GFP_KERNEL);
-	cr_assert_eq(lab_registry_adopt(lab_thread.tid, 100), dead);
+	cr_assert_eq(lab_registry_adopt(lab_thread.tid, LAB_HOLD_CURRENT, 100), dead);
 	cr_assert_eq(free_segments(arena), before);
 }
 

@@ -452,11 +452,10 @@ Test(rebuild, absorbing_moves_every_block_and_leaves_an_empty_idle_heap)
 	for (int round = 0; round < 5; round++) {
 		struct lab_heap *dead = heap;
 		struct heap_census theirs = heap_check(dead);
-		heap = lab_registry_make(lab_os_tid());
+		heap = lab_registry_make(lab_os_tid(), LAB_HOLD_CURRENT);
 		lab_heap_rebuild_owned(heap);
 		lab_thread.heap = heap;
 		lab_thread.word = (uintptr_t)heap | LAB_WORD_FAST;
-		heap->role = LAB_ROLE_CURRENT;
 		struct trace own = {{9}, (struct trace_block[50]){{0}}, 50, 12, 0, 0, false};
 		trace_run(&own, 300); /* spans of its own in the same classes */
 		struct heap_census ours = heap_check(heap);
@@ -478,7 +477,7 @@ Test(rebuild, absorbing_moves_every_block_and_leaves_an_empty_idle_heap)
 Test(rebuild, absorbing_a_torn_heap_finishes_its_drain_and_sends_its_batches)
 {
 	start();
-	struct lab_heap *dead = lab_registry_make(4711), *third = lab_registry_make(4712);
+	struct lab_heap *dead = lab_registry_make(4711, LAB_HOLD_CURRENT), *third = lab_registry_make(4712, LAB_HOLD_CURRENT);
 	void *p[40];
 
 	lab_heap_rebuild_owned(dead);

@@ -28,7 +28,7 @@ start(void)
 static struct lab_heap *
 make_whole(uint32_t tid)
 {
-	struct lab_heap *heap = lab_registry_make(tid);
+	struct lab_heap *heap = lab_registry_make(tid, LAB_HOLD_CURRENT);
 
 	REQUIRE(heap && !heap->whole);
 	lab_heap_rebuild_owned(heap);
@@ -38,7 +38,7 @@ make_whole(uint32_t tid)
 static void
 check_owned(const struct lab_heap *heap, uint32_t tid)
 {
-	REQUIRE(lab_registry_hold(heap->id) == LAB_HOLD_OWNED);
+	REQUIRE(lab_hold_is_owned(lab_registry_hold(heap->id)));
 	REQUIRE(lab_registry_tid(heap->id) == tid);
 	REQUIRE(lab_registry_heap(heap->id) == heap);
 }
@@ -62,21 +62,53 @@ Test(registry, what_is_given_back_is_idle_and_taken_again_by_hint)
 	start();
 	struct lab_heap *a = make_whole(ANN), *b = make_whole(ANN), *c = make_whole(ANN);
 
-	cr_assert_null(lab_registry_take_idle(BOB, 0), "nothing is idle");
+	cr_assert_null(lab_registry_take_idle(BOB, LAB_HOLD_BORROWED), "nothing is idle");
 	lab_registry_give_back(a, lab_registry_word(a));
 	lab_registry_give_back(c, lab_registry_word(c));
 	cr_assert_eq(lab_registry_hold(a->id), LAB_HOLD_IDLE);
-	cr_assert_eq(lab_registry_take_idle(BOB, c->id), c, "the hint");
+	cr_assert_eq(lab_registry_take_if_idle(BOB, LAB_HOLD_BORROWED, c->id), c);
+	cr_assert_eq(lab_registry_hold(c->id), LAB_HOLD_BORROWED, "won, and said what for, at once");
 	check_owned(c, BOB);
-	cr_assert_eq(lab_registry_take_idle(BOB, b->id), a, "a hint that is not idle");
-	cr_assert_null(lab_registry_take_idle(CAT, 9999));
+	cr_assert_null(lab_registry_take_if_idle(BOB, LAB_HOLD_BORROWED, b->id), "that one is not idle");
+	cr_assert_eq(lab_registry_take_idle(BOB, LAB_HOLD_BORROWED), a);
+	cr_assert_null(lab_registry_take_idle(CAT, LAB_HOLD_BORROWED));
 	check_owned(b, ANN);
 
 	uint64_t word = lab_registry_word(b);
 	lab_registry_give_back(b, word);
-	cr_assert_eq(lab_registry_take_idle(CAT, b->id), b);
+	cr_assert_eq(lab_registry_take_if_idle(CAT, LAB_HOLD_HELD, b->id), b);
 	lab_registry_give_back(b, word);
 	check_owned(b, CAT); /* a word from before gives nothing back */
+	cr_assert_eq(lab_registry_hold(b->id), LAB_HOLD_HELD);
+}
+
+Test(registry, births_take_from_the_other_end)
+{
+	start();
+	struct lab_heap *a = make_whole(ANN), *b = make_whole(ANN), *c = make_whole(ANN);
+
+	lab_registry_give_back(a, lab_registry_word(a));
+	lab_registry_give_back(b, lab_registry_word(b));
+	lab_registry_give_back(c, lab_registry_word(c));
+	cr_assert_eq(lab_registry_take_idle(BOB, LAB_HOLD_BORROWED), a);
+	cr_assert_eq(lab_registry_take_idle(CAT, LAB_HOLD_CURRENT), c);
+	lab_registry_give_back(a, lab_registry_word(a));
+	cr_assert_eq(lab_registry_take_idle(CAT, LAB_HOLD_CURRENT), b, "what is borrowed stays the first");
+}
+
+/* A handler in between has given it back, or has it itself. */
+Test(registry, an_own_heap_is_won_from_the_word_that_was_read)
+{
+	uint32_t id = 0;
+	uint64_t word;
+
+	start();
+	struct lab_heap *heap = make_whole(ANN);
+	cr_assert_eq(lab_registry_next_of(ANN, &id, &word), heap);
+	cr_assert(lab_registry_claim_own(heap, word, LAB_HOLD_ABSORBING));
+	cr_assert_eq(lab_registry_hold(heap->id), LAB_HOLD_ABSORBING);
+	cr_assert(!lab_registry_claim_own(heap, word, LAB_HOLD_BORROWED));
+	check_owned(heap, ANN);
 }
 
 Test(registry, a_thread_finds_all_its_heaps)
@@ -86,12 +118,14 @@ Test(registry, a_thread_finds_all_its_heaps)
 	(void)make_whole(BOB);
 	struct lab_heap *c = make_whole(ANN);
 	uint32_t id = 0;
+	uint64_t word;
 
-	cr_assert_eq(lab_registry_next_of(ANN, &id), a);
-	cr_assert_eq(lab_registry_next_of(ANN, &id), c);
-	cr_assert_null(lab_registry_next_of(ANN, &id));
+	cr_assert_eq(lab_registry_next_of(ANN, &id, &word), a);
+	cr_assert_eq(word, lab_registry_word(a));
+	cr_assert_eq(lab_registry_next_of(ANN, &id, &word), c);
+	cr_assert_null(lab_registry_next_of(ANN, &id, &word));
 	id = 0;
-	cr_assert_null(heap = lab_registry_next_of(CAT, &id));
+	cr_assert_null(heap = lab_registry_next_of(CAT, &id, &word));
 	(void)heap;
 }
 
@@ -99,16 +133,17 @@ Test(registry, a_thread_finds_all_its_heaps)
 Test(registry, who_has_no_id_finds_no_heap_and_is_not_found_dead)
 {
 	uint32_t id = 0;
+	uint64_t word;
 
 	start();
 	world.deaths_are_set = false;
 	struct lab_heap *heap = make_whole(LAB_OS_TID_UNKNOWN);
-	cr_assert_null(lab_registry_next_of(LAB_OS_TID_UNKNOWN, &id));
+	cr_assert_null(lab_registry_next_of(LAB_OS_TID_UNKNOWN, &id, &word));
 	cr_assert_not(lab_os.thread_is_dead(LAB_OS_TID_UNKNOWN));
-	cr_assert_null(lab_registry_adopt((uint32_t)getpid(), 10));
+	cr_assert_null(lab_registry_adopt((uint32_t)getpid(), LAB_HOLD_CURRENT, 10));
 	check_owned(heap, LAB_OS_TID_UNKNOWN);
 	lab_registry_give_back(heap, lab_registry_word(heap));
-	cr_assert_eq(lab_registry_take_idle(LAB_OS_TID_UNKNOWN, 0), heap);
+	cr_assert_eq(lab_registry_take_idle(LAB_OS_TID_UNKNOWN, LAB_HOLD_BORROWED), heap);
 }
 
 Test(registry, only_the_dead_are_adopted_and_only_so_many_are_asked_about)
@@ -118,20 +153,20 @@ Test(registry, only_the_dead_are_adopted_and_only_so_many_are_asked_about)
 		(void)make_whole(ANN);
 	struct lab_heap *bobs = make_whole(BOB), *mine = make_whole(CAT);
 
-	cr_assert_null(lab_registry_adopt(CAT, 4));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 4));
 	cr_assert_eq(world.probes, 4);
 	world.probes = 0;
-	cr_assert_null(lab_registry_adopt(CAT, 1000));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 1000));
 	cr_assert_leq(world.probes, 11, "not about the caller's own, and each once");
 	world.dead_tid = BOB;
-	struct lab_heap *adopted = lab_registry_adopt(CAT, 11);
+	struct lab_heap *adopted = lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 11);
 	cr_assert_eq(adopted, bobs);
 	check_owned(bobs, CAT);
-	cr_assert_eq(lab_load_rlx(&bobs->role), LAB_ROLE_NONE);
+	cr_assert_eq(lab_registry_hold(bobs->id), LAB_HOLD_CURRENT);
 	cr_assert_eq(bobs->adopted, 1);
-	cr_assert_null(lab_registry_adopt(CAT, 1000));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 1000));
 	world.dead_tid = CAT;
-	cr_assert_null(lab_registry_adopt(CAT, 1000), "its own id says nothing about the caller");
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 1000), "its own id says nothing about the caller");
 	check_owned(mine, CAT);
 }
 
@@ -144,7 +179,7 @@ Test(registry, probing_goes_round)
 	world.dead_tid = ANN + 17;
 	struct lab_heap *adopted = NULL;
 	for (int i = 0; i < 30 / 4 + 2 && !adopted; i++)
-		adopted = lab_registry_adopt(1, 4);
+		adopted = lab_registry_adopt(1, LAB_HOLD_CURRENT, 4);
 	cr_assert(adopted && adopted->id == 17);
 }
 
@@ -158,7 +193,7 @@ change_hands(uint32_t tid)
 		return;
 	done = true;
 	lab_registry_give_back(lab_registry_heap(1), lab_registry_word(lab_registry_heap(1)));
-	REQUIRE(lab_registry_take_idle(BOB, 1) == lab_registry_heap(1)); /* the same id again: a new thread */
+	REQUIRE(lab_registry_take_if_idle(BOB, LAB_HOLD_CURRENT, 1) == lab_registry_heap(1)); /* the same id again: a new thread */
 }
 
 Test(registry, an_old_word_wins_nothing)
@@ -169,10 +204,10 @@ Test(registry, an_old_word_wins_nothing)
 
 	world.dead_tid = BOB;
 	world.on_probe = change_hands;
-	cr_assert_null(lab_registry_adopt(CAT, 1 + 1));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 1 + 1));
 	check_owned(bobs, BOB);
 	world.on_probe = NULL;
-	cr_assert_eq(lab_registry_adopt(CAT, 2), bobs, "but the next probe does");
+	cr_assert_eq(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 2), bobs, "but the next probe does");
 }
 
 /* The same with a newborn that finds its own id on the heap of a dead namesake. */
@@ -196,7 +231,7 @@ Test(registry, the_heap_of_a_dead_namesake_has_one_holder)
 
 	world.dead_tid = mine; /* as the kernel said just before we were born */
 	world.on_probe = be_born;
-	cr_assert_null(lab_registry_adopt(ANN, 4), "we live in it");
+	cr_assert_null(lab_registry_adopt(ANN, LAB_HOLD_CURRENT, 4), "we live in it");
 	cr_assert_eq(lab_thread.heap, heap);
 	check_owned(heap, mine);
 }
@@ -206,7 +241,7 @@ Test(registry, a_heap_that_was_won_and_not_yet_written_to_is_found_and_built)
 {
 	start();
 	(void)make_whole(ANN);
-	struct lab_heap *heap = lab_registry_make(lab_os_tid());
+	struct lab_heap *heap = lab_registry_make(lab_os_tid(), LAB_HOLD_CURRENT);
 
 	memset(heap, 0, sizeof *heap); /* but for what is written before the CAS */
 	heap->id = 1;
@@ -226,8 +261,8 @@ Test(registry, fork_freezes_all_heaps_but_the_leaders)
 	lab_registry_note_fork();
 	cr_assert(lab_registry_is_forked());
 	world.dead_tid = BOB;
-	cr_assert_null(lab_registry_adopt(ANN, 100), "until the leader has been through, all are alive");
-	cr_assert_null(lab_registry_take_idle(ANN, 0));
+	cr_assert_null(lab_registry_adopt(ANN, LAB_HOLD_CURRENT, 100), "until the leader has been through, all are alive");
+	cr_assert_null(lab_registry_take_idle(ANN, LAB_HOLD_BORROWED));
 	lab_registry_after_fork(ANN, CAT);
 	lab_registry_after_fork(ANN, CAT); /* repeatable */
 	cr_assert(!lab_registry_is_forked());
@@ -235,8 +270,8 @@ Test(registry, fork_freezes_all_heaps_but_the_leaders)
 	check_owned(also, CAT);
 	cr_assert_eq(lab_registry_hold(bobs->id), LAB_HOLD_FROZEN);
 	cr_assert_eq(lab_registry_hold(idle->id), LAB_HOLD_FROZEN);
-	cr_assert_null(lab_registry_adopt(CAT, 100));
-	cr_assert_null(lab_registry_take_idle(CAT, idle->id));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 100));
+	cr_assert_null(lab_registry_take_if_idle(CAT, LAB_HOLD_BORROWED, idle->id));
 	cr_assert_eq(make_whole(CAT)->id, 4, "new ones can be made");
 }
 
@@ -275,10 +310,10 @@ Test(registry, when_there_is_no_place_or_no_memory_it_is_null)
 	world.map_limit = (size_t)20 << 20;
 	REQUIRE(lab_registry_start());
 	world.protects_left = 0;
-	cr_assert_null(lab_registry_make(ANN));
+	cr_assert_null(lab_registry_make(ANN, LAB_HOLD_CURRENT));
 	cr_assert_eq(lab_registry_hold(0), LAB_HOLD_VIRGIN);
 	world.protects_left = SIZE_MAX;
-	while (lab_registry_make(ANN))
+	while (lab_registry_make(ANN, LAB_HOLD_CURRENT))
 		made++;
 	cr_assert_eq(made, lab_map_arena(0)->heap_slots);
 	cr_assert_null(lab_malloc(1), "a thread without a heap has no memory");
@@ -328,7 +363,7 @@ Test(registry, the_heaps_of_threads_that_ended_are_adopted_soon_those_of_living_
 		pthread_join(dead[i], NULL);
 	void *mine = lab_malloc(10);
 	for (int i = 0; i < 10000; i++) {
-		struct lab_heap *heap = lab_registry_adopt(lab_thread_tid(), 4);
+		struct lab_heap *heap = lab_registry_adopt(lab_thread_tid(), LAB_HOLD_CURRENT, 4);
 		cr_assert_neq(heap, living);
 		adopted += heap != NULL;
 		if (i > 1000 && lab_registry_count() <= adopted + 2)
@@ -338,7 +373,7 @@ Test(registry, the_heaps_of_threads_that_ended_are_adopted_soon_those_of_living_
 	}
 	for (uint32_t id = 0; id < lab_registry_count(); id++) {
 		struct lab_heap *heap = lab_registry_heap(id);
-		if (heap != living && lab_registry_hold(id) == LAB_HOLD_OWNED)
+		if (heap != living && lab_hold_is_owned(lab_registry_hold(id)))
 			cr_assert_eq(lab_registry_tid(id), lab_thread_tid(), "every dead thread's heap was found");
 	}
 	pthread_barrier_wait(&barrier);

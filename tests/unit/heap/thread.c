@@ -1,5 +1,5 @@
 /*
- * thread.c - the bracket: birth, borrowing while busy, nesting, frames left by a jump, parking, parked frames that go on after all.
+ * thread.c - the bracket: birth, borrowing while busy, nesting, frames left by a jump, repair of what they borrowed.
  * A frame's stack pointer stands for the frame: the tests enter with pointers into real frames of this thread's stack.
  *
  * Clauses: G3.2, G7.1.
@@ -8,13 +8,12 @@
 #include <setjmp.h>
 #include <signal.h>
 
+#include "heap/claim.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "trace.h"
 #include "world.h"
-
-enum { PARK_AFTER = 64 };
 
 /* Enters as an API function called from here would. */
 #define ENTER_HERE(bracket)                                                                                                        \
@@ -33,14 +32,6 @@ enum { DEEP = 4096 };
 		REQUIRE(lab_enter(bracket));                                                                                       \
 	} while (0)
 
-/* Interruptions of different frames at one stack pointer would count as those of one that is stuck. */
-static void
-forget_interruptions(void)
-{
-	lab_thread.stuck = 0;
-	lab_thread.stuck_count = 0;
-}
-
 static void *
 take(struct lab_heap *heap)
 {
@@ -55,10 +46,10 @@ heap_of(const void *p)
 	return lab_unit_heap(lab_map_find(p).unit);
 }
 
-static enum lab_heap_role
-role_of(const struct lab_heap *heap)
+static enum lab_hold
+hold_of(const struct lab_heap *heap)
 {
-	return (enum lab_heap_role)lab_load_rlx(&heap->role);
+	return lab_registry_hold(heap->id);
 }
 
 static size_t
@@ -67,7 +58,7 @@ heaps_owned(void)
 	size_t n = 0;
 
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
-		n += lab_registry_hold(id) == LAB_HOLD_OWNED;
+		n += lab_hold_is_owned(lab_registry_hold(id));
 	return n;
 }
 
@@ -78,7 +69,7 @@ Test(thread, birth_entry_and_leaving)
 	cr_assert_eq(lab_thread.word, 0);
 	cr_assert(!lab_try_enter(&bracket), "no heap yet: frees do without");
 	cr_assert(lab_enter(&bracket));
-	cr_assert_eq(bracket.role, LAB_ROLE_CURRENT);
+	cr_assert_eq(hold_of(bracket.heap), LAB_HOLD_CURRENT);
 	cr_assert_eq(lab_thread.word, bracket.sp);
 	cr_assert_eq(lab_thread.heap, bracket.heap);
 	cr_assert_eq(bracket.heap->whole, 0, "a slow frame is inside");
@@ -117,7 +108,7 @@ nest(int depth)
 
 	ENTER_HERE(&bracket);
 	nested[depth] = bracket.heap;
-	cr_assert_eq(bracket.role, depth == 0 ? LAB_ROLE_CURRENT : LAB_ROLE_BORROWED);
+	cr_assert_eq(hold_of(bracket.heap), depth == 0 ? LAB_HOLD_CURRENT : LAB_HOLD_BORROWED);
 	for (int i = 0; i < depth; i++)
 		cr_assert_neq(nested[i], bracket.heap, "a heap has one frame inside");
 	void *p = take(bracket.heap), *q = depth > 0 ? lab_malloc(100) : NULL;
@@ -132,10 +123,8 @@ nest(int depth)
 
 Test(thread, nested_frames_have_heaps_of_their_own_and_give_them_back)
 {
-	for (int round = 0; round < 50; round++) {
-		forget_interruptions();
+	for (int round = 0; round < 50; round++)
 		nest(0);
-	}
 	cr_assert_eq(lab_registry_count(), DEPTH + 1, "the same heaps each time");
 	cr_assert_eq(heaps_owned(), 1);
 	for (int i = 1; i < DEPTH; i++)
@@ -154,7 +143,7 @@ Test(thread, whole_calls_inside_a_busy_heap)
 	ENTER_HERE(&bracket);
 	lab_free(before); /* ours, but we are busy */
 	cr_assert_eq(lab_load_rlx(&bracket.heap->remote_frees), 1);
-	trace_run(&trace, 4000); /* long enough for the heap to be parked */
+	trace_run(&trace, 4000);
 	trace_check_all(&trace);
 	trace_free_all(&trace);
 	lab_leave(&bracket);
@@ -202,7 +191,6 @@ Test(thread, a_birth_that_was_left_is_born_again)
 	cr_assert(p && lab_thread.heap);
 
 	lab_thread = (struct lab_thread){.word = here - DEEP}; /* a heap was won, and TLS does not know it yet */
-	lab_store_rlx(&lab_registry_heap(0)->role, LAB_ROLE_NONE);
 	lab_free(lab_malloc(10));
 	cr_assert_eq(lab_thread.heap, lab_registry_heap(0), "it is found again");
 	cr_assert_eq(lab_registry_count(), 1);
@@ -214,9 +202,8 @@ borrow_deeply_and_stay(void)
 {
 	struct lab_bracket bracket;
 
-	forget_interruptions();
 	ENTER_DEEPLY(&bracket);
-	cr_assert(bracket.role == LAB_ROLE_BORROWED || bracket.role == LAB_ROLE_SPARE);
+	cr_assert_eq(hold_of(bracket.heap), LAB_HOLD_BORROWED);
 	(void)take(bracket.heap);
 }
 
@@ -324,240 +311,142 @@ Test(thread, a_hole_between_the_frames_proves_nothing)
 	lab_free(p);
 }
 
-/* ---- parking ---- */
+/* ---- what jumps out of borrowed heaps leave ---- */
 
-static LAB_NOINLINE struct lab_heap *
-borrow_once(void)
+static size_t
+heaps_held(enum lab_hold hold)
 {
-	struct lab_bracket bracket;
+	size_t n = 0;
 
-	ENTER_HERE(&bracket);
-	void *p = take(bracket.heap);
-	REQUIRE(free_in_span(bracket.heap, lab_map_find(p).unit, p) == LAB_FREED);
-	lab_leave(&bracket);
-	return bracket.heap;
-}
-
-/* The same from far below. */
-static LAB_NOINLINE void
-borrow_below(int times)
-{
-	volatile char deep[4 * DEEP];
-
-	deep[0] = 0;
-	while (times-- > 0)
-		(void)borrow_once();
-	__asm__ volatile("" : : "r"(deep) : "memory");
-}
-
-/* Enters, and is interrupted until the heap is parked. sp: of a live frame. */
-static void
-get_parked(struct lab_bracket *bracket, uintptr_t sp)
-{
-	bracket->sp = sp;
-	REQUIRE(lab_enter(bracket));
-	for (int i = 0; i < PARK_AFTER - 1; i++) {
-		(void)borrow_once();
-		REQUIRE(lab_thread.heap == bracket->heap);
-	}
-	struct lab_heap *last = borrow_once();
-	REQUIRE(lab_thread.heap == last && last != bracket->heap);
-}
-
-Test(thread, a_heap_that_is_found_busy_64_times_is_parked)
-{
-	struct lab_bracket bracket;
-
-	get_parked(&bracket, (uintptr_t)__builtin_frame_address(0));
-	cr_assert_eq(role_of(bracket.heap), LAB_ROLE_PARKED);
-	cr_assert_eq(bracket.heap->frame, bracket.sp);
-	cr_assert_eq(role_of(lab_thread.heap), LAB_ROLE_CURRENT);
-	cr_assert(lab_thread.word & LAB_WORD_IDLE, "the thread goes on with a heap of its own");
-	void *p = lab_malloc(100);
-	cr_assert_eq(heap_of(p), lab_thread.heap);
-	cr_assert_eq(role_of(bracket.heap), LAB_ROLE_PARKED, "its frame may be alive");
-	lab_free(p);
-	cr_assert_leq(lab_registry_count(), 2);
-}
-
-Test(thread, a_parked_frame_that_goes_on_finishes_in_its_heap_and_takes_over_again)
-{
-	static struct trace_block blocks[100];
-	struct trace trace = {{8}, blocks, 100, 12, 0, 0, true};
-	struct lab_bracket bracket;
-
-	for (int round = 0; round < 20; round++) {
-		get_parked(&bracket, (uintptr_t)__builtin_frame_address(0));
-		struct lab_heap *parked = bracket.heap, *current = lab_thread.heap;
-		trace_run(&trace, 200);
-		void *p = take(parked); /* the suspended operation goes on */
-		trace_run(&trace, 10);  /* a handler meanwhile */
-		lab_leave(&bracket);
-		cr_assert_eq(lab_thread.word & ~LAB_WORD_IDLE, (uintptr_t)parked);
-		lab_free(lab_calloc(1, 5000)); /* sorts it out */
-		cr_assert_eq(lab_thread.heap, parked);
-		cr_assert_eq(role_of(parked), LAB_ROLE_CURRENT);
-		cr_assert_eq(role_of(current), LAB_ROLE_SPARE);
-		cr_assert_eq(heap_of(p), parked);
-		trace_run(&trace, 200);
-		lab_free(p);
-	}
-	trace_check_all(&trace);
-	trace_free_all(&trace);
-	cr_assert_eq(lab_registry_count(), 2, "the spare is what is borrowed");
-	(void)heap_check(lab_thread.heap);
-}
-
-/* The current heap is met busy and parked, then the next one, then the first frame goes on. */
-Test(thread, parking_upon_parking)
-{
-	struct lab_bracket first, second;
-
-	get_parked(&first, (uintptr_t)__builtin_frame_address(0));
-	forget_interruptions();
-	second.sp = (uintptr_t)__builtin_frame_address(0) - DEEP; /* inside a handler of the first */
-	cr_assert(lab_enter(&second));
-	char room[2 * DEEP];
-	__asm__ volatile("" : : "r"(room) : "memory");
-	borrow_below(PARK_AFTER);
-	cr_assert_neq(lab_thread.heap, second.heap);
-	cr_assert_eq(role_of(first.heap), LAB_ROLE_PARKED);
-	cr_assert_eq(role_of(second.heap), LAB_ROLE_PARKED);
-	lab_leave(&second);
-	lab_free(lab_calloc(1, 5000));
-	cr_assert_eq(lab_thread.heap, second.heap);
-	lab_leave(&first);
-	lab_free(lab_calloc(1, 5000));
-	cr_assert_eq(lab_thread.heap, first.heap);
-	for (uint32_t id = 0; id < lab_registry_count(); id++) {
-		cr_assert(lab_registry_heap(id)->whole);
-		(void)heap_check(lab_registry_heap(id));
-	}
-}
-
-static jmp_buf out;
-
-static LAB_NOINLINE void
-get_parked_and_jump(void)
-{
-	struct lab_bracket bracket;
-	volatile char deep[1000];
-
-	deep[0] = 0;
-	get_parked(&bracket, (uintptr_t)__builtin_frame_address(0));
-	__asm__ volatile("" : : "r"(deep) : "memory");
-	longjmp(out, 1);
-}
-
-Test(thread, a_parked_heap_whose_frame_was_left_is_used_again)
-{
-	struct lab_bracket bracket;
-
-	for (volatile int round = 0; round < 30; round++) {
-		if (setjmp(out) == 0)
-			get_parked_and_jump();
-		ENTER_HERE(&bracket);
-		(void)borrow_once();
-		(void)borrow_once();
-		lab_leave(&bracket);
-	}
-	cr_assert_leq(lab_registry_count(), 4, "%u heaps", lab_registry_count());
-	(void)heap_check(lab_thread.heap);
-}
-
-static sigjmp_buf out_of_handler;
-
-static void
-get_parked_in_handler(int signal)
-{
-	struct lab_bracket bracket;
-
-	(void)signal;
-	get_parked(&bracket, (uintptr_t)__builtin_frame_address(0));
-	siglongjmp(out_of_handler, 1);
-}
-
-static LAB_NOINLINE void
-get_parked_on_two_stacks(void)
-{
-	struct lab_bracket bracket;
-	volatile char deep[1000];
-
-	deep[0] = 0;
-	get_parked(&bracket, (uintptr_t)__builtin_frame_address(0));
-	forget_interruptions();
-	raise(SIGUSR1);
-	__asm__ volatile("" : : "r"(deep) : "memory");
-}
-
-/* The first heap may hold a frame of either stack. While one is thought to be alive the thread's calls are a handler's: none grows the reserve,
- * waits for memory, or calls back. */
-Test(thread, frames_of_two_stacks_that_were_left_are_seen_to_be_gone)
-{
-	static char stack[1 << 16];
-	struct sigaction action = {.sa_handler = get_parked_in_handler, .sa_flags = SA_ONSTACK};
-	struct lab_bracket bracket;
-
-	sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
-	sigaction(SIGUSR1, &action, NULL);
-	for (volatile int round = 0; round < 10; round++) {
-		if (sigsetjmp(out_of_handler, 1) == 0)
-			get_parked_on_two_stacks();
-		cr_assert(lab_thread.has_parked);
-		ENTER_HERE(&bracket);
-		lab_leave(&bracket);
-		cr_assert(!lab_thread.has_parked && !bracket.reentrant);
-	}
-	cr_assert_leq(lab_registry_count(), 5, "%u heaps", lab_registry_count());
-}
-
-static struct lab_heap *
-heap_with_role(enum lab_heap_role role)
-{
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
-		if (role_of(lab_registry_heap(id)) == role)
-			return lab_registry_heap(id);
-	return NULL;
+		n += lab_registry_hold(id) == hold;
+	return n;
 }
 
-/* INV-THREAD-5: a frame further up may have read it as the thread's idle heap: it is no other thread's while that frame may go on. */
-Test(thread, a_spare_whose_borrower_was_left_is_not_given_back)
+/* Nobody can be in them while the word is idle: INV-THREAD-2. */
+Test(thread, heaps_left_borrowed_are_repaired_one_a_slow_call)
 {
 	struct lab_bracket bracket;
+	enum { LEFT = 4 };
 
-	if (setjmp(out) == 0)
-		get_parked_and_jump();
+	lab_free(lab_malloc(10));
+	uintptr_t word = lab_thread.word;
 	ENTER_HERE(&bracket);
-	struct lab_heap *spare = heap_with_role(LAB_ROLE_SPARE);
-	cr_assert(spare && spare->limit != 0);
-	borrow_deeply_and_stay();
-	cr_assert_eq(role_of(spare), LAB_ROLE_BORROWED);
-	cr_assert_eq(borrow_once(), spare, "it is found left behind");
-	cr_assert_eq(lab_registry_hold(spare->id), LAB_HOLD_OWNED);
-	cr_assert_eq(role_of(spare), LAB_ROLE_SPARE);
+	for (int i = 0; i < LEFT; i++)
+		borrow_at_depth(i * 8);
+	cr_assert_eq(heaps_held(LAB_HOLD_BORROWED), LEFT, "each is below all that were left before");
+	lab_thread.word = word; /* the outermost frame was in a fast path, and ends */
+	for (int i = LEFT; i-- > 0;) {
+		ENTER_HERE(&bracket);
+		lab_leave(&bracket);
+		cr_assert_eq(heaps_held(LAB_HOLD_BORROWED), (size_t)i);
+	}
+	cr_assert(lab_thread.may_have_left);
+	ENTER_HERE(&bracket);
 	lab_leave(&bracket);
+	cr_assert(!lab_thread.may_have_left, "nothing is looked for any more");
+	cr_assert_eq(heaps_held(LAB_HOLD_IDLE), LEFT);
+	for (uint32_t id = 0; id < lab_registry_count(); id++)
+		(void)heap_check(lab_registry_heap(id));
 }
 
-/* Torn between the two halves of parking: the role says parked, and it is still the thread's. */
-Test(thread, a_heap_that_is_parked_by_halves_has_one_frame_inside)
+/* Won, and its frame not said yet, when a jump came: it counts as alive while the word is busy. */
+Test(thread, a_heap_that_was_won_and_not_said_for_whom_is_repaired_at_rest)
 {
 	struct lab_bracket bracket, inner;
+
+	lab_free(lab_malloc(10));
+	ENTER_HERE(&bracket);
+	(void)lab_registry_make(lab_os_tid(), LAB_HOLD_BORROWED);
+	lab_thread.may_have_left = true;
+	for (int i = 0; i < 10; i++) {
+		inner.sp = bracket.sp - 512;
+		cr_assert(lab_enter(&inner));
+		cr_assert_neq(inner.heap, lab_registry_heap(1));
+		lab_leave(&inner);
+	}
+	lab_leave(&bracket);
+	ENTER_HERE(&bracket);
+	lab_leave(&bracket);
+	cr_assert_eq(hold_of(lab_registry_heap(1)), LAB_HOLD_IDLE);
+	(void)heap_check(lab_registry_heap(1));
+}
+
+/*
+ * A frame that borrows is suspended, and a handler in it could prove that the frame is dead which keeps the word busy: the heap would be at rest
+ * while somebody is inside another, which would be taken for one that a jump has left.
+ */
+Test(thread, a_word_is_not_taken_over_while_a_frame_borrows)
+{
+	struct lab_bracket borrower, inner;
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 
 	lab_free(lab_malloc(10));
-	struct lab_heap *heap = lab_thread.heap;
-	lab_thread.word = here - 2 * DEEP; /* the frame that was interrupted, and then left by the jump */
-	heap->frame = here - 2 * DEEP;
-	lab_store_rlx(&heap->role, LAB_ROLE_PARKED);
-	lab_thread.has_parked = true;
-	bracket.sp = here;
-	cr_assert(lab_enter(&bracket));
-	cr_assert_eq(bracket.heap, heap);
-	inner.sp = here - DEEP; /* a handler, above the dead frame */
+	lab_thread.word = here - 4 * DEEP; /* left by a jump */
+	borrower.sp = here - 5 * DEEP;     /* from where that cannot be proved */
+	cr_assert(lab_enter(&borrower));
+	cr_assert_neq(borrower.heap, lab_thread.heap);
+	lab_thread.borrowing = borrower.sp = here - DEEP; /* as if it had not asked: it does not each time */
+	borrower.heap->frame = borrower.sp;
+	inner.sp = here - 2 * DEEP;
 	cr_assert(lab_enter(&inner));
-	cr_assert_neq(inner.heap, bracket.heap, "two frames in one heap");
+	cr_assert_neq(inner.heap, lab_thread.heap);
+	cr_assert_neq(inner.heap, borrower.heap);
 	lab_leave(&inner);
-	lab_leave(&bracket);
+	lab_leave(&borrower);
+	cr_assert_eq(lab_thread.borrowing, 0);
+	inner.sp = here;
+	cr_assert(lab_enter(&inner));
+	cr_assert_eq(inner.heap, lab_thread.heap, "now it is");
+	lab_leave(&inner);
+}
+
+/* The same stack pointer is another frame's when the word has been at rest in between. */
+Test(thread, each_frame_that_was_left_is_proved_to_be_at_once)
+{
+	struct lab_bracket bracket = {0};
+
+	for (int i = 0; i < 100; i++) {
+		enter_deeply_and_stay();
+		ENTER_HERE(&bracket);
+		cr_assert_eq(bracket.heap, lab_thread.heap);
+		cr_assert(!bracket.reentrant);
+		lab_leave(&bracket);
+	}
+	cr_assert_eq(lab_registry_count(), 1);
+}
+
+/* A frame that is met again and again, and lives, costs few questions. */
+Test(thread, meetings_are_worth_a_proof_ever_more_seldom)
+{
+	struct lab_meetings met = {0};
+	int asked = 0;
+
+	for (int i = 0; i < 1024; i++)
+		asked += lab_is_worth_a_proof(&met, 5000, 3000);
+	cr_assert_eq(asked, 11, "1, 2, 4, ... 1024");
+	cr_assert(lab_is_worth_a_proof(&met, 5000, 6000), "from above it is the first");
+	cr_assert(lab_is_worth_a_proof(&met, 5000, 6000));
+	cr_assert(!lab_is_worth_a_proof(&met, 5000, 6000));
+	cr_assert(lab_is_worth_a_proof(&met, 7000, 3000), "another frame");
+}
+
+/* From birth to death: a frame that was interrupted between reading its word and marking it has read the right one. */
+Test(thread, the_heap_stays_whatever_is_left)
+{
+	struct lab_bracket bracket;
+
+	lab_free(lab_malloc(10));
+	struct lab_heap *heap = lab_thread.heap;
+	for (int i = 0; i < 300; i++) {
+		enter_deeply_and_stay();
+		for (int j = 0; j < 70; j++)
+			borrow_at_depth(4 - j % 5);
+		ENTER_HERE(&bracket);
+		cr_assert_eq(bracket.heap, heap);
+		lab_leave(&bracket);
+	}
+	cr_assert_leq(lab_registry_count(), 8, "%u heaps", lab_registry_count());
 }
 
 /* ---- the word's tag ---- */
@@ -589,7 +478,7 @@ Test(thread, no_heap_to_borrow_is_no_entry)
 	inner.sp = (uintptr_t)__builtin_frame_address(0) - 500;
 	cr_assert(!lab_enter(&inner));
 	cr_assert_eq(lab_thread.word, bracket.sp);
-	cr_assert_eq(lab_thread.claiming, 0);
+	cr_assert_eq(lab_thread.borrowing, 0);
 	world.protects_left = SIZE_MAX;
 	cr_assert(lab_enter(&inner));
 	lab_leave(&inner);

@@ -107,6 +107,47 @@ tell_tid(void *tid)
 	return NULL;
 }
 
+static void *
+tell_tid_to_write(void *tid)
+{
+	*(uint32_t *)tid = lab_os_tid_to_write();
+	return NULL;
+}
+
+/* By the word for which pthread_join waits: so there is nothing to wait for after it. INV-END-1. */
+Test(os, the_end_of_a_noted_thread_is_seen_at_once)
+{
+	enum { THREADS = 200 };
+	pthread_t threads[THREADS];
+	uint32_t tids[THREADS];
+
+	lab_os_learn_threads();
+	cr_assert_not(lab_os.thread_is_dead(lab_os_tid_to_write()));
+	for (int i = 0; i < THREADS; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, tell_tid_to_write, &tids[i]), 0);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(threads[i], NULL);
+		cr_assert(lab_os.thread_is_dead(tids[i]), "pthread_join has waited for the same word");
+	}
+	cr_assert_not(lab_os.thread_is_dead(lab_os_tid()));
+}
+
+/* A child that shares memory, but has no word of its own, is asked for by its id: also if an ended thread had the id. INV-END-2. */
+Test(os, a_child_that_shares_memory_is_not_taken_for_its_parent)
+{
+	pid_t child = vfork();
+
+	if (child == 0) {
+		uint32_t tid = lab_os_tid_to_write();
+		_exit(tid == (uint32_t)getpid() && !lab_os.thread_is_dead(tid) && !lab_os.thread_is_dead((uint32_t)getppid()) ? 0
+		                                                                                                              : 1);
+	}
+	int status;
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert_eq(status, 0);
+	cr_assert_not(lab_os.thread_is_dead(lab_os_tid_to_write()));
+}
+
 Test(os, a_thread_is_dead_soon_after_it_ended)
 {
 	pthread_t thread;

@@ -210,7 +210,7 @@ Test(chunk, words_as_values)
 		cr_assert(lab_slots_is_closed(closed) && !lab_slots_is_closing(closed) && !lab_slots_is_open(closed));
 		cr_assert(lab_slots_is_closing(closing) && !lab_slots_is_closed(closing) && !lab_slots_is_open(closing));
 		cr_assert_eq((closed | closing) & LAB_SLOTS_MASK, 0, "a late claim finds no bit");
-		cr_assert_eq(lab_slots_closing_tid(closing), 4194303);
+		cr_assert_eq(lab_lease_tid(closing), 4194303);
 		cr_assert_neq(lab_slots_closed(ticket), lab_slots_closed(ticket + 1));
 	}
 	_Atomic uint64_t word = lab_slots_closed(5);

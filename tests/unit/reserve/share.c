@@ -87,14 +87,23 @@ Test(share, it_is_given_on_only_when_nobody_has_it_and_all_is_free)
 	cr_assert(lab_share_win(share, 13, is_dead));
 }
 
-Test(share, those_of_the_forking_thread_get_its_new_id)
+static bool
+is_13(uint32_t tid)
 {
-	struct lab_share *mine = make(6, 8, 11), *other = make(6, 8, 12);
+	return tid == 13;
+}
+
+Test(share, in_a_child_the_forking_threads_get_its_new_id_and_others_are_nobodys)
+{
+	const struct lab_lease_fork fork = {11, 99, is_13};
+	struct lab_share *mine = make(6, 8, 11), *other = make(6, 8, 12), *of_new_thread = make(6, 8, 13);
 
 	lab_share_attach(&own, mine);
-	lab_share_after_fork(own, 99);
+	lab_share_after_fork(&fork);
 	cr_assert_eq(lab_share_tid(mine), 99);
-	cr_assert_eq(lab_share_tid(other), 12);
+	cr_assert_eq(lab_share_tid(other), 0);
+	cr_assert_eq(lab_share_tid(of_new_thread), 13);
+	cr_assert(lab_share_win(other, 99, is_dead), "it serves the next who asks");
 }
 
 Test(share, the_table_is_full_at_some_time)
