@@ -121,7 +121,7 @@ void lab_free_pages_exact(void *pages, size_t size);
 /* ---- ownership --------------------------------------------------------------------------------------------------- */
 
 /* The thread id of an exclusive block's owner; of any other block, of the thread whose heap holds it. 0: nobody's (an idle heap, the
- * reserve). -1: not a block. Of other threads' blocks it is a snapshot. */
+ * reserve, any other block above 4 MiB). -1: not a block. Of other threads' blocks it is a snapshot. */
 int lab_owner(const void *block);
 
 /* Makes another thread of this process the owner of an exclusive block. False: the caller is not its owner, it is not exclusive, or
@@ -232,28 +232,28 @@ bool lab_trim(size_t keep);
 enum lab_param {
 	LAB_PARAM_TRIM_THRESHOLD, /* bytes of free dirty pages kept before they go back at once; the default is more than there can be. SIZE_MAX:
 	                             nothing goes back, by decay neither, but by lab_trim and for want of room */
-	LAB_PARAM_DECAY_MS,       /* free pages that nobody uses go back to the system within this time; milliseconds */
-	LAB_PARAM_PERTURB,        /* byte: new blocks are filled with its complement, freed ones with it; 0: off */
-	LAB_PARAM_HUGE_THRESHOLD, /* bytes: requests from here on are given whole segments of 4 MiB; at least 1 MiB; 0: default */
-	LAB_PARAM_LIMIT,          /* bytes of pages that blocks and free dirty pages may take; SIZE_MAX: no limit */
-	LAB_PARAM_WAIT_MS,        /* how long a KERNEL call over the limit waits for others' frees; milliseconds, up to a day */
-	LAB_PARAM_PURGE_LAZILY,   /* 1: decay uses MADV_FREE; 0, the default: MADV_DONTNEED */
-	LAB_PARAM_THP,            /* transparent huge pages for blocks: 0, the default: as the system is set; 1: never; 2: always */
+	LAB_PARAM_DECAY_MS, /* free pages that nobody uses go back to the system within this time; milliseconds */
+	LAB_PARAM_PERTURB,  /* byte: new blocks are filled with its complement, freed ones with it; 0: off */
+	LAB_PARAM_HUGE_THRESHOLD, /* bytes: requests from here on are given mappings of their own, as all above 4 MiB are; at least 1 MiB; 0: default */
+	LAB_PARAM_LIMIT,        /* bytes of pages that blocks and free dirty pages may take; SIZE_MAX: no limit */
+	LAB_PARAM_WAIT_MS,      /* how long a KERNEL call over the limit waits for others' frees; milliseconds, up to a day */
+	LAB_PARAM_PURGE_LAZILY, /* 1: decay uses MADV_FREE; 0, the default: MADV_DONTNEED */
+	LAB_PARAM_THP,          /* transparent huge pages for blocks: 0, the default: as the system is set; 1: never; 2: always */
 };
 bool lab_set_param(enum lab_param param, size_t value);
 
 /* What the allocator holds. A snapshot taken while other threads run: each figure was true at some instant. */
 struct lab_stats {
-	size_t reserved;      /* bytes of address space reserved for arenas */
+	size_t reserved;      /* bytes of address space: what is mapped for blocks, and the table */
 	size_t committed;     /* bytes made accessible */
 	size_t in_use;        /* bytes in live blocks, rounded up to their size class */
 	size_t blocks;        /* live blocks */
 	size_t free_in_spans; /* bytes of free blocks in spans that are partly used */
 	size_t dirty;         /* bytes of free pages that were used before and are not yet given back */
 	size_t purged;        /* bytes given back to the system so far */
-	size_t huge;          /* bytes in live blocks that have segments of their own */
+	size_t huge;          /* bytes in live blocks that are mappings of their own */
 	size_t huge_blocks;   /* the number of those blocks */
-	size_t segments;      /* segments owned by heaps or huge blocks */
+	size_t segments;      /* segments owned by heaps */
 	size_t heaps;         /* heaps made so far */
 	size_t remote_frees;  /* blocks freed by a thread other than their heap's, so far */
 	size_t reentrant;     /* calls that found their thread's heap busy (signal handlers), so far */

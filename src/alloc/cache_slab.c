@@ -4,7 +4,6 @@
  */
 #include "alloc/cache.h"
 #include "base/check.h"
-#include "page/map.h"
 
 #define SLAB_SIZE_MIN ((size_t)512) /* leaves the low bits of its address free: INV-CACHE-1 */
 #define SLAB_SIZE_MAX ((size_t)64 << 10)
@@ -142,22 +141,13 @@ lab_cache_close_slab(struct lab_slab *slab, struct lab_bracket *bracket)
 	return size;
 }
 
-/* Whether the bytes at p can be read: in a segment that was claimed once. */
-static bool
-is_readable(const void *p)
-{
-	const struct lab_arena *arena = lab_map_find_arena(p);
-
-	return arena && lab_arena_is_committed(arena, lab_arena_index_of(arena, p));
-}
-
 struct lab_cache_place
 lab_cache_find(struct lab_cache *cache, const void *p)
 {
 	struct lab_slab_head *head = (struct lab_slab_head *)((uintptr_t)p & ~(cache->slab_size - 1));
 	struct lab_cache_place place = {.why = "not an object of this cache"};
 
-	if (!is_readable(head) || lab_peek(&head->cache) != cache)
+	if (lab_block_size(head, NULL) == 0 /* else it may not be there */ || lab_peek(&head->cache) != cache)
 		return place;
 	place.index = lab_peek(&head->index);
 	if (place.index >= lab_load_acq(&cache->slab_count))

@@ -73,7 +73,7 @@ lab_set_param(enum lab_param param, size_t value)
 	case LAB_PARAM_THP:
 		if (value > LAB_HUGE_ALWAYS)
 			return false;
-		lab_map_set_huge_pages((enum lab_huge_pages)value);
+		lab_space_set_huge_pages((enum lab_huge_pages)value);
 		lab_store_rlx(&lab_settings.purge_in_whole, value == LAB_HUGE_ALWAYS);
 		return true;
 	case LAB_PARAM_PERTURB:

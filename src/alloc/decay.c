@@ -13,7 +13,6 @@
 #include "heap/remote.h"
 #include "os/os.h"
 #include "page/purge.h"
-#include "page/retire.h"
 
 enum {
 	LITTERED = 16, /* heaps that are cleared in one look */
@@ -91,7 +90,7 @@ static void
 age_all(void)
 {
 	for (int pass = 0; pass < 2; pass++) {
-		bool left = lab_purge_age_all() || lab_registry_is_littered(lab_thread_tid()) || lab_arenas_are_idle();
+		bool left = lab_purge_age_all() || lab_registry_is_littered(lab_thread_tid());
 		(void)atomic_exchange(&lab_purge_pending, left ? LAB_PURGE_SEEN : LAB_PURGE_NOTHING);
 		if (left)
 			break;
@@ -99,7 +98,7 @@ age_all(void)
 }
 
 static void
-look_owned(struct lab_heap *heap, uint64_t now, bool is_late)
+look_owned(struct lab_heap *heap, bool is_late)
 {
 	const size_t decay = lab_load_rlx(&lab_settings.decay_ms);
 	const struct lab_purge_plan plan = {
@@ -117,7 +116,6 @@ look_owned(struct lab_heap *heap, uint64_t now, bool is_late)
 		purge_owned(heap, &plan);
 		lab_store_rlx(&refused, dirty_bytes());
 	}
-	(void)lab_arenas_retire(now, decay);
 	age_all();
 }
 
@@ -146,7 +144,7 @@ lab_decay_look(struct lab_bracket *bracket)
 	if (passed < decay / 2 || !enter(bracket))
 		return;
 	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed, memory_order_relaxed))
-		look_owned(bracket->heap, now, passed >= decay);
+		look_owned(bracket->heap, passed >= decay);
 	lab_leave(bracket);
 }
 
@@ -173,14 +171,11 @@ lab_trim(size_t keep)
 		lab_leave(&bracket);
 	}
 	size_t before = lab_purge_total_pages();
-	size_t unmapped = 0;
-	if (keep == 0) {
+	if (keep == 0)
 		(void)purge(&bracket, SIZE_MAX);
-		unmapped = lab_arenas_retire(0, 0);
-	} else {
+	else
 		purge_above(&bracket, dirty_bytes(), keep);
-	}
 	lab_limit_notify();
 	bool shrunk = lab_provision_shrink();
-	return shrunk || unmapped != 0 || lab_purge_total_pages() != before;
+	return shrunk || lab_purge_total_pages() != before;
 }

@@ -10,7 +10,7 @@
 #include "heap/exclusive.h"
 #include "heap/registry.h"
 #include "os/os.h"
-#include "page/walk.h"
+#include "page/map.h"
 
 static const char foreign[] = "exclusive block of another thread";
 
@@ -80,7 +80,7 @@ lab_exclusive_begin_release(struct lab_bracket *bracket, const struct lab_place 
 	settle_fork(bracket);
 	switch (lab_exclusive_begin_free(place->run, lab_thread_tid(), &state)) {
 	case LAB_EXCLUSIVE_FREEING:
-		return !(state & LAB_EXCLUSIVE_MARKS) || lab_arena_renew_pages(p, bytes_of(place->run));
+		return !(state & LAB_EXCLUSIVE_MARKS) || lab_space_renew_pages(p, bytes_of(place->run));
 	case LAB_EXCLUSIVE_REFUSED:
 		refuse(call, p);
 		return false;
@@ -176,22 +176,20 @@ owner_of(const void *block)
 	if (place.kind != LAB_PLACE_RUN && place.kind != LAB_PLACE_HUGE)
 		return 0; /* the reserve */
 	uint64_t state = lab_load_acq(&place.run->state);
-	return lab_state_is_exclusive(state) ? (int)lab_state_owner(state) : thread_of(place.heap_id);
+	if (lab_state_is_exclusive(state))
+		return (int)lab_state_owner(state);
+	return place.kind == LAB_PLACE_RUN ? thread_of(place.heap_id) : 0;
 }
 
 LAB_EXPORT int
 lab_owner(const void *block)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
-	struct lab_walk walk;
 
 	if (!block)
 		return -1;
 	settle_fork(&bracket);
-	lab_walk_begin(&walk); /* as lab_owns */
-	int owner = owner_of(block);
-	lab_walk_end(&walk);
-	return owner;
+	return owner_of(block);
 }
 
 LAB_EXPORT bool

@@ -85,7 +85,7 @@ lab_free_fast(void *p)
 {
 	struct lab_thread *t = &lab_thread;
 	uintptr_t word = t->word;
-	struct lab_unit *span = lab_map_first_arena_unit(p);
+	struct lab_unit *span = lab_map_unit(p);
 
 	/* One comparison: ours, idle, the start of a carved block of an open span (INV-UNIT-1, -2). NULL never is. */
 	uint64_t offset = (uintptr_t)p + word - lab_peek(&span->key);

@@ -1,7 +1,7 @@
 /*
  * foreign.h - blocks of libc's own heap, for programs whose plug-ins keep RTLD_DEEPBIND (preload/deepbind.c). Any context.
  *
- * Off unless LABYRINTH_DEEPBIND=keep, and until the first dlopen: what is in no arena is then a misuse, and reported.
+ * Off unless LABYRINTH_DEEPBIND=keep, and until the first dlopen: what is in no segment and no huge block is then a misuse, and reported.
  */
 #ifndef LAB_ALLOC_FOREIGN_H
 #define LAB_ALLOC_FOREIGN_H

@@ -11,7 +11,7 @@
 #include "base/format.h"
 #include "heap/registry.h"
 #include "os/os.h"
-#include "page/map.h"
+#include "page/space.h"
 
 /* What is this thread's at the fork is the child's. In a handler that interrupted malloc there is nothing to be had. */
 void
@@ -111,7 +111,7 @@ print_stats(void)
 	char buffer[256];
 	struct lab_text path = lab_text_start(buffer, sizeof buffer);
 
-	if (!file || !lab_map_arena(0)) /* core under the drop-in: the heap is the drop-in's */
+	if (!file || !lab_space()) /* core under the drop-in: the heap is the drop-in's */
 		return;
 	expand_path(&path, file);
 	char *target = *buffer ? buffer : NULL;

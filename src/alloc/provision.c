@@ -71,7 +71,7 @@ hold_descriptors(struct lab_range slots)
 	uintptr_t last = 0;
 
 	for (; at < end; at += LAB_UNIT_SIZE) {
-		uintptr_t page = (uintptr_t)lab_map_first_arena_unit((const void *)at) & ~(LAB_OS_PAGE_SIZE - 1);
+		uintptr_t page = (uintptr_t)lab_map_unit((const void *)at) & ~(LAB_OS_PAGE_SIZE - 1);
 		if (page != last)
 			(void)lab_os.populate((void *)page, LAB_OS_PAGE_SIZE, false);
 		last = page;

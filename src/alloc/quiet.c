@@ -49,7 +49,7 @@ lab_release_quietly(void *p, const char *call)
 	else if (begun && place.kind == LAB_PLACE_RUN)
 		push(lab_registry_heap(place.heap_id), p);
 	else if (begun)
-		lab_huge_free(place.arena, place.index);
+		lab_huge_free(place.huge);
 	else
 		lab_release(&bracket, p, call); /* a misuse, and it says which; or a slot that is not the reserve's own */
 }

@@ -1,7 +1,7 @@
 /*
- * realloc.c - resizing: in place where there is room, by moving pages for huge blocks, else by copying. Any context.
+ * realloc.c - resizing: in place where there is room, by moving its pages if it is a huge block, else by copying. Any context.
  *
- * A run's pages are its heap's: they are added to or given back only inside that heap. A huge block is nobody's but the caller's.
+ * A run's pages are its heap's: they are added to or given back only inside that heap. A huge block is the caller's alone.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,20 +19,15 @@ pages_for(size_t size)
 	return lab_run_pages((size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT);
 }
 
-static bool
-resize_huge(struct lab_bracket *bracket, const struct lab_place *place, size_t old, size_t size)
+/* A block that has become small for one moves: half of what such a block has at least, so that a size that goes up and down does not. */
+static void *
+resize_huge(const struct lab_place *place, size_t size)
 {
-	bool done = false;
+	size_t least = lab_load_rlx(&lab_settings.huge_threshold);
 
-	if (size <= LAB_SEGMENT_SIZE)
-		return false;
-	if (size <= old)
-		return lab_huge_shrink(place->arena, place->index, size);
-	if (!lab_try_enter(bracket))
-		return false;
-	done = lab_huge_grow_owned(bracket->heap, place->arena, place->index, size);
-	lab_leave(bracket);
-	return done;
+	if (least > LAB_SEGMENT_SIZE)
+		least = LAB_SEGMENT_SIZE;
+	return size > least / 2 ? lab_huge_resize(place->huge, size) : NULL;
 }
 
 static bool
@@ -48,69 +43,29 @@ resize_run(struct lab_bracket *bracket, const struct lab_place *place, size_t si
 	return done;
 }
 
-/* Whether block p of `old` bytes has become one of `size` bytes where it is. */
-static bool
-resize_in_place(struct lab_bracket *bracket, void *p, size_t old, size_t size)
+/* Block p of `old` bytes as one of `size` bytes: where it is, or where its pages were moved to. NULL: it is as it was. */
+static void *
+resize_block(struct lab_bracket *bracket, void *p, size_t old, size_t size)
 {
 	if (old <= LAB_SMALL_MAX) /* a block that would be less than half used moves */
-		return size <= old && (size > old / 2 || old <= 64);
+		return size <= old && (size > old / 2 || old <= 64) ? p : NULL;
 	struct lab_place place = lab_map_find(p);
 	if (place.kind == LAB_PLACE_RUN)
-		return resize_run(bracket, &place, size);
+		return resize_run(bracket, &place, size) ? p : NULL;
 	if (place.kind == LAB_PLACE_HUGE)
-		return resize_huge(bracket, &place, old, size);
-	return size <= old; /* a slot of the reserve */
-}
-
-static bool
-is_huge(const void *p)
-{
-	return lab_map_find(p).kind == LAB_PLACE_HUGE;
-}
-
-/* Part of `to` is somebody else's: what was moved there before goes back, and the rest of it is freed. */
-static void
-undo_transfer(char *from, char *to, size_t done)
-{
-	struct lab_place place = lab_map_find(to);
-
-	memcpy(from, to, done);
-	lab_huge_abandon(place.arena, place.index, done >> LAB_SEGMENT_SHIFT);
-}
-
-/*
- * Brings the contents of one block into another: by moving pages, a segment at a time, if both have whole segments, else by
- * copying. A segment lies in one mapping unless the program has changed that; the kernel says so, and it is copied.
- * False: part of `to` was lost to the system; `from` is as it was, and `to` is no more.
- */
-static bool
-transfer(char *from, char *to, size_t bytes)
-{
-	size_t at = 0;
-
-	if (bytes > LAB_SEGMENT_SIZE && is_huge(from) && is_huge(to)) {
-		for (; at + LAB_SEGMENT_SIZE <= bytes; at += LAB_SEGMENT_SIZE) {
-			enum lab_move moved = lab_huge_move(from + at, to + at);
-			if (moved == LAB_MOVE_LOST) {
-				undo_transfer(from, to, at);
-				return false;
-			}
-			if (moved == LAB_NOT_MOVED)
-				memcpy(to + at, from + at, LAB_SEGMENT_SIZE);
-		}
-	}
-	memcpy(to + at, from + at, bytes - at);
-	return true;
+		return resize_huge(&place, size);
+	return size <= old ? p : NULL; /* a slot of the reserve */
 }
 
 static void *
-resize_by_moving(struct lab_bracket *bracket, void *p, size_t old, size_t size, unsigned gfp)
+resize_by_copying(struct lab_bracket *bracket, void *p, size_t old, size_t size, unsigned gfp)
 {
 	struct lab_bracket inner = {.sp = bracket->sp};
 	void *moved = lab_allocate(&inner, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 
-	if (!moved || !transfer(p, moved, old < size ? old : size))
+	if (!moved)
 		return size <= old ? p : NULL;
+	memcpy(moved, p, old < size ? old : size);
 	lab_release(bracket, p, "realloc");
 	return moved;
 }
@@ -135,6 +90,22 @@ resize_quietly(struct lab_bracket *bracket, void *p, size_t old, size_t size, un
 	return moved;
 }
 
+/* Clears what a block that was not copied has behind `kept` bytes, so that it is zero when the block grows into it. A huge one reads as zero from some
+ * page on. */
+static void
+clear_behind(char *p, size_t kept)
+{
+	size_t end = lab_block_size(p, NULL);
+	struct lab_place place = lab_map_find(p);
+
+	if (place.kind == LAB_PLACE_HUGE) {
+		size_t dirty = lab_load_rlx(&place.huge->dirty) << LAB_PAGE_SHIFT;
+		end = dirty < end ? dirty : end;
+	}
+	if (end > kept)
+		memset(p + kept, 0, end - kept);
+}
+
 static void *
 resize(struct lab_bracket *bracket, void *p, size_t old, size_t size, unsigned gfp)
 {
@@ -146,13 +117,13 @@ resize(struct lab_bracket *bracket, void *p, size_t old, size_t size, unsigned g
 		return lab_or_enomem(NULL);
 	if (lab_unlikely(lab_exclusive_concerns(p, gfp)))
 		return lab_exclusive_resize(bracket, p, old, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
-	if (resize_in_place(bracket, p, old, size))
-		return p;
-	void *moved = resize_by_moving(bracket, p, old, size, gfp);
-	/* two blocks at once may be too much for the limit where one is not; what could be reclaimed is by now */
-	if (!moved && lab_charge_is_limited() && resize_in_place(bracket, p, old, size))
-		return p;
-	return lab_or_enomem(moved);
+	void *resized = resize_block(bracket, p, old, size);
+	if (!resized)
+		resized = resize_by_copying(bracket, p, old, size, gfp);
+	/* two blocks at once may be too much where one is not; what could be reclaimed is by now */
+	if (!resized)
+		resized = resize_block(bracket, p, old, size);
+	return lab_or_enomem(resized);
 }
 
 /* With modifiers, or of another kind. */
@@ -167,11 +138,8 @@ resize_any(void *p, size_t size, unsigned gfp)
 		return NULL;
 	size_t old = lab_block_size(p, "realloc");
 	char *q = gfp & LAB_GFP_KIND ? resize_quietly(&bracket, p, old, size, gfp) : resize(&bracket, p, old, size, gfp);
-	/* all behind what was kept, so that it is zero when the block grows into it: a new block is already */
-	if (q == p && gfp & LAB_GFP_ZERO && size > 0) {
-		size_t kept = old < size ? old : size;
-		memset(q + kept, 0, lab_block_size(q, NULL) - kept);
-	}
+	if (q && gfp & LAB_GFP_ZERO && (q == p || lab_map_find(q).kind == LAB_PLACE_HUGE))
+		clear_behind(q, old < size ? old : size);
 	return q;
 }
 

@@ -15,7 +15,11 @@
 #include "page/map.h"
 #include "reserve/share.h"
 
-enum { CALLS_PER_LOOK = 8 }; /* a look at the clock in each would be felt where blocks go from thread to thread */
+enum {
+	CALLS_PER_LOOK = 8, /* a look at the clock in each would be felt where blocks go from thread to thread */
+	PURGED_FROM =
+	        16 << 20, /* bytes: faults for all of it cost about what clearing it does. No block of a segment is so large */
+};
 
 static const char not_ours[] = "not a block of this heap";
 static const char not_start[] = "not the start of a block";
@@ -81,6 +85,14 @@ lab_allocate_owned(struct lab_heap *heap, struct lab_request request, bool *fres
 	return c < LAB_CLASS_COUNT ? allocate_small(heap, c) : allocate_large(heap, request, fresh);
 }
 
+/* A huge block that was used before is given back to the system, which costs by what was touched of it; it is used sparsely, perhaps. */
+static void
+clear(void *p, size_t size)
+{
+	if (size < PURGED_FROM || !lab_os.purge(p, size))
+		memset(p, 0, size);
+}
+
 /* All that may be used is cleared, not only what was asked for: so lab_realloc with ZERO is exact. */
 void
 lab_fill_new(void *p, struct lab_request request, bool fresh)
@@ -89,7 +101,7 @@ lab_fill_new(void *p, struct lab_request request, bool fresh)
 	bool zero = request.gfp & LAB_GFP_ZERO;
 
 	if (zero && !fresh)
-		memset(p, 0, lab_block_size(p, NULL));
+		clear(p, lab_block_size(p, NULL));
 	else if (!zero && lab_unlikely(perturb))
 		memset(p, perturb ^ 0xff, request.size);
 }
@@ -208,7 +220,7 @@ release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p,
 	if (entered)
 		lab_leave(bracket);
 	if (lab_registry_hold(heap->id) == LAB_HOLD_FROZEN) {
-		lab_run_free_frozen(place->arena, place->index, place->run);
+		lab_run_free_frozen(place->segment, place->run);
 		lab_limit_notify();
 		return;
 	}
@@ -226,7 +238,7 @@ release_huge(struct lab_bracket *bracket, const struct lab_place *place, void *p
 	if (!lab_run_begin_free(place->run, lab_thread_tid()) && !lab_exclusive_begin_release(bracket, place, p, call))
 		return;
 	fill_freed(p, pages << LAB_PAGE_SHIFT);
-	lab_huge_free(place->arena, place->index);
+	lab_huge_free(place->huge);
 	lab_limit_notify();
 	lab_decay_tick(bracket);
 }
@@ -257,20 +269,8 @@ release_foreign(void *p, const char *call)
 	void (*libc_free)(void *) = lab_load_rlx(&lab_foreign.keep) ? lab_load_rlx(&lab_foreign.free) : NULL;
 
 	if (!libc_free)
-		lab_report_misuse(call, p, not_ours);
+		lab_report_misuse(call, p, lab_huge_covers(p) ? not_start : not_ours);
 	libc_free(p);
-}
-
-/* A slot of somebody's share, or nothing of ours. */
-static void
-release_shared(void *p, const char *call)
-{
-	struct lab_share *share = lab_share_find_sig(p);
-
-	if (share)
-		check_release(lab_share_release_sig(share, p), p, call);
-	else
-		release_foreign(p, call);
 }
 
 /* The bytes of a block of libc's heap; 0: there are none, or nobody says that p is one (libc would believe any pointer). */
@@ -285,7 +285,7 @@ foreign_size(const void *p, bool is_block)
 void
 lab_release(struct lab_bracket *bracket, void *p, const char *call)
 {
-	struct lab_unit *unit = lab_map_first_arena_unit(p);
+	struct lab_unit *unit = lab_map_unit(p);
 
 	if (lab_likely(lab_unit_is_block(unit, p))) {
 		release_small(bracket, unit, p, call);
@@ -293,6 +293,11 @@ lab_release(struct lab_bracket *bracket, void *p, const char *call)
 	}
 	if (lab_reserve_contains(p)) {
 		lab_release_slot(p, call);
+		return;
+	}
+	struct lab_share *share = lab_share_find_sig(p);
+	if (share) { /* before the table of huge blocks is looked at, whose pages may fault */
+		check_release(lab_share_release_sig(share, p), p, call);
 		return;
 	}
 	struct lab_place place = lab_map_find(p);
@@ -313,7 +318,7 @@ lab_release(struct lab_bracket *bracket, void *p, const char *call)
 	case LAB_PLACE_FREED:
 		lab_report_misuse(call, p, double_free);
 	case LAB_PLACE_FOREIGN:
-		release_shared(p, call);
+		release_foreign(p, call);
 		break;
 	}
 }
@@ -369,12 +374,14 @@ find_size(const void *p, const char **why)
 size_t
 lab_block_size(const void *p, const char *call)
 {
-	const struct lab_unit *unit = lab_map_first_arena_unit(p);
+	const struct lab_unit *unit = lab_map_unit(p);
 	const char *why;
 
 	if (lab_likely(lab_unit_is_block(unit, p)))
 		return lab_class_size(unit->size_class);
 	size_t size = find_size(p, &why);
+	if (size == 0 && call && why == not_ours && lab_huge_covers(p))
+		why = not_start;
 	if (size == 0 && why == not_ours)
 		size = foreign_size(p, call != NULL);
 	if (size == 0 && call)

@@ -10,8 +10,8 @@
 #include "base/format.h"
 #include "heap/registry.h"
 #include "page/charge.h"
+#include "page/map.h"
 #include "page/purge.h"
-#include "page/walk.h"
 #include "reserve/reserve.h"
 
 /* What a walk adds up. */
@@ -38,10 +38,10 @@ count_span(struct census *census, const struct lab_unit *unit)
 }
 
 static void
-count_segment(struct census *census, const struct lab_arena *arena, const struct lab_segment *segment)
+count_segment(struct census *census, const struct lab_segment *segment)
 {
-	for (size_t page = 0; page < LAB_SEGMENT_PAGES; page++) {
-		const struct lab_unit *unit = lab_arena_unit(arena, segment->base + page * LAB_PAGE_SIZE);
+	for (size_t page = 0; page < lab_segment_pages(segment); page++) {
+		const struct lab_unit *unit = lab_map_unit(segment->base + page * LAB_PAGE_SIZE);
 		const struct lab_run *run = &segment->runs[page];
 		if (!(lab_load_rlx(&segment->taken[page / 64]) >> (page % 64) & 1))
 			continue;
@@ -57,35 +57,39 @@ count_segment(struct census *census, const struct lab_arena *arena, const struct
 }
 
 static void
-count_huge(struct census *census, const struct lab_segment *segment)
+count_huge(struct census *census)
 {
-	const struct lab_run *run = &segment->runs[0];
+	struct lab_huge *huge;
 
-	if ((lab_load_acq(&run->state) & 3) == LAB_RUN_LIVE) {
-		census->stats->huge_blocks++;
-		census->stats->huge += lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
+	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
+		enum lab_huge_kind kind = lab_huge_kind(huge);
+		size_t mapped = lab_load_rlx(&huge->mapped) << LAB_PAGE_SHIFT;
+		if (kind == LAB_HUGE_FREE || kind == LAB_HUGE_MAKING || kind == LAB_HUGE_UNMAPPING)
+			continue;
+		census->stats->reserved += mapped;
+		census->stats->committed += mapped;
+		if (kind == LAB_HUGE_LIVE) {
+			census->stats->huge_blocks++;
+			census->stats->huge += lab_load_rlx(&huge->run.pages) << LAB_PAGE_SHIFT;
+		}
 	}
 }
 
 static void
-count_arena(struct census *census, const struct lab_arena *arena)
+count_segments(struct census *census)
 {
-	size_t end = lab_load_acq(&arena->high_water);
+	struct lab_segment *segment;
+	uint64_t owner;
 
-	census->stats->reserved += lab_arena_reserved(arena);
-	for (size_t index = 0; index < end; index++) {
-		enum lab_segment_kind kind = lab_owner_kind(lab_load_acq(&arena->owners[index]));
-		if (!lab_arena_is_committed(arena, index))
-			continue;
-		census->stats->committed += LAB_SEGMENT_SIZE;
-		if (kind == LAB_SEGMENT_FREE)
+	census->stats->reserved = lab_space_table_size();
+	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;) {
+		census->stats->committed += lab_segment_pages(segment) * LAB_PAGE_SIZE;
+		if (lab_owner_state(owner) != LAB_SLOT_OWNED)
 			continue;
 		census->stats->segments++;
-		if (kind == LAB_SEGMENT_SMALL)
-			count_segment(census, arena, lab_arena_segment(arena, index));
-		else
-			count_huge(census, lab_arena_segment(arena, index));
+		count_segment(census, segment);
 	}
+	census->stats->reserved += census->stats->committed;
 }
 
 static void
@@ -105,24 +109,13 @@ count_heaps(struct census *census)
 }
 
 static void
-count_arenas(struct census *census)
-{
-	struct lab_arena *arena;
-	struct lab_walk walk;
-
-	lab_walk_begin(&walk);
-	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++)
-		count_arena(census, arena);
-	lab_walk_end(&walk);
-}
-
-static void
 take_census(struct census *census, struct lab_stats *stats)
 {
 	memset(census, 0, sizeof *census);
 	memset(stats, 0, sizeof *stats);
 	census->stats = stats;
-	count_arenas(census);
+	count_segments(census);
+	count_huge(census);
 	count_heaps(census);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
 		struct lab_class_stats *class = &census->classes[c];

@@ -4,7 +4,7 @@
  * The state of an exclusive run is {marks, owner's tid, LIVE} where that of an ordinary one is LIVE alone: so ordinary blocks pay
  * nothing, and lab_run_begin_free, which goes from exactly LIVE, fails for exclusive ones.
  *
- *     bits 0-1  LAB_RUN_LIVE      bits 2-31  owner, 0 for nobody's      bits 32-35  the LAB_GFP_ bits 8-11
+ *     bits 0-1  LAB_RUN_LIVE      bits 2-31  owner, 0 for nobody's      bits 32-35  the LAB_GFP_ bits 8-11      above  seq, of a huge block
  *
  * While it is freed it keeps the marks (bits 33-35).
  *
@@ -38,12 +38,13 @@ lab_state_owner(uint64_t state)
 	return (uint32_t)state >> 2;
 }
 
+/* `before`: any state of the run. */
 static inline uint64_t
-lab_state_make(uint64_t marks, uint32_t owner)
+lab_state_make(uint64_t before, uint64_t marks, uint32_t owner)
 {
 	uint64_t named = owner == LAB_OS_TID_UNKNOWN ? 0 : owner;
 
-	return marks | LAB_EXCLUSIVE_BIT | named << 2 | LAB_RUN_LIVE;
+	return lab_run_seq(before) | marks | LAB_EXCLUSIVE_BIT | named << 2 | LAB_RUN_LIVE;
 }
 
 /* Whether there was ever an exclusive run in this process: a relaxed load that spares others the look. */

@@ -19,8 +19,8 @@
 #include "base/atomic.h"
 #include "heap/size_class.h"
 #include "os/os.h"
-#include "page/arena.h"
 #include "page/purge.h"
+#include "page/space.h"
 
 #define LAB_BATCH_MAX   32u /* blocks sent to another heap with one CAS */
 #define LAB_BATCH_SLOTS 8u
@@ -63,17 +63,20 @@ struct lab_heap {
 	struct lab_unit *direct[LAB_DIRECT_SLOTS];
 	struct lab_bin bins[LAB_CLASS_COUNT];
 	struct lab_segment *buckets[LAB_ORDER_MAX + 2]; /* by greatest free order + 1 */
+	struct lab_segment *kept;                       /* no page of it is in use, or was not when it was seen last; or NULL */
+	size_t slots;                                   /* of all segments in the buckets */
+	uint64_t disturbances;                          /* lab_segment_disturbances before segments were looked at for such */
 	struct lab_batch batches[LAB_BATCH_SLOTS];
 	uintptr_t
 	        frame; /* BORROWED, ABSORBING: stack pointer of the frame that is inside; 0: it has not said so yet, or is giving back */
 	struct lab_meetings met;
 	uint32_t id;
 	uint32_t whole;
-	uint32_t stamped;              /* the generation (arena.h) that was to begin when a fork's child last took the heap over */
-	bool nowait;                   /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
-	bool over_limit;               /* the frame inside failed to get pages because of the limit (page/charge.h) */
-	uint32_t slow_calls;           /* allocations that took the slow path */
-	size_t freed_pages;            /* ever */
+	uint32_t stamped;    /* the generation (page/space.h) that was to begin when a fork's child last took the heap over */
+	bool nowait;         /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
+	bool over_limit;     /* the frame inside failed to get pages because of the limit (page/charge.h) */
+	uint32_t slow_calls; /* allocations that took the slow path */
+	size_t freed_pages;  /* ever */
 	struct lab_purge_record purge; /* of the pages that a frame inside is giving back */
 	struct lab_unit
 	        *changing; /* the span that is becoming current or ceasing to be: `current` and used' may disagree in it alone */
@@ -136,8 +139,10 @@ struct lab_pages lab_pages_take_owned(struct lab_heap *heap, size_t count, size_
 /* Gives them back; the first `dirty` of them may have been written to. */
 void lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t page, size_t count, size_t dirty);
 
-/* Gives the heap's empty segments back to the arena, all but one. */
+/* Gives the heap's empty segments to whoever wants one, all but the largest. */
 void lab_segments_release_spare_owned(struct lab_heap *heap);
+/* In need: what the heap keeps free, and all that is nobody's, is unmapped. It counts for the limits of the process. */
+void lab_heap_make_room_owned(struct lab_heap *heap);
 /* All of them: for a heap that nobody is going to use soon. */
 void lab_segments_release_empty_owned(struct lab_heap *heap);
 
@@ -148,7 +153,7 @@ void *lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, boo
 void lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct lab_run *run);
 
 /* The same in a frozen heap's segment, which has no holder: by whoever has won it. */
-void lab_run_free_frozen(struct lab_arena *arena, size_t index, struct lab_run *run);
+void lab_run_free_frozen(struct lab_segment *segment, struct lab_run *run);
 
 /* Changes a live run's length in place, if the pages behind it are free. */
 bool lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct lab_run *run, size_t count);
@@ -156,22 +161,16 @@ bool lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, st
 /* LIVE→FREEING{tid}: true for the one freer that wins. Any thread. */
 bool lab_run_begin_free(struct lab_run *run, uint32_t tid);
 
-/* ---- huge runs (huge.c). The segments carry the heap's id: until a block covers them, and when it no longer does, its scan frees
- * them. So what claims segments is done inside the heap; what only gives them back may be done by anyone. ---- */
+/* ---- huge blocks (huge.c; page/huge.h). They are no heap's: whoever has one resizes and frees it, outside of every heap ---- */
 
+/* A block of `size` bytes at a multiple of `align`, by the holder inside its bracket: cut short, its repair finds the mapping. *fresh: it reads as zero. */
 void *lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fresh);
-/* Moves the pages of a segment of one huge block to a segment of another; both are the caller's. */
-enum lab_move lab_huge_move(char *from, char *to);
-/* Into the next segments. False: not this heap's, or they are not free. */
-bool lab_huge_grow_owned(struct lab_heap *heap, struct lab_arena *arena, size_t index, size_t size);
-/* After lab_run_begin_free. */
-void lab_huge_free(struct lab_arena *arena, size_t index);
-/* Gives a block back that nobody else knows, but for its segment number `lost`: the system has given those addresses to others. */
-void lab_huge_abandon(struct lab_arena *arena, size_t index, size_t lost);
+/* Makes the caller's LIVE block as long as that, where it lies or elsewhere; its address. NULL: it is as it was. */
+void *lab_huge_resize(struct lab_huge *huge, size_t size);
 /* Frees the blocks that dead threads were freeing, wherever they were in that. Any context; cut short, it is done again when we are dead. */
 void lab_huge_finish_frees(void);
-/* Gives the last segments back; false if size is more than the block has. The block must be the caller's. */
-bool lab_huge_shrink(struct lab_arena *arena, size_t index, size_t size);
+/* In fork's child: what the forking thread was freeing is the leader's, what others were is freed. Repeatable. */
+void lab_huge_after_fork(uint32_t old_tid, uint32_t new_tid);
 
 /* ---- repair (rebuild.c) ---- */
 

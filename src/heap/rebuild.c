@@ -12,15 +12,13 @@
 #include "heap/remote.h"
 #include "heap/thread.h"
 #include "os/os.h"
+#include "page/map.h"
 #include "page/purge.h"
-#include "page/walk.h"
 
 /* What a pass over segments carries along. */
 struct scan {
 	struct lab_heap *heap; /* gets what is found */
 	uint32_t from_id;      /* the heap whose segments are looked at: its own, or one that it absorbs */
-	struct lab_arena *arena;
-	size_t index;
 	struct lab_segment *segment;
 	uint64_t covered[LAB_SEGMENT_WORDS]; /* pages of spans and runs */
 	bool only_cover;                     /* lists are not touched */
@@ -29,7 +27,7 @@ struct scan {
 static void
 cover(struct scan *scan, size_t page, size_t count)
 {
-	for (size_t i = page; i < page + count && i < LAB_SEGMENT_PAGES; i++)
+	for (size_t i = page; i < page + count && i < lab_segment_pages(scan->segment); i++)
 		scan->covered[i / 64] |= UINT64_C(1) << (i % 64);
 }
 
@@ -37,7 +35,7 @@ cover(struct scan *scan, size_t page, size_t count)
 static size_t
 rebuild_block(struct scan *scan, size_t page)
 {
-	struct lab_unit *unit = lab_arena_unit(scan->arena, scan->segment->base + page * LAB_PAGE_SIZE);
+	struct lab_unit *unit = lab_map_unit(scan->segment->base + page * LAB_PAGE_SIZE);
 	struct lab_run *run = &scan->segment->runs[page];
 
 	if (page % LAB_UNIT_PAGES == 0 && lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN && unit->limit == 0)
@@ -63,7 +61,7 @@ rebuild_blocks(struct scan *scan)
 {
 	size_t step;
 
-	for (size_t page = 0; page < LAB_SEGMENT_PAGES; page += step) {
+	for (size_t page = 0; page < lab_segment_pages(scan->segment); page += step) {
 		uint64_t taken = lab_load_rlx(&scan->segment->taken[page / 64]) >> (page % 64);
 		if (taken & 1)
 			step = rebuild_block(scan, page);
@@ -92,22 +90,28 @@ win_purge_word(struct lab_segment *segment, uint64_t claim)
 	return lab_cas64(&segment->purge, now, claim);
 }
 
+static uint64_t
+orphans_in_word(const struct lab_segment *segment, size_t word, const uint64_t covered[LAB_SEGMENT_WORDS])
+{
+	return lab_load_acq(&segment->taken[word]) & lab_segment_word_mask(segment, word) & ~covered[word];
+}
+
 void
 lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WORDS])
 {
 	uint64_t claim = lab_thread_tid(), any = 0;
 
-	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
-		any |= lab_load_acq(&segment->taken[word]) & ~covered[word];
+	for (size_t word = 0; word < lab_segment_words(segment); word++)
+		any |= orphans_in_word(segment, word, covered);
 	if (!any && lab_load_acq(&segment->purge) == 0)
 		return;
 	/* also where there is nothing to free: a scan or a purger that was cut short may have left the word */
 	if (!win_purge_word(segment, claim)) {
-		lab_store_rel(&segment->disturbed, LAB_MAY_HAVE_ORPHANS);
+		lab_segment_disturb(segment, LAB_MAY_HAVE_ORPHANS);
 		return;
 	}
-	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++) {
-		uint64_t orphans = lab_load_acq(&segment->taken[word]) & ~covered[word];
+	for (size_t word = 0; word < lab_segment_words(segment); word++) {
+		uint64_t orphans = orphans_in_word(segment, word, covered);
 		if (orphans) {
 			lab_segment_soil_word(segment, word, orphans);
 			lab_and_rel(&segment->taken[word], ~orphans);
@@ -119,7 +123,7 @@ lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t cover
 void
 lab_segment_scan_owned(struct lab_heap *heap, struct lab_segment *segment)
 {
-	struct scan scan = {.heap = heap, .arena = lab_map_find_arena(segment->base), .segment = segment, .only_cover = true};
+	struct scan scan = {.heap = heap, .segment = segment, .only_cover = true};
 
 	rebuild_blocks(&scan);
 	lab_segment_free_orphans_owned(segment, scan.covered);
@@ -138,28 +142,17 @@ covers_any(const struct scan *scan)
 static void
 rebuild_segment(struct scan *scan)
 {
-	struct lab_segment *segment = lab_arena_segment(scan->arena, scan->index);
+	struct lab_segment *segment = scan->segment;
 
-	scan->segment = segment;
 	memset(scan->covered, 0, sizeof scan->covered);
 	rebuild_blocks(scan);
 	if (!covers_any(scan)) /* perhaps claimed just now, by a frame that was cut short: INV-PAGE-3 */
-		lab_arena_renew(segment);
+		lab_space_renew(segment);
 	lab_segment_free_orphans_owned(segment, scan->covered);
-	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES);
+	lab_segment_refresh_owned(segment, 0, lab_segment_pages(segment));
 	segment->bucket = -1;
 	lab_segment_bucket_owned(scan->heap, segment);
-}
-
-/* A huge segment: how many segments its block has; 0 if no live block covers it, as a claim or a release was cut short. */
-static size_t
-huge_length(const struct scan *scan)
-{
-	const struct lab_run *run = &lab_arena_segment(scan->arena, scan->index)->runs[0];
-
-	if (lab_load_acq(&run->state) == LAB_RUN_DEAD)
-		return 0;
-	return (lab_load_rlx(&run->pages) + LAB_SEGMENT_PAGES - 1) / LAB_SEGMENT_PAGES;
+	scan->heap->slots += lab_segment_pages(segment) / LAB_SLOT_PAGES;
 }
 
 /*
@@ -169,63 +162,42 @@ huge_length(const struct scan *scan)
 static void
 name_new_heap(const struct scan *scan)
 {
-	char *base = lab_arena_payload(scan->arena, scan->index);
-
-	for (size_t i = 0; i < LAB_SEGMENT_UNITS; i++) {
-		struct lab_unit *unit = lab_arena_unit(scan->arena, base + i * LAB_UNIT_SIZE);
+	for (size_t page = 0; page < lab_segment_pages(scan->segment); page += LAB_UNIT_PAGES) {
+		struct lab_unit *unit = lab_map_unit(scan->segment->base + page * LAB_PAGE_SIZE);
 		if (lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN)
 			lab_poke(&unit->key, lab_key_make(scan->heap, unit->base) | LAB_UNIT_CLOSED);
 	}
 	atomic_thread_fence(memory_order_release);
 }
 
-/* One segment of the heap that is scanned. Returns how many to go on by. */
-static size_t
+/* One segment of the heap that is scanned. */
+static void
 rebuild_at(struct scan *scan, uint64_t owner)
 {
-	_Atomic uint64_t *word = &scan->arena->owners[scan->index];
-	bool committed = lab_arena_is_committed(scan->arena, scan->index);
-	bool huge = lab_owner_kind(owner) == LAB_SEGMENT_HUGE;
-	size_t length = committed && huge ? huge_length(scan) : 0;
-
-	if (length > 0)
-		return length;
-	if (huge || !committed) {
-		if (committed)
-			lab_segment_mark_dirty(lab_arena_segment(scan->arena, scan->index), 0, LAB_SEGMENT_PAGES);
-		(void)lab_arena_release(scan->arena, scan->index, owner);
-		return 1;
+	if (scan->from_id == scan->heap->id) {
+		rebuild_segment(scan);
+		return;
 	}
-	if (scan->from_id != scan->heap->id) {
-		name_new_heap(scan);
-		(void)lab_cas64(word, owner, lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, LAB_SEGMENT_SMALL));
-	}
+	name_new_heap(scan);
+	(void)lab_cas64(lab_segment_owner(scan->segment), owner,
+	                lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, lab_owner_slots_log(owner), LAB_SLOT_OWNED));
 	rebuild_segment(scan);
-	if (scan->from_id != scan->heap->id && !lab_load_rlx(&lab_purge_is_held)) {
-		scan->heap->purge.claim = lab_purge_claim();
-		(void)lab_purge_segment(scan->arena, scan->index, &scan->heap->purge, &lab_purge_everything);
-	}
-	return 1;
+	if (lab_load_rlx(&lab_purge_is_held))
+		return;
+	scan->heap->purge.claim = lab_purge_claim();
+	(void)lab_purge_segment(scan->segment, &scan->heap->purge, &lab_purge_everything);
 }
 
-/* Everything of heap from_id goes into the lists of `heap`. As a walk: a huge block in its segments is freed by anyone. */
+/* Everything of heap from_id goes into the lists of `heap`. */
 static void
 rebuild_segments(struct lab_heap *heap, uint32_t from_id)
 {
 	struct scan scan = {.heap = heap, .from_id = from_id};
-	struct lab_walk walk;
+	uint64_t owner;
 
-	lab_walk_begin(&walk);
-	for (size_t i = 0; (scan.arena = lab_walk_arena(&walk, i)) != NULL; i++) {
-		size_t end = lab_load_acq(&scan.arena->high_water);
-		size_t step;
-		for (scan.index = 0; scan.index < end; scan.index += step) {
-			uint64_t owner = lab_load_acq(&scan.arena->owners[scan.index]);
-			bool ours = lab_owner_kind(owner) != LAB_SEGMENT_FREE && lab_owner_heap(owner) == from_id;
-			step = ours ? rebuild_at(&scan, owner) : 1;
-		}
-	}
-	lab_walk_end(&walk);
+	for (size_t index = 0; (scan.segment = lab_space_next(&index, &owner)) != NULL;)
+		if (lab_owner_state(owner) == LAB_SLOT_OWNED && lab_owner_heap(owner) == from_id)
+			rebuild_at(&scan, owner);
 }
 
 static void
@@ -253,6 +225,8 @@ lab_heap_rebuild_owned(struct lab_heap *heap)
 		heap->bins[c].partial = NULL;
 	}
 	memset(heap->buckets, 0, sizeof heap->buckets);
+	heap->kept = NULL;
+	heap->slots = 0;
 	rebuild_segments(heap, heap->id);
 	lab_remote_resume_owned(heap);
 	lab_remote_drain_owned(heap);

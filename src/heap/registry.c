@@ -3,9 +3,12 @@
 #include "base/check.h"
 #include "heap/remote.h"
 #include "os/os.h"
-#include "page/walk.h"
+#include "page/space.h"
 
-enum { HOLD_BITS = 3 };
+enum {
+	HOLD_BITS = 3,
+	TAKEN_AT_ONCE = 8, /* so many places in a row that are others' are tried one by one */
+};
 
 /* Dense, apart from the heaps, so that a search reads few lines and a word can be read before its heap exists. */
 static LAB_ALIGNED(4096) _Atomic uint64_t owners[LAB_HEAP_MAX];
@@ -48,8 +51,7 @@ lab_registry_note_process(void)
 			return false;
 		lab_store_rlx(mark, lab_os_pid());
 		if (!atomic_compare_exchange_strong_explicit(&fork_mark, &none, mark, memory_order_acq_rel, memory_order_acquire))
-			lab_os.unmap((void *)mark, LAB_OS_PAGE_SIZE);
-		lab_walk_note_process(lab_os_pid());
+			(void)lab_os.unmap((void *)mark, LAB_OS_PAGE_SIZE);
 	}
 	return true;
 }
@@ -57,7 +59,7 @@ lab_registry_note_process(void)
 bool
 lab_registry_start(void)
 {
-	return lab_map_start() && lab_registry_note_process();
+	return lab_space_start() && lab_registry_note_process();
 }
 
 const void *
@@ -70,7 +72,7 @@ lab_registry_table(size_t *size)
 struct lab_heap *
 lab_registry_heap(uint32_t id)
 {
-	return (struct lab_heap *)(lab_map_arena(0)->heaps + (size_t)id * LAB_HEAP_STRIDE);
+	return (struct lab_heap *)lab_space_heap(lab_space(), id);
 }
 
 uint32_t
@@ -198,16 +200,22 @@ lab_registry_take_idle(uint32_t tid, enum lab_hold hold)
 struct lab_heap *
 lab_registry_make(uint32_t tid, enum lab_hold hold)
 {
-	uint32_t slots = (uint32_t)lab_map_arena(0)->heap_slots;
+	unsigned taken = 0;
 
-	for (uint32_t id = 0; id < slots; id++) {
+	for (uint32_t id = 0; id < LAB_HEAP_MAX; id++) {
 		struct lab_heap *heap = lab_registry_heap(id);
 		uint64_t owner = lab_load_rlx(&owners[id]);
 		uint32_t end = lab_registry_count();
 		if (lab_registry_hold_in(owner) != LAB_HOLD_VIRGIN)
 			continue;
-		if (!lab_os.protect(heap, LAB_HEAP_STRIDE, LAB_ACCESS_WRITE))
+		enum lab_heap_place place = lab_space_map_heap(id, sizeof *heap);
+		if (place == LAB_HEAP_NO_MEMORY)
 			return NULL;
+		if (place == LAB_HEAP_TAKEN) { /* others' mappings are long: the steps over them grow */
+			if (++taken > TAKEN_AT_ONCE)
+				id += 1u << (taken - TAKEN_AT_ONCE < 10 ? taken - TAKEN_AT_ONCE : 10);
+			continue;
+		}
 		/* counted first: a thread that is cut short after the CAS finds its heap again */
 		while (end <= id && !atomic_compare_exchange_weak(&count, &end, id + 1))
 			;
@@ -298,7 +306,7 @@ bool
 lab_registry_is_forkers_purge(const struct lab_segment *segment, uint64_t word, uint32_t old_tid)
 {
 	for (uint32_t id = 0, end = lab_registry_count(); id < end; id++)
-		if (is_leaders(id, lab_load_acq(&owners[id]), old_tid, lab_arena_generation + 1) &&
+		if (is_leaders(id, lab_load_acq(&owners[id]), old_tid, lab_space_generation + 1) &&
 		    lab_purge_is_recorded(&lab_registry_heap(id)->purge, segment, word))
 			return true;
 	return false;
@@ -307,7 +315,7 @@ lab_registry_is_forkers_purge(const struct lab_segment *segment, uint64_t word, 
 void
 lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
 {
-	uint32_t end = lab_registry_count(), generation = lab_arena_generation + 1;
+	uint32_t end = lab_registry_count(), generation = lab_space_generation + 1;
 
 	for (uint32_t id = 0; id < end; id++) {
 		uint64_t owner = lab_load_acq(&owners[id]);
@@ -322,8 +330,7 @@ lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
 			(void)lab_cas64(&owners[id], owner, make_owner(owner, 0, LAB_HOLD_FROZEN));
 		}
 	}
-	lab_arena_generation = generation;
+	lab_space_generation = generation;
 	/* last: torn before it, all is done again */
 	lab_store_rel(lab_load_acq(&fork_mark), lab_os_pid());
-	lab_walk_note_process(lab_os_pid());
 }

@@ -34,9 +34,7 @@ lab_hold_is_owned(enum lab_hold hold)
 	return hold >= LAB_HOLD_CURRENT && hold <= LAB_HOLD_ABSORBING;
 }
 
-#define LAB_HEAP_MAX 32768u
-
-/* Prepares the first arena and the fork mark; repeatable. False if there is no memory. */
+/* Prepares the window (page/space.h) and the fork mark; repeatable. False if there is no memory. */
 bool lab_registry_start(void);
 
 /* The second half: notes which process writes the owner words. To be called before there can be a vfork. */
@@ -66,7 +64,7 @@ struct lab_heap *lab_registry_take_idle(uint32_t tid, enum lab_hold hold);
 /* The idle heap with this id; whole. NULL if it is not idle. */
 struct lab_heap *lab_registry_take_if_idle(uint32_t tid, enum lab_hold hold, uint32_t id);
 
-/* A new heap, not whole: it has to be built first. NULL if there is no memory or no place. */
+/* A new heap, not whole: it has to be built first. NULL if there is no memory, or there are LAB_HEAP_MAX. */
 struct lab_heap *lab_registry_make(uint32_t tid, enum lab_hold hold);
 
 /* The next heap from *id on whose word, *word, names tid; NULL at the end. *id is then behind it. */

@@ -90,7 +90,7 @@ take(struct lab_heap *heap)
 struct target {
 	void *block;
 	struct lab_unit *unit;  /* its span; NULL: it is a run, or nothing that can be freed */
-	struct lab_place place; /* where it is not in the first arena's spans */
+	struct lab_place place; /* where it is in no span */
 };
 
 /* False: no block starts there, or it is a run that nobody is freeing. */
@@ -98,13 +98,11 @@ static bool
 find_target(void *block, struct target *target)
 {
 	target->block = block;
-	target->unit = lab_map_first_arena_unit(block);
+	target->unit = lab_map_unit(block);
 	if (lab_likely(lab_unit_is_block(target->unit, block)))
 		return true;
+	target->unit = NULL;
 	target->place = lab_map_find(block);
-	target->unit = target->place.kind == LAB_PLACE_SPAN ? target->place.unit : NULL;
-	if (target->unit)
-		return lab_unit_is_block(target->unit, block);
 	return target->place.kind == LAB_PLACE_RUN && (lab_load_acq(&target->place.run->state) & 3) == LAB_RUN_FREEING;
 }
 

@@ -8,8 +8,8 @@
 #include "heap/thread.h"
 #include "os/os.h"
 #include "page/charge.h"
+#include "page/map.h"
 #include "page/purge.h"
-#include "page/walk.h"
 
 enum {
 	PROBES = 4, /* for the heaps of dead threads, before a segment is added to this one */
@@ -46,10 +46,44 @@ lab_segment_bucket_owned(struct lab_heap *heap, struct lab_segment *segment)
 	segment->bucket = bucket;
 }
 
+/* Whether no page of the segment is in use. The holder's view alone may be older than a purger's bits. */
+static bool
+is_whole(const struct lab_segment *segment)
+{
+	return segment->greatest == (int)lab_segment_whole_order(segment) && lab_segment_is_empty(segment);
+}
+
+static void
+release(struct lab_heap *heap, struct lab_segment *segment)
+{
+	bucket_remove(heap, segment);
+	heap->slots -= lab_segment_pages(segment) / LAB_SLOT_PAGES;
+	if (heap->kept == segment)
+		heap->kept = NULL;
+	(void)lab_space_release(segment, lab_load_rlx(lab_segment_owner(segment)));
+}
+
+/* A heap keeps one segment that is free as a whole, the largest. */
+static void
+keep_one(struct lab_heap *heap, struct lab_segment *segment)
+{
+	struct lab_segment *kept = heap->kept;
+
+	if (!is_whole(segment))
+		return;
+	if (kept && kept != segment && is_whole(kept)) {
+		bool is_larger = lab_segment_pages(segment) > lab_segment_pages(kept);
+		heap->kept = is_larger ? segment : kept;
+		release(heap, is_larger ? kept : segment);
+	} else {
+		heap->kept = segment;
+	}
+}
+
 static void
 refresh_all(struct lab_heap *heap, struct lab_segment *segment)
 {
-	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES);
+	lab_segment_refresh_owned(segment, 0, lab_segment_pages(segment));
 	lab_segment_bucket_owned(heap, segment);
 }
 
@@ -104,9 +138,12 @@ take_from_buckets(struct lab_heap *heap, const struct demand *demand)
 static bool
 refresh_disturbed(struct lab_heap *heap)
 {
+	uint64_t disturbances = lab_load_acq(&lab_segment_disturbances);
 	bool any = false;
 
-	for (unsigned bucket = 0; bucket <= LAB_ORDER_MAX; bucket++) {
+	if (heap->disturbances == disturbances)
+		return false;
+	for (unsigned bucket = 0; bucket <= LAB_ORDER_MAX + 1; bucket++) {
 		struct lab_segment *next;
 		for (struct lab_segment *s = heap->buckets[bucket]; s; s = next) {
 			next = s->next;
@@ -119,6 +156,7 @@ refresh_disturbed(struct lab_heap *heap)
 			any = true;
 		}
 	}
+	heap->disturbances = disturbances;
 	return any;
 }
 
@@ -131,27 +169,29 @@ take_in(struct lab_heap *heap, struct lab_segment *segment)
 	if (!lab_segment_is_empty(segment))
 		lab_segment_free_orphans_owned(segment, nothing);
 	segment->bucket = -1;
+	heap->slots += lab_segment_pages(segment) / LAB_SLOT_PAGES;
 	refresh_all(heap, segment);
 }
 
-/* Claims a segment for the heap, from any arena, or a new one. */
+/* A segment that holds what is wanted: where it has to be mapped, as long as all that the heap has already. */
 static bool
-add_segment(struct lab_heap *heap)
+add_segment(struct lab_heap *heap, const struct demand *demand)
 {
-	struct lab_arena *arena;
+	unsigned least = demand->order > LAB_SLOT_ORDER ? demand->order - LAB_SLOT_ORDER : 0;
+	unsigned slots_log = lab_log2(heap->slots + 1);
 
-	do {
-		for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++) {
-			long index = lab_arena_claim(arena, LAB_SEGMENT_SMALL, heap->id, 1, LAB_SEGMENT_SIZE);
-			if (index >= 0) {
-				take_in(heap, lab_arena_segment(arena, (size_t)index));
-				return true;
-			}
-			if (index == LAB_CLAIM_NO_MEMORY)
-				return false;
-		}
-	} while (lab_map_grow(0));
-	return false;
+	if (slots_log < least)
+		slots_log = least;
+	if (slots_log > LAB_SLOTS_LOG_MAX)
+		slots_log = LAB_SLOTS_LOG_MAX;
+	struct lab_segment *segment = lab_space_claim(heap->id, slots_log, least);
+	if (!segment) {
+		lab_heap_make_room_owned(heap);
+		segment = lab_space_claim(heap->id, least, least);
+	}
+	if (segment)
+		take_in(heap, segment);
+	return segment != NULL;
 }
 
 /* Covers that were spans are spans no more, once other pages lie over them. */
@@ -159,11 +199,10 @@ static void
 forget_retired(struct lab_pages pages, size_t count)
 {
 	char *start = pages.segment->base + pages.page * LAB_PAGE_SIZE;
-	struct lab_arena *arena = lab_map_find_arena(start);
 
 	for (char *p = start; p < start + count * LAB_PAGE_SIZE; p += LAB_UNIT_SIZE)
-		lab_unit_set_kind(lab_arena_unit(arena, p), LAB_UNIT_IS_PAGES);
-	lab_unit_set_kind(lab_arena_unit(arena, start + count * LAB_PAGE_SIZE - 1), LAB_UNIT_IS_PAGES);
+		lab_unit_set_kind(lab_map_unit(p), LAB_UNIT_IS_PAGES);
+	lab_unit_set_kind(lab_map_unit(start + count * LAB_PAGE_SIZE - 1), LAB_UNIT_IS_PAGES);
 }
 
 static struct lab_pages
@@ -174,9 +213,11 @@ take_pages(struct lab_heap *heap, size_t count, size_t align)
 
 	if (pages.segment || heap->nowait)
 		return pages;
-	if (refresh_disturbed(heap))
+	if (refresh_disturbed(heap)) {
 		pages = take_from_buckets(heap, &demand);
-	while (!pages.segment && (lab_thread_absorb_dead_owned(heap, PROBES) || add_segment(heap)))
+		lab_segments_release_spare_owned(heap);
+	}
+	while (!pages.segment && (lab_thread_absorb_dead_owned(heap, PROBES) || add_segment(heap, &demand)))
 		pages = take_from_buckets(heap, &demand);
 	return pages;
 }
@@ -194,41 +235,41 @@ lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
 	return pages;
 }
 
+/* All that are whole; `keep`: but one. */
 static void
-release(struct lab_heap *heap, struct lab_segment *segment)
+release_whole(struct lab_heap *heap, bool keep)
 {
-	struct lab_arena *arena = lab_map_find_arena(segment->base);
-	size_t index = lab_arena_index_of(arena, segment->base);
-
-	bucket_remove(heap, segment);
-	(void)lab_arena_release(arena, index, lab_load_rlx(&arena->owners[index]));
-}
-
-/* The segments from this one on, in the list of those that are free as a whole. */
-static void
-release_from(struct lab_heap *heap, struct lab_segment *segment)
-{
-	struct lab_segment *next;
-
-	for (; segment; segment = next) {
-		next = segment->next;
-		if (lab_segment_is_empty(segment)) /* the view may be older than a purger's bits */
-			release(heap, segment);
+	heap->kept = NULL; /* so that what keep_one releases was visited before */
+	for (unsigned bucket = LAB_SLOT_ORDER + 1; bucket <= LAB_ORDER_MAX + 1; bucket++) {
+		struct lab_segment *next;
+		for (struct lab_segment *segment = heap->buckets[bucket]; segment; segment = next) {
+			next = segment->next;
+			if (keep)
+				keep_one(heap, segment);
+			else if (is_whole(segment))
+				release(heap, segment);
+		}
 	}
 }
 
 void
 lab_segments_release_spare_owned(struct lab_heap *heap)
 {
-	struct lab_segment *kept = heap->buckets[LAB_ORDER_MAX + 1];
-
-	release_from(heap, kept ? kept->next : NULL);
+	release_whole(heap, true);
 }
 
 void
 lab_segments_release_empty_owned(struct lab_heap *heap)
 {
-	release_from(heap, heap->buckets[LAB_ORDER_MAX + 1]);
+	release_whole(heap, false);
+}
+
+void
+lab_heap_make_room_owned(struct lab_heap *heap)
+{
+	lab_segments_release_empty_owned(heap);
+	(void)lab_purge_huge(&heap->purge, true, SIZE_MAX, lab_thread_tid());
+	(void)lab_space_unmap_empty(true, NULL);
 }
 
 void
@@ -237,8 +278,7 @@ lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t 
 	lab_segment_give(segment, page, count, dirty);
 	lab_segment_refresh_owned(segment, page, count);
 	lab_segment_bucket_owned(heap, segment);
-	if (segment->greatest == LAB_ORDER_MAX)
-		lab_segments_release_spare_owned(heap);
+	keep_one(heap, segment);
 	heap->freed_pages += dirty;
 }
 
@@ -260,7 +300,9 @@ lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fre
 bool
 lab_run_begin_free(struct lab_run *run, uint32_t tid)
 {
-	return lab_cas64(&run->state, LAB_RUN_LIVE, (uint64_t)tid << 2 | LAB_RUN_FREEING);
+	uint64_t state = lab_load_acq(&run->state), seq = lab_run_seq(state);
+
+	return state == (seq | LAB_RUN_LIVE) && lab_cas64(&run->state, state, seq | (uint64_t)tid << 2 | LAB_RUN_FREEING);
 }
 
 void
@@ -276,18 +318,14 @@ lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct la
 /*
  * Nobody takes pages in this segment any more but to purge them, so that its bits are only cleared, each by who set it or who frees the run that it
  * belongs to: INV-PAGE-1. Who finds the segment empty gives it back, from the word that was read while his run still covered it: no other word can be
- * the same. A purger who has bits when the last run goes reads that word in `unheld`. As a walk: what he looks at last may be
- * nobody's any more.
+ * the same. A purger that has bits when the last run goes reads that word in `unheld`.
  */
 void
-lab_run_free_frozen(struct lab_arena *arena, size_t index, struct lab_run *run)
+lab_run_free_frozen(struct lab_segment *segment, struct lab_run *run)
 {
-	struct lab_segment *segment = lab_arena_segment(arena, index);
 	size_t count = lab_load_rlx(&run->pages);
-	uint64_t owner = lab_load_acq(&arena->owners[index]);
-	struct lab_walk walk;
+	uint64_t owner = lab_load_acq(lab_segment_owner(segment));
 
-	lab_walk_begin(&walk);
 	lab_store_rlx(&segment->unheld, owner);
 	lab_store_rlx(&run->state, LAB_RUN_DEAD);
 	lab_compiler_barrier();
@@ -295,8 +333,7 @@ lab_run_free_frozen(struct lab_arena *arena, size_t index, struct lab_run *run)
 	/* pairs with release_unheld's: one of us sees that both have cleared their bits */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (lab_segment_is_empty(segment))
-		(void)lab_arena_release(arena, index, owner);
-	lab_walk_end(&walk);
+		(void)lab_space_release(segment, owner);
 }
 
 bool
@@ -304,7 +341,7 @@ lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct 
 {
 	size_t page = (size_t)(run - segment->runs), old = lab_load_rlx(&run->pages);
 
-	if (page + count > LAB_SEGMENT_PAGES)
+	if (page + count > lab_segment_pages(segment))
 		return false;
 	if (count > old) {
 		if (!lab_segment_take_at(segment, page + old, count - old))

@@ -134,7 +134,7 @@ make_span(struct lab_heap *heap, unsigned c)
 	if (!pages.segment)
 		return NULL;
 	char *base = pages.segment->base + pages.page * LAB_PAGE_SIZE;
-	struct lab_unit *unit = lab_arena_unit(lab_map_find_arena(base), base);
+	struct lab_unit *unit = lab_map_unit(base);
 	size_t size = lab_class_size(c);
 	unit->shift = (uint8_t)lab_ctz(size);
 	unit->size_class = (uint8_t)c;
@@ -270,9 +270,8 @@ lab_span_pop_owned(struct lab_unit *unit)
 static void
 retire(struct lab_heap *heap, struct lab_unit *unit)
 {
-	struct lab_arena *arena = lab_map_find_arena(unit->base);
-	size_t index = lab_arena_index_of(arena, unit->base);
-	struct lab_segment *segment = lab_arena_segment(arena, index);
+	uint64_t owner;
+	struct lab_segment *segment = lab_space_find(unit->base, &owner);
 	/* A carve that was cut short may have written links to the page after what is carved. */
 	size_t dirty = unit->limit * lab_class_size(unit->size_class) / LAB_PAGE_SIZE + 1;
 
@@ -299,10 +298,10 @@ lab_span_emptied_owned(struct lab_heap *heap, struct lab_unit *unit)
 static struct lab_heap *
 holder_of_segment(const char *base)
 {
-	const struct lab_arena *arena = lab_map_find_arena(base);
-	size_t index = lab_arena_index_of(arena, base);
+	uint64_t owner = 0;
 
-	return lab_registry_heap(lab_owner_heap(lab_load_acq(&arena->owners[index])));
+	(void)lab_space_find(base, &owner);
+	return lab_registry_heap(lab_owner_heap(owner));
 }
 
 enum lab_free_result

@@ -8,7 +8,6 @@
 #include "heap/remote.h"
 #include "os/os.h"
 #include "page/frame.h"
-#include "page/walk.h"
 
 enum {
 	PROBES_TO_ABSORB = 4,
@@ -32,11 +31,11 @@ after_fork(struct lab_thread *t, bool is_leader)
 
 	if (!is_leader && tid != lab_os_pid())
 		return; /* the leader does it; until then all heaps count as alive */
-	lab_walk_after_fork(t->tid, tid);
 	lab_purge_after_fork(t->tid, tid, lab_registry_is_forkers_purge);
 	if (lab_on_fork)
 		lab_on_fork();
 	lab_exclusive_after_fork(t->tid, tid);
+	lab_huge_after_fork(t->tid, tid);
 	lab_registry_after_fork(t->tid, tid);
 	do /* a handler may have forked in between: this is its child then */
 		t->tid = lab_os_tid_to_write();

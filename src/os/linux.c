@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "base/bits.h"
 #include "os/linux.h"
 #include "os/os.h"
 #include "os/syscall.h"
@@ -19,6 +20,7 @@ protection(enum lab_access access)
 	case LAB_ACCESS_READ:
 		return PROT_READ;
 	case LAB_ACCESS_WRITE:
+	case LAB_ACCESS_CHARGED:
 		return PROT_READ | PROT_WRITE;
 	default:
 		return PROT_NONE;
@@ -28,39 +30,47 @@ protection(enum lab_access access)
 static void *
 linux_map(size_t size, enum lab_access access)
 {
-	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (access == LAB_ACCESS_CHARGED ? 0 : MAP_NORESERVE);
 	long result = lab_syscall(SYS_mmap, 0, (long)size, protection(access), flags, -1);
 
 	return lab_syscall_failed(result) ? NULL : (void *)result;
 }
 
-static void
+static bool
 linux_unmap(void *start, size_t size)
 {
-	(void)lab_syscall(SYS_munmap, (long)start, (long)size, 0, 0, 0);
+	return !lab_syscall_failed(lab_syscall(SYS_munmap, (long)start, (long)size, 0, 0, 0));
+}
+
+/* Kernels before 4.17, and some that imitate one, do not know the flag, and map elsewhere if something is there. */
+static enum lab_mapped
+linux_map_at(void *start, size_t size)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+	long result = lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, flags, -1);
+
+	if (result == (long)start)
+		return LAB_MAPPED;
+	if (!lab_syscall_failed(result))
+		(void)linux_unmap((void *)result, size);
+	return !lab_syscall_failed(result) || result == -EEXIST ? LAB_OCCUPIED : LAB_NOT_MAPPED;
 }
 
 /* Asked by doing it; no page is touched. Where munmap is refused each answer would cost so much address space: then it is always yes. */
 static bool
-may_map(size_t size, int flags)
+linux_may_commit(size_t size)
 {
 	static _Atomic bool cannot_ask;
-	long result;
+	void *pages;
 
 	if (lab_load_rlx(&cannot_ask))
 		return true;
-	result = lab_syscall(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1);
-	if (lab_syscall_failed(result))
+	pages = linux_map(size, LAB_ACCESS_CHARGED);
+	if (!pages)
 		return false;
-	if (lab_syscall_failed(lab_syscall(SYS_munmap, result, (long)size, 0, 0, 0)))
+	if (!linux_unmap(pages, size))
 		lab_store_rlx(&cannot_ask, true);
 	return true;
-}
-
-static bool
-linux_may_commit(size_t size)
-{
-	return may_map(size, 0);
 }
 
 static bool
@@ -226,16 +236,14 @@ replace(void *start, size_t size)
 	const int map = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
 
 	/* mmap with MAP_FIXED may leave a hole when it fails: mapped elsewhere first, and moved, where pages can be. */
-	if (moves() == BROKEN)
-		return may_map(size, MAP_NORESERVE) &&
-		       lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, map, -1) == (long)start;
 	void *pages = linux_map(size, LAB_ACCESS_WRITE);
+	bool can_move = moves() != BROKEN;
 	if (!pages)
 		return false;
-	if (!lab_syscall_failed(lab_syscall(SYS_mremap, (long)pages, (long)size, (long)size, move_over, (long)start)))
+	if (can_move && !lab_syscall_failed(lab_syscall(SYS_mremap, (long)pages, (long)size, (long)size, move_over, (long)start)))
 		return true;
-	linux_unmap(pages, size);
-	return false;
+	(void)linux_unmap(pages, size);
+	return !can_move && lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, map, -1) == (long)start;
 }
 
 static bool
@@ -248,50 +256,13 @@ linux_renew(void *start, size_t size)
 	       !lab_syscall_failed(lab_syscall(SYS_munlock, (long)start, (long)size, 0, 0, 0));
 }
 
-/* 0 if every page is mapped; -ENOMEM if one is not; or why that cannot be told. */
-static long
-find_hole(uintptr_t low, uintptr_t high)
+static void *
+linux_extend(void *start, size_t old_size, size_t size)
 {
-	enum { CHUNK = 256 };
-	unsigned char resident[CHUNK];
+	const int flags = moves() == BROKEN ? 0 : MREMAP_MAYMOVE;
+	long result = lab_syscall(SYS_mremap, (long)start, (long)old_size, (long)size, flags, 0);
 
-	low &= ~(LAB_OS_PAGE_SIZE - 1);
-	while (low < high) {
-		size_t size = high - low;
-		if (size > CHUNK * LAB_OS_PAGE_SIZE)
-			size = CHUNK * LAB_OS_PAGE_SIZE;
-		long result = lab_syscall(SYS_mincore, (long)low, (long)size, (long)resident, 0, 0);
-		if (lab_syscall_failed(result))
-			return result;
-		low += CHUNK * LAB_OS_PAGE_SIZE;
-	}
-	return 0;
-}
-
-static enum lab_move
-linux_move(void *from, void *to, size_t size)
-{
-	const int map = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-	const int access = PROT_READ | PROT_WRITE;
-
-	/* The kernel unmaps `to` before it looks whether there may be another mapping of this size, by RLIMIT_AS and RLIMIT_DATA: if not, it
-	 * could not be mapped again either. */
-	if (moves() != KEPT || !may_map(size, MAP_NORESERVE))
-		return LAB_NOT_MOVED;
-	if (!lab_syscall_failed(
-	            lab_syscall(SYS_mremap, (long)from, (long)size, (long)size, move_over | MREMAP_DONTUNMAP, (long)to)))
-		return LAB_MOVED;
-	/* Older kernels (6.1 among them) unmap it before they look whether `from` can be moved, too. If it is still there, or can be
-	 * mapped again, nothing has happened. */
-	long hole = find_hole((uintptr_t)to, (uintptr_t)to + size);
-	if (hole == 0)
-		return LAB_NOT_MOVED;
-	long result = lab_syscall(SYS_mmap, (long)to, (long)size, access, map, -1);
-	/* Kernels before 4.17, and emulators, do not know the flag: they map elsewhere what has no room here. */
-	if (!lab_syscall_failed(result) && result != (long)to)
-		linux_unmap((void *)result, size);
-	/* EEXIST: somebody has mapped something into the hole; or there is none, where mincore is not allowed to say so */
-	return result == (long)to || (result == -EEXIST && hole != -ENOMEM) ? LAB_NOT_MOVED : LAB_MOVE_LOST;
+	return lab_syscall_failed(result) ? NULL : (void *)result;
 }
 
 static size_t
@@ -345,9 +316,17 @@ linux_alternate_stack(struct lab_os_stack *stack)
 	return true;
 }
 
+/* Stacks lie at the top of the address space, whatever its size. */
+static size_t
+linux_address_space(void)
+{
+	return (size_t)1 << (lab_log2(lab_os_main_stack_top()) + 1);
+}
+
 struct lab_os_table lab_os = {
         .map = linux_map,
         .unmap = linux_unmap,
+        .map_at = linux_map_at,
         .may_commit = linux_may_commit,
         .protect = linux_protect,
         .purge = linux_purge,
@@ -358,7 +337,7 @@ struct lab_os_table lab_os = {
         .unlock = linux_unlock,
         .mark = linux_mark,
         .renew = linux_renew,
-        .move = linux_move,
+        .extend = linux_extend,
         .read_file = linux_read_file,
         .wait = lab_linux_wait,
         .clock_ms = linux_clock_ms,
@@ -366,7 +345,31 @@ struct lab_os_table lab_os = {
         .has_thread = lab_linux_has_thread,
         .alternate_stack = linux_alternate_stack,
         .is_readable = lab_linux_is_readable,
+        .address_space = linux_address_space,
 };
+
+/* No thread's mask: SIGKILL cannot be blocked. */
+#define SIGNALS_NOT_HELD (~UINT64_C(0))
+
+uint64_t
+lab_os_hold_signals(void)
+{
+	const int open[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
+	uint64_t held = ~UINT64_C(0), before = 0;
+
+	for (unsigned i = 0; i < sizeof open / sizeof *open; i++)
+		held &= ~(UINT64_C(1) << (open[i] - 1));
+	if (lab_syscall_failed(lab_syscall(SYS_rt_sigprocmask, SIG_BLOCK, (long)&held, (long)&before, sizeof held, 0)))
+		return SIGNALS_NOT_HELD;
+	return before;
+}
+
+void
+lab_os_release_signals(uint64_t before)
+{
+	if (before != SIGNALS_NOT_HELD)
+		(void)lab_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before, 0);
+}
 
 bool
 lab_os_has_thread(uint32_t tid)

@@ -14,12 +14,13 @@ enum lab_access {
 	LAB_ACCESS_NONE,
 	LAB_ACCESS_READ,
 	LAB_ACCESS_WRITE,
+	LAB_ACCESS_CHARGED, /* of `map`: LAB_ACCESS_WRITE, by the system's overcommit policy as any program's memory */
 };
 
-enum lab_move {
-	LAB_MOVED,
-	LAB_NOT_MOVED, /* both ranges are there; what was in `to` may be gone */
-	LAB_MOVE_LOST, /* not moved, and `to` is no longer ours: never touch it again */
+enum lab_mapped {
+	LAB_MAPPED,
+	LAB_OCCUPIED, /* something else is there, or may be */
+	LAB_NOT_MAPPED,
 };
 
 /* The alternate signal stack that the calling thread has registered. size 0: none, or one that disarms itself and is in use. */
@@ -32,7 +33,7 @@ struct lab_os_stack {
 /* What the kernel can be told of pages. */
 enum lab_mark {
 	LAB_MARK_LOCKED = 1,  /* resident */
-	LAB_MARK_NOFORK = 2,  /* reads as zero in a child of fork; mapped there, as a hole would be one in the arena */
+	LAB_MARK_NOFORK = 2,  /* reads as zero in a child of fork; mapped there, as a hole would be one in the heap */
 	LAB_MARK_NOMERGE = 4, /* no huge pages, no KSM: trivially so on a kernel that has none */
 };
 
@@ -46,7 +47,10 @@ struct lab_os_table {
 	/* `size` bytes of zeroed, private address space that is not charged against the commit limit where the kernel allows that;
 	 * NULL on failure. */
 	void *(*map)(size_t size, enum lab_access access);
-	void (*unmap)(void *start, size_t size);
+	/* False: refused; all of it is mapped still. */
+	bool (*unmap)(void *start, size_t size);
+	/* The same as `map`, accessible, at that address and nowhere else; nothing that is there is replaced. */
+	enum lab_mapped (*map_at)(void *start, size_t size);
 	/* Whether the system would let a program have so much memory at once, by its overcommit policy. */
 	bool (*may_commit)(size_t size);
 	bool (*protect)(void *start, size_t size, enum lab_access access);
@@ -66,8 +70,8 @@ struct lab_os_table {
 	bool (*mark)(void *start, size_t size, unsigned marks);
 	/* Undoes all marks. The contents are gone, or as they were. False: it is unknown what is there now. */
 	bool (*renew)(void *start, size_t size);
-	/* Moves pages; `from` stays mapped and reads as zero. */
-	enum lab_move (*move)(void *from, void *to, size_t size);
+	/* Makes a mapping longer, where it lies or elsewhere, with its contents; what is new reads as zero. Its address; NULL: all is as it was. */
+	void *(*extend)(void *start, size_t old_size, size_t size);
 	/* The start of a file, as text of less than `size` bytes; its length, 0 if it cannot be read. */
 	size_t (*read_file)(const char *path, char *buffer, size_t size);
 	/* Until *word is no longer `value`, somebody wakes it, a signal has been handled, or `ms` have passed. */
@@ -83,6 +87,8 @@ struct lab_os_table {
 	bool (*alternate_stack)(struct lab_os_stack *stack);
 	/* Whether every page of [low, high) can be read; false also if that cannot be told. A system call a page. */
 	bool (*is_readable)(uintptr_t low, uintptr_t high);
+	/* Bytes of addresses that a process of this system can have: a power of two. */
+	size_t (*address_space)(void);
 };
 
 extern struct lab_os_table lab_os;
@@ -97,6 +103,14 @@ extern struct lab_os_table lab_os;
 
 uint32_t lab_os_tid(void);
 uint32_t lab_os_pid(void);
+
+/*
+ * Between the two no asynchronous signal is delivered to the thread: a system call that changes what is mapped, and the store that says so, are not
+ * parted by a handler that jumps. (Pending signals are delivered as a system call returns, so that a handler would come exactly there.) Signals that
+ * an instruction raises stay open. Returns what lab_os_release_signals wants. Where it is refused, nothing changes.
+ */
+uint64_t lab_os_hold_signals(void);
+void lab_os_release_signals(uint64_t before);
 
 /* lab_os.wait, and its counterpart: wakes all who wait. */
 void lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms);
@@ -152,6 +166,9 @@ uintptr_t lab_os_own_stack_top(uintptr_t sp);
  * further than LAB_OS_STACK_MAX, as much as a main thread has by default. */
 bool lab_os_stack_reaches(uintptr_t low, uintptr_t top);
 #define LAB_OS_STACK_MAX ((size_t)8 << 20)
+
+/* Bytes of memory that the machine has; 0 if that cannot be told. */
+size_t lab_os_memory_size(void);
 
 /* The soft RLIMIT_AS in bytes; SIZE_MAX if there is none. */
 size_t lab_os_address_space_limit(void);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,6 +26,16 @@ size_t
 lab_os_address_space_limit(void)
 {
 	return soft_limit(RLIMIT_AS);
+}
+
+size_t
+lab_os_memory_size(void)
+{
+	struct sysinfo info;
+
+	if (lab_syscall_failed(lab_syscall(SYS_sysinfo, (long)&info, 0, 0, 0, 0)))
+		return 0;
+	return (size_t)info.totalram * info.mem_unit;
 }
 
 size_t

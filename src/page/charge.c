@@ -1,6 +1,7 @@
 /* charge.c - see charge.h. */
 #include "page/charge.h"
-#include "page/walk.h"
+#include "page/huge.h"
+#include "page/space.h"
 
 enum { TRIES = 4 };
 
@@ -27,61 +28,14 @@ lab_charge_count_clean(const struct lab_segment *segment, size_t page, size_t co
 	return clean;
 }
 
-size_t
-lab_charge_count_clean_from(const struct lab_arena *arena, size_t index, size_t page, size_t count)
-{
-	size_t clean = 0;
-
-	while (count > 0) {
-		size_t at = page % LAB_SEGMENT_PAGES, part = LAB_SEGMENT_PAGES - at;
-		if (part > count)
-			part = count;
-		clean += lab_charge_count_clean(lab_arena_segment(arena, index + page / LAB_SEGMENT_PAGES), at, part);
-		page += part;
-		count -= part;
-	}
-	return clean;
-}
-
-/* Of a segment of which a huge block covers `covered` pages, from the first one on; 0 for one of spans and runs. */
 static size_t
-count_segment(const struct lab_segment *segment, size_t covered)
+count_segment(const struct lab_segment *segment)
 {
-	size_t pages = covered;
+	size_t pages = 0;
 
-	for (size_t word = covered / 64; word < LAB_SEGMENT_WORDS; word++) {
+	for (size_t word = 0; word < lab_segment_words(segment); word++) {
 		uint64_t counts = lab_load_rlx(&segment->taken[word]) | lab_load_rlx(&segment->dirty[word]);
-		if (covered > word * 64)
-			counts &= ~lab_mask((unsigned)(covered - word * 64));
-		pages += (size_t)__builtin_popcountll(counts);
-	}
-	return pages;
-}
-
-/* Pages of the huge block that starts in a segment; 0 if none does. */
-static size_t
-huge_pages(const struct lab_arena *arena, size_t index)
-{
-	const struct lab_run *run = &lab_arena_segment(arena, index)->runs[0];
-
-	if (lab_owner_kind(lab_load_acq(&arena->owners[index])) != LAB_SEGMENT_HUGE || lab_load_acq(&run->state) == LAB_RUN_DEAD)
-		return 0;
-	return lab_load_rlx(&run->pages);
-}
-
-static size_t
-count_arena(const struct lab_arena *arena)
-{
-	size_t end = lab_load_acq(&arena->high_water), pages = 0, left = 0; /* left: of the huge block that we are in */
-
-	for (size_t index = 0; index < end; index++) {
-		if (!lab_arena_is_committed(arena, index))
-			continue;
-		if (left == 0)
-			left = huge_pages(arena, index);
-		size_t covered = left < LAB_SEGMENT_PAGES ? left : LAB_SEGMENT_PAGES;
-		pages += count_segment(lab_arena_segment(arena, index), covered);
-		left -= covered;
+		pages += (size_t)__builtin_popcountll(counts & lab_segment_word_mask(segment, word));
 	}
 	return pages;
 }
@@ -89,14 +43,12 @@ count_arena(const struct lab_arena *arena)
 size_t
 lab_charge_count(void)
 {
-	struct lab_arena *arena;
-	struct lab_walk walk;
-	size_t pages = 0;
+	struct lab_segment *segment;
+	uint64_t owner;
+	size_t pages = lab_huge_charged_pages();
 
-	lab_walk_begin(&walk);
-	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++)
-		pages += count_arena(arena);
-	lab_walk_end(&walk);
+	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
+		pages += count_segment(segment);
 	return pages;
 }
 

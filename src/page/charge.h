@@ -15,8 +15,6 @@
 
 #include "page/segment.h"
 
-struct lab_arena;
-
 #define LAB_CHARGE_UNLIMITED SIZE_MAX
 
 extern _Atomic size_t lab_charge_limit; /* pages */
@@ -41,9 +39,6 @@ bool lab_charge_taken(const struct lab_segment *segment, size_t page, size_t cou
 
 /* Pages in [page, page + count) that are clean. */
 size_t lab_charge_count_clean(const struct lab_segment *segment, size_t page, size_t count);
-
-/* The same for segments in a row, which the caller has claimed. */
-size_t lab_charge_count_clean_from(const struct lab_arena *arena, size_t index, size_t page, size_t count);
 
 /* All pages that count now, counted. O(segments). */
 size_t lab_charge_count(void);

@@ -6,9 +6,9 @@
 enum { APART_MAX = 1 << 20 };
 
 static bool
-is_in_arena(uintptr_t address)
+is_handed_out(uintptr_t address)
 {
-	return lab_map_find_arena((const void *)address) != NULL;
+	return lab_map_find((const void *)address).kind != LAB_PLACE_FOREIGN || lab_huge_covers((const void *)address);
 }
 
 /* Whether all from `low` on is the calling thread's own stack, on which it is at sp. */
@@ -17,12 +17,12 @@ is_own_stack(uintptr_t low, uintptr_t sp)
 {
 	uintptr_t top = lab_os_own_stack_top(sp);
 
-	if (sp >= top || ((is_in_arena(low) || is_in_arena(sp)) && !is_in_arena(top)))
+	if (sp >= top || ((is_handed_out(low) || is_handed_out(sp)) && !is_handed_out(top)))
 		return false;
 	return lab_os_stack_reaches(low, top);
 }
 
-/* Of two addresses in arenas: whether no block begins between them. */
+/* Of two addresses in blocks of ours: whether no block begins between them. */
 static bool
 are_in_one_block(uintptr_t low, uintptr_t high)
 {
@@ -43,9 +43,9 @@ are_in_one_block(uintptr_t low, uintptr_t high)
 static bool
 are_on_one_other_stack(uintptr_t flag, uintptr_t sp)
 {
-	if (!lab_os_sees_alternate_stacks() || is_in_arena(flag) != is_in_arena(sp))
+	if (!lab_os_sees_alternate_stacks() || is_handed_out(flag) != is_handed_out(sp))
 		return false;
-	return is_in_arena(sp) ? are_in_one_block(flag, sp) : lab_os_is_readable(flag, sp + 1);
+	return is_handed_out(sp) ? are_in_one_block(flag, sp) : lab_os_is_readable(flag, sp + 1);
 }
 
 bool

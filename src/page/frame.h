@@ -13,7 +13,7 @@
  *   - on the registered alternate stack: both are, and sp is not below `flag`; or `flag` is, and sp is on the thread's own;
  *   - else: none is running, `flag` is at most 1 MiB below sp, and they are on one stack.
  *
- * That is the thread's own if all pages up to its end can be read, and they are not memory of an arena unless the stack's end is. Where the
+ * That is the thread's own if all pages up to its end can be read, and they are not in blocks of ours unless the stack's end is. Where the
  * drop-in stands before sigaltstack, and has seen no SS_AUTODISARM, a coroutine's will do: they are in one block of ours, or
  * in other memory with no page between them that cannot be read. For then a call that is on no alternate stack, and has interrupted a
  * frame, is below it on the same stack. Handlers that switch from one stack to another are beyond all of this.

@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "os/os.h"
 #include "page/charge.h"
-#include "page/walk.h"
+#include "page/space.h"
 
 enum {
 	HUGE_PAGE_PAGES = 512,
@@ -14,17 +14,6 @@ const struct lab_purge_plan lab_purge_everything = {.young = true, .insist = tru
 _Atomic uint32_t lab_purge_pending;
 _Atomic bool lab_purge_is_held;
 static _Atomic size_t total_pages;
-
-/* Tells the holder; the stronger mark stays. */
-static void
-disturb(struct lab_segment *segment, enum lab_disturbance how)
-{
-	uint32_t now = lab_load_rlx(&segment->disturbed);
-
-	while (now < (uint32_t)how && !atomic_compare_exchange_weak_explicit(&segment->disturbed, &now, (uint32_t)how,
-	                                                                     memory_order_release, memory_order_relaxed))
-		;
-}
 
 /* The pages of one word that are dirty and free, and of those the ones that the plan wants. */
 static uint64_t
@@ -57,9 +46,13 @@ is_wanted(const struct lab_segment *segment, const struct lab_purge_plan *plan)
 
 	if (!plan->insist && lab_unlikely(lab_load_rlx(&segment->rest) != 0))
 		return false;
-	if (plan->in_whole)
-		return is_wanted_whole(segment, 0, plan) || is_wanted_whole(segment, HUGE_PAGE_WORDS, plan);
-	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
+	if (plan->in_whole) {
+		for (size_t first = 0; first + HUGE_PAGE_WORDS <= lab_segment_words(segment); first += HUGE_PAGE_WORDS)
+			if (is_wanted_whole(segment, first, plan))
+				return true;
+		return false;
+	}
+	for (size_t word = 0; word < lab_segment_words(segment); word++)
 		any |= wanted_in_word(segment, word, plan, &dirty);
 	return any != 0;
 }
@@ -79,8 +72,8 @@ static void
 take_pages(struct lab_segment *segment, const struct lab_purge_plan *plan, uint64_t mine[LAB_SEGMENT_WORDS])
 {
 	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
-		mine[word] = plan->in_whole ? 0 : take_word(segment, word, plan);
-	for (size_t first = 0; plan->in_whole && first < LAB_SEGMENT_WORDS; first += HUGE_PAGE_WORDS)
+		mine[word] = plan->in_whole || word >= lab_segment_words(segment) ? 0 : take_word(segment, word, plan);
+	for (size_t first = 0; plan->in_whole && first + HUGE_PAGE_WORDS <= lab_segment_words(segment); first += HUGE_PAGE_WORDS)
 		if (is_wanted_whole(segment, first, plan) && lab_segment_take_at(segment, first * 64, HUGE_PAGE_PAGES))
 			for (size_t word = first; word < first + HUGE_PAGE_WORDS; word++)
 				mine[word] = ~UINT64_C(0);
@@ -173,19 +166,17 @@ purge_free_pages(struct lab_segment *segment, const struct lab_purge_plan *plan)
 		if (mine[word])
 			lab_and_rel(&segment->taken[word], ~mine[word]);
 	/* after the bits: the holder that sees it sees them clear (rel, pairs with its acq) */
-	disturb(segment, LAB_VIEW_IS_OLD);
+	lab_segment_disturb(segment, LAB_VIEW_IS_OLD);
 	return given;
 }
 
 /* In fork's child a segment may have no holder (lab_run_free_frozen): its last run was freed while we had bits. */
 static void
-release_unheld(struct lab_arena *arena, size_t index, uint64_t owner)
+release_unheld(struct lab_segment *segment, uint64_t owner)
 {
-	struct lab_segment *segment = lab_arena_segment(arena, index);
-
 	atomic_thread_fence(memory_order_seq_cst);
 	if (lab_load_rlx(&segment->unheld) == owner && lab_segment_is_empty(segment))
-		(void)lab_arena_release(arena, index, owner);
+		(void)lab_space_release(segment, owner);
 }
 
 /* By epoch, which no other purger has: a fork in a handler that interrupted us has given the word our new thread id. */
@@ -205,34 +196,20 @@ let_go(struct lab_segment *segment, uint64_t claim)
 		(void)lab_cas64(&segment->purge, word, 0);
 }
 
-/* A segment of which no page is in use is no mapping of its own any more. The caller has the purge word. */
-static void
-settle_free_segment(struct lab_segment *segment)
-{
-	if (lab_likely(!lab_load_rlx(&segment->displaced)) || !lab_segment_take_at(segment, 0, LAB_SEGMENT_PAGES))
-		return;
-	lab_segment_settle(segment);
-	lab_segment_give(segment, 0, LAB_SEGMENT_PAGES, 0);
-	disturb(segment, LAB_VIEW_IS_OLD);
-}
-
 size_t
-lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record, const struct lab_purge_plan *plan)
+lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record, const struct lab_purge_plan *plan)
 {
-	struct lab_segment *segment = lab_arena_segment(arena, index);
 	size_t given = 0;
 
 	lab_assert(record->claim >> 32 != 0);
-	record->arena = arena;
 	record->segment = segment;
 	lab_compiler_barrier();
 	if (lab_cas64(&segment->purge, 0, record->claim)) {
-		/* INV-ARENA-1, INV-SEG-2: sc, after the purge word. */
-		uint64_t where = atomic_load(&arena->where), owner = atomic_load(&arena->owners[index]);
-		if (lab_where_state(where) == LAB_ARENA_LIVE && lab_owner_kind(owner) != LAB_SEGMENT_HUGE) {
-			settle_free_segment(segment);
+		/* INV-SPACE-2: sc, after the purge word. */
+		uint64_t owner = atomic_load(lab_segment_owner(segment));
+		if (lab_segment_is_mapped(segment, owner)) {
 			given = purge_free_pages(segment, plan);
-			release_unheld(arena, index, owner);
+			release_unheld(segment, owner);
 		}
 		let_go(segment, record->claim);
 	}
@@ -242,41 +219,18 @@ lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record
 	return given;
 }
 
-/* Whether the segment is one of the arena's still: if the purger had not got its word, the arena may have been retired. Within a walk. */
-static bool
-is_there(const struct lab_arena *arena, const struct lab_segment *segment)
-{
-	uint64_t where = atomic_load(&arena->where);
-	size_t offset = (size_t)((const char *)segment - lab_where_segments(where));
-
-	return lab_where_is_usable(where) && offset % LAB_SEGMENT_STRIDE == 0 &&
-	       offset / LAB_SEGMENT_STRIDE < lab_where_segment_count(where) &&
-	       lab_arena_is_committed(arena, offset / LAB_SEGMENT_STRIDE);
-}
-
-static void
-recover(struct lab_purge_record *record)
+void
+lab_purge_recover(struct lab_purge_record *record)
 {
 	struct lab_segment *segment = record->segment;
 	uint64_t word;
 
+	lab_huge_put_back(&record->hand);
 	/* The mark first: cut short between the two, the word is still there to be let go. */
-	if (is_there(record->arena, segment) && has_word(segment, record->claim, &word)) {
-		disturb(segment, LAB_MAY_HAVE_ORPHANS);
+	if (segment && has_word(segment, record->claim, &word)) {
+		lab_segment_disturb(segment, LAB_MAY_HAVE_ORPHANS);
 		(void)lab_cas64(&segment->purge, word, 0);
 	}
-}
-
-void
-lab_purge_recover(struct lab_purge_record *record)
-{
-	struct lab_walk walk;
-
-	if (!record->segment)
-		return;
-	lab_walk_begin(&walk);
-	recover(record);
-	lab_walk_end(&walk);
 	lab_compiler_barrier();
 	record->segment = NULL;
 }
@@ -299,49 +253,44 @@ settle_word(struct lab_segment *segment, uint32_t old_tid, uint32_t new_tid, lab
 		(void)lab_cas64(&segment->purge, word, epoch << 32 | new_tid);
 		return;
 	}
-	disturb(segment, LAB_MAY_HAVE_ORPHANS);
+	lab_segment_disturb(segment, LAB_MAY_HAVE_ORPHANS);
 	(void)lab_cas64(&segment->purge, word, 0);
 }
 
 void
 lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid, lab_purge_owner *is_forkers)
 {
-	struct lab_arena *arena;
-	struct lab_walk walk;
+	struct lab_segment *segment;
+	uint64_t owner;
 
-	lab_walk_begin(&walk);
-	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
-		size_t end = lab_load_acq(&arena->high_water);
-		for (size_t index = 0; index < end; index++)
-			if (lab_arena_is_committed(arena, index))
-				settle_word(lab_arena_segment(arena, index), old_tid, new_tid, is_forkers);
-	}
-	lab_walk_end(&walk);
+	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
+		settle_word(segment, old_tid, new_tid, is_forkers);
+}
+
+size_t
+lab_purge_huge(struct lab_purge_record *record, bool young, size_t enough, uint32_t tid)
+{
+	size_t given = lab_huge_purge(young, enough, tid, &record->hand);
+
+	lab_add_rlx(&total_pages, given);
+	return given;
 }
 
 size_t
 lab_purge_all(struct lab_purge_record *record, const struct lab_purge_plan *plan)
 {
-	struct lab_arena *arena;
-	struct lab_walk walk;
-	size_t given = 0;
+	struct lab_segment *segment;
+	uint64_t owner;
+	size_t given = lab_purge_huge(record, plan->young, plan->enough, (uint32_t)record->claim), unmapped = 0;
 
-	lab_walk_begin(&walk);
-	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
-		size_t end = lab_load_acq(&arena->high_water);
-		for (size_t index = 0; index < end && given < plan->enough; index++)
-			if (lab_arena_is_committed(arena, index) && is_wanted(lab_arena_segment(arena, index), plan))
-				given += lab_purge_segment(arena, index, record, plan);
-	}
-	lab_walk_end(&walk);
+	if (plan->enough == SIZE_MAX)
+		(void)lab_space_unmap_empty(plan->young, &unmapped);
+	lab_add_rlx(&total_pages, unmapped);
+	given += unmapped;
+	for (size_t index = 0; given < plan->enough && (segment = lab_space_next(&index, &owner)) != NULL;)
+		if (is_wanted(segment, plan))
+			given += lab_purge_segment(segment, record, plan);
 	return given;
-}
-
-/* Whether the pages of a segment are for purgers to look at. */
-static bool
-is_purged(const struct lab_arena *arena, size_t index)
-{
-	return lab_arena_is_committed(arena, index) && lab_owner_kind(lab_load_rlx(&arena->owners[index])) != LAB_SEGMENT_HUGE;
 }
 
 /* Two at once may count one look: the segment rests for one more. */
@@ -358,36 +307,25 @@ age(struct lab_segment *segment)
 bool
 lab_purge_age_all(void)
 {
-	struct lab_arena *arena;
-	struct lab_walk walk;
-	bool any = false;
+	struct lab_segment *segment;
+	uint64_t owner;
+	bool any_huge = lab_huge_age(), any = lab_space_has_empty() || any_huge;
 
-	lab_walk_begin(&walk);
-	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
-		size_t end = lab_load_acq(&arena->high_water);
-		for (size_t index = 0; index < end; index++)
-			if (is_purged(arena, index) && age(lab_arena_segment(arena, index)))
-				any = true;
-	}
-	lab_walk_end(&walk);
+	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
+		if (age(segment))
+			any = true;
 	return any;
 }
 
 size_t
 lab_purge_dirty_pages(void)
 {
-	struct lab_arena *arena;
-	struct lab_walk walk;
-	size_t pages = 0;
+	struct lab_segment *segment;
+	uint64_t owner;
+	size_t pages = lab_huge_dirty_pages();
 
-	lab_walk_begin(&walk);
-	for (size_t i = 0; (arena = lab_walk_arena(&walk, i)) != NULL; i++) {
-		size_t end = lab_load_acq(&arena->high_water);
-		for (size_t index = 0; index < end; index++)
-			if (is_purged(arena, index))
-				pages += lab_segment_count_dirty(lab_arena_segment(arena, index));
-	}
-	lab_walk_end(&walk);
+	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
+		pages += lab_segment_count_dirty(segment);
 	return pages;
 }
 

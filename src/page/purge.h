@@ -5,13 +5,14 @@
 #ifndef LAB_PAGE_PURGE_H
 #define LAB_PAGE_PURGE_H
 
-#include "page/arena.h"
+#include "page/huge.h"
+#include "page/segment.h"
 
 /* What a purger is doing, kept where it is found if the purger is cut short. segment == NULL: nothing. */
 struct lab_purge_record {
 	struct lab_segment *segment;
-	struct lab_arena *arena;
-	uint64_t claim; /* {epoch, tid}, the value of the purge word; not 0. Epoch 0 is the scan's (heap/rebuild.c) */
+	uint64_t claim;            /* {epoch, tid}, the value of the purge word; not 0. Epoch 0 is the scan's (heap/rebuild.c) */
+	struct lab_huge_hand hand; /* what it holds of huge blocks' mappings */
 };
 
 enum {
@@ -30,9 +31,13 @@ struct lab_purge_plan {
 extern const struct lab_purge_plan lab_purge_everything;
 
 /* Purges what the plan wants of one segment; returns the pages given back. */
-size_t lab_purge_segment(struct lab_arena *arena, size_t index, struct lab_purge_record *record, const struct lab_purge_plan *plan);
+size_t lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record, const struct lab_purge_plan *plan);
 
-/* The same for all segments. */
+/* The same for what is left of huge blocks: it is unmapped, lazily or not. */
+size_t lab_purge_huge(struct lab_purge_record *record, bool young, size_t enough, uint32_t tid);
+
+/* All of it. First those that are EMPTY, and were so when this was done last, or all if the young go too, are unmapped where the plan
+ * sets no end. */
 size_t lab_purge_all(struct lab_purge_record *record, const struct lab_purge_plan *plan);
 
 /*

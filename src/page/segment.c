@@ -2,8 +2,8 @@
 #include "page/segment.h"
 #include "base/check.h"
 #include "os/os.h"
-#include "page/arena.h"
 #include "page/purge.h"
+#include "page/space.h"
 
 /* The part of [page, page + count) that lies in one word, as a mask. */
 static uint64_t
@@ -178,7 +178,7 @@ lab_segment_mark_lazy(struct lab_segment *segment, size_t page, size_t count)
 void
 lab_segment_give(struct lab_segment *segment, size_t page, size_t count, size_t dirty)
 {
-	lab_assert(page + count <= LAB_SEGMENT_PAGES && dirty <= count);
+	lab_assert(page + count <= lab_segment_pages(segment) && dirty <= count);
 	if (dirty)
 		lab_segment_mark_dirty(segment, page, dirty);
 	clear_bits(segment, page, count);
@@ -213,21 +213,45 @@ lab_segment_refresh_owned(struct lab_segment *segment, size_t page, size_t count
 	segment->greatest = (int8_t)greatest;
 }
 
+_Atomic uint64_t lab_segment_disturbances;
+
+void
+lab_segment_disturb(struct lab_segment *segment, enum lab_disturbance how)
+{
+	uint32_t now = lab_load_rlx(&segment->disturbed);
+
+	while (now < (uint32_t)how && !atomic_compare_exchange_weak_explicit(&segment->disturbed, &now, (uint32_t)how,
+	                                                                     memory_order_release, memory_order_relaxed))
+		;
+	atomic_fetch_add_explicit(&lab_segment_disturbances, 1, memory_order_release); /* pairs with the acq of the holder */
+}
+
 bool
 lab_segment_is_empty(const struct lab_segment *segment)
 {
 	uint64_t any = 0;
 
-	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
-		any |= lab_load_acq(&segment->taken[word]);
+	for (size_t word = 0; word < lab_segment_words(segment); word++)
+		any |= lab_load_acq(&segment->taken[word]) & lab_segment_word_mask(segment, word);
 	return any == 0;
 }
 
 void
-lab_segment_settle(struct lab_segment *segment)
+lab_segment_begin(struct lab_segment *segment, size_t pages)
 {
-	if (lab_unlikely(lab_load_rlx(&segment->displaced)) && lab_arena_renew_pages(segment->base, LAB_SEGMENT_SIZE))
-		lab_store_rlx(&segment->displaced, false);
+	lab_assert(pages <= segment->capacity && lab_is_power_of_two(pages));
+	lab_store_rlx(&segment->pages, (uint32_t)pages);
+	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++) {
+		lab_store_rlx(&segment->taken[word], ~lab_segment_word_mask(segment, word));
+		lab_store_rlx(&segment->dirty[word], 0);
+		lab_store_rlx(&segment->aged[word], 0);
+		lab_store_rlx(&segment->lazy[word], 0);
+		segment->word_order[word] = -1;
+	}
+	lab_store_rlx(&segment->disturbed, LAB_UNDISTURBED);
+	lab_store_rlx(&segment->unheld, 0);
+	lab_store_rlx(&segment->was_empty, 0);
+	lab_poke(&segment->generation, lab_space_generation);
 }
 
 /* The pages of a word that are dirty and free, and were not given back lazily. */
@@ -242,7 +266,7 @@ lab_segment_count_dirty(const struct lab_segment *segment)
 {
 	size_t pages = 0;
 
-	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
+	for (size_t word = 0; word < lab_segment_words(segment); word++)
 		pages += (size_t)__builtin_popcountll(dirty_in_word(segment, word));
 	return pages;
 }
@@ -252,7 +276,7 @@ lab_segment_age(struct lab_segment *segment)
 {
 	uint64_t any = 0;
 
-	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++) {
+	for (size_t word = 0; word < lab_segment_words(segment); word++) {
 		uint64_t dirty = dirty_in_word(segment, word);
 		if (dirty & ~lab_load_rlx(&segment->aged[word]))
 			atomic_fetch_or_explicit(&segment->aged[word], dirty, memory_order_relaxed);

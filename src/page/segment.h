@@ -3,6 +3,7 @@
  *
  * INV-PAGE-1  Each set bit has one setter: a span, a live or freeing run, the holder of the purge word, or a frame of the heap's
  *             holder. Bits are set by a validated CAS and cleared by who set them, or by the scan for orphans.
+ *             The bits of a segment's last word that stand for no page are set.
  * INV-PAGE-2  madvise runs only on pages whose bits the caller has set.
  * INV-PAGE-3  A page whose dirty bit is 0 and whose bit is 0 reads as zero. The dirty bit is set before the page's bit is
  *             cleared (rel; pairs with the acq of the next setter), and cleared only while the purger holds its bit. In fork's
@@ -11,9 +12,6 @@
  * INV-PAGE-4  The aged and lazy bits of a page mean something while its dirty bit is 1 and its bit is 0. Both are 0 when pages are given; the
  *             lazy bit is set by the purger that holds the page, the aged bit by anyone: a page that has just been given by then is
  *             purged somewhat early.
- * INV-PAGE-5  Pages that were moved here from elsewhere (a huge block that was resized) are a mapping that the kernel joins with no other.
- *             `displaced` says so, until there are new pages in their place: so each such segment is a mapping more, and a segment
- *             of spans and runs, in which marks on exclusive blocks split mappings and join them again, never is one.
  */
 #ifndef LAB_PAGE_SEGMENT_H
 #define LAB_PAGE_SEGMENT_H
@@ -22,18 +20,26 @@
 #include "page/buddy.h"
 #include "page/geometry.h"
 
-/* State of a run of pages that is one block: DEAD (0) → LIVE → FREEING{tid} → DEAD; of a huge one also FREEING{dead} → FREEING{tid}. Valid in the
- * entry of its first page. */
+/* State of a run of pages that is one block: DEAD (0) → LIVE → FREEING{tid} → DEAD. Valid in the entry of its first page. */
 enum lab_run_state {
 	LAB_RUN_DEAD = 0,
 	LAB_RUN_LIVE = 1,
 	LAB_RUN_FREEING = 2,
 };
 
+/* From this bit on: what changes each time that a huge block's entry (huge.h) is another's. 0 in a run of a segment. */
+#define LAB_RUN_SEQ_SHIFT 36
+
 struct lab_run {
 	_Atomic uint64_t state; /* enum lab_run_state, and the freer's tid above it; heap/exclusive.h says what else */
-	_Atomic uint64_t pages; /* length; in a huge run it counts the pages of all its segments */
+	_Atomic uint64_t pages; /* length */
 };
+
+static inline uint64_t
+lab_run_seq(uint64_t state)
+{
+	return state >> LAB_RUN_SEQ_SHIFT << LAB_RUN_SEQ_SHIFT;
+}
 
 /* What the holder of a segment is to look at before it adds another. */
 enum lab_disturbance {
@@ -42,16 +48,25 @@ enum lab_disturbance {
 	LAB_MAY_HAVE_ORPHANS, /* a purger was cut short: bits may be set for nobody */
 };
 
+struct lab_slot;
+
+/* In `was_empty`: the system has refused to unmap it. No owner word is like that. */
+#define LAB_NEVER_UNMAPPED (~UINT64_C(0))
+
+/* Of a segment of any size; made for one of up to `capacity` pages. */
 struct lab_segment {
 	/* written by whoever wins them */
 	LAB_ALIGNED(64) _Atomic uint64_t purge; /* {tid, epoch} of the purger, or 0 */
-	_Atomic uint32_t disturbed;             /* enum lab_disturbance */
+	_Atomic uint32_t disturbed;             /* enum lab_disturbance; lab_segment_disturb */
 	uint32_t generation;                    /* written by who has just claimed it: INV-PAGE-3 */
-	char *base;                             /* set once */
-	_Atomic uint64_t unheld;                /* the owner word under which nobody holds it: who empties it gives it back */
-	_Atomic bool displaced;                 /* by who has claimed it, or taken all of its pages: INV-PAGE-5 */
-	_Atomic uint8_t refusals; /* purges in a row that the system refused (locked pages, say); no more than are counted */
-	_Atomic uint8_t rest;     /* looks of decay that leave the segment alone because of these */
+	char *base;                             /* set once, and so are `slot`, its first, and `capacity` */
+	struct lab_slot *slot;
+	uint32_t capacity;
+	_Atomic uint32_t pages;     /* written by who maps it */
+	_Atomic uint64_t was_empty; /* the EMPTY owner word that a look has seen, or LAB_NEVER_UNMAPPED: space.h */
+	_Atomic uint8_t refusals;   /* purges in a row that the system refused (locked pages, say); no more than are counted */
+	_Atomic uint8_t rest;       /* looks of decay that leave the segment alone because of these */
+	_Atomic uint64_t unheld;    /* the owner word under which nobody holds it: who empties it gives it back */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t aged[LAB_SEGMENT_WORDS]; /* free already when decay looked last */
@@ -65,11 +80,44 @@ struct lab_segment {
 	int8_t greatest;                      /* order of the greatest free block, or -1 */
 	int8_t word_order[LAB_SEGMENT_WORDS]; /* the same of each word */
 
-	struct lab_run runs[LAB_SEGMENT_PAGES];
+	struct lab_run runs[]; /* `capacity` of them */
 };
 
-/* Segments' metadata are this far apart: whole pages, so that they can be committed one by one. */
-#define LAB_SEGMENT_STRIDE ((sizeof(struct lab_segment) + LAB_PAGE_SIZE - 1) & ~(LAB_PAGE_SIZE - 1))
+/* The pages of the segment as it is now; at most what the arrays have room for. */
+static inline size_t
+lab_segment_pages(const struct lab_segment *segment)
+{
+	return lab_load_rlx(&segment->pages);
+}
+
+/* Words of the bitmaps that it uses. */
+static inline size_t
+lab_segment_words(const struct lab_segment *segment)
+{
+	return (lab_segment_pages(segment) + 63) / 64;
+}
+
+/* The bits of a word that stand for pages. */
+static inline uint64_t
+lab_segment_word_mask(const struct lab_segment *segment, size_t word)
+{
+	size_t pages = lab_segment_pages(segment), first = word * 64;
+
+	return pages <= first ? 0 : lab_mask((unsigned)(pages - first < 64 ? pages - first : 64));
+}
+
+/* The bucket of its heap for a segment of which no page is in use. */
+static inline unsigned
+lab_segment_whole_order(const struct lab_segment *segment)
+{
+	return lab_log2(lab_segment_pages(segment));
+}
+
+/* `size` bytes that are zero, and stay what they are made; NULL if there is no memory. */
+void *lab_segment_allocate_metadata(size_t size);
+
+/* All of its `pages` pages are free and read as zero: it was mapped just now. */
+void lab_segment_begin(struct lab_segment *segment, size_t pages);
 
 static inline size_t
 lab_segment_page_of(const struct lab_segment *segment, const void *p)
@@ -95,6 +143,12 @@ bool lab_segment_is_fresh(const struct lab_segment *segment, size_t page, size_t
 /* Brings the holder's view up to date: all words, or those of a range. */
 void lab_segment_refresh_owned(struct lab_segment *segment, size_t page, size_t count);
 
+/* Tells the holder; the stronger mark stays. Any thread. */
+void lab_segment_disturb(struct lab_segment *segment, enum lab_disturbance how);
+
+/* Grows with each of these, after the mark: a holder that has seen no other value has no segment to look at. */
+extern _Atomic uint64_t lab_segment_disturbances;
+
 /* Whether no page is taken. */
 bool lab_segment_is_empty(const struct lab_segment *segment);
 
@@ -106,9 +160,6 @@ void lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t ma
 
 /* The other way round, for pages that the caller has taken and that read as zero now. */
 void lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count);
-
-/* New pages in the place of displaced ones, by who has claimed the segment, or taken all of its pages. */
-void lab_segment_settle(struct lab_segment *segment);
 
 /* For pages that the caller has taken and given back by MADV_FREE. */
 void lab_segment_mark_lazy(struct lab_segment *segment, size_t page, size_t count);

@@ -8,8 +8,8 @@
  * INV-UNIT-1  key = base + (heap | 1) while the span may be freed into on the fast path, and that plus 2^63 ("closed") while it may
  *             not. For the pointer p of a block, and w the calling thread's heap word, n = p + w - key is the block's offset
  *             if w names the span's heap as idle. If w is a stack pointer (busy; even) or 0 (unborn), n is odd; if w
- *             names another heap, n is off by a multiple of 64 KiB of at most 64 GiB less 128 KiB (heaps lie in one region),
- *             while pointers that share a descriptor differ by multiples of the arena's size: n is then no offset in this span.
+ *             names another heap, n is off by a multiple of 64 KiB of at most 2 GiB (LAB_HEAP_MAX heaps lie in a row),
+ *             while pointers that share a descriptor differ by multiples of the window's size, at least 4 GiB: n is then no offset in this span.
  * INV-UNIT-2  With size = odd * 2^shift and inverse * odd = 1 (mod 2^64), rotate_right(n * inverse, shift) is a bijection of the
  *             64-bit numbers that sends q * size to q. So one comparison with `limit` says: own heap, idle, the start of a
  *             block, inside the span, and carved. (Granlund and Montgomery, Division by Invariant Integers, 1994, section 9.)

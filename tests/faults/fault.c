@@ -1,6 +1,7 @@
 /* fault.c - see fault.h. */
 #include "fault.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -49,10 +50,19 @@ granted(bool done)
 	return done;
 }
 
+/* Whether a signal could come: not where the library holds them. */
+static bool
+may_interrupt(void)
+{
+	sigset_t blocked;
+
+	return sigprocmask(SIG_BLOCK, NULL, &blocked) == 0 && !sigismember(&blocked, SIGUSR1);
+}
+
 static void
 interrupt(void)
 {
-	if (!fault_interrupt || interrupting || !lab_load_acq(&fault_run->armed))
+	if (!fault_interrupt || interrupting || !lab_load_acq(&fault_run->armed) || !may_interrupt())
 		return;
 	interrupting = true;
 	fault_interrupt();
@@ -123,12 +133,30 @@ fault_map(size_t size, enum lab_access access)
 	return start;
 }
 
-static void
+static bool
 fault_unmap(void *start, size_t size)
 {
+	interrupt();
 	require_ours(start, size);
-	mapped -= size;
-	real.unmap(start, size);
+	if (fails(FAULT_UNMAP))
+		return false;
+	bool done = real.unmap(start, size);
+	(void)granted(done);
+	mapped -= done ? size : 0;
+	return done;
+}
+
+static enum lab_mapped
+fault_map_at(void *start, size_t size)
+{
+	interrupt();
+	require_ours(start, size);
+	if (fails(FAULT_MAP_AT) || size > fault_map_limit)
+		return is_late() ? LAB_OCCUPIED : LAB_NOT_MAPPED;
+	enum lab_mapped result = real.map_at(start, size);
+	(void)granted(result == LAB_MAPPED);
+	mapped += result == LAB_MAPPED ? size : 0;
+	return result;
 }
 
 static bool
@@ -216,20 +244,17 @@ fault_renew(void *start, size_t size)
 	return false;
 }
 
-static enum lab_move
-fault_move(void *from, void *to, size_t size)
+static void *
+fault_extend(void *start, size_t old_size, size_t size)
 {
 	interrupt();
-	require_ours(from, size);
-	require_ours(to, size);
-	if (!fails(FAULT_MOVE))
-		return real.move(from, to, size);
-	if (is_late()) {
-		lose(to, size);
-		return LAB_MOVE_LOST;
-	}
-	REQUIRE(real.purge(to, size)); /* what was there may be gone */
-	return LAB_NOT_MOVED;
+	require_ours(start, old_size);
+	if (fails(FAULT_EXTEND) || size > fault_map_limit)
+		return NULL;
+	void *now = real.extend(start, old_size, size);
+	(void)granted(now != NULL);
+	mapped += now ? size - old_size : 0;
+	return now;
 }
 
 static size_t
@@ -291,6 +316,8 @@ fault_install(void)
 	lab_os = (struct lab_os_table){
 	        .map = fault_map,
 	        .unmap = fault_unmap,
+	        .map_at = fault_map_at,
+	        .address_space = real.address_space,
 	        .may_commit = fault_may_commit,
 	        .protect = fault_protect,
 	        .purge = fault_purge,
@@ -299,7 +326,7 @@ fault_install(void)
 	        .unlock = fault_unlock,
 	        .mark = fault_mark,
 	        .renew = fault_renew,
-	        .move = fault_move,
+	        .extend = fault_extend,
 	        .read_file = fault_read_file,
 	        .wait = fault_wait,
 	        .clock_ms = fault_clock_ms,
@@ -350,8 +377,8 @@ const char *
 fault_kind_name(enum fault_kind kind)
 {
 	static const char *const names[FAULT_KINDS] = {
-	        "map",  "may_commit", "protect",        "purge",      "populate",        "lock",        "mark", "renew",
-	        "move", "read_file",  "thread_is_dead", "has_thread", "alternate_stack", "is_readable",
+	        "map",    "map_at", "may_commit", "protect",        "purge",      "populate",        "lock",        "mark", "renew",
+	        "extend", "unmap",  "read_file",  "thread_is_dead", "has_thread", "alternate_stack", "is_readable",
 	};
 
 	return names[kind];
@@ -389,12 +416,12 @@ bool
 fault_kind_has_late(enum fault_kind kind)
 {
 	switch (kind) {
+	case FAULT_MAP_AT: /* others are there */
 	case FAULT_PROTECT:
 	case FAULT_PURGE:
 	case FAULT_POPULATE:
 	case FAULT_LOCK:
 	case FAULT_MARK:
-	case FAULT_MOVE:
 	case FAULT_READ_FILE:
 		return true;
 	default:

@@ -17,6 +17,7 @@
 
 enum fault_kind {
 	FAULT_MAP,
+	FAULT_MAP_AT,
 	FAULT_MAY_COMMIT,
 	FAULT_PROTECT,
 	FAULT_PURGE,
@@ -24,7 +25,8 @@ enum fault_kind {
 	FAULT_LOCK,
 	FAULT_MARK,
 	FAULT_RENEW,
-	FAULT_MOVE,
+	FAULT_EXTEND,
+	FAULT_UNMAP,
 	FAULT_READ_FILE,
 	FAULT_DEATH, /* thread_is_dead: cannot be told */
 	FAULT_HAS_THREAD,

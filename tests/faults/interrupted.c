@@ -1,6 +1,6 @@
 /*
  * interrupted.c - calls to the kernel that fail while a frame is suspended in the heap: a handler's own, and those by which a frame that a jump
- * has left is proved dead. A heap whose frame cannot be proved dead stays parked.
+ * has left is proved dead. A thread whose frame cannot be proved dead borrows a heap for each call.
  */
 #include <setjmp.h>
 

@@ -1,4 +1,4 @@
-/* memory.c - memory on its way back, and memory that runs out: decay, lab_trim, the threshold, the limit, arenas that fill up. */
+/* memory.c - memory on its way back, and memory that runs out: decay, lab_trim, the threshold, the limit, segments that come and go. */
 #include <string.h>
 
 #include "alloc/alloc.h"
@@ -100,20 +100,10 @@ limit(void)
 	REQUIRE(lab_set_param(LAB_PARAM_LIMIT, SIZE_MAX) && lab_set_param(LAB_PARAM_WAIT_MS, 0));
 }
 
-/* ---- arenas --------------------------------------------------------------------------------------------------------------------- */
-
-/* A first arena of 16 MiB; others of 32 at most. */
-static void
-make_small_arena(void)
-{
-	fault_map_limit = 28 * MIB;
-	kept_malloc(&blocks[0], 10);
-	kept_free(&blocks[0]);
-	fault_map_limit = 50 * MIB;
-}
+/* ---- segments ------------------------------------------------------------------------------------------------------------------- */
 
 static void
-arenas(void)
+segments(void)
 {
 	for (int i = 0; i < 15; i++)
 		kept_malloc(&blocks[i], 3 * MIB);
@@ -131,11 +121,9 @@ arenas(void)
 }
 
 static const struct fault_workload workloads[] = {
-        {"decay", NULL, decay, false, false},
-        {"trim", NULL, trim, false, false},
-        {"threshold", NULL, threshold, false, false},
-        {"limit", NULL, limit, false, false},
-        {"arenas", make_small_arena, arenas, false, true},
+        {"decay", NULL, decay, false, false},         {"trim", NULL, trim, false, false},
+        {"threshold", NULL, threshold, false, false}, {"limit", NULL, limit, false, false},
+        {"segments", NULL, segments, false, true},
 };
 
 const struct fault_group fault_memory = FAULT_GROUP("memory", workloads);

@@ -11,7 +11,7 @@
 #include "heap/registry.h"
 #include "heap/remote.h"
 
-enum { LARGEST = 32 << 20, DEEPEST = 60 };
+enum { LARGEST = 32 << 20, SEGMENT = 4 << 20, METADATA = 1 << 20, DEEPEST = 60 };
 
 /* What must not grow with repetitions. */
 struct extent {
@@ -76,11 +76,12 @@ require_no_growth(const struct extent *before, bool loses)
 
 	REQUIRE_EQUAL(now.stats.blocks, before->stats.blocks);
 	REQUIRE_EQUAL(now.stats.in_use, before->stats.in_use);
-	REQUIRE(now.stats.heaps <= before->stats.heaps + 1); /* a frame that was left may be parked in one more */
-	REQUIRE_EQUAL(now.stats.reserved, before->stats.reserved);
-	REQUIRE(now.stats.committed <= before->stats.committed + losses * LARGEST); /* a hole is in the way of large blocks */
-	REQUIRE(now.stats.segments <= before->stats.segments + losses + 1);         /* and keep a segment there */
-	REQUIRE_EQUAL(now.mapped, before->mapped);
+	REQUIRE(now.stats.heaps <= before->stats.heaps + 1); /* one that a jump has left, and nobody has found yet */
+	/* memory is mapped as it is used: each heap may keep a segment, and metadata stays where a segment was */
+	REQUIRE(now.stats.reserved <= before->stats.reserved + (now.stats.heaps + losses) * SEGMENT + losses * LARGEST);
+	REQUIRE(now.stats.committed <= before->stats.committed + (now.stats.heaps + losses) * SEGMENT + losses * LARGEST);
+	REQUIRE(now.stats.segments <= before->stats.segments + losses + 1); /* and keep a segment there */
+	REQUIRE(now.mapped <= before->mapped + (now.stats.heaps + losses) * SEGMENT + losses * LARGEST + METADATA);
 }
 
 static void

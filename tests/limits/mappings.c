@@ -133,7 +133,7 @@ mark_blocks(size_t times)
 	return most;
 }
 
-/* Each segment of 4 MiB that was part of a huge block may be a mapping of its own. A marked block splits one in three, and when it is freed two may
+/* Each huge block, and each segment, may be a mapping of its own. A marked block splits one in three, and when it is freed two may
  * stay: where both sides were first written to while it was between them. */
 static void
 their_number_has_a_bound(void *unused)
@@ -153,7 +153,9 @@ their_number_has_a_bound(void *unused)
 	       moves, marked, freed);
 	if (moved > before + SEGMENTS || marked > before + SEGMENTS + SPLITS)
 		fail("mappings, before and most", before, marked > moved ? marked : moved);
-	if (freed > before + SPLITS / 2)
+	struct lab_stats stats;
+	library_stats(&stats);
+	if (freed > before + SPLITS / 2 + stats.segments)
 		fail("mappings, before and when all was freed", before, freed);
 }
 

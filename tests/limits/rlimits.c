@@ -3,9 +3,11 @@
  * RLIMIT_MEMLOCK 0; RLIMIT_NPROC, so that there can be no background thread; small RLIMIT_STACK. One thread and several allocate until there is
  * no more; then all is freed, and all works again.
  *
- * Clauses: G9.2.
+ * Clauses: G9.2, G10.5.
  */
 #include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,8 @@
 #define MIB             ((size_t)1 << 20)
 #define LOADER_NEEDS    (12 * MIB) /* below that a program of two libraries may not start */
 #define ALLOCATOR_NEEDS (48 * MIB) /* below that there may be no arena; from here on there must be blocks */
+
+static int limits_done;
 
 enum { NOBODY = 65534, LOADER_FAILED = 127, NO_EXEC = 126 };
 
@@ -138,27 +142,44 @@ ladder(void)
 	}
 }
 
-/* The arena is there already: what needs no new mapping goes on. */
+static void *
+live_a_moment(void *unused)
+{
+	void *p = malloc(1000);
+
+	free(p);
+	return p ? &limits_done : unused;
+}
+
+/* The limit bounds the heap as it does every program's memory, and what the heap gives back others can have. */
 static void
 lower_addresses(void *unused)
 {
+	enum { ROOM = 64 };
 	struct block blocks[20];
 	size_t before = get_limit(RLIMIT_AS);
+	pthread_t thread;
+	void *result;
 
 	(void)unused;
 	for (int i = 0; i < 20; i++)
 		blocks[i] = new_block(8 * MIB);
-	set_limit(RLIMIT_AS, MIB);
+	load_all();
+	(void)malloc_trim(0);
+	set_limit(RLIMIT_AS, process_status("VmSize:") + ROOM * MIB);
+	size_t given = load_until_null(100000, (size_t)1 << 30) * 100000;
+	if (given > ROOM * MIB + 8 * MIB || given < ROOM / 2 * MIB)
+		fail("bytes in blocks, under a limit that leaves so many MiB", given, ROOM);
+	(void)malloc_trim(0);
+	REQUIRE(pthread_create(&thread, NULL, live_a_moment, NULL) == 0);
+	REQUIRE(pthread_join(thread, &result) == 0 && result == &limits_done);
+	set_limit(RLIMIT_AS, MIB); /* less than there is: nothing more, and nothing breaks */
 	load_all();
 	load_threads_until_null(64 * MIB);
 	for (int i = 0; i < 20; i++)
 		free_block(&blocks[i]);
-	unsigned long refused = load_count.refused;
 	load_moves();
 	load_trim();
-	load_blocks(4);
-	if (load_count.refused != refused)
-		fail("refused although it is reserved", load_count.refused - refused, 0);
 	set_limit(RLIMIT_AS, before);
 	load_must_work();
 }

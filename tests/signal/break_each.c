@@ -4,10 +4,10 @@
  * interrupted as well.
  *
  * All instructions get breakpoints (breakpoints.h), or a part of them; each is hit once a round. So a round costs no more than a few
- * thousand handlers, and reaches instructions that a stepped main program never does: of borrowing, births, parking, repair.
+ * thousand handlers, and reaches instructions that a stepped main program never does: of borrowing, births, repair.
  * The list of instructions is coverage.py's, which runs this program, prints what was reached, and judges the figure.
  *
- * With --only arenas it runs itself again with little address space, so that arenas are small and several are needed. With --only limit
+ * With --only segments it runs itself again with little address space, so that segments and huge blocks have to go for others to come. With --only limit
  * it runs the scenes that reach the memory limit, which LABYRINTH_LIMIT and LABYRINTH_WAIT_MS have to set.
  *
  * Clauses: G2.1.
@@ -166,11 +166,11 @@ left_frames(void)
 	}
 }
 
-/* ---- arenas -------------------------------------------------------------------------------------------------------------------- */
+/* ---- segments ------------------------------------------------------------------------------------------------------------------ */
 
-/* More than one arena holds, of every kind of block, all filled; then everything goes back, the arenas too. */
+/* Segments of every size, of every kind of block, all filled; then everything goes back, their addresses too. */
 static void
-several_arenas(void)
+many_segments(void)
 {
 	enum { BLOCKS = 160 };
 	static struct block blocks[BLOCKS];
@@ -225,7 +225,7 @@ run_round(unsigned round, bool limited)
 	break_use_flags(round / 4 % 2 ? SA_ONSTACK : 0);
 	long_every = round % 3 == 2 ? 30 : 0;
 	if (limited) {
-		run_scene("several arenas", several_arenas, part);
+		run_scene("many segments", many_segments, part);
 		return;
 	}
 	if (has_kinds && strcmp(only, "limit") == 0) {
@@ -257,7 +257,7 @@ int
 main(int argc, char **argv)
 {
 	static char stack[256 * 1024];
-	bool limited = argc == 3 && strcmp(argv[2], "arenas") == 0;
+	bool limited = argc == 3 && strcmp(argv[2], "segments") == 0;
 
 	if (limited)
 		run_again_limited((size_t)640 << 20, argv);

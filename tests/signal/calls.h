@@ -14,11 +14,9 @@
 #define MIB (1024 * KIB)
 
 /*
- * DENSE: at every instruction. After 64 calls that found the same frame inside the heap, the library gives the thread another heap, and
- * the rest of that call is not re-entrant any more; hence
+ * DENSE: at every instruction.
  * SPARSE: at every SPARSE_STEP'th instruction, others each time.
- * SWEEP: at one instruction, another each time, the handler makes more than 64 calls: it gets the thread's heap in the midst of
- * it. After that it runs ten times more.
+ * SWEEP: at one instruction, another each time, the handler makes many calls. After that it runs ten times more.
  * TWO_LEVELS: sparse, and the handler's own calls are stepped as well and interrupted at one instruction, another each time.
  * UNSTEPPED: not at all; breakpoints do it.
  */

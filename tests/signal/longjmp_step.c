@@ -244,7 +244,7 @@ run_and_jump(const struct variant *variant, const struct call *call)
 	in_hand = result = NULL;
 	if (!variant->deeper) /* here, above the frame that was left, its heap is put in order; else in the call itself */
 		free(malloc(1));
-	else if (attempts % 8 == 0) /* a slow path at the level from which jumps are made: what was parked is seen to be left */
+	else if (attempts % 8 == 0) /* a slow path at the level from which jumps are made: what was left is seen to be */
 		free(malloc(100 * KIB));
 	call->prepare();
 	attempts++;

@@ -19,7 +19,7 @@
 #include "stepper.h"
 #include "support.h"
 
-/* Handlers three deep in two threads, the heaps of some dead ones, and what is parked meanwhile. */
+/* Handlers three deep in two threads, and the heaps of some dead ones. */
 enum { HEAPS_MAX = 64, SWEEP_END = 100 };
 
 /* ---- long handlers ------------------------------------------------------------------------------------------------------- */

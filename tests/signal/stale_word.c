@@ -1,10 +1,10 @@
 /*
- * stale_word.c - a fast malloc that is interrupted between reading its thread's word and marking it names a heap that may be another one
- * when it goes on.
+ * stale_word.c - a fast malloc that is interrupted between reading its thread's word and marking it goes on into the heap that it has read:
+ * whatever handlers did meanwhile, it has to be the thread's still, and nobody else may be inside.
  *
- * The handler at the k-th instruction enters the heap by a slow call; a handler in that call allocates so much that the heap is
- * parked, and leaves by siglongjmp; more calls of the first handler bring the heap to rest. Then the fast malloc goes on, into the heap
- * that it has read, and is interrupted at each of its instructions by a handler that allocates: nothing may be given out twice.
+ * The handler at the k-th instruction enters the heap by a slow call; a handler in that call allocates much, and leaves by
+ * siglongjmp; more calls of the first handler bring the heap to rest. Then the fast malloc goes on, and is interrupted at each of its
+ * instructions by a handler that allocates: nothing may be given out twice.
  *
  * Clauses: G2.5.
  */
@@ -19,7 +19,7 @@
 enum {
 	KEPT = 65536,
 	SIZE = 48,
-	PARK = 80, /* allocations of one handler that park the heap that it found busy */
+	MANY = 80, /* allocations of one handler that finds the heap busy */
 	LARGE = 100000,
 	HEAPS_MAX = 16,
 	ROUNDS_MAX = 400,
@@ -45,11 +45,11 @@ static size_t instruction, disturb_at, nested, nested_at, jumps;
 static volatile int level;
 static sigjmp_buf out;
 
-/* In the call of the first handler: parks its heap, and leaves the call. */
+/* In the call of the first handler: allocates, and leaves the call. */
 static void
-park_and_jump(void)
+borrow_and_jump(void)
 {
-	for (int i = 0; i < PARK; i++)
+	for (int i = 0; i < MANY; i++)
 		keep();
 	jumps++;
 	level = 0;
@@ -80,7 +80,7 @@ hook(void)
 {
 	if (level == 1) {
 		if (++nested == nested_at)
-			park_and_jump();
+			borrow_and_jump();
 		return false;
 	}
 	if (instruction++ == disturb_at)

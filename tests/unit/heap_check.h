@@ -85,9 +85,8 @@ heap_check_span(const struct lab_heap *heap, const struct lab_unit *unit, struct
 }
 
 static inline void
-heap_check_segment(const struct lab_heap *heap, const struct lab_arena *arena, size_t index, struct heap_census *census)
+heap_check_segment(const struct lab_heap *heap, const struct lab_segment *segment, struct heap_census *census)
 {
-	const struct lab_segment *segment = lab_arena_segment(arena, index);
 	bool found = false;
 
 	census->segments++;
@@ -95,8 +94,8 @@ heap_check_segment(const struct lab_heap *heap, const struct lab_arena *arena, s
 		found |= s == segment;
 	REQUIRE(found);
 	REQUIRE(segment->bucket == segment->greatest + 1);
-	for (size_t page = 0; page < LAB_SEGMENT_PAGES;) {
-		const struct lab_unit *unit = lab_arena_unit(arena, segment->base + page * LAB_PAGE_SIZE);
+	for (size_t page = 0; page < lab_segment_pages(segment);) {
+		const struct lab_unit *unit = lab_map_unit(segment->base + page * LAB_PAGE_SIZE);
 		const struct lab_run *run = &segment->runs[page];
 		bool taken = lab_load_rlx(&segment->taken[page / 64]) >> (page % 64) & 1;
 		size_t length = 1;
@@ -120,16 +119,17 @@ static inline struct heap_census
 heap_check(const struct lab_heap *heap)
 {
 	struct heap_census census = {0};
-	struct lab_arena *arena;
-	size_t listed = 0, current = 0;
+	const struct lab_segment *segment;
+	uint64_t owner;
+	size_t listed = 0, current = 0, slots = 0;
 
 	REQUIRE(heap->drain == 0 && heap->changing == NULL && heap->found.kind == LAB_FOUND_NOTHING);
-	for (size_t i = 0; (arena = lab_map_arena(i)) != NULL; i++)
-		for (size_t index = 0; index < lab_load_rlx(&arena->high_water); index++) {
-			uint64_t owner = lab_load_rlx(&arena->owners[index]);
-			if (lab_owner_kind(owner) == LAB_SEGMENT_SMALL && lab_owner_heap(owner) == heap->id)
-				heap_check_segment(heap, arena, index, &census);
+	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
+		if (lab_owner_state(owner) == LAB_SLOT_OWNED && lab_owner_heap(owner) == heap->id) {
+			heap_check_segment(heap, segment, &census);
+			slots += lab_segment_pages(segment) / LAB_SLOT_PAGES;
 		}
+	REQUIRE_EQUAL(slots, heap->slots);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
 		for (const struct lab_unit *u = heap->bins[c].partial; u; u = u->next)
 			listed++;

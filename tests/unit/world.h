@@ -7,15 +7,19 @@
 #ifndef LAB_TESTS_UNIT_WORLD_H
 #define LAB_TESTS_UNIT_WORLD_H
 
+#include <sys/mman.h>
+
 #include "os/os.h"
 #include "require.h"
 
 struct world {
 	struct lab_os_table real;
 	size_t map_limit;       /* maps of more bytes than this fail */
+	size_t map_least;       /* and of fewer than this */
 	bool commit_fails;      /* no large block is allowed; else any is, whatever this machine has */
 	size_t maps, maps_left; /* calls so far; how many more may succeed */
-	size_t unmaps;          /* calls */
+	bool (*on_map_at)(void *start, size_t size, enum lab_mapped *result); /* true: *result is the answer */
+	size_t unmaps;                                                        /* calls */
 	bool unmap_fails;
 	void (*on_unmap)(void *start, size_t size), (*after_unmap)(void *start, size_t size);
 	size_t protects;       /* calls */
@@ -34,8 +38,9 @@ struct world {
 	void (*on_wait)(void);            /* instead of waiting */
 	size_t populates, locks, unlocks; /* calls */
 	bool populate_fails, lock_fails;
-	size_t moves;
-	bool move_fails;
+	size_t extends; /* calls */
+	bool extend_fails;
+	bool extend_moves; /* not where it lies */
 	bool clock_is_set; /* the clock shows `now` */
 	uint64_t now;
 	size_t probes;
@@ -51,22 +56,38 @@ static void *
 world_map(size_t size, enum lab_access access)
 {
 	world.maps++;
-	if (size > world.map_limit || world.maps_left == 0)
+	if (size > world.map_limit || size < world.map_least || world.maps_left == 0)
 		return NULL;
 	world.maps_left--;
 	return world.real.map(size, access);
 }
 
-static void
+static bool
 world_unmap(void *start, size_t size)
 {
+	bool done;
+
 	world.unmaps++;
 	if (world.on_unmap)
 		world.on_unmap(start, size);
-	if (!world.unmap_fails)
-		world.real.unmap(start, size);
+	done = !world.unmap_fails && world.real.unmap(start, size);
 	if (world.after_unmap)
 		world.after_unmap(start, size);
+	return done;
+}
+
+static enum lab_mapped
+world_map_at(void *start, size_t size)
+{
+	enum lab_mapped result;
+
+	world.maps++;
+	if (world.on_map_at && world.on_map_at(start, size, &result))
+		return result;
+	if (world.maps_left == 0 || size > world.map_limit)
+		return LAB_NOT_MAPPED;
+	world.maps_left--;
+	return world.real.map_at(start, size);
 }
 
 static bool
@@ -162,11 +183,22 @@ world_unlock(void *start, size_t size)
 	world.real.unlock(start, size);
 }
 
-static enum lab_move
-world_move(void *from, void *to, size_t size)
+static void *
+world_extend(void *start, size_t old_size, size_t size)
 {
-	world.moves++;
-	return world.move_fails ? LAB_NOT_MOVED : world.real.move(from, to, size);
+	void *fence;
+
+	world.extends++;
+	if (world.extend_fails)
+		return NULL;
+	/* something in the way, if there is nothing */
+	fence = world.extend_moves ? mmap((char *)start + old_size, LAB_OS_PAGE_SIZE, PROT_NONE,
+	                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0)
+	                           : MAP_FAILED;
+	void *now = world.real.extend(start, old_size, size);
+	if (fence != MAP_FAILED)
+		REQUIRE(munmap(fence, LAB_OS_PAGE_SIZE) == 0);
+	return now;
 }
 
 static uint64_t
@@ -194,6 +226,7 @@ world_install(void)
 	world = (struct world){.real = world.real, .map_limit = SIZE_MAX, .maps_left = SIZE_MAX, .protects_left = SIZE_MAX};
 	lab_os.map = world_map;
 	lab_os.unmap = world_unmap;
+	lab_os.map_at = world_map_at;
 	lab_os.may_commit = world_may_commit;
 	lab_os.protect = world_protect;
 	lab_os.purge = world_purge;
@@ -205,9 +238,21 @@ world_install(void)
 	lab_os.populate = world_populate;
 	lab_os.lock = world_lock;
 	lab_os.unlock = world_unlock;
-	lab_os.move = world_move;
+	lab_os.extend = world_extend;
 	lab_os.clock_ms = world_clock_ms;
 	lab_os.thread_is_dead = world_thread_is_dead;
+}
+
+/* Whether every page of [low, high) is mapped, whatever may be done with it. */
+static inline bool
+world_is_mapped(uintptr_t low, uintptr_t high)
+{
+	unsigned char resident;
+
+	for (uintptr_t page = low & ~(LAB_OS_PAGE_SIZE - 1); page < high; page += LAB_OS_PAGE_SIZE)
+		if (mincore((void *)page, 1, &resident) != 0)
+			return false;
+	return true;
 }
 
 #endif

@@ -189,7 +189,7 @@ Test(decay, blocks_freed_into_the_heaps_of_the_dead_go_back)
 	cr_assert(!lab_registry_is_littered(lab_thread_tid()));
 	world.now += 2000;
 	call();
-	cr_assert_geq(world.purged, (size_t)THREADS * DEAD_BLOCKS * 5000 * 9 / 10);
+	cr_assert_geq(lab_purge_total_pages() * LAB_PAGE_SIZE, (size_t)THREADS * DEAD_BLOCKS * 5000 * 9 / 10);
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
 		if (lab_registry_tid(id) != lab_thread_tid())
 			cr_assert_neq(lab_registry_hold(id), LAB_HOLD_FROZEN);
@@ -206,14 +206,14 @@ check_blocks_go_back(void *p[BLOCKS])
 	cr_assert_neq(heap, lab_thread.heap);
 	for (int i = 0; i < BLOCKS; i++)
 		lab_free(p[i]);
-	cr_assert_eq(world.purged, 0);
+	cr_assert_eq(lab_purge_total_pages(), 0);
 	for (int i = 0; i < 4; i++) {
 		world.now += 500;
 		call();
 	}
 	cr_assert_eq(lab_registry_hold(heap->id), LAB_HOLD_IDLE);
 	cr_assert(!lab_remote_is_waiting(heap));
-	cr_assert_geq(world.purged, BLOCKS * 30000 / 2);
+	cr_assert_geq(lab_purge_total_pages() * LAB_PAGE_SIZE, BLOCKS * 30000 / 2);
 }
 
 Test(decay, blocks_freed_into_an_idle_heap_go_back)
@@ -252,16 +252,16 @@ Test(decay, lazily_if_asked_for_and_trim_at_once)
 {
 	start(10000);
 	lab_store_rlx(&lab_settings.purge_lazily, true);
-	use(6 * MIB);
+	use(3 * MIB);
 	world.now += 5000;
 	call();
 	cr_assert_gt(world.lazy_purges, 0);
 	cr_assert_eq(world.purges, 0);
 	cr_assert_eq(lab_purge_dirty_pages(), 0);
-	cr_assert_geq(lab_purge_total_pages(), 5 * MIB / LAB_PAGE_SIZE);
-	unsigned char *p = lab_calloc(1, 6 * MIB);
-	cr_assert(trace_is_zero(p, 6 * MIB), "what went lazily may read as before");
-	memset(p, 1, 6 * MIB);
+	cr_assert_geq(lab_purge_total_pages(), 5 * MIB / 2 / LAB_PAGE_SIZE);
+	unsigned char *p = lab_calloc(1, 3 * MIB);
+	cr_assert(trace_is_zero(p, 3 * MIB), "what went lazily may read as before");
+	memset(p, 1, 3 * MIB);
 	lab_free(p);
 	world.now += 5000;
 	call();
@@ -296,29 +296,40 @@ Test(decay, a_loop_over_large_blocks_is_never_purged)
 	cr_assert_eq(world.purged, 0, "they are used again before they decay");
 }
 
-Test(decay, an_arena_that_is_idle_for_so_long_goes_as_well)
+/* As many segments as hold so many blocks of 1 MiB; then they are nobody's, but for one. */
+static void
+use_segments(void)
+{
+	void *blocks[40];
+
+	for (int i = 0; i < 40; i++)
+		REQUIRE(blocks[i] = lab_malloc(MIB));
+	for (int i = 0; i < 40; i++)
+		lab_free(blocks[i]);
+}
+
+Test(decay, segments_that_are_nobodys_for_so_long_are_unmapped)
 {
 	start(10000);
-	world.map_limit = 40 * MIB; /* arenas of 32 MiB */
-	lab_free(lab_malloc(100));
-	world.map_limit = 100 * MIB;
-	use(40 * MIB);
-	const struct lab_arena *arena = lab_map_arena(1);
-	cr_assert(arena && lab_where_is_usable(lab_load_rlx(&arena->where)));
-	for (int i = 0; i < 2; i++) {
-		world.now += 500;
-		tick();
-		cr_assert(lab_where_is_usable(lab_load_rlx(&arena->where)),
-		          "the first look saw it idle, the second half a second later");
-	}
-	cr_assert_eq(lab_purge_dirty_pages(), 0);
+	use_segments();
+	size_t mapped = lab_space_mapped();
+	cr_assert_geq(mapped, 40 * MIB);
 	world.now += 500;
 	tick();
-	cr_assert_eq(lab_load_rlx(&arena->where), 0);
-	use(40 * MIB);
-	cr_assert(lab_where_is_usable(lab_load_rlx(&arena->where)));
+	cr_assert_eq(lab_space_mapped(), mapped, "the first look saw them, the second is half a decay time later");
+	use_segments();
+	world.now += 500;
+	tick();
+	cr_assert_geq(lab_space_mapped(), 36 * MIB, "used again meanwhile");
+	world.now += 500;
+	tick();
+	world.now += 500;
+	tick();
+	cr_assert_leq(lab_space_mapped(), 5 * MIB, "one is kept");
+	use_segments();
+	cr_assert_geq(lab_space_mapped(), 40 * MIB);
 	cr_assert(lab_trim(0));
-	cr_assert_eq(lab_load_rlx(&arena->where), 0);
+	cr_assert_leq(lab_space_mapped(), 5 * MIB);
 }
 
 Test(decay, never_and_at_once)
@@ -356,6 +367,13 @@ given_back(void)
 	return world.purges + world.lazy_purges + world.unmaps;
 }
 
+static void
+use_all_sizes(void)
+{
+	for (size_t size = 100; size <= 60 * MIB; size *= 5)
+		use(size);
+}
+
 /* What real-time programs ask for by mallopt(M_TRIM_THRESHOLD, -1): no page is ever missing that was there. */
 Test(decay, what_is_to_be_kept_stays)
 {
@@ -363,16 +381,15 @@ Test(decay, what_is_to_be_kept_stays)
 
 	for (int lazily = 0; lazily < 2; lazily++) {
 		start(10000);
-		world.map_limit = 100 * MIB; /* arenas of 64 MiB: there is a second one that could go */
 		lab_store_rlx(&lab_settings.purge_lazily, lazily);
 		cr_assert(lab_set_param(LAB_PARAM_TRIM_THRESHOLD, SIZE_MAX));
 		use(60 * MIB);
 		use(60 * MIB);
+		use_all_sizes();
 		size_t before = given_back(), maps = world.maps;
 		for (int i = 0; i < ROUNDS; i++) {
 			world.now += 700;
-			for (size_t size = 100; size <= 60 * MIB; size *= 5)
-				use(size);
+			use_all_sizes();
 			call();
 			tick();
 		}
@@ -456,11 +473,13 @@ Test(decay, what_the_system_refuses_is_asked_for_ever_more_seldom)
 	for (int i = 0; i < 4; i++) {
 		start(10000);
 		lab_store_rlx(&lab_settings.purge_lazily, i >= 2);
+		struct lab_stats stats;
 		use_ranges(RANGES);
-		use(9 * MIB); /* three other segments */
+		lab_stats_get(&stats);
+		size_t segments = stats.segments;
+		cr_assert_gt(segments, 2);
 		world.purge_fails = true;
 		cr_assert_gt(look(2, periods[i % 2]), 0);
-		size_t segments = lab_purge_dirty_pages() / LAB_SEGMENT_PAGES + 3;
 		cr_assert_leq(look(100, periods[i % 2]), segments * LAB_PURGE_TRIES * 8);
 		cr_assert_leq(look(1000, periods[i % 2]), segments * LAB_PURGE_TRIES * (1000 / LAB_PURGE_REST_MAX + 1));
 		cr_assert_gt(look(2 * LAB_PURGE_REST_MAX, periods[i % 2]), 0, "it is asked for again");
@@ -477,7 +496,7 @@ Test(decay, what_the_system_refuses_is_asked_for_ever_more_seldom)
 Test(decay, what_was_refused_goes_at_the_next_trim)
 {
 	start(10000);
-	use(9 * MIB);
+	use_ranges(40);
 	world.purge_fails = true;
 	(void)look(50, 500);
 	cr_assert_gt(lab_purge_dirty_pages(), 0);
@@ -548,9 +567,9 @@ Test(decay, trim_gives_back_all_but_what_is_to_be_kept)
 	cr_assert_geq(stats.purged, 20 * MIB);
 	cr_assert(!lab_trim(0));
 	use(20 * MIB);
-	world.purge_fails = true;
+	world.purge_fails = world.unmap_fails = true;
 	cr_assert(!lab_trim(0), "the system refused");
-	world.purge_fails = false;
+	world.purge_fails = world.unmap_fails = false;
 	cr_assert(lab_trim(4 * MIB));
 	lab_stats_get(&stats);
 	cr_assert_leq(stats.dirty, 4 * MIB);

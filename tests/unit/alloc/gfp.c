@@ -378,6 +378,7 @@ Test(gfp, nowait_gives_what_the_heap_holds_and_asks_nobody)
 
 	world_install();
 	lab_free(lab_malloc(10));
+	lab_free(lab_malloc(3 * MIB));              /* it keeps a segment of 4 MiB */
 	world = (struct world){.real = world.real}; /* every hook fails, and counts */
 	while (blocks < 1000 && lab_alloc(100, LAB_GFP_NOWAIT))
 		blocks++;
@@ -430,7 +431,7 @@ Test(gfp, nowait_leaves_a_segment_that_a_purger_has_disturbed)
 	while (lab_alloc(60000, LAB_GFP_NOWAIT))
 		;
 	lab_store_rlx(&place.segment->purge, UINT64_C(5) << 32 | 12345);
-	lab_store_rlx(&place.segment->disturbed, LAB_MAY_HAVE_ORPHANS);
+	lab_segment_disturb(place.segment, LAB_MAY_HAVE_ORPHANS);
 	world.probes = 0;
 	cr_assert_null(lab_alloc(60000, LAB_GFP_NOWAIT));
 	cr_assert_eq(world.probes, 0);
@@ -504,7 +505,7 @@ make_work(void)
 	/* what would be asked: is the purger alive? */
 	struct lab_place place = lab_map_find(blocks[500]);
 	lab_store_rlx(&place.segment->purge, UINT64_C(5) << 32 | 12345);
-	lab_store_rlx(&place.segment->disturbed, LAB_MAY_HAVE_ORPHANS);
+	lab_segment_disturb(place.segment, LAB_MAY_HAVE_ORPHANS);
 }
 
 static void

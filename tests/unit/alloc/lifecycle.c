@@ -251,10 +251,9 @@ free_runs(void)
 	REQUIRE(lab_registry_hold(heap) == LAB_HOLD_FROZEN);
 	for (int i = 0; i < 30; i++)
 		lab_free(runs[i]);
-	for (size_t i = 0; i < lab_load_acq(&first.arena->high_water); i++) {
-		uint64_t owner = lab_load_acq(&first.arena->owners[i]);
-		REQUIRE(lab_owner_kind(owner) == LAB_SEGMENT_FREE || lab_owner_heap(owner) != heap);
-	}
+	uint64_t owner;
+	for (size_t index = 0; lab_space_next(&index, &owner) != NULL;)
+		REQUIRE(lab_owner_state(owner) == LAB_SLOT_EMPTY || lab_owner_heap(owner) != heap);
 	trace_run(&trace, 3000);
 	trace_free_all(&trace);
 }

@@ -81,7 +81,8 @@ Test(realloc, what_stays_in_place)
 	cr_assert_lt(lab_usable_size(p), 1000, "a block that would be less than half used moves");
 	lab_free(p);
 
-	p = lab_malloc(50000); /* a run, alone in its segment: it grows where it is */
+	p = lab_malloc(3 * MIB);
+	cr_assert_eq(lab_realloc(p, 50000, LAB_GFP_KERNEL), p); /* a run, alone in its segment: it grows where it is */
 	for (size_t size = 60000; size < 3 * MIB; size += 100000)
 		cr_assert_eq(lab_realloc(p, size, LAB_GFP_KERNEL), p);
 	for (size_t size = 3 * MIB; size > 140000; size -= 100000)
@@ -93,54 +94,46 @@ Test(realloc, what_stays_in_place)
 	(void)heap_check(lab_thread.heap);
 }
 
-Test(realloc, pages_of_huge_blocks_are_moved_not_copied)
+Test(realloc, pages_of_huge_blocks_are_moved_and_copied_only_if_the_system_refuses)
 {
 	world_install();
 	for (int fails = 0; fails < 2; fails++) {
-		char *p = lab_malloc(8 * MIB), *fence = lab_malloc(8 * MIB);
-		world.moves = 0;
-		world.move_fails = fails;
+		char *p = lab_malloc(8 * MIB);
+		world.extends = 0;
+		world.extend_moves = true;
+		world.extend_fails = fails;
 		trace_fill(p, 8 * MIB, 5);
 		char *q = lab_realloc(p, 33 * MIB + 123, LAB_GFP_KERNEL);
 		cr_assert_neq(q, p);
-		cr_assert_eq(world.moves, 2, "segment by segment");
+		cr_assert_eq(world.extends, 1);
 		cr_assert(trace_reads_as(q, 8 * MIB, 8 * MIB, 5));
+		cr_assert(!lab_owns(p));
+		cr_assert_eq(lab_usable_size(q), 33 * MIB + LAB_PAGE_SIZE);
 		trace_fill(q, 33 * MIB + 123, 6);
-		char *zero = lab_calloc(1, 8 * MIB); /* where the pages were */
+		char *zero = lab_calloc(1, 8 * MIB); /* where the pages were, perhaps */
 		cr_assert(trace_is_zero(zero, 8 * MIB));
 		lab_free(zero);
 		lab_free(q);
-		lab_free(fence);
 	}
 }
 
-static int moves_left;
-
-static enum lab_move
-lose(void *from, void *to, size_t size)
-{
-	if (moves_left-- > 0)
-		return world.real.move(from, to, size);
-	world.real.unmap(to, size);
-	return LAB_MOVE_LOST;
-}
-
-Test(realloc, a_place_that_the_system_took_away_costs_the_new_block_alone)
+/* Whether it is moved, or grows where it lies, into what it had before, or is copied. */
+Test(realloc, with_zero_a_huge_block_grows_into_zeroes)
 {
 	world_install();
-	lab_os.move = lose;
-	for (int moves = 0; moves < 2; moves++) {
-		char *p = lab_malloc(8 * MIB), *fence = lab_malloc(8 * MIB);
-		moves_left = moves;
-		trace_fill(p, 8 * MIB, 5);
-		errno = 0;
-		cr_assert_null(lab_realloc(p, 33 * MIB, LAB_GFP_KERNEL));
-		cr_assert_eq(errno, ENOMEM);
-		cr_assert(trace_reads_as(p, 8 * MIB, 8 * MIB, 5));
-		char *q = lab_malloc(40 * MIB); /* not where the hole is */
-		memset(q, 1, 40 * MIB);
-		lab_free(q);
-		lab_free(fence);
+	for (int how = 0; how < 4; how++) {
+		char *p = lab_realloc(lab_malloc(8 * MIB), 8 * MIB, LAB_GFP_ZERO);
+		world.extend_moves = how == 1;
+		world.extend_fails = how == 2;
+		memset(p, 1, 8 * MIB);
+		p = lab_realloc(p, 7 * MIB + 5, LAB_GFP_KERNEL | (how == 3 ? 0 : LAB_GFP_ZERO));
+		size_t kept = how == 3 ? lab_usable_size(p) : 7 * MIB + 5;
+		p = lab_realloc(p, 8 * MIB - 5, LAB_GFP_ZERO);
+		cr_assert(trace_is_zero(p + kept, lab_usable_size(p) - kept));
+		memset(p, 1, 8 * MIB);
+		p = lab_realloc(p, 12 * MIB, LAB_GFP_ZERO);
+		cr_assert_eq(p[8 * MIB - 1], 1);
+		cr_assert(trace_is_zero(p + 8 * MIB, 4 * MIB));
 		lab_free(p);
 	}
 }
@@ -155,12 +148,14 @@ Test(realloc, failure_leaves_the_block)
 		char *p = lab_malloc(sizes[i]);
 		trace_fill(p, sizes[i], 3);
 		world.maps_left = 0;
+		world.extend_fails = true;
 		errno = 0;
 		cr_assert_null(lab_realloc(p, 900 * MIB, LAB_GFP_KERNEL));
 		cr_assert_eq(errno, ENOMEM);
 		cr_assert(trace_reads_as(p, sizes[i], sizes[i], 3));
 		cr_assert_geq(lab_usable_size(p), sizes[i]);
 		world.maps_left = SIZE_MAX;
+		world.extend_fails = false;
 		lab_free(p);
 	}
 }

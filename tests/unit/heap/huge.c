@@ -1,4 +1,7 @@
-/* huge.c - blocks of whole segments: reuse without faults, resizing in place, moving pages, failures, frees cut short by a death. */
+/*
+ * huge.c - blocks that are mappings of their own: the table, reuse without faults, resizing, failures of each system call, and what is left when a frame is
+ * cut short by a jump, a death or a fork.
+ */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -7,12 +10,15 @@
 #include "heap/exclusive.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
+#include "page/charge.h"
 #include "page/map.h"
 #include "tear.h"
 #include "trace.h"
 #include "world.h"
 
 #define MIB ((size_t)1 << 20)
+
+enum { DEAD_TID = 77, MIB_PAGES = 256 };
 
 static long
 faults(void)
@@ -23,28 +29,38 @@ faults(void)
 	return usage.ru_minflt;
 }
 
-static struct lab_place
-place_of(const void *p)
+static struct lab_huge *
+huge_of(const void *p)
 {
 	struct lab_place place = lab_map_find(p);
 
-	REQUIRE(place.kind == LAB_PLACE_HUGE);
-	return place;
+	REQUIRE(place.kind == LAB_PLACE_HUGE && &place.huge->run == place.run && place.huge->base == p);
+	return place.huge;
 }
 
 static size_t
-free_segments(const struct lab_arena *arena)
+count_of(enum lab_huge_kind kind)
 {
+	struct lab_huge *huge;
 	size_t n = 0;
 
-	for (size_t i = 0; i < lab_arena_segment_count(arena); i++)
-		n += lab_owner_kind(lab_load_rlx(&arena->owners[i])) == LAB_SEGMENT_FREE;
+	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++)
+		n += lab_huge_kind(huge) == kind;
 	return n;
 }
+
+static bool
+is_mapped(const void *p, size_t size)
+{
+	return world_is_mapped((uintptr_t)p, (uintptr_t)p + size);
+}
+
+/* ---- reuse ---------------------------------------------------------------------------------------------------------------------- */
 
 Test(huge, what_was_freed_is_had_again_without_faults_or_system_calls)
 {
 	world_install();
+	world.clock_is_set = true; /* nothing decays */
 	for (size_t size = 5 * MIB; size <= 25 * MIB; size += 4 * MIB) {
 		char *first = lab_malloc(size);
 		memset(first, 1, size);
@@ -63,68 +79,93 @@ Test(huge, what_was_freed_is_had_again_without_faults_or_system_calls)
 	}
 }
 
-Test(huge, contents_stay_when_a_block_is_resized_in_place)
+Test(huge, an_untouched_block_costs_the_same_whatever_its_size)
 {
-	static const size_t sizes[] = {9, 13, 12, 50, 49, 8, 6, 30, 5};
-	char *p = lab_malloc(5 * MIB), *start = p;
-	size_t old = 5 * MIB;
-
-	trace_fill(p, old, 1);
-	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-		size_t size = sizes[i] * MIB + i * 100;
-		p = lab_realloc(p, size, LAB_GFP_KERNEL);
-		cr_assert_eq(p, start, "there is room behind it");
-		cr_assert(trace_reads_as(p, old < size ? old : size, old, i + 1));
-		cr_assert_eq(lab_usable_size(p), lab_round_up(size, LAB_PAGE_SIZE));
-		trace_fill(p, size, i + 2);
-		old = size;
+	world_install();
+	lab_free(lab_malloc(5 * MIB));
+	for (size_t size = 8 * MIB; size <= (size_t)1 << 30; size *= 8) {
+		world.maps = world.protects = 0;
+		long before = faults();
+		void *p = lab_malloc(size);
+		cr_assert(p);
+		cr_assert_leq(faults() - before, 4);
+		cr_assert_eq(world.maps, 1);
+		cr_assert_eq(world.protects, 0);
+		lab_free(p);
 	}
-	struct lab_arena *arena = lab_map_arena(0);
-	size_t before = free_segments(arena);
-	size_t held = (old + LAB_SEGMENT_SIZE - 1) / LAB_SEGMENT_SIZE;
+}
+
+Test(huge, the_mapping_that_fits_most_closely_is_taken_and_none_that_is_much_too_long)
+{
+	world_install();
+	world.clock_is_set = true;
+	void *p[4];
+	static const size_t mib[] = {40, 12, 11, 10};
+
+	for (int i = 0; i < 4; i++)
+		p[i] = lab_malloc(mib[i] * MIB);
+	for (int i = 0; i < 4; i++)
+		lab_free(p[i]);
+	void *q = lab_malloc(11 * MIB - 5);
+	cr_assert_eq(q, p[2]);
+	cr_assert_eq(lab_usable_size(q), 11 * MIB, "what was asked for, in pages");
+	void *r = lab_malloc(11 * MIB - 5);
+	cr_assert_eq(r, p[1], "the next one");
+	size_t maps = world.maps;
+	void *s = lab_aligned_alloc(256 * MIB, 9 * MIB);
+	cr_assert_eq((uintptr_t)s % (256 * MIB), 0);
+	cr_assert_eq(world.maps, maps + ((uintptr_t)p[3] % (256 * MIB) != 0), "one that is aligned so by chance would do");
+	lab_free(s);
+	s = lab_malloc(30 * MIB);
+	cr_assert_eq(world.maps, maps + 2, "a quarter is the most");
+	lab_free(q);
+	lab_free(r);
+	lab_free(s);
+}
+
+Test(huge, of_a_longer_mapping_the_rest_goes_back_if_it_is_much)
+{
+	world_install();
+	world.clock_is_set = true;
+	char *p = lab_malloc(40 * MIB);
+	memset(p, 1, 40 * MIB);
 	lab_free(p);
-	cr_assert_eq(free_segments(arena), before + held, "every segment went back, once");
+	char *q = lab_malloc(33 * MIB);
+	cr_assert_eq(q, p);
+	cr_assert_eq(world.purged, 7 * MIB);
+	lab_free(q);
+	world.purged = 0;
+	for (int i = 0; i < 3; i++)
+		lab_free(lab_malloc(33 * MIB));
+	cr_assert_eq(world.purged, 0, "once");
+	q = lab_calloc(1, 40 * MIB);
+	cr_assert_eq(q, p);
+	cr_assert(trace_is_zero(q, 40 * MIB));
+	lab_free(q);
 }
 
-static bool
-grow(const struct lab_place *place, size_t size)
-{
-	return lab_huge_grow_owned(lab_registry_heap(place->heap_id), place->arena, place->index, size);
-}
-
-Test(huge, a_neighbour_stops_growth_and_nothing_is_claimed)
-{
-	char *a = lab_malloc(6 * MIB), *b = lab_malloc(6 * MIB);
-	struct lab_place place = place_of(a);
-	size_t before = free_segments(place.arena);
-
-	cr_assert_eq(b, a + 8 * MIB);
-	cr_assert(grow(&place, 8 * MIB), "its own segments");
-	cr_assert(!grow(&place, 8 * MIB + 1));
-	cr_assert(!grow(&place, (size_t)1 << 40));
-	cr_assert(!lab_huge_shrink(place.arena, place.index, 8 * MIB + 1), "that is no shrinking");
-	cr_assert_eq(free_segments(place.arena), before);
-	cr_assert_eq(lab_usable_size(a), 8 * MIB);
-	lab_free(b);
-	cr_assert(grow(&place, 16 * MIB));
-	lab_free(a);
-}
-
-/* calloc trusts `fresh`: it must be false for whatever was written to, through every way in which a segment changes hands. */
-Test(huge, used_segments_are_never_taken_for_fresh)
+/* calloc trusts `fresh` and `dirty`: through every way in which a mapping changes hands or length. */
+Test(huge, used_pages_are_never_taken_for_fresh)
 {
 	struct trace_random random = {5};
 	char *blocks[8] = {NULL};
 
-	for (int step = 0; step < 400; step++) {
+	world_install();
+	for (int step = 0; step < 600; step++) {
 		char **block = &blocks[trace_below(&random, 8)];
-		size_t size = 4 * MIB + trace_below(&random, 12 * MIB) + 1;
+		size_t size = 4 * MIB + trace_below(&random, 20 * MIB) + 1;
+		world.unmap_fails = trace_below(&random, 8) == 0;
+		world.purge_fails = trace_below(&random, 8) == 0;
+		world.extend_fails = trace_below(&random, 8) == 0;
+		world.extend_moves = trace_below(&random, 2);
 		if (!*block) {
 			*block = lab_calloc(1, size);
 			REQUIRE(*block && trace_is_zero(*block, size));
 		} else if (trace_below(&random, 3) == 0) {
-			*block = lab_realloc(*block, size, LAB_GFP_KERNEL);
+			size_t old = lab_usable_size(*block);
+			*block = lab_realloc(*block, size, LAB_GFP_ZERO);
 			REQUIRE(*block);
+			REQUIRE(size <= old || trace_is_zero(*block + old, size - old));
 		} else {
 			lab_free(*block);
 			*block = NULL;
@@ -139,8 +180,106 @@ Test(huge, used_segments_are_never_taken_for_fresh)
 	}
 }
 
-/* The same segments serve small spans, runs and huge blocks in turn. */
-Test(huge, segments_change_between_small_and_huge)
+Test(huge, a_large_calloc_over_a_used_mapping_touches_nothing)
+{
+	world_install();
+	world.clock_is_set = true;
+	char *p = lab_malloc(64 * MIB);
+	memset(p, 1, 64 * MIB);
+	lab_free(p);
+	long before = faults();
+	char *q = lab_calloc(1, 64 * MIB);
+	cr_assert_eq(q, p);
+	cr_assert_leq(faults() - before, 16);
+	cr_assert(trace_is_zero(q, 64 * MIB));
+	memset(p, 1, 64 * MIB);
+	lab_free(q);
+	world.purge_fails = true;
+	q = lab_calloc(1, 64 * MIB);
+	cr_assert_eq(q, p);
+	cr_assert(trace_is_zero(q, 64 * MIB));
+	lab_free(q);
+}
+
+/* ---- resizing ------------------------------------------------------------------------------------------------------------------- */
+
+Test(huge, contents_stay_when_a_block_is_resized)
+{
+	static const size_t sizes[] = {9, 13, 12, 50, 49, 8, 6, 30, 5, 3};
+
+	world_install();
+	for (int how = 0; how < 3; how++) {
+		char *p = lab_malloc(5 * MIB);
+		size_t old = 5 * MIB;
+		world.extend_moves = how == 1;
+		world.extend_fails = how == 2;
+		trace_fill(p, old, 1);
+		for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+			size_t size = sizes[i] * MIB + i * 100;
+			char *before = p;
+			p = lab_realloc(p, size, LAB_GFP_KERNEL);
+			cr_assert(p == before || !lab_owns(before));
+			cr_assert(p == before || size > old, "it shrinks where it is");
+			cr_assert(trace_reads_as(p, old < size ? old : size, old, i + 1));
+			cr_assert_eq(lab_usable_size(p), lab_round_up(size, LAB_PAGE_SIZE));
+			trace_fill(p, size, i + 2);
+			old = size;
+		}
+		lab_free(p);
+		cr_assert_eq(count_of(LAB_HUGE_LIVE), 0);
+	}
+}
+
+Test(huge, what_a_block_does_not_use_any_more_goes_back)
+{
+	char *p = lab_malloc(40 * MIB);
+
+	memset(p, 1, 40 * MIB);
+	cr_assert_eq(lab_realloc(p, 10 * MIB, LAB_GFP_KERNEL), p);
+	cr_assert(!is_mapped(p + 10 * MIB, LAB_PAGE_SIZE));
+	cr_assert_eq(huge_of(p)->mapped, 10 * MIB_PAGES);
+	world_install();
+	world.unmap_fails = true;
+	memset(p, 1, 10 * MIB);
+	cr_assert_eq(lab_realloc(p, 6 * MIB, LAB_GFP_KERNEL), p);
+	cr_assert(trace_is_zero(p + 6 * MIB, 4 * MIB), "if not the address space, the pages");
+	cr_assert_eq(huge_of(p)->mapped, 10 * MIB_PAGES);
+	lab_free(p);
+}
+
+Test(huge, up_and_down_across_the_border_costs_no_system_call)
+{
+	world_install();
+	world.clock_is_set = true;
+	char *p = lab_malloc(4400000);
+	size_t calls = world.maps + world.extends + world.unmaps + world.purges;
+	trace_fill(p, 4400000, 1);
+	for (int i = 0; i < 20; i++) {
+		cr_assert_eq(lab_realloc(p, 4000000, LAB_GFP_KERNEL), p);
+		cr_assert_eq(lab_realloc(p, 4400000, LAB_GFP_KERNEL), p);
+	}
+	cr_assert(trace_reads_as(p, 4000000, 4400000, 1));
+	cr_assert_eq(world.maps + world.extends + world.unmaps + world.purges, calls);
+	p = lab_realloc(p, MIB, LAB_GFP_KERNEL);
+	cr_assert_eq(lab_map_find(p).kind, LAB_PLACE_RUN, "much less is no huge block");
+	lab_free(p);
+}
+
+Test(huge, the_threshold_makes_smaller_blocks_huge)
+{
+	cr_assert(lab_set_param(LAB_PARAM_HUGE_THRESHOLD, 2 * MIB));
+	void *run = lab_malloc(2 * MIB - 1), *huge = lab_malloc(2 * MIB);
+	cr_assert_eq(lab_map_find(run).kind, LAB_PLACE_RUN);
+	cr_assert_eq(lab_map_find(huge).kind, LAB_PLACE_HUGE);
+	huge = lab_realloc(huge, 3 * MIB, LAB_GFP_KERNEL);
+	cr_assert_eq(lab_map_find(huge).kind, LAB_PLACE_HUGE);
+	cr_assert_eq(lab_usable_size(huge), 3 * MIB);
+	lab_free(huge);
+	lab_free(run);
+}
+
+/* Small spans, runs and huge blocks among each other. */
+Test(huge, blocks_change_between_small_and_huge)
 {
 	static struct trace_block blocks[400];
 	struct trace trace = {{6}, blocks, 400, 15, 24, 4, false};
@@ -153,185 +292,384 @@ Test(huge, segments_change_between_small_and_huge)
 	}
 }
 
-Test(huge, moving_pages_keeps_contents_and_a_move_that_fails_copies)
+/* ---- the table ------------------------------------------------------------------------------------------------------------------ */
+
+/* Far more than the first parts hold, so that places collide and parts are added; freed and made again in another order. */
+Test(huge, many_blocks_are_each_found_at_their_start_and_nowhere_else)
 {
 	world_install();
-	for (int fails = 0; fails < 2; fails++) {
-		world.move_fails = fails != 0;
-		world.moves = 0;
-		char *p = lab_malloc(6 * MIB), *fence = lab_malloc(6 * MIB);
-		trace_fill(p, 6 * MIB, 3);
-		char *q = lab_realloc(p, 40 * MIB, LAB_GFP_KERNEL);
-		cr_assert_neq(q, p);
-		cr_assert_eq(world.moves, 1, "a segment is moved, the rest is copied");
-		cr_assert(trace_reads_as(q, 6 * MIB, 6 * MIB, 3));
-		memset(q, 7, 40 * MIB); /* all of it is there */
-		char *again = lab_calloc(1, 7 * MIB);
-		cr_assert(trace_is_zero(again, 7 * MIB));
-		lab_free(again);
-		lab_free(q);
-		lab_free(fence);
+	world.clock_is_set = true;
+	enum { COUNT = 3000 };
+	static char *blocks[COUNT];
+	struct trace_random random = {9};
+
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < COUNT; i++)
+			if (!blocks[i])
+				REQUIRE((blocks[i] = lab_malloc(4 * MIB + 1 + (size_t)i % 7 * LAB_PAGE_SIZE)) != NULL);
+		for (int i = 0; i < COUNT; i++) {
+			REQUIRE(lab_owns(blocks[i]) && huge_of(blocks[i])->base == blocks[i]);
+			REQUIRE(lab_usable_size(blocks[i]) == 4 * MIB + (1 + (size_t)i % 7) * LAB_PAGE_SIZE);
+			REQUIRE(!lab_owns(blocks[i] + LAB_PAGE_SIZE) && !lab_owns(blocks[i] + 16) &&
+			        !lab_owns(blocks[i] - LAB_PAGE_SIZE + 16));
+			REQUIRE(lab_huge_covers(blocks[i]) && lab_huge_covers(blocks[i] + 4 * MIB));
+		}
+		cr_assert_eq(count_of(LAB_HUGE_LIVE), COUNT);
+		for (int i = 0; i < COUNT; i++)
+			if (trace_below(&random, 3)) {
+				lab_free(blocks[i]);
+				REQUIRE(!lab_owns(blocks[i]) && lab_map_find(blocks[i]).kind == LAB_PLACE_FREED);
+				blocks[i] = NULL;
+			}
+		(void)lab_trim(0);
+		cr_assert_eq(count_of(LAB_HUGE_CACHED), 0);
 	}
+	for (int i = 0; i < COUNT; i++)
+		lab_free(blocks[i]);
 }
 
-Test(huge, failures_are_null_and_leave_no_segment_behind)
+/* Where no part can be added, every place is used, however far from an address's own. */
+Test(huge, a_table_that_cannot_grow_is_used_to_the_last_entry)
+{
+	static void *blocks[64];
+
+	world_install();
+	lab_free(lab_malloc(100));
+	blocks[0] = lab_malloc(5 * MIB);
+	for (int i = 1; i < 64; i++) {
+		world.map_least = 4 * MIB;
+		REQUIRE((blocks[i] = lab_malloc(5 * MIB)) != NULL);
+	}
+	cr_assert_eq(count_of(LAB_HUGE_LIVE), 64);
+	cr_assert_null(lab_malloc(5 * MIB));
+	for (int i = 0; i < 64; i++)
+		REQUIRE(lab_owns(blocks[i]));
+	cr_assert_null(lab_realloc(blocks[5], 30 * MIB, LAB_GFP_KERNEL), "a block that moves needs a second entry");
+	cr_assert(lab_owns(blocks[5]));
+	lab_free(blocks[7]);
+	(void)lab_trim(0);
+	cr_assert((blocks[7] = lab_malloc(5 * MIB)) != NULL);
+	world.map_least = 0;
+	void *p = lab_malloc(5 * MIB);
+	cr_assert(p);
+	lab_free(p);
+	for (int i = 0; i < 64; i++)
+		lab_free(blocks[i]);
+}
+
+/* ---- failures ------------------------------------------------------------------------------------------------------------------- */
+
+Test(huge, failures_are_null_and_leave_nothing_behind)
 {
 	world_install();
 	lab_free(lab_malloc(1));
-	struct lab_arena *arena = lab_map_arena(0);
-	size_t before = free_segments(arena);
+	lab_free(lab_malloc(5 * MIB));
+	(void)lab_trim(0);
 
 	world.maps_left = 0;
-	for (size_t left = 0; left < 9; left++) {
-		world.protects_left = left;
-		cr_assert_null(lab_malloc(12 * MIB + 1));
-		cr_assert_eq(free_segments(arena), before);
-		if (left % 3 == 2)
-			break; /* from here on a segment is committed, and the next attempt needs less */
-	}
-	world.protects_left = SIZE_MAX;
-	cr_assert_null(lab_malloc((size_t)70 << 30), "no arena, and no new one");
-	world.commit_fails = true;
-	cr_assert_null(lab_malloc((size_t)2 << 30), "what the overcommit policy refuses");
-	world.commit_fails = false;
+	cr_assert_null(lab_malloc(12 * MIB + 1));
+	cr_assert_null(lab_calloc(1, 12 * MIB + 1));
+	cr_assert_null(lab_aligned_alloc(64 * MIB, 12 * MIB + 1));
+	world.maps_left = SIZE_MAX;
 	cr_assert_null(lab_malloc((size_t)1 << 47));
 	cr_assert_null(lab_aligned_alloc((size_t)1 << 47, 1));
-	cr_assert_eq(free_segments(arena), before);
+	cr_assert_eq(count_of(LAB_HUGE_FREE), 64);
 	char *p = lab_malloc(12 * MIB);
 	cr_assert(p);
-	world.protects_left = 0;
+	trace_fill(p, 12 * MIB, 4);
+	world.maps_left = 0;
+	world.extend_fails = true;
 	cr_assert_null(lab_realloc(p, 30 * MIB, LAB_GFP_KERNEL));
-	world.protects_left = SIZE_MAX;
-	cr_assert_eq(free_segments(arena), before - 3);
 	cr_assert_eq(lab_usable_size(p), 12 * MIB);
+	cr_assert(trace_reads_as(p, 12 * MIB, 12 * MIB, 4));
 	lab_free(p);
-	cr_assert_eq(free_segments(arena), before);
+	cr_assert_eq(count_of(LAB_HUGE_CACHED), 1);
 }
 
-Test(huge, the_threshold_makes_smaller_blocks_huge)
+static void
+have_room(void *start, size_t size)
 {
-	cr_assert(lab_set_param(LAB_PARAM_HUGE_THRESHOLD, 2 * MIB));
-	void *run = lab_malloc(2 * MIB - 1), *huge = lab_malloc(2 * MIB);
-	cr_assert_eq(lab_map_find(run).kind, LAB_PLACE_RUN);
-	cr_assert_eq(lab_map_find(huge).kind, LAB_PLACE_HUGE);
-	huge = lab_realloc(huge, 3 * MIB, LAB_GFP_KERNEL);
-	cr_assert(huge);
-	cr_assert_eq(lab_usable_size(huge), 3 * MIB);
-	lab_free(huge);
-	lab_free(run);
+	(void)start;
+	(void)size;
+	world.maps_left = SIZE_MAX;
 }
 
-/* ---- growth claims segments in the heap's name: only inside that heap, whose scan would take them for orphans else (INV-SEG-1) ---- */
-
-Test(huge, only_the_holder_grows_a_block_in_place)
+Test(huge, what_was_freed_makes_room_for_what_does_not_fit_beside_it)
 {
-	REQUIRE(lab_registry_start());
-	struct lab_heap *other = lab_registry_make(lab_os_tid() + 1, LAB_HOLD_CURRENT);
-	bool fresh;
+	world_install();
+	lab_free(lab_malloc(100 * MIB));
+	world.maps_left = 0;
+	world.after_unmap = have_room;
+	char *q = lab_malloc(150 * MIB);
+	cr_assert(q);
+	cr_assert_eq(count_of(LAB_HUGE_CACHED), 0);
+	lab_free(q);
+}
+
+Test(huge, what_the_system_does_not_unmap_is_kept_and_given_back_as_pages)
+{
+	world_install();
+	world.clock_is_set = true;
+	char *p = lab_malloc(30 * MIB);
+	memset(p, 1, 30 * MIB);
+	world.unmap_fails = true;
+	lab_free(p);
+	(void)lab_trim(0);
+	cr_assert_eq(count_of(LAB_HUGE_CACHED), 1);
+	cr_assert_eq(lab_purge_dirty_pages(), 0);
+	cr_assert(trace_is_zero(p, 30 * MIB));
+	char *q = lab_calloc(1, 30 * MIB);
+	cr_assert_eq(q, p, "and serves again");
+	memset(q, 1, 30 * MIB);
+	lab_free(q);
+	world.purge_fails = true;
+	(void)lab_trim(0);
+	cr_assert_eq(lab_purge_dirty_pages(), 30 * MIB_PAGES);
+	world.unmap_fails = false;
+	(void)lab_trim(0);
+	cr_assert_eq(count_of(LAB_HUGE_CACHED), 0);
+	cr_assert(!is_mapped(p, LAB_PAGE_SIZE));
+}
+
+Test(huge, an_alignment_whose_rest_stays_mapped)
+{
+	world_install();
+	world.unmap_fails = true;
+	char *p = lab_aligned_alloc(64 * MIB, 5 * MIB);
+	cr_assert_eq((uintptr_t)p % (64 * MIB), 0);
+	cr_assert_geq(huge_of(p)->mapped, 5 * MIB_PAGES);
+	cr_assert(is_mapped(p, huge_of(p)->mapped * LAB_PAGE_SIZE));
+	memset(p, 1, 5 * MIB);
+	world.unmap_fails = false;
+	size_t mapped = huge_of(p)->mapped * LAB_PAGE_SIZE;
+	lab_free(p);
+	(void)lab_trim(0);
+	cr_assert(!is_mapped(p, LAB_PAGE_SIZE) && !is_mapped(p + mapped - LAB_PAGE_SIZE, LAB_PAGE_SIZE));
+}
+
+/* ---- decay, and the limit --------------------------------------------------------------------------------------------------------- */
+
+Test(huge, a_freed_mapping_goes_when_it_is_aged)
+{
+	world_install();
+	world.clock_is_set = true;
+	struct lab_purge_record record = {.claim = (uint64_t)1 << 32 | 5};
+	const struct lab_purge_plan decay = {.enough = SIZE_MAX};
+	char *p = lab_malloc(8 * MIB), *q = lab_malloc(9 * MIB);
+
+	lab_free(p);
+	cr_assert_eq(lab_purge_dirty_pages(), 8 * MIB_PAGES);
+	cr_assert_eq(lab_purge_all(&record, &decay), 0, "young");
+	cr_assert(lab_purge_age_all());
+	lab_free(q);
+	cr_assert_eq(lab_purge_all(&record, &decay), 8 * MIB_PAGES, "the other one is young");
+	cr_assert(!is_mapped(p, LAB_PAGE_SIZE) && is_mapped(q, LAB_PAGE_SIZE));
+	cr_assert(lab_purge_age_all());
+	cr_assert_eq(lab_malloc(9 * MIB), q);
+	lab_free(q);
+	cr_assert_eq(lab_purge_all(&record, &decay), 0, "it was used since");
+	const struct lab_purge_plan some = {.young = true, .enough = 1};
+	p = lab_malloc(30 * MIB);
+	q = lab_malloc(9 * MIB);
+	lab_free(p);
+	lab_free(q);
+	cr_assert_gt(lab_purge_all(&record, &some), 0);
+	cr_assert_eq(count_of(LAB_HUGE_CACHED), 1, "enough is enough");
+}
+
+Test(huge, what_counts_under_a_limit)
+{
+	world_install();
+	world.clock_is_set = true;
+	lab_free(lab_malloc(1));
+	(void)lab_trim(0);
+	size_t before = lab_charge_count();
+	char *p = lab_malloc(8 * MIB);
+	cr_assert_eq(lab_charge_count(), before + 8 * MIB_PAGES);
+	p = lab_realloc(p, 20 * MIB, LAB_GFP_KERNEL);
+	cr_assert_eq(lab_charge_count(), before + 20 * MIB_PAGES);
+	p = lab_realloc(p, 20 * MIB - 100 * LAB_PAGE_SIZE, LAB_GFP_KERNEL);
+	cr_assert_eq(lab_charge_count(), before + 20 * MIB_PAGES, "they may hold data");
+	lab_free(p);
+	cr_assert_eq(lab_charge_count(), before + 20 * MIB_PAGES);
+	cr_assert_eq(lab_malloc(16 * MIB), p);
+	cr_assert_eq(lab_charge_count(), before + 16 * MIB_PAGES);
+	lab_free(p);
+	(void)lab_trim(0);
+	cr_assert_eq(lab_charge_count(), before);
+}
+
+/* ---- frames that are cut short ---------------------------------------------------------------------------------------------------- */
+
+static void
+call_malloc(void *size)
+{
+	(void)lab_malloc(*(size_t *)size);
+}
+
+static enum lab_huge_kind awaited;
+
+static bool
+is_awaited(void)
+{
+	return count_of(awaited) != 0;
+}
+
+/* Held for a block, new or not, when a jump leaves: the heap's repair finds it. */
+Test(huge, a_mapping_in_the_hands_of_a_frame_that_was_left_is_found)
+{
+	size_t size = 9 * MIB;
+
+	for (int again = 0; again < 2; again++) {
+		awaited = LAB_HUGE_HELD;
+		REQUIRE(tear_when(is_awaited, call_malloc, &size));
+		cr_assert_eq(count_of(LAB_HUGE_HELD), 1);
+		lab_free(lab_malloc(50000)); /* enters the heap, and repairs it */
+		cr_assert_eq(count_of(LAB_HUGE_HELD), 0);
+		cr_assert_eq(count_of(LAB_HUGE_CACHED), 1);
+	}
+	char *p = lab_calloc(1, size);
+	cr_assert(trace_is_zero(p, size));
+	cr_assert_eq(count_of(LAB_HUGE_CACHED), 0);
+	lab_free(p);
+}
+
+static void
+call_trim(void *unused)
+{
+	(void)unused;
+	(void)lab_trim(0);
+}
+
+Test(huge, what_is_being_unmapped_when_its_frame_is_left_is_nobodys_for_ever)
+{
+	char *p = lab_malloc(9 * MIB);
+
+	lab_free(p);
+	awaited = LAB_HUGE_UNMAPPING;
+	REQUIRE(tear_when(is_awaited, call_trim, NULL));
+	struct lab_huge *huge;
+	size_t i = 0;
+	while ((huge = lab_huge_at(i))->base != p)
+		i++;
+	for (int round = 0; round < 3; round++) {
+		(void)lab_trim(0);
+		lab_huge_finish_frees();
+		cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_UNMAPPING);
+	}
+	cr_assert(!lab_owns(p));
+	/* its address may be another block's, in another entry */
+	(void)munmap(p, 9 * MIB);
+	char *q = NULL;
+	for (int n = 0; n < 50 && q != p; n++)
+		q = lab_malloc(9 * MIB);
+	cr_assert(lab_owns(q));
+	if (q == p)
+		cr_assert_neq(huge_of(q), huge);
+}
+
+static void
+require_held(void *start, size_t size)
+{
+	sigset_t set;
+
+	(void)start;
+	(void)size;
+	REQUIRE(sigprocmask(SIG_BLOCK, NULL, &set) == 0 && sigismember(&set, SIGUSR1) && !sigismember(&set, SIGSEGV));
+}
+
+Test(huge, signals_are_held_while_what_is_mapped_and_what_is_said_differ)
+{
+	sigset_t set;
 
 	world_install();
-	world.deaths_are_set = true;
-	lab_heap_rebuild_owned(other);
-	lab_free(lab_malloc(1)); /* our heap has its segment: behind the block there is room */
-	char *p = lab_huge_alloc_owned(other, 6 * MIB, 1, &fresh);
-	struct lab_place place = place_of(p);
-	cr_assert(!lab_huge_grow_owned(lab_thread.heap, place.arena, place.index, 20 * MIB));
-	trace_fill(p, 6 * MIB, 1);
-	cr_assert_eq(lab_realloc(p, 5 * MIB, LAB_GFP_KERNEL), p, "anyone may shrink his block");
-	char *q = lab_realloc(p, 20 * MIB, LAB_GFP_KERNEL);
-	cr_assert_neq(q, p);
-	cr_assert(trace_reads_as(q, 5 * MIB, 6 * MIB, 1));
-	lab_free(q);
-	p = lab_malloc(12 * MIB);
-	cr_assert_eq(lab_realloc(p, 20 * MIB, LAB_GFP_KERNEL), p, "in its own heap");
-	lab_free(p);
-}
-
-/*
- * ---- a free is interrupted just before it touches the owner word of a segment that its record does not cover any more ----
- *
- * Either the page of owner words or the page of the run's state is inaccessible, in turn; the fault handler steps through the
- * accesses, and is the other thread when the run is DEAD and the owner word comes next.
- */
-
-static struct lab_place freed;
-static char *owner_page, *state_page;
-static bool scanned, reused;
-
-static void
-protect(char *page, int protection)
-{
-	REQUIRE(mprotect(page, LAB_PAGE_SIZE, protection) == 0);
-}
-
-static void
-step(int signal, siginfo_t *info, void *context)
-{
-	char *page = (char *)((uintptr_t)info->si_addr & ~(LAB_PAGE_SIZE - 1));
-
-	(void)signal;
-	(void)context;
-	REQUIRE(page == owner_page || page == state_page);
-	protect(page, PROT_READ | PROT_WRITE);
-	if (page == state_page) {
-		protect(owner_page, PROT_NONE);
-	} else if (lab_load_rlx(&freed.run->state) != LAB_RUN_DEAD) {
-		protect(state_page, PROT_READ);
-	} else {
-		scanned = true;
-		lab_heap_rebuild_owned(lab_registry_heap(0)); /* takes the segment for an orphan, and lets it go */
-		reused = lab_arena_claim_at(freed.arena, LAB_SEGMENT_HUGE, 0, freed.index, 1); /* somebody's new block */
-		lab_store_rel(&freed.run->state, LAB_RUN_LIVE);
-	}
-}
-
-Test(huge, a_late_release_does_not_free_a_segment_that_has_a_new_owner)
-{
-	struct sigaction action = {.sa_sigaction = step, .sa_flags = SA_SIGINFO | SA_NODEFER};
-
-	do /* one whose owner word is not on the page of the arena's own words */
-		freed = place_of(lab_aligned_alloc((size_t)4 << 30, 100));
-	while (freed.index < 1500);
-	sigaction(SIGSEGV, &action, NULL);
-	REQUIRE(lab_run_begin_free(freed.run, 1));
-	owner_page = (char *)((uintptr_t)&freed.arena->owners[freed.index] & ~(LAB_PAGE_SIZE - 1));
-	state_page = (char *)((uintptr_t)&freed.run->state & ~(LAB_PAGE_SIZE - 1));
-	protect(owner_page, PROT_NONE);
-	lab_huge_free(freed.arena, freed.index);
-	cr_assert(scanned && reused);
-	uint64_t owner = lab_load_rlx(&freed.arena->owners[freed.index]);
-	cr_assert_eq(lab_owner_kind(owner), LAB_SEGMENT_HUGE, "the new block's segment was freed under it");
+	world.on_unmap = require_held;
+	char *p = lab_malloc(9 * MIB);
+	lab_free(lab_realloc(p, 6 * MIB, LAB_GFP_KERNEL));
+	(void)lab_trim(0);
+	cr_assert_eq(world.unmaps, 2);
+	REQUIRE(sigprocmask(SIG_BLOCK, NULL, &set) == 0);
+	cr_assert(!sigismember(&set, SIGUSR1));
 }
 
 /* ---- a thread dies in a free: others finish it ---- */
 
-enum { DEAD_TID = 77 };
+/* A block that DEAD_TID was freeing. */
+static struct lab_huge *
+leave_half_freed(unsigned gfp)
+{
+	char *p = lab_alloc(13 * MIB, gfp);
+	struct lab_huge *huge = huge_of(p);
+	uint64_t state;
 
-static struct lab_place torn; /* a block of four segments */
-static int dying_at;          /* so many of them let go */
-static uint64_t first_state;  /* 0, or one that has to have changed as well */
+	memset(p, 1, 13 * MIB);
+	if (gfp & LAB_GFP_EXCLUSIVE) {
+		state = lab_load_rlx(&huge->run.state);
+		lab_store_rlx(&huge->run.state, lab_state_make(state, state & LAB_EXCLUSIVE_MARKS, DEAD_TID));
+		REQUIRE(lab_exclusive_begin_free(&huge->run, DEAD_TID, &state) == LAB_EXCLUSIVE_FREEING);
+	} else {
+		REQUIRE(lab_run_begin_free(&huge->run, DEAD_TID));
+	}
+	REQUIRE(lab_huge_kind(huge) == LAB_HUGE_FREEING);
+	return huge;
+}
+
+static void
+let_die(uint32_t tid)
+{
+	world_install();
+	world.deaths_are_set = true;
+	world.dead_tid = tid;
+	lab_free(lab_malloc(1));
+}
+
+Test(huge, a_dead_threads_free_is_finished_by_others)
+{
+	let_die(DEAD_TID);
+	struct lab_huge *huge = leave_half_freed(LAB_GFP_KERNEL);
+	lab_huge_finish_frees();
+	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
+	char *p = lab_calloc(1, 13 * MIB);
+	cr_assert_eq(huge_of(p), huge);
+	cr_assert(trace_is_zero(p, 13 * MIB), "what it held is known to be dirty");
+	lab_free(p);
+	cr_assert_eq(world.renewals, 0);
+}
+
+Test(huge, a_dead_threads_heap_or_a_trim_is_where_it_is_found)
+{
+	let_die(DEAD_TID);
+	struct lab_huge *huge = leave_half_freed(LAB_GFP_KERNEL);
+	(void)lab_trim(0);
+	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_FREE);
+	struct lab_heap *dead = lab_registry_make(DEAD_TID, LAB_HOLD_CURRENT);
+	REQUIRE(dead);
+	huge = leave_half_freed(LAB_GFP_KERNEL);
+	cr_assert_eq(lab_registry_adopt(lab_thread.tid, LAB_HOLD_CURRENT, 100), dead);
+	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
+}
+
+Test(huge, the_living_finish_their_frees_themselves)
+{
+	let_die(DEAD_TID + 1);
+	struct lab_huge *huge = leave_half_freed(LAB_GFP_KERNEL);
+	uint64_t state = lab_load_rlx(&huge->run.state);
+
+	lab_huge_finish_frees();
+	cr_assert_eq(lab_load_rlx(&huge->run.state), state);
+	lab_huge_free(huge);
+	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
+}
 
 static bool
-is_time_to_die(void)
+is_taken_over(void)
 {
-	int gone = 0;
+	struct lab_huge *huge;
 
-	for (size_t i = 0; i < 4; i++)
-		gone += lab_owner_kind(lab_load_rlx(&torn.arena->owners[torn.index + i])) == LAB_SEGMENT_FREE;
-	return gone >= dying_at && lab_load_rlx(&torn.run->state) != first_state;
-}
-
-static void
-call_free(void *unused)
-{
-	(void)unused;
-	lab_huge_free(torn.arena, torn.index);
-}
-
-static void
-free_torn(void)
-{
-	call_free(NULL);
+	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++)
+		if (lab_huge_kind(huge) == LAB_HUGE_FREEING && lab_state_owner(lab_load_rlx(&huge->run.state)) != DEAD_TID)
+			return true;
+	return false;
 }
 
 static void
@@ -341,149 +679,51 @@ call_finish(void *unused)
 	lab_huge_finish_frees();
 }
 
-/* It has been taken over then. */
-static void
-finish_and_die(int gone)
-{
-	dying_at = gone;
-	first_state = lab_load_rlx(&torn.run->state);
-	REQUIRE(tear_when(is_time_to_die, call_finish, NULL));
-}
-
-/* A block of four segments, which DEAD_TID was freeing when so many were gone. */
-static struct lab_place
-leave_half_freed(int gone, unsigned gfp)
-{
-	struct lab_place place = place_of(lab_alloc(13 * MIB, gfp));
-	uint64_t state;
-
-	memset(lab_arena_payload(place.arena, place.index), 1, 13 * MIB);
-	if (gfp & LAB_GFP_EXCLUSIVE) {
-		state = lab_load_rlx(&place.run->state);
-		lab_store_rlx(&place.run->state, lab_state_make(state & LAB_EXCLUSIVE_MARKS, DEAD_TID));
-		REQUIRE(lab_exclusive_begin_free(place.run, DEAD_TID, &state) == LAB_EXCLUSIVE_FREEING);
-	} else {
-		REQUIRE(lab_run_begin_free(place.run, DEAD_TID));
-	}
-	torn = place;
-	dying_at = gone;
-	first_state = 0;
-	REQUIRE(tear_when(is_time_to_die, call_free, NULL));
-	return place;
-}
-
-static struct lab_arena *
-let_die(uint32_t tid)
-{
-	world_install();
-	world.deaths_are_set = true;
-	world.dead_tid = tid;
-	lab_free(lab_malloc(1));
-	return lab_map_arena(0);
-}
-
-Test(huge, a_dead_threads_free_is_finished_by_others)
-{
-	struct lab_arena *arena = let_die(DEAD_TID);
-	size_t before = free_segments(arena);
-
-	for (int gone = 0; gone < 4; gone++) {
-		(void)leave_half_freed(gone, LAB_GFP_KERNEL);
-		cr_assert_lt(free_segments(arena), before);
-		lab_huge_finish_frees();
-		cr_assert_eq(free_segments(arena), before, "cut short when %d were gone", gone);
-		char *p = lab_calloc(1, 13 * MIB);
-		cr_assert(trace_is_zero(p, 13 * MIB), "what it held is known to be dirty");
-		lab_free(p);
-	}
-	cr_assert_eq(world.renewals, 0);
-}
-
-Test(huge, a_dead_threads_heap_or_a_trim_is_where_it_is_found)
-{
-	struct lab_arena *arena = let_die(DEAD_TID);
-	size_t before = free_segments(arena);
-
-	(void)leave_half_freed(1, LAB_GFP_KERNEL);
-	(void)lab_trim(0);
-	cr_assert_eq(free_segments(arena), before);
-	struct lab_heap *dead = lab_registry_make(DEAD_TID, LAB_HOLD_CURRENT);
-	REQUIRE(dead);
-	(void)leave_half_freed(1, LAB_GFP_KERNEL);
-	cr_assert_eq(lab_registry_adopt(lab_thread.tid, LAB_HOLD_CURRENT, 100), dead);
-	cr_assert_eq(free_segments(arena), before);
-}
-
-Test(huge, the_living_finish_their_frees_themselves)
-{
-	struct lab_arena *arena = let_die(DEAD_TID + 1);
-	size_t before = free_segments(arena);
-	struct lab_place place = leave_half_freed(1, LAB_GFP_KERNEL);
-	size_t held = before - free_segments(arena);
-	uint64_t state = lab_load_rlx(&place.run->state);
-
-	cr_assert_gt(held, 0);
-	lab_huge_finish_frees();
-	cr_assert_eq(free_segments(arena), before - held);
-	cr_assert_eq(lab_load_rlx(&place.run->state), state);
-	lab_huge_free(place.arena, place.index); /* he goes on */
-	cr_assert_eq(free_segments(arena), before);
-}
-
 Test(huge, who_dies_while_finishing_is_followed_by_the_next)
 {
-	struct lab_arena *arena = let_die(DEAD_TID);
-	size_t before = free_segments(arena);
-
-	(void)leave_half_freed(0, LAB_GFP_KERNEL);
-	finish_and_die(1);
+	let_die(DEAD_TID);
+	struct lab_huge *huge = leave_half_freed(LAB_GFP_KERNEL);
+	REQUIRE(tear_when(is_taken_over, call_finish, NULL));
 	lab_huge_finish_frees();
-	cr_assert_lt(free_segments(arena), before, "we are not dead");
+	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_FREEING, "we are not dead");
 	world.dead_tid = lab_thread.tid;
 	lab_huge_finish_frees();
-	cr_assert_eq(free_segments(arena), before);
+	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
 }
 
-/* ---- while we ask whether he is dead, the block is freed, claimed again, and freed by a namesake of his who is alive ---- */
+/* ---- while we ask whether the thread is dead, the block is freed, made again, and freed by a living namesake of the dead ---- */
+
+static struct lab_huge *torn;
 
 static void
 free_and_begin_again(uint32_t tid)
 {
-	uint64_t seen = lab_load_rlx(&torn.run->state);
-
 	world.on_probe = NULL;
-	free_torn();
-	REQUIRE(lab_malloc(13 * MIB) == lab_arena_payload(torn.arena, torn.index));
-	REQUIRE(lab_run_begin_free(torn.run, tid) && lab_load_rlx(&torn.run->state) == seen);
+	lab_huge_free(torn);
+	REQUIRE(huge_of(lab_malloc(13 * MIB)) == torn);
+	REQUIRE(lab_run_begin_free(&torn->run, tid));
 }
 
 /* Or the namesake has found the dead one's block before us, and is in the middle. */
 static void
 be_quicker(uint32_t tid)
 {
-	uint32_t own = lab_thread.tid;
-
 	world.on_probe = NULL;
-	lab_thread.tid = tid;
-	finish_and_die(0);
-	lab_thread.tid = own;
+	REQUIRE(lab_huge_take_over(torn, lab_load_rlx(&torn->run.state), tid));
 }
 
 static void
 check_not_freed_under(void (*namesake)(uint32_t tid))
 {
-	struct lab_arena *arena = let_die(DEAD_TID);
-	size_t before = free_segments(arena);
-
-	(void)leave_half_freed(0, LAB_GFP_KERNEL);
+	let_die(DEAD_TID);
+	torn = leave_half_freed(LAB_GFP_KERNEL);
 	world.on_probe = namesake;
 	lab_huge_finish_frees();
-	cr_assert_eq(free_segments(arena), before - 4, "freed under him");
-	free_torn();
-	cr_assert_eq(free_segments(arena), before);
+	cr_assert_eq(lab_huge_kind(torn), LAB_HUGE_FREEING, "freed under it");
+	lab_huge_free(torn);
 }
 
-Test(huge, a_namesake_of_the_dead_keeps_the_block_that_he_frees)
+Test(huge, a_namesake_of_the_dead_keeps_the_block_that_it_frees)
 {
 	check_not_freed_under(free_and_begin_again);
 	check_not_freed_under(be_quicker);
@@ -492,35 +732,69 @@ Test(huge, a_namesake_of_the_dead_keeps_the_block_that_he_frees)
 /* INV-EXCL-2: only new pages are without marks. */
 Test(huge, marked_pages_that_the_dead_was_freeing_are_renewed_first)
 {
-	struct lab_arena *arena = let_die(DEAD_TID);
-	size_t before = free_segments(arena);
-
-	for (int gone = 0; gone < 4; gone++) {
-		(void)leave_half_freed(gone, LAB_GFP_EXCLUSIVE | LAB_GFP_NOFORK);
-		world.renewals = 0;
-		world.renew_fails = true;
-		lab_huge_finish_frees();
-		cr_assert_lt(free_segments(arena), before, "marked still");
-		world.renew_fails = false;
-		world.dead_tid = lab_thread.tid;
-		lab_huge_finish_frees();
-		world.dead_tid = DEAD_TID;
-		cr_assert_eq(world.renewals, 2);
-		cr_assert_eq(free_segments(arena), before);
-	}
+	let_die(DEAD_TID);
+	struct lab_huge *huge = leave_half_freed(LAB_GFP_EXCLUSIVE | LAB_GFP_NOFORK);
+	world.renewals = 0;
+	world.renew_fails = true;
+	lab_huge_finish_frees();
+	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_FREEING, "marked still");
+	world.renew_fails = false;
+	world.dead_tid = lab_thread.tid;
+	lab_huge_finish_frees();
+	cr_assert_eq(world.renewals, 2);
+	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
 }
 
-/* Its words were copied while he changed them. */
-Test(huge, in_forks_child_what_was_copied_is_left)
-{
-	struct lab_arena *arena = let_die(DEAD_TID);
-	struct lab_place place = leave_half_freed(1, LAB_GFP_KERNEL);
-	size_t left = free_segments(arena);
+/* ---- fork ---- */
 
-	lab_arena_generation++;
-	lab_huge_finish_frees();
-	cr_assert_eq(free_segments(arena), left);
-	place.segment->generation = lab_arena_generation;
-	lab_huge_finish_frees();
-	cr_assert_gt(free_segments(arena), left);
+static bool
+no_thread(uint32_t tid)
+{
+	return tid == lab_os_tid();
+}
+
+Test(huge, in_forks_child_the_forkers_frees_are_the_leaders_and_others_are_finished)
+{
+	let_die(0);
+	struct lab_huge *own = leave_half_freed(LAB_GFP_KERNEL), *others = leave_half_freed(LAB_GFP_EXCLUSIVE | LAB_GFP_NOFORK);
+	uint64_t state = lab_load_rlx(&own->run.state);
+
+	REQUIRE(lab_huge_take_over(own, state, DEAD_TID + 1));
+	for (int pass = 0; pass < 2; pass++) { /* repeatable */
+		lab_os.has_thread = no_thread;
+		lab_huge_after_fork(DEAD_TID + 1, lab_os_tid());
+		cr_assert_eq(lab_huge_kind(own), LAB_HUGE_FREEING);
+		cr_assert_eq(lab_state_owner(lab_load_rlx(&own->run.state)), lab_os_tid());
+		cr_assert_eq(lab_huge_kind(others), LAB_HUGE_CACHED);
+	}
+	lab_huge_free(own); /* the frame that forked in a handler goes on */
+	cr_assert_eq(lab_huge_kind(own), LAB_HUGE_CACHED);
+}
+
+static bool
+cannot_tell(uint32_t tid)
+{
+	(void)tid;
+	return false;
+}
+
+Test(huge, in_forks_child_nothing_is_finished_where_threads_cannot_be_told)
+{
+	let_die(0);
+	struct lab_huge *huge = leave_half_freed(LAB_GFP_KERNEL);
+
+	lab_os.has_thread = cannot_tell;
+	lab_huge_after_fork(DEAD_TID + 1, lab_os_tid());
+	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_FREEING);
+}
+
+/* A block that is longer when it is freed than the next one that is asked for. */
+Test(huge, mappings_that_do_not_fit_do_not_pile_up)
+{
+	world_install();
+	world.clock_is_set = true;
+	for (int i = 0; i < 30; i++) {
+		lab_free(lab_realloc(lab_malloc(13 * MIB), 30 * MIB, LAB_GFP_KERNEL));
+		cr_assert_eq(count_of(LAB_HUGE_CACHED), 1);
+	}
 }

@@ -20,7 +20,6 @@ enum { SLOTS = 500 };
 static struct trace_block blocks[SLOTS];
 static struct trace trace = {{1}, blocks, SLOTS, 13, 23, 20, false};
 static struct lab_heap *heap;
-static struct lab_arena *arena;
 
 /* A heap with live blocks of all kinds. */
 static void
@@ -30,7 +29,6 @@ start(void)
 	world.deaths_are_set = true;
 	trace_run(&trace, 6000);
 	heap = lab_thread.heap;
-	arena = lab_map_arena(0);
 }
 
 static void
@@ -68,8 +66,8 @@ spoil_spans(struct trace_random *random)
 	}
 	for (size_t i = 0; i < LAB_DIRECT_SLOTS; i++)
 		heap->direct[i] = (struct lab_unit *)(uintptr_t)trace_next(random);
-	for (size_t i = 0; i < arena->high_water * LAB_SEGMENT_UNITS; i++) {
-		struct lab_unit *unit = lab_arena_unit(arena, lab_arena_base(arena) + i * LAB_UNIT_SIZE);
+	for (size_t i = 0; i < lab_space()->high_water * (LAB_SLOT_SIZE / LAB_UNIT_SIZE); i++) {
+		struct lab_unit *unit = lab_map_unit((char *)lab_space()->base + i * LAB_UNIT_SIZE);
 		if (unit->kind != LAB_UNIT_IS_SPAN)
 			continue;
 		unit->next = (struct lab_unit *)(uintptr_t)trace_next(random);
@@ -83,15 +81,19 @@ spoil_segments(struct trace_random *random)
 {
 	for (int bucket = 0; bucket < LAB_ORDER_MAX + 2; bucket++)
 		heap->buckets[bucket] = (struct lab_segment *)(uintptr_t)trace_next(random);
-	for (size_t index = 0; index < arena->high_water; index++) {
-		struct lab_segment *segment = lab_arena_segment(arena, index);
-		if (lab_owner_kind(lab_load_rlx(&arena->owners[index])) != LAB_SEGMENT_SMALL)
+	struct lab_segment *segment;
+	uint64_t owner;
+
+	heap->kept = (struct lab_segment *)(uintptr_t)trace_next(random);
+	heap->slots = trace_next(random);
+	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;) {
+		if (lab_owner_state(owner) != LAB_SLOT_OWNED)
 			continue;
 		segment->next = (struct lab_segment *)(uintptr_t)trace_next(random);
 		segment->previous = (struct lab_segment *)(uintptr_t)trace_next(random);
 		segment->bucket = (int8_t)trace_next(random);
 		segment->greatest = (int8_t)trace_next(random);
-		memset(segment->word_order, (int)trace_next(random), sizeof segment->word_order);
+		memset(segment->word_order, (int)trace_next(random), lab_segment_words(segment));
 	}
 }
 
@@ -213,7 +215,7 @@ Test(rebuild, a_span_that_was_not_finished)
 {
 	start();
 	struct lab_pages pages = lab_pages_take_owned(heap, LAB_UNIT_PAGES, LAB_UNIT_PAGES);
-	struct lab_unit *unit = lab_arena_unit(arena, pages.segment->base + pages.page * LAB_PAGE_SIZE);
+	struct lab_unit *unit = lab_map_unit(pages.segment->base + pages.page * LAB_PAGE_SIZE);
 	unit->capacity = 7;
 	unit->base = (char *)1234;
 	rebuild();
@@ -303,7 +305,8 @@ jump_out_of_purge(void *first, size_t size)
 {
 	(void)first;
 	(void)size;
-	longjmp(out, 1);
+	if (heap->purge.segment)
+		longjmp(out, 1);
 }
 
 /* A purge is on record in the heap: its bits are orphans, in this heap's segments and in others'. */
@@ -370,70 +373,19 @@ Test(rebuild, runs_whose_free_has_begun_stay)
 
 /* ---- segments ---- */
 
-static size_t
-free_segment(void)
-{
-	for (size_t i = lab_arena_segment_count(arena); i-- > 0;)
-		if (lab_owner_kind(lab_load_rlx(&arena->owners[i])) == LAB_SEGMENT_FREE && !lab_arena_is_committed(arena, i) &&
-		    i < arena->high_water + 3)
-			return i;
-	return 0;
-}
-
-static uint64_t
-claim_by_hand(size_t index, enum lab_segment_kind kind)
-{
-	uint64_t owner = lab_owner_make(lab_owner_seq(lab_load_rlx(&arena->owners[index])) + 1, heap->id, kind);
-
-	if (arena->high_water < index + 1)
-		arena->high_water = index + 1;
-	lab_store_rlx(&arena->owners[index], owner); /* and no further: not committed, the hint not cleared */
-	return owner;
-}
-
-Test(rebuild, claims_that_were_cut_short_are_released)
+/* Claimed, and its heap knows nothing of it yet. */
+Test(rebuild, a_segment_that_was_just_claimed_is_found)
 {
 	start();
-	for (int kind = LAB_SEGMENT_SMALL; kind <= LAB_SEGMENT_HUGE; kind++) {
-		size_t index = free_segment();
-		(void)claim_by_hand(index, (enum lab_segment_kind)kind);
+	for (unsigned log = 0; log <= LAB_SLOTS_LOG_MAX; log++) {
+		size_t slots = heap->slots;
+		struct lab_segment *segment = lab_space_claim(heap->id, log, log);
+		cr_assert(segment);
 		rebuild();
-		uint64_t owner = lab_load_rlx(&arena->owners[index]);
-		cr_assert_eq(lab_owner_kind(owner), LAB_SEGMENT_FREE);
-		cr_assert(lab_load_rlx(&arena->free_hint[index / 64]) >> (index % 64) & 1);
+		bool released = lab_owner_state(lab_load_rlx(lab_segment_owner(segment))) == LAB_SLOT_EMPTY;
+		cr_assert(released || heap->kept == segment || heap->slots >= slots, "free as a whole, it is kept or released");
 		check_everything();
 	}
-}
-
-Test(rebuild, huge_segments_without_a_block_are_released_dirty_those_of_blocks_stay)
-{
-	start();
-	size_t size = 3 * LAB_SEGMENT_SIZE + 5;
-	unsigned char *p = lab_malloc(size);
-	trace_fill(p, size, 9);
-	long index = lab_arena_claim(arena, LAB_SEGMENT_HUGE, heap->id, 2, LAB_SEGMENT_SIZE); /* LIVE was not reached */
-	cr_assert_geq(index, 0);
-	memset(lab_arena_payload(arena, (size_t)index), 1, LAB_PAGE_SIZE);
-	rebuild();
-	for (size_t i = (size_t)index; i < (size_t)index + 2; i++) {
-		cr_assert_eq(lab_owner_kind(lab_load_rlx(&arena->owners[i])), LAB_SEGMENT_FREE);
-		cr_assert(!lab_segment_is_fresh(lab_arena_segment(arena, i), 0, LAB_SEGMENT_PAGES));
-	}
-	cr_assert(trace_reads_as(p, size, size, 9));
-	cr_assert(lab_owns(p));
-
-	/* a free that got as far as the shorter length */
-	struct lab_place place = lab_map_find(p);
-	cr_assert(lab_run_begin_free(place.run, 1));
-	lab_store_rlx(&place.run->pages, 2 * LAB_SEGMENT_PAGES);
-	rebuild();
-	for (size_t i = 0; i < 4; i++) {
-		enum lab_segment_kind kind = lab_owner_kind(lab_load_rlx(&arena->owners[place.index + i]));
-		cr_assert_eq(kind, i < 2 ? LAB_SEGMENT_HUGE : LAB_SEGMENT_FREE);
-	}
-	lab_huge_free(place.arena, place.index); /* goes on after all */
-	cr_assert_eq(lab_owner_kind(lab_load_rlx(&arena->owners[place.index])), LAB_SEGMENT_FREE);
-	check_everything();
 }
 
 /* ---- a dead thread's heap is taken over ---- */

@@ -295,27 +295,39 @@ Test(registry, a_settling_that_was_cut_short_is_done_again)
 
 	lab_registry_note_fork();
 	lab_registry_after_fork(ANN, CAT);
-	lab_arena_generation--;
+	lab_space_generation--;
 	lab_registry_note_fork();
 	lab_registry_after_fork(ANN, BOB); /* a handler forked in the middle */
 	check_owned(mine, BOB);
 }
 
+static bool
+occupy_most(void *start, size_t size, enum lab_mapped *result)
+{
+	size_t id = (size_t)((char *)start - lab_space()->heaps) / LAB_HEAP_STRIDE;
+
+	(void)size;
+	*result = LAB_OCCUPIED;
+	return id >= 20 && id < 25000;
+}
+
+/* Others' mappings where heaps would be are stepped over. */
 Test(registry, when_there_is_no_place_or_no_memory_it_is_null)
 {
 	size_t made = 0;
 
 	world_install();
 	world.deaths_are_set = true;
-	world.map_limit = (size_t)20 << 20;
 	REQUIRE(lab_registry_start());
-	world.protects_left = 0;
+	world.maps_left = 0;
 	cr_assert_null(lab_registry_make(ANN, LAB_HOLD_CURRENT));
 	cr_assert_eq(lab_registry_hold(0), LAB_HOLD_VIRGIN);
-	world.protects_left = SIZE_MAX;
+	world.maps_left = SIZE_MAX;
+	world.on_map_at = occupy_most;
 	while (lab_registry_make(ANN, LAB_HOLD_CURRENT))
 		made++;
-	cr_assert_eq(made, lab_map_arena(0)->heap_slots);
+	cr_assert_gt(made, 20, "some behind them");
+	cr_assert_gt(lab_registry_count(), 25000);
 	cr_assert_null(lab_malloc(1), "a thread without a heap has no memory");
 }
 

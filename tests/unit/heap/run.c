@@ -1,4 +1,8 @@
-/* run.c - runs of pages in one heap against a model that knows every page: placement, resizing, freshness, segments that go back. */
+/*
+ * run.c - runs of pages in one heap against a model that knows every page: placement, resizing, freshness, segments that go back.
+ *
+ * Clauses: G10.5.
+ */
 #include <criterion/criterion.h>
 
 #include "heap/thread.h"
@@ -104,12 +108,14 @@ Test(run, long_random_traces)
 		give(&runs[--live]);
 	struct heap_census census = heap_check(heap);
 	cr_assert_eq(census.runs, 0);
-	cr_assert_eq(census.segments, 1, "empty segments go back to the arena, all but one");
+	cr_assert_eq(census.segments, 1, "empty segments are given up, all but one");
 }
 
 Test(run, a_run_grows_and_shrinks_where_it_is)
 {
 	enter();
+	struct held whole = take(LAB_SEGMENT_PAGES, 1);
+	give(&whole);
 	struct held a = take(10, 16), b;
 
 	cr_assert(resize(&a, 16));
@@ -143,6 +149,49 @@ Test(run, every_count_and_alignment_of_a_segment)
 	give(&whole);
 }
 
+/* A heap maps what it uses: one slot first, then as much as it has. */
+Test(run, segments_are_as_long_as_all_that_the_heap_has)
+{
+	static struct held runs[600];
+	size_t n = 0, longest = 0;
+
+	enter();
+	for (size_t pages = 0; n < 600; n++) {
+		runs[n] = take(8, 1);
+		pages += 8;
+		size_t length = lab_segment_pages(runs[n].place.segment);
+		cr_assert(heap->slots * LAB_SLOT_PAGES <= 2 * pages + LAB_SLOT_PAGES);
+		longest = length > longest ? length : longest;
+	}
+	cr_assert_eq(lab_segment_pages(runs[0].place.segment), LAB_SLOT_PAGES);
+	cr_assert_eq(longest, LAB_SEGMENT_PAGES);
+	(void)heap_check(heap);
+	while (n > 0)
+		give(&runs[--n]);
+	cr_assert_eq(heap->slots, LAB_SEGMENT_PAGES / LAB_SLOT_PAGES, "the largest is kept");
+	(void)heap_check(heap);
+}
+
+/* What a heap keeps free, and what is nobody's, counts for the limits of the process as well. */
+Test(run, what_is_kept_free_goes_before_a_run_fails)
+{
+	world_install();
+	enter();
+	struct held small = take(8, 1);
+	give(&small);
+	cr_assert_eq(heap->slots, 1);
+	size_t mapped = lab_space_mapped();
+	world.maps_left = 0;
+	bool fresh;
+	cr_assert_null(lab_run_alloc_owned(heap, 100, 1, &fresh));
+	cr_assert_eq(mapped, LAB_SLOT_SIZE);
+	cr_assert_eq(lab_space_mapped(), 0);
+	(void)heap_check(heap);
+	world.maps_left = SIZE_MAX;
+	small = take(100, 1);
+	give(&small);
+}
+
 Test(run, fresh_pages_are_told_and_are_zero)
 {
 	bool fresh = false;
@@ -164,8 +213,11 @@ Test(run, fresh_pages_are_told_and_are_zero)
 Test(run, pages_that_a_purger_held_are_found_again)
 {
 	enter();
+	struct held whole = take(LAB_SEGMENT_PAGES, 1); /* so that the only segment is one of the largest */
+	give(&whole);
 	struct held a = take(1, 1);
 	struct lab_segment *segment = a.place.segment;
+	REQUIRE(lab_segment_pages(segment) == LAB_SEGMENT_PAGES);
 	size_t used = lab_segment_page_of(segment, a.p);
 
 	cr_assert(lab_segment_take_at(segment, used + 1, LAB_SEGMENT_PAGES - used - 1)); /* the purger */
@@ -174,7 +226,7 @@ Test(run, pages_that_a_purger_held_are_found_again)
 	struct held b = take(8, 1);
 	cr_assert_neq(b.place.segment, segment);
 	lab_segment_give(segment, used + 1, LAB_SEGMENT_PAGES - used - 1, 0);
-	lab_store_rel(&segment->disturbed, LAB_VIEW_IS_OLD);
+	lab_segment_disturb(segment, LAB_VIEW_IS_OLD);
 	struct held c = take(LAB_SEGMENT_PAGES - 8, 1), d = take(900, 1);
 	cr_assert_eq(d.place.segment, segment, "no third segment");
 	give(&a);
@@ -188,8 +240,11 @@ Test(run, pages_that_a_purger_held_are_found_again)
 Test(run, pages_that_a_purger_holds_are_never_handed_out)
 {
 	enter();
+	struct held whole = take(LAB_SEGMENT_PAGES, 1); /* so that the only segment is one of the largest */
+	give(&whole);
 	struct held a = take(1, 1);
 	struct lab_segment *segment = a.place.segment;
+	REQUIRE(lab_segment_pages(segment) == LAB_SEGMENT_PAGES);
 	struct held more[30];
 
 	for (size_t page = 0; page < LAB_SEGMENT_PAGES; page += 3) {
@@ -211,8 +266,9 @@ Test(run, no_memory_is_null_and_the_heap_is_whole)
 	size_t n = 0;
 
 	world_install();
-	world.map_limit = (size_t)20 << 20; /* arenas of 8 MiB */
 	enter();
+	struct held whole = take(LAB_SEGMENT_PAGES, 1);
+	give(&whole);
 	world.maps_left = 0;
 	while (n < 64) {
 		unsigned char *p = lab_run_alloc_owned(heap, 100, 1, &fresh);
@@ -220,7 +276,7 @@ Test(run, no_memory_is_null_and_the_heap_is_whole)
 			break;
 		runs[n++] = (struct held){p, lab_map_find(p), 100, 0};
 	}
-	cr_assert_eq(n, 20, "ten in each of two segments");
+	cr_assert_eq(n, 10, "in the segment that it has");
 	cr_assert_null(lab_pages_take_owned(heap, 1000, 1).segment);
 	(void)heap_check(heap);
 	while (n-- > 0) {
@@ -241,7 +297,7 @@ free_last(void *start, size_t size)
 	(void)size;
 	world.on_purge = NULL;
 	REQUIRE(lab_run_begin_free(last.place.run, 1));
-	lab_run_free_frozen(last.place.arena, last.place.index, last.place.run);
+	lab_run_free_frozen(last.place.segment, last.place.run);
 }
 
 Test(run, a_purger_gives_back_a_frozen_segment_whose_last_run_was_freed_meanwhile)
@@ -252,9 +308,9 @@ Test(run, a_purger_gives_back_a_frozen_segment_whose_last_run_was_freed_meanwhil
 	struct held dirty = take(5, 1);
 	REQUIRE(dirty.place.segment == last.place.segment);
 	give(&dirty);
-	const _Atomic uint64_t *owner = &last.place.arena->owners[last.place.index];
+	const _Atomic uint64_t *owner = lab_segment_owner(last.place.segment);
 	world.on_purge = free_last;
 	heap->purge.claim = lab_purge_claim();
-	cr_assert_gt(lab_purge_segment(last.place.arena, last.place.index, &heap->purge, &lab_purge_everything), 0);
-	cr_assert_eq(lab_owner_kind(lab_load_rlx(owner)), LAB_SEGMENT_FREE);
+	cr_assert_gt(lab_purge_segment(last.place.segment, &heap->purge, &lab_purge_everything), 0);
+	cr_assert_eq(lab_owner_state(lab_load_rlx(owner)), LAB_SLOT_EMPTY);
 }

@@ -38,7 +38,7 @@ pop(unsigned c)
 static struct lab_unit *
 unit_of(const void *p)
 {
-	return lab_arena_unit(lab_map_find_arena(p), p);
+	return lab_map_unit(p);
 }
 
 static void
@@ -129,7 +129,7 @@ Test(span, retirement_marks_little_more_than_the_carved_pages_dirty)
 	for (int i = 0; i < 17; i++)
 		blocks[i] = pop(c); /* a full span, and one block of the next */
 	struct lab_unit *unit = unit_of(blocks[0]), *next = unit_of(blocks[16]);
-	struct lab_segment *segment = lab_arena_segment(lab_map_arena(0), 0);
+	struct lab_segment *segment = lab_map_find(blocks[0]).segment;
 	for (int i = 0; i < 16; i++)
 		push(blocks[i]);
 	cr_assert_eq(unit->kind, LAB_UNIT_IS_RETIRED);

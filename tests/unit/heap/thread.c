@@ -474,12 +474,12 @@ Test(thread, no_heap_to_borrow_is_no_entry)
 
 	world_install();
 	ENTER_HERE(&bracket);
-	world.protects_left = 0;
+	world.maps_left = 0;
 	inner.sp = (uintptr_t)__builtin_frame_address(0) - 500;
 	cr_assert(!lab_enter(&inner));
 	cr_assert_eq(lab_thread.word, bracket.sp);
 	cr_assert_eq(lab_thread.borrowing, 0);
-	world.protects_left = SIZE_MAX;
+	world.maps_left = SIZE_MAX;
 	cr_assert(lab_enter(&inner));
 	lab_leave(&inner);
 	lab_leave(&bracket);

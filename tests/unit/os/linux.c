@@ -17,7 +17,7 @@
 
 enum { KEPT = 7777 };
 
-Test(os, memory_is_mapped_protected_purged_and_moved)
+Test(os, memory_is_mapped_protected_purged_and_extended)
 {
 	const size_t size = 16 * LAB_OS_PAGE_SIZE;
 
@@ -33,15 +33,17 @@ Test(os, memory_is_mapped_protected_purged_and_moved)
 
 	char *q = lab_os.map(size, LAB_ACCESS_WRITE);
 	cr_assert(q);
-	cr_assert_eq(lab_os.move(p, q, size), LAB_MOVED);
-	cr_assert(trace_reads_as(q, size, size, 1));
-	cr_assert(trace_is_zero(p, size), "what moved reads as zero where it was");
-	p[0] = 1;
+	memset(q, 1, size);
+	p = lab_os.extend(p, size, 3 * size);
+	cr_assert(p);
+	cr_assert(trace_reads_as(p, size, size, 1));
+	cr_assert(trace_is_zero(p + size, 2 * size));
+	memset(p + size, 1, 2 * size);
 
 	cr_assert(lab_os.purge(q, size));
 	cr_assert(trace_is_zero(q, size));
-	lab_os.unmap(p, size);
-	lab_os.unmap(q, size);
+	cr_assert(lab_os.unmap(p, 3 * size));
+	cr_assert(lab_os.unmap(q, size));
 	cr_assert(!lab_os_is_readable((uintptr_t)p, (uintptr_t)p + size));
 	cr_assert_eq(errno, KEPT);
 }
@@ -52,34 +54,55 @@ Test(os, failures_are_told_and_leave_errno)
 	cr_assert_null(lab_os.map(SIZE_MAX / 2, LAB_ACCESS_WRITE));
 	cr_assert(!lab_os.protect((void *)LAB_OS_PAGE_SIZE, LAB_OS_PAGE_SIZE, LAB_ACCESS_WRITE));
 	cr_assert(!lab_os.purge((char *)LAB_OS_PAGE_SIZE + 1, LAB_OS_PAGE_SIZE));
-	char *to = lab_os.map(LAB_OS_PAGE_SIZE, LAB_ACCESS_WRITE);
-	cr_assert_eq(lab_os.move((void *)LAB_OS_PAGE_SIZE, to, LAB_OS_PAGE_SIZE), LAB_NOT_MOVED);
-	to[0] = 1; /* still there, whatever this kernel did */
+	cr_assert_null(lab_os.extend((void *)LAB_OS_PAGE_SIZE, LAB_OS_PAGE_SIZE, 2 * LAB_OS_PAGE_SIZE));
+	cr_assert(!lab_os.unmap((char *)LAB_OS_PAGE_SIZE + 1, LAB_OS_PAGE_SIZE));
 	cr_assert(lab_os.may_commit(LAB_OS_PAGE_SIZE));
 	cr_assert(!lab_os.may_commit(SIZE_MAX / 2));
 	cr_assert_eq(errno, KEPT);
 }
 
-/* Whatever a limit that was lowered makes of it: no hole, neither here nor there. (RLIMIT_DATA 0 means none to the kernel.) */
-Test(os, a_move_over_a_limit_moves_nothing)
+/* Whatever a limit that was lowered makes of it. (RLIMIT_DATA 0 means none to the kernel.) */
+Test(os, a_mapping_over_a_limit_is_not_extended)
 {
 	static const int resources[] = {RLIMIT_AS, RLIMIT_DATA};
 	const size_t size = 1024 * LAB_OS_PAGE_SIZE;
 
 	for (int i = 0; i < 2; i++) {
 		struct rlimit before, none;
-		char *p = lab_os.map(size, LAB_ACCESS_WRITE), *q = lab_os.map(size, LAB_ACCESS_WRITE);
+		char *p = lab_os.map(size, LAB_ACCESS_WRITE);
 		trace_fill(p, size, 1);
-		trace_fill(q, size, 2);
 		cr_assert_eq(getrlimit((__rlimit_resource_t)resources[i], &before), 0);
 		none = (struct rlimit){1, before.rlim_max};
 		cr_assert_eq(setrlimit((__rlimit_resource_t)resources[i], &none), 0);
-		enum lab_move moved = lab_os.move(p, q, size);
+		void *extended = lab_os.extend(p, size, 2 * size);
 		cr_assert_eq(setrlimit((__rlimit_resource_t)resources[i], &before), 0);
-		cr_assert_eq(moved, LAB_NOT_MOVED);
+		cr_assert_null(extended);
 		cr_assert(trace_reads_as(p, size, size, 1));
-		cr_assert(trace_reads_as(q, size, size, 2));
 	}
+}
+
+static volatile sig_atomic_t handled;
+
+static void
+count_signal(int signal)
+{
+	(void)signal;
+	handled = handled + 1;
+}
+
+Test(os, signals_that_are_held_come_later_and_those_of_instructions_at_once)
+{
+	signal(SIGUSR1, count_signal);
+	signal(SIGTRAP, count_signal);
+	uint64_t outer = lab_os_hold_signals(), inner = lab_os_hold_signals();
+	cr_assert_eq(raise(SIGUSR1), 0);
+	cr_assert_eq(handled, 0);
+	cr_assert_eq(raise(SIGTRAP), 0);
+	cr_assert_eq(handled, 1);
+	lab_os_release_signals(inner);
+	cr_assert_eq(handled, 1, "as it was before");
+	lab_os_release_signals(outer);
+	cr_assert_eq(handled, 2);
 }
 
 Test(os, holes_and_guard_pages_cannot_be_read)
@@ -386,14 +409,15 @@ Test(os, pages_that_did_not_go_are_not_believed_to_have_gone)
 Test(os, pages_that_would_not_go_are_not_moved)
 {
 	enum { SIZE = 4 * 4096 };
-	char *p = lab_os.map(SIZE, LAB_ACCESS_WRITE), *q = lab_os.map(SIZE, LAB_ACCESS_WRITE);
+	char *p = lab_os.map(SIZE, LAB_ACCESS_WRITE);
 
+	/* something lies behind it: there is no room where it is */
+	cr_assert_neq(mmap(p + SIZE, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), MAP_FAILED);
 	cr_assert(lab_os.purge(p, SIZE));
 	pretend_madvise();
 	trace_fill(p, SIZE, 1);
-	cr_assert_eq(lab_os.move(p, q, SIZE), LAB_NOT_MOVED);
+	cr_assert_null(lab_os.extend(p, SIZE, 64 * SIZE));
 	cr_assert(trace_reads_as(p, SIZE, SIZE, 1));
-	memset(q, 1, SIZE); /* it is there */
 	cr_assert(lab_os.renew(p + 4096, SIZE / 2));
 	cr_assert(trace_reads_as(p, 4096, SIZE, 1));
 	cr_assert(trace_is_zero(p + 4096, SIZE / 2));

@@ -1,6 +1,8 @@
 /*
- * claims.c - threads race for segments of one arena and for pages of one segment, purgers among them: nobody's memory is another's, and
- * what is said to be fresh reads as zero. A plain program, as TSan and Criterion do not go together.
+ * claims.c - threads race for segments, which come and go meanwhile, and for pages of one segment, purgers among them: nobody's memory is another's,
+ * and what is said to be fresh reads as zero. A plain program, as TSan and Criterion do not go together.
+ *
+ * Clauses: G10.5.
  */
 #include "crowd.h"
 #include "page/map.h"
@@ -12,79 +14,123 @@ enum { SCALE = 2 };
 enum { SCALE = 8 };
 #endif
 
-enum { THREADS = 4, SEGMENTS = 16 };
+enum { THREADS = 4, HELD = 4 };
 
-static struct lab_arena *arena;
+static _Atomic bool stop;
 
-/* ---- segments ---- */
+/* ---- segments: INV-SPACE-1, INV-SPACE-2 ---- */
+
+static void
+use(struct lab_segment *segment, size_t number)
+{
+	size_t pages = lab_segment_pages(segment);
+
+	for (size_t page = 0; page < pages; page += pages / 4) {
+		char *p = segment->base + page * LAB_PAGE_SIZE;
+		if (!lab_segment_take_at(segment, page, 1))
+			continue; /* a purger has it still */
+		if (lab_segment_is_fresh(segment, page, 1))
+			REQUIRE(trace_is_zero(p, LAB_PAGE_SIZE));
+		*(size_t *)p = number;
+		*(size_t *)(p + LAB_PAGE_SIZE / 2) = (size_t)segment;
+	}
+}
+
+/* Gives what it has used back; the owner word is the same all the time. */
+static void
+give_back(struct lab_segment *segment, uint64_t owner, size_t number)
+{
+	size_t pages = lab_segment_pages(segment);
+
+	REQUIRE(lab_load_rlx(lab_segment_owner(segment)) == owner);
+	for (size_t page = 0; page < pages; page += pages / 4) {
+		const char *p = segment->base + page * LAB_PAGE_SIZE;
+		if (*(const size_t *)(p + LAB_PAGE_SIZE / 2) != (size_t)segment)
+			continue; /* not taken */
+		REQUIRE(*(const size_t *)p == number);
+		*(size_t *)(segment->base + page * LAB_PAGE_SIZE + LAB_PAGE_SIZE / 2) = 0;
+		lab_segment_give(segment, page, 1, 1);
+	}
+	REQUIRE(lab_space_release(segment, owner));
+}
 
 static void
 claim_segments(size_t number)
 {
 	struct trace_random random = {number + 1};
 	struct {
-		size_t index, count;
-		uint64_t owners[4];
-	} held[4];
+		struct lab_segment *segment;
+		uint64_t owner;
+	} held[HELD];
 	size_t live = 0;
 
-	for (int step = 0; step < 5000 * SCALE; step++) {
-		if (live < 4 && trace_below(&random, 2)) {
-			size_t count = 1 + trace_below(&random, 4);
-			enum lab_segment_kind kind = trace_below(&random, 2) ? LAB_SEGMENT_SMALL : LAB_SEGMENT_HUGE;
-			long index = lab_arena_claim(arena, kind, (uint32_t)number, count, LAB_SEGMENT_SIZE);
-			if (index < 0)
-				continue;
-			held[live].index = (size_t)index;
-			held[live].count = count;
-			for (size_t i = 0; i < count; i++) {
-				held[live].owners[i] = lab_load_rlx(&arena->owners[(size_t)index + i]);
-				REQUIRE(lab_owner_heap(held[live].owners[i]) == number);
-				*(size_t *)lab_arena_payload(arena, (size_t)index + i) = number;
-			}
-			live++;
+	for (int step = 0; step < 2000 * SCALE; step++) {
+		if (live < HELD && trace_below(&random, 2)) {
+			unsigned slots_log = (unsigned)trace_below(&random, 4),
+			         least = (unsigned)trace_below(&random, slots_log + 1);
+			struct lab_segment *segment = lab_space_claim((uint32_t)number, slots_log, least);
+			REQUIRE(segment && lab_segment_pages(segment) >= LAB_SLOT_PAGES << least);
+			held[live].segment = segment;
+			held[live].owner = lab_load_rlx(lab_segment_owner(segment));
+			REQUIRE(lab_owner_heap(held[live++].owner) == number);
+			use(segment, number);
 		} else if (live > 0) {
 			live--;
-			for (size_t i = 0; i < held[live].count; i++) {
-				size_t index = held[live].index + i;
-				REQUIRE(*(size_t *)lab_arena_payload(arena, index) == number);
-				REQUIRE(lab_arena_release(arena, index, held[live].owners[i]));
-			}
+			give_back(held[live].segment, held[live].owner, number);
+			if (trace_below(&random, 4) == 0)
+				(void)lab_space_unmap_empty(trace_below(&random, 2) == 0, NULL);
 		}
 	}
 	while (live-- > 0)
-		for (size_t i = 0; i < held[live].count; i++)
-			REQUIRE(lab_arena_release(arena, held[live].index + i, held[live].owners[i]));
+		give_back(held[live].segment, held[live].owner, number);
 }
 
-static void *
-map_little(size_t size, enum lab_access access)
+/* Looks at all of it, and at any address, and purges. */
+static void
+look(size_t number)
 {
-	extern struct lab_os_table claims_real;
+	struct lab_purge_record record = {.claim = UINT64_C(1) << 32 | (number + 1)};
+	struct trace_random random = {number + 100};
 
-	return size > 3 * SEGMENTS * LAB_SEGMENT_SIZE / 2 ? NULL : claims_real.map(size, access);
+	while (!atomic_load(&stop)) {
+		uint64_t owner;
+		const struct lab_segment *found =
+		        lab_space_find((char *)lab_space()->base + trace_below(&random, 64 << 20), &owner);
+		REQUIRE(!found || lab_segment_pages(found) <= found->capacity);
+		(void)lab_purge_dirty_pages();
+		for (size_t index = 0; lab_space_next(&index, &owner) != NULL;)
+			REQUIRE(lab_owner_state(owner) == LAB_SLOT_OWNED || lab_owner_state(owner) == LAB_SLOT_EMPTY);
+		struct lab_segment *segment;
+		for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
+			(void)lab_purge_segment(segment, &record, &lab_purge_everything);
+		sched_yield();
+	}
 }
-
-struct lab_os_table claims_real;
 
 static void
-run_arena(void)
+run_segments(void)
 {
-	claims_real = lab_os;
-	lab_os.map = map_little;
-	arena = lab_arena_reserve(0, false);
-	lab_os = claims_real;
-	REQUIRE(arena && lab_arena_segment_count(arena) <= SEGMENTS);
+	struct crowd_member lookers[2];
+
+	REQUIRE(lab_space_start());
+	for (size_t i = 0; i < 2; i++)
+		crowd_begin(&lookers[i], look, i);
 	crowd_run(claim_segments, THREADS);
-	for (size_t i = 0; i < lab_arena_segment_count(arena); i++)
-		REQUIRE(lab_owner_kind(lab_load_rlx(&arena->owners[i])) == LAB_SEGMENT_FREE);
-	REQUIRE(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 1, lab_arena_segment_count(arena), LAB_SEGMENT_SIZE) == 0);
+	atomic_store(&stop, true);
+	for (size_t i = 0; i < 2; i++)
+		crowd_join(&lookers[i]);
+	(void)lab_space_unmap_empty(true, NULL);
+	REQUIRE(lab_space_mapped() == 0);
+	for (size_t index = 1; index < lab_load_rlx(&lab_space()->high_water); index++) {
+		REQUIRE(lab_owner_state(lab_load_rlx(&lab_space()->slots[index].owner)) == LAB_SLOT_FREE);
+		REQUIRE((lab_load_rlx(&lab_space()->bits[index / 64].used) >> (index % 64) & 1) == 0);
+	}
+	REQUIRE(lab_load_rlx(&lab_space()->high_water) < 4096);
 }
 
 /* ---- pages: INV-PAGE-1, -2, -3 ---- */
 
 static struct lab_segment *segment;
-static _Atomic bool stop;
 
 static void
 take_pages(size_t number)
@@ -113,7 +159,7 @@ purge_pages(size_t number)
 	struct lab_purge_record record = {.claim = UINT64_C(1) << 32 | (number + 1)};
 
 	while (!atomic_load(&stop)) {
-		(void)lab_purge_segment(arena, 0, &record, &lab_purge_everything);
+		(void)lab_purge_segment(segment, &record, &lab_purge_everything);
 		sched_yield();
 	}
 }
@@ -123,10 +169,10 @@ run_purge(void)
 {
 	struct crowd_member purgers[2];
 
-	REQUIRE(lab_map_start());
-	arena = lab_map_arena(0);
-	REQUIRE(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 1, 1, LAB_SEGMENT_SIZE) == 0);
-	segment = lab_arena_segment(arena, 0);
+	atomic_store(&stop, false);
+	REQUIRE(lab_space_start());
+	segment = lab_space_claim(1, LAB_SLOTS_LOG_MAX, LAB_SLOTS_LOG_MAX);
+	REQUIRE(segment);
 	for (size_t i = 0; i < 2; i++)
 		crowd_begin(&purgers[i], purge_pages, i);
 	crowd_run(take_pages, THREADS - 1);
@@ -141,7 +187,7 @@ run_purge(void)
 int
 main(int argc, char **argv)
 {
-	static const struct crowd_pattern patterns[] = {{"arena", run_arena}, {"purge", run_purge}};
+	static const struct crowd_pattern patterns[] = {{"segments", run_segments}, {"purge", run_purge}};
 
 	return crowd_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
 }

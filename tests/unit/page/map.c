@@ -1,5 +1,5 @@
 /*
- * map.c - what a pointer is: every kind of wild pointer, every byte of blocks of every kind, several arenas, arenas that run out.
+ * map.c - what a pointer is: every kind of wild pointer, every byte of blocks of every kind, memory that runs out.
  *
  * Clauses: G9.2.
  */
@@ -47,7 +47,7 @@ check_wild_pointers(void)
 		check_foreign((void *)fixed[i]);
 	for (int i = 0; i < 200000; i++) {
 		uintptr_t wild = trace_next(&random) >> trace_below(&random, 64);
-		if (!lab_map_find_arena((void *)wild))
+		if (!lab_space() || wild - lab_space()->base >= lab_space()->slot_count << LAB_SLOT_SHIFT)
 			check_foreign((void *)wild);
 	}
 	munmap(mapped, 4096);
@@ -57,33 +57,35 @@ check_wild_pointers(void)
 Test(map, before_the_first_allocation_nothing_is_ours)
 {
 	check_wild_pointers();
-	cr_assert_null(lab_map_arena(0));
+	cr_assert_null(lab_space());
 	lab_free(NULL);
 	cr_assert_eq(lab_usable_size(NULL), 0);
 }
 
-Test(map, wild_pointers_and_the_arenas_own_memory)
+Test(map, wild_pointers_and_the_heaps_own_memory)
 {
-	void *block = lab_malloc(100);
-	struct lab_arena *arena = lab_map_arena(0);
-	char *end = lab_arena_base(arena) + lab_arena_size(arena);
+	char *block = lab_malloc(100);
+	const struct lab_space *space = lab_space();
+	size_t window = space->slot_count << LAB_SLOT_SHIFT;
+	char *base = (char *)space->base, *end = base + window;
+	struct lab_segment *segment = lab_map_find(block).segment;
 
-	cr_assert(arena);
 	check_wild_pointers();
-	check_foreign(arena);
-	check_foreign(lab_where_units(lab_load_rlx(&arena->where)));
-	check_foreign(lab_where_segments(lab_load_rlx(&arena->where)));
-	check_foreign(arena->heaps);
-	check_foreign(lab_arena_base(arena) - 1);
-	check_foreign(lab_arena_base(arena) - 16);
+	check_foreign(space);
+	check_foreign(space->units);
+	check_foreign(space->slots);
+	check_foreign(space->heaps);
+	check_foreign(lab_thread.heap);
+	check_foreign(segment);
+	check_foreign(base - 1);
+	check_foreign(base);
 	check_foreign(end);
 	check_foreign(end - 16);
-	check_foreign(end - LAB_SEGMENT_SIZE);
-	for (char *p = lab_arena_base(arena) + LAB_SEGMENT_SIZE; p < end; p += LAB_SEGMENT_SIZE * 7)
+	for (char *p = segment->base + lab_segment_pages(segment) * LAB_PAGE_SIZE; p < end; p += LAB_SEGMENT_SIZE * 7)
 		check_foreign(p);
 	for (int i = -40; i <= 40; i++) /* what shares the block's descriptor */
 		if (i != 0)
-			check_foreign((char *)block + (intptr_t)lab_arena_size(arena) * i);
+			check_foreign(block + (intptr_t)window * i);
 	cr_assert(lab_owns(block));
 }
 
@@ -127,7 +129,7 @@ Test(map, every_page_of_a_run_and_what_it_was)
 	}
 }
 
-Test(map, every_segment_of_a_huge_block)
+Test(map, every_page_of_a_huge_block)
 {
 	size_t size = 5 * LAB_SEGMENT_SIZE + 3 * LAB_PAGE_SIZE;
 	char *block = lab_malloc(size);
@@ -135,12 +137,12 @@ Test(map, every_segment_of_a_huge_block)
 	cr_assert_eq(kind_of(block), LAB_PLACE_HUGE);
 	cr_assert(lab_owns(block));
 	for (size_t n = 16; n < size; n += LAB_PAGE_SIZE * 3 + 16) {
-		REQUIRE(kind_of(block + n) == LAB_PLACE_INTERIOR);
+		REQUIRE(kind_of(block + n) == LAB_PLACE_FOREIGN && lab_huge_covers(block + n));
 		REQUIRE(!lab_owns(block + n));
 	}
-	for (size_t n = LAB_SEGMENT_SIZE; n < size; n += LAB_SEGMENT_SIZE)
-		REQUIRE(kind_of(block + n) == LAB_PLACE_INTERIOR);
+	REQUIRE(lab_huge_covers(block + size - 1) && !lab_huge_covers(block + size) && !lab_huge_covers(block - 1));
 	lab_free(block);
+	REQUIRE(!lab_huge_covers(block + 16));
 	cr_assert(!lab_owns(block));
 	cr_assert_eq(kind_of(block), LAB_PLACE_FREED);
 	for (size_t n = 0; n < size; n += LAB_PAGE_SIZE)
@@ -168,7 +170,7 @@ Test(map, the_blocks_of_a_span_that_was_retired_are_freed)
 	cr_assert_geq(freed, BLOCKS - 128);
 }
 
-/* Any address of the arena, and lab_owns knows exactly the live blocks (freed ones of a span may still be carved). */
+/* Any address of the window that was used, and lab_owns knows exactly the live blocks (freed ones of a span may still be carved). */
 Test(map, random_addresses_among_live_blocks)
 {
 	static struct trace_block blocks[300];
@@ -176,10 +178,9 @@ Test(map, random_addresses_among_live_blocks)
 	uint64_t answers = 0;
 
 	trace_run(&trace, 3000);
-	struct lab_arena *arena = lab_map_arena(0);
-	size_t used = lab_load_rlx(&arena->high_water) * LAB_SEGMENT_SIZE;
+	size_t used = lab_load_rlx(&lab_space()->high_water) * LAB_SLOT_SIZE;
 	for (int i = 0; i < 300000; i++) {
-		char *p = lab_arena_base(arena) + trace_below(&trace.random, used);
+		char *p = (char *)lab_space()->base + trace_below(&trace.random, used);
 		struct lab_place place = lab_map_find(p);
 		bool owned = lab_owns(p);
 		answers += owned;
@@ -193,27 +194,7 @@ Test(map, random_addresses_among_live_blocks)
 	cr_assert_lt(answers, 300000);
 }
 
-/* ---- several arenas ---- */
-
-Test(map, a_second_arena_when_the_first_is_full)
-{
-	enum { BLOCKS = 4000 };
-	static struct trace_block blocks[BLOCKS];
-	struct trace trace = {{3}, blocks, BLOCKS, 16, 22, 10, false};
-
-	world_install();
-	world.map_limit = 20 * MIB; /* arenas of 8 MiB, then: two segments */
-	trace_run(&trace, 12000);
-	cr_assert(lab_map_arena(1), "there was more than one arena could hold");
-	size_t in_others = 0;
-	for (size_t i = 0; i < BLOCKS; i++)
-		if (blocks[i].p && lab_map_find_arena(blocks[i].p) != lab_map_arena(0))
-			in_others++;
-	cr_assert_gt(in_others, 10);
-	trace_check_all(&trace);
-	trace_run(&trace, 12000);
-	trace_free_all(&trace);
-}
+/* ---- memory that runs out ---- */
 
 Test(map, memory_that_runs_out_gives_null_and_comes_back)
 {
@@ -222,13 +203,12 @@ Test(map, memory_that_runs_out_gives_null_and_comes_back)
 	size_t n = 0;
 
 	world_install();
-	world.map_limit = 20 * MIB;
-	world.maps_left = 4; /* the fork mark, and two or three arenas */
+	world.maps_left = 14; /* the table, the fork mark, a heap, metadata, and some segments */
 	while (n < BLOCKS && (blocks[n] = lab_malloc(100 * 1000)) != NULL)
 		memset(blocks[n++], 1, 100 * 1000);
 	cr_assert_gt(n, 100);
 	cr_assert_lt(n, 400);
-	cr_assert_null(lab_malloc(30 * MIB), "more than an arena");
+	cr_assert_null(lab_malloc(30 * MIB));
 	for (size_t i = 0; i < n; i++)
 		lab_free(blocks[i]);
 	for (size_t i = 0; i < n; i++)
@@ -241,7 +221,7 @@ Test(map, memory_that_runs_out_gives_null_and_comes_back)
 Test(map, no_memory_at_all_is_null_and_the_next_call_may_succeed)
 {
 	world_install();
-	for (size_t left = 0; left < 8; left++) { /* each system call of the birth fails once */
+	for (size_t left = 0; left < 24; left++) { /* each system call of the birth fails once */
 		world.maps_left = left / 4;
 		world.protects_left = left % 4;
 		(void)lab_malloc(10);
@@ -250,32 +230,4 @@ Test(map, no_memory_at_all_is_null_and_the_next_call_may_succeed)
 	void *p = lab_malloc(10);
 	cr_assert(p);
 	lab_free(p);
-}
-
-Test(map, a_block_larger_than_the_default_arena_gets_one_of_its_own)
-{
-	world_install();
-	char *block = lab_malloc((size_t)65 << 30);
-
-	cr_assert(block);
-	block[0] = block[((size_t)65 << 30) - 1] = 1;
-	cr_assert(lab_map_arena(1));
-	cr_assert(lab_owns(block));
-	lab_free(block);
-	cr_assert(!lab_owns(block));
-}
-
-Test(map, at_most_so_many_arenas)
-{
-	world_install();
-	world.map_limit = 18 * MIB;
-	cr_assert(lab_map_start());
-	for (size_t i = 1; i < LAB_ARENA_MAX; i++) {
-		cr_assert(lab_map_grow(0));
-		cr_assert(lab_arena_claim_at(lab_map_arena(i), LAB_SEGMENT_SMALL, 1, 1, 1), "in use");
-	}
-	cr_assert(!lab_map_grow(0));
-	cr_assert(lab_map_arena(LAB_ARENA_MAX - 1));
-	cr_assert_null(lab_map_arena(LAB_ARENA_MAX));
-	cr_assert(lab_map_start(), "repeatable");
 }

@@ -17,17 +17,15 @@
 
 static struct lab_purge_record record = {.claim = CLAIM};
 
-static struct lab_arena *arena;
 static struct lab_segment *segment;
 
 static void
 start(void)
 {
 	world_install();
-	REQUIRE(lab_map_start());
-	arena = lab_map_arena(0);
-	REQUIRE(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 1, 1, LAB_SEGMENT_SIZE) == 0);
-	segment = lab_arena_segment(arena, 0);
+	REQUIRE(lab_space_start());
+	segment = lab_space_claim(1, LAB_SLOTS_LOG_MAX, LAB_SLOTS_LOG_MAX);
+	REQUIRE(segment);
 }
 
 static char *
@@ -72,7 +70,7 @@ Test(purge, only_what_is_free_and_dirty_goes_in_one_call_a_range)
 		pages += ranges[i].count;
 	}
 	cr_assert_eq(lab_purge_dirty_pages(), pages);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), pages);
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), pages);
 	cr_assert_eq(world.purges, sizeof ranges / sizeof *ranges);
 	cr_assert_eq(world.purged, pages * LAB_PAGE_SIZE);
 	cr_assert_eq(lab_purge_total_pages(), pages);
@@ -87,7 +85,7 @@ Test(purge, only_what_is_free_and_dirty_goes_in_one_call_a_range)
 		REQUIRE(page_at(100)[i] == 0x77);
 	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES);
 	cr_assert(lab_segment_take_at(segment, 0, 100), "the bits are back");
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 0, "nothing left to do");
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 0, "nothing left to do");
 	cr_assert_eq(world.purges, sizeof ranges / sizeof *ranges);
 }
 
@@ -96,7 +94,7 @@ Test(purge, a_failing_madvise_leaves_pages_dirty_and_unchanged)
 	start();
 	soil(10, 30);
 	world.purge_fails = true;
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 0);
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 0);
 	cr_assert_eq(world.purges, 1);
 	cr_assert_eq(lab_purge_dirty_pages(), 30);
 	cr_assert_eq(lab_purge_total_pages(), 0);
@@ -106,7 +104,7 @@ Test(purge, a_failing_madvise_leaves_pages_dirty_and_unchanged)
 	cr_assert(lab_segment_is_empty(segment));
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
 	world.purge_fails = false;
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 30);
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 30);
 }
 
 Test(purge, a_segment_that_somebody_purges_is_left_to_him)
@@ -114,7 +112,7 @@ Test(purge, a_segment_that_somebody_purges_is_left_to_him)
 	start();
 	soil(0, 5);
 	lab_store_rlx(&segment->purge, 1234);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 0);
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 0);
 	cr_assert_eq(world.purges, 0);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 1234);
 }
@@ -136,7 +134,7 @@ Test(purge, a_purger_that_was_cut_short_lets_go_of_the_word_and_marks_the_segmen
 	soil(10, 30);
 	world.on_purge = jump;
 	if (setjmp(out) == 0)
-		(void)lab_purge_segment(arena, 0, &record, &lab_purge_everything);
+		(void)lab_purge_segment(segment, &record, &lab_purge_everything);
 	world.on_purge = NULL;
 	cr_assert_eq(record.segment, segment);
 	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM);
@@ -152,68 +150,36 @@ Test(purge, a_purger_that_was_cut_short_lets_go_of_the_word_and_marks_the_segmen
 	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM + EPOCH);
 }
 
-/* INV-SEG-2 */
-Test(purge, huge_blocks_are_never_purged)
+/* Where the plan sets no end they go as a whole. */
+Test(purge, empty_segments_are_purged_and_unmapped)
 {
-	start();
-	soil(0, 5);
-	uint64_t owner = lab_load_rlx(&arena->owners[0]);
-	cr_assert(lab_arena_release(arena, 0, owner));
-	cr_assert(lab_arena_claim_at(arena, LAB_SEGMENT_HUGE, 1, 0, 2));
-	memset(page_at(0), 0x11, LAB_PAGE_SIZE);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 0);
-	cr_assert_eq(lab_purge_all(&record, &lab_purge_everything), 0);
-	cr_assert_eq(lab_purge_dirty_pages(), 0, "they are not free");
-	cr_assert_eq(world.purges, 0);
-	cr_assert_eq(page_at(0)[5], 0x11);
-	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-}
+	const struct lab_purge_plan enough = {.young = true, .enough = 100};
 
-Test(purge, free_segments_are_purged_too)
-{
 	start();
 	soil(0, 5);
-	cr_assert(lab_arena_release(arena, 0, lab_load_rlx(&arena->owners[0])));
-	cr_assert_eq(lab_purge_all(&record, &lab_purge_everything), 5);
+	cr_assert(lab_space_release(segment, lab_load_rlx(lab_segment_owner(segment))));
+	cr_assert_eq(lab_purge_all(&record, &enough), 5);
 	cr_assert(trace_is_zero(page_at(0), 5 * LAB_PAGE_SIZE));
+	soil(0, 7);
+	cr_assert_eq(lab_purge_all(&record, &lab_purge_everything), 7);
+	cr_assert_eq(world.purges, 1);
+	cr_assert_eq(lab_space_mapped(), 0);
+	cr_assert_eq(lab_purge_total_pages(), 12);
 }
 
-/* INV-PAGE-5 */
-Test(purge, a_free_segment_of_moved_pages_gets_new_ones)
+Test(purge, short_segments_are_purged_to_their_end)
 {
 	start();
-	soil(0, 5);
-	lab_store_rlx(&segment->displaced, true);
-	REQUIRE(lab_segment_take_at(segment, 9, 1));
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 5);
-	cr_assert_eq(world.renewals, 0, "a page is in use");
-	lab_segment_give(segment, 9, 1, 1);
-	world.renew_fails = true;
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 1);
-	cr_assert(lab_load_rlx(&segment->displaced));
-	world.renew_fails = false;
-	soil(3, 5);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 5);
-	cr_assert_not(lab_load_rlx(&segment->displaced));
+	segment = lab_space_claim(1, 0, 0);
+	REQUIRE(segment && lab_segment_pages(segment) == LAB_SLOT_PAGES);
+	soil(0, LAB_SLOT_PAGES);
+	world.on_purge = check_taken;
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), LAB_SLOT_PAGES);
+	cr_assert_eq(world.purges, 1);
 	cr_assert(lab_segment_is_empty(segment));
-	size_t renewals = world.renewals;
-	soil(3, 5);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 5);
-	cr_assert_eq(world.renewals, renewals);
-}
-
-/* INV-PAGE-5 */
-Test(purge, moved_pages_become_spans_as_new_ones_and_huge_blocks_as_they_are)
-{
-	start();
-	for (int huge = 0; huge < 2; huge++) {
-		soil(0, 5);
-		lab_store_rlx(&segment->displaced, true);
-		cr_assert(lab_arena_release(arena, 0, lab_load_rlx(&arena->owners[0])));
-		cr_assert(lab_arena_claim_at(arena, huge ? LAB_SEGMENT_HUGE : LAB_SEGMENT_SMALL, 1, 0, 1));
-		cr_assert_eq(lab_load_rlx(&segment->displaced), huge);
-		cr_assert_eq(world.renewals, 1);
-	}
+	const struct lab_purge_plan whole = {.young = true, .in_whole = true, .enough = SIZE_MAX};
+	soil(0, LAB_SLOT_PAGES);
+	cr_assert_eq(lab_purge_segment(segment, &record, &whole), 0, "no huge page is in there");
 }
 
 Test(purge, no_more_than_enough_a_segment_at_a_time)
@@ -221,10 +187,9 @@ Test(purge, no_more_than_enough_a_segment_at_a_time)
 	const struct lab_purge_plan plan = {.young = true, .enough = 15};
 
 	start();
-	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 1, 3, LAB_SEGMENT_SIZE), 1);
 	for (size_t i = 0; i < 4; i++) {
-		segment = lab_arena_segment(arena, i);
 		soil(0, 10);
+		segment = lab_space_claim(1, 0, 0);
 	}
 	cr_assert_eq(lab_purge_all(&record, &plan), 20);
 	cr_assert_eq(lab_purge_dirty_pages(), 20);
@@ -366,7 +331,7 @@ Test(purge, fresh_pages_read_as_zero_over_a_long_trace)
 		        .enough = SIZE_MAX,
 		};
 		if (trace_below(&random, 30) == 0)
-			(void)lab_purge_segment(arena, 0, &record, &plan);
+			(void)lab_purge_segment(segment, &record, &plan);
 		if (trace_below(&random, 30) == 0)
 			(void)lab_purge_age_all();
 	}
@@ -398,7 +363,7 @@ Test(purge, in_forks_child_other_purgers_words_are_let_go)
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
 	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS, "its pages are the holder's to find");
 	soil(100, 10);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 10, "the segment is purged again");
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 10, "the segment is purged again");
 }
 
 /* Where the child begins a PID namespace it may have the id of any thread of the parent: 1 in a container. */
@@ -436,12 +401,12 @@ Test(purge, in_forks_child_the_forking_threads_words_go_on_and_are_let_go)
 	start();
 	soil(10, 30);
 	world.on_purge = fork_in_handler;
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 30);
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 30);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0, "for ever, else");
 	soil(10, 30);
 	world.on_purge = fork_in_handler_and_jump;
 	if (setjmp(out) == 0)
-		(void)lab_purge_segment(arena, 0, &record, &lab_purge_everything);
+		(void)lab_purge_segment(segment, &record, &lab_purge_everything);
 	lab_store_rlx(&segment->disturbed, LAB_UNDISTURBED);
 	lab_purge_recover(&record);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
@@ -458,7 +423,7 @@ free_last_run(void *start, size_t size)
 {
 	(void)start;
 	(void)size;
-	lab_store_rlx(&segment->unheld, lab_load_rlx(&arena->owners[0])); /* as lab_run_free_frozen does */
+	lab_store_rlx(&segment->unheld, lab_load_rlx(lab_segment_owner(segment))); /* as lab_run_free_frozen does */
 	lab_segment_give(segment, 500, 10, 0);
 	world.on_purge = NULL;
 }
@@ -469,14 +434,14 @@ Test(purge, the_last_run_of_a_segment_without_a_holder_may_be_freed_meanwhile)
 	REQUIRE(lab_segment_take_at(segment, 500, 10));
 	soil(10, 30);
 	world.on_purge = free_last_run;
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 30);
-	cr_assert_eq(lab_owner_kind(lab_load_rlx(&arena->owners[0])), LAB_SEGMENT_FREE);
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 30);
+	cr_assert_eq(lab_owner_state(lab_load_rlx(lab_segment_owner(segment))), LAB_SLOT_EMPTY);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_arena_claim(arena, LAB_SEGMENT_SMALL, 2, 1, LAB_SEGMENT_SIZE), 0);
+	cr_assert_eq(lab_space_claim(2, 0, 0), segment);
 	soil(10, 30);
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 30);
-	cr_assert_eq(lab_owner_heap(lab_load_rlx(&arena->owners[0])), 2, "it has a holder again");
-	cr_assert_eq(lab_owner_kind(lab_load_rlx(&arena->owners[0])), LAB_SEGMENT_SMALL);
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 30);
+	cr_assert_eq(lab_owner_heap(lab_load_rlx(lab_segment_owner(segment))), 2, "it has a holder again");
+	cr_assert_eq(lab_owner_state(lab_load_rlx(lab_segment_owner(segment))), LAB_SLOT_OWNED);
 }
 
 static void
@@ -493,7 +458,7 @@ Test(purge, the_word_is_let_go_in_the_child_too)
 	start();
 	soil(3, 9);
 	world.on_purge = fork_meanwhile;
-	cr_assert_eq(lab_purge_segment(arena, 0, &record, &lab_purge_everything), 9);
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 9);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
 	lab_store_rlx(&segment->purge, CLAIM - 77 + 78); /* and there it is left by a jump */
 	record.segment = segment;

@@ -4,14 +4,15 @@
 #include "page/segment.h"
 #include "trace.h"
 
-enum { PAGES = LAB_SEGMENT_PAGES };
+enum { PAGES_MAX = LAB_SEGMENT_PAGES };
 
 struct model {
-	bool taken[PAGES], dirty[PAGES];
+	bool taken[PAGES_MAX], dirty[PAGES_MAX];
 };
 
 static struct lab_segment segment;
 static struct model model;
+static size_t pages_now = PAGES_MAX; /* of the segment */
 
 static bool
 model_is_free(size_t page, size_t count)
@@ -25,7 +26,7 @@ model_is_free(size_t page, size_t count)
 static int
 model_find(unsigned order)
 {
-	for (size_t page = 0; page < PAGES; page += (size_t)1 << order)
+	for (size_t page = 0; page + ((size_t)1 << order) <= pages_now; page += (size_t)1 << order)
 		if (model_is_free(page, (size_t)1 << order))
 			return (int)page;
 	return -1;
@@ -36,7 +37,7 @@ model_find_run(size_t count)
 {
 	size_t length = 0;
 
-	for (size_t page = 0; page < PAGES; page++) {
+	for (size_t page = 0; page < pages_now; page++) {
 		length = model.taken[page] ? 0 : length + 1;
 		if (length == count)
 			return (int)(page + 1 - count);
@@ -66,7 +67,7 @@ compare(void)
 	size_t dirty = 0;
 	bool empty = true;
 
-	for (size_t page = 0; page < PAGES; page++) {
+	for (size_t page = 0; page < pages_now; page++) {
 		REQUIRE((lab_load_rlx(&segment.taken[page / 64]) >> (page % 64) & 1) == model.taken[page]);
 		REQUIRE((lab_load_rlx(&segment.dirty[page / 64]) >> (page % 64) & 1) == model.dirty[page]);
 		dirty += model.dirty[page] && !model.taken[page];
@@ -82,13 +83,15 @@ reset(void)
 {
 	memset(&segment, 0, sizeof segment);
 	memset(&model, 0, sizeof model);
-	lab_segment_refresh_owned(&segment, 0, PAGES);
+	segment.capacity = PAGES_MAX;
+	lab_segment_begin(&segment, pages_now);
+	lab_segment_refresh_owned(&segment, 0, pages_now);
 }
 
 /* The blocks that a trace holds. */
 static struct {
 	size_t page, count;
-} held[PAGES];
+} held[PAGES_MAX];
 static size_t held_count;
 
 static void
@@ -105,7 +108,7 @@ take(struct trace_random *random)
 	unsigned order = (unsigned)trace_below(random, LAB_ORDER_MAX + 1);
 	size_t most = (size_t)1 << order;
 	size_t count = most - trace_below(random, (most + 1) / 2); /* as an odd size gives its tail back */
-	int expected = model_find(order);
+	int expected = most <= pages_now ? model_find(order) : -1;
 
 	int page = lab_segment_take_owned(&segment, order, count);
 	REQUIRE(page == expected);
@@ -128,10 +131,10 @@ take_run(struct trace_random *random)
 static void
 take_at(struct trace_random *random)
 {
-	size_t page = trace_below(random, PAGES), count = trace_skewed(random, 8);
+	size_t page = trace_below(random, pages_now), count = trace_skewed(random, 8);
 
-	if (page + count > PAGES)
-		count = PAGES - page;
+	if (page + count > pages_now)
+		count = pages_now - page;
 	bool expected = model_is_free(page, count);
 	REQUIRE(lab_segment_take_at(&segment, page, count) == expected);
 	if (expected) {
@@ -163,7 +166,8 @@ Test(segment, long_random_traces)
 {
 	struct trace_random random = {1};
 
-	for (int round = 0; round < 20; round++) {
+	for (int round = 0; round < 30; round++) {
+		pages_now = PAGES_MAX >> round % 6;
 		reset();
 		held_count = 0;
 		for (int step = 0; step < 1500; step++) {
@@ -182,7 +186,7 @@ Test(segment, long_random_traces)
 			give(&random);
 		compare();
 		cr_assert(lab_segment_is_empty(&segment));
-		cr_assert_eq(segment.greatest, LAB_ORDER_MAX, "everything has merged again");
+		cr_assert_eq(segment.greatest, (int)lab_segment_whole_order(&segment), "everything has merged again");
 	}
 }
 
@@ -207,7 +211,7 @@ Test(segment, a_view_that_is_behind_is_only_a_hint)
 	for (int round = 0; round < 300; round++) {
 		reset();
 		for (int i = 0; i < 40; i++) { /* a purger's bits, unseen by the holder */
-			size_t page = trace_below(&random, PAGES);
+			size_t page = trace_below(&random, pages_now);
 			atomic_fetch_or(&segment.taken[page / 64], UINT64_C(1) << (page % 64));
 			model.taken[page] = true;
 		}
@@ -218,28 +222,28 @@ Test(segment, a_view_that_is_behind_is_only_a_hint)
 			int page = aligned ? lab_segment_take_owned(&segment, order, count)
 			                   : lab_segment_take_run_owned(&segment, count);
 			if (page < 0) {
-				lab_segment_refresh_owned(&segment, 0, PAGES);
+				lab_segment_refresh_owned(&segment, 0, pages_now);
 				continue;
 			}
 			REQUIRE(!aligned || (size_t)page % count == 0);
 			REQUIRE(model_is_free((size_t)page, count));
 			model_set((size_t)page, count, true);
 		}
-		lab_segment_refresh_owned(&segment, 0, PAGES);
+		lab_segment_refresh_owned(&segment, 0, pages_now);
 		compare();
 	}
 }
 
 Test(segment, a_failed_take_over_many_words_undoes_only_its_own)
 {
-	for (size_t blocked = 0; blocked < PAGES; blocked += 37) {
+	for (size_t blocked = 0; blocked < pages_now; blocked += 37) {
 		reset();
 		model_set(blocked, 1, true);
 		cr_assert(lab_segment_take_at(&segment, blocked, 1));
-		for (size_t page = 0; page < PAGES; page += 101)
+		for (size_t page = 0; page < pages_now; page += 101)
 			if (page <= blocked)
-				cr_assert(!lab_segment_take_at(&segment, page, PAGES - page));
-		lab_segment_refresh_owned(&segment, 0, PAGES);
+				cr_assert(!lab_segment_take_at(&segment, page, pages_now - page));
+		lab_segment_refresh_owned(&segment, 0, pages_now);
 		compare();
 	}
 }

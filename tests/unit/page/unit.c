@@ -132,31 +132,31 @@ Test(unit, a_closed_span_lets_no_pointer_pass_but_knows_its_blocks_and_heap)
 	}
 }
 
-/* Every other heap, and every pointer that shares the descriptor: they differ by multiples of the arena's size. */
+/* Every other heap, and every pointer that shares the descriptor: they differ by multiples of the window's size. */
 static void
-check_other_heaps(const struct lab_unit *unit, uint64_t arena_size, uint64_t n)
+check_other_heaps(const struct lab_unit *unit, uint64_t window, uint64_t n)
 {
-	uint64_t slots = arena_size / LAB_HEAP_STRIDE / 2 < 32768 ? arena_size / LAB_HEAP_STRIDE / 2 : 32768;
+	uint64_t slots = LAB_HEAP_MAX;
 	uint64_t step = slots / 97 + 1;
 
 	for (int64_t alias = -3; alias <= 3; alias++)
 		for (uint64_t delta = 0; delta < slots; delta += delta < 4 || delta > slots - 4 ? 1 : step) {
-			uintptr_t p = BASE + n + (uint64_t)alias * arena_size;
+			uintptr_t p = BASE + n + (uint64_t)alias * window;
 			bool expected = delta == 0 && alias == 0;
 			REQUIRE(passes(unit, p, (HEAP + delta * LAB_HEAP_STRIDE) | FAST) == expected);
 			REQUIRE(passes(unit, p, (HEAP - delta * LAB_HEAP_STRIDE) | FAST) == expected);
 		}
 }
 
-Test(unit, other_heaps_and_aliases_of_every_arena_size)
+Test(unit, other_heaps_and_aliases_of_windows_of_every_size)
 {
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c += 5) {
 		size_t size = lab_class_size(c), capacity = LAB_UNIT_SIZE / size;
 		struct lab_unit unit = make_unit(c, capacity);
-		for (uint64_t arena_size = LAB_ARENA_SIZE_MIN; arena_size <= LAB_ARENA_SIZE_DEFAULT; arena_size *= 2) {
-			check_other_heaps(&unit, arena_size, 0);
-			check_other_heaps(&unit, arena_size, capacity / 2 * size);
-			check_other_heaps(&unit, arena_size, (capacity - 1) * size);
+		for (uint64_t window = UINT64_C(4) << 30; window <= UINT64_C(1) << 44; window *= 8) {
+			check_other_heaps(&unit, window, 0);
+			check_other_heaps(&unit, window, capacity / 2 * size);
+			check_other_heaps(&unit, window, (capacity - 1) * size);
 		}
 	}
 }

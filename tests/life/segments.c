@@ -1,8 +1,8 @@
 /*
- * arenas.c - a process with little address space, of which each part has to serve in turn: blocks larger than the first arena get one of their
- * own, which comes back when they are freed. Meanwhile others take figures and trim, are left by jumps out of handlers, and fork in them.
+ * segments.c - piles of blocks come and go, each under a limit of the address space that no two have room in: what one has used is given back to the
+ * system for the next, whose blocks are of other sizes. Meanwhile others take figures and trim, are left by jumps out of handlers, and fork in them.
  *
- * It runs itself again under RLIMIT_AS, as that has to hold before the library's first reservation.
+ * It runs itself again under RLIMIT_AS, so that what is not given back is missed.
  *
  * Clauses: G10.5.
  */
@@ -23,52 +23,67 @@
 #include "support.h"
 
 #define MIB   ((size_t)1 << 20)
-#define LIMIT (800 * MIB) /* the first arena has 64 MiB */
+#define LIMIT (400 * MIB) /* of which the program's own are about 100 */
 
-enum { JUMPS = 250, FORKS = 40, ROUNDS = 4000 };
+enum { JUMPS = 250, FORKS = 40, ROUNDS = 400, PILE = 200 * MIB, KEPT = 6 /* segments: each heap may keep one */ };
 
-/* A new block, of which few pages are touched. */
-static unsigned char *
-take(size_t size)
+/* Blocks of one size, linked; of each few pages are touched. */
+struct pile {
+	struct pile *next;
+	size_t number;
+};
+
+static struct pile *
+take(size_t block, size_t total)
 {
-	unsigned char *p = malloc(size);
+	struct pile *pile = NULL;
 
-	if (!p)
-		fail("NULL while there is memory: size", size, 0);
-	for (size_t i = 0; i < size; i += 4 * MIB)
-		p[i] = (unsigned char)(i / MIB);
-	return p;
+	for (size_t i = 0; i < total / block; i++) {
+		struct pile *p = malloc(block);
+		if (!p)
+			fail("NULL while there is memory: size, number", block, i);
+		p->next = pile;
+		p->number = i;
+		((unsigned char *)p)[block - 1] = (unsigned char)i;
+		pile = p;
+	}
+	return pile;
 }
 
 static void
-give(unsigned char *p, size_t size)
+give(struct pile *pile, size_t block, size_t total)
 {
-	for (size_t i = 0; p && i < size; i += 4 * MIB)
-		if (p[i] != (unsigned char)(i / MIB))
-			fail("a block has changed: address, offset", (uintptr_t)p, i);
-	free(p);
+	for (size_t i = total / block; i-- > 0;) {
+		struct pile *next = pile->next;
+		if (pile->number != i || ((unsigned char *)pile)[block - 1] != (unsigned char)i)
+			fail("a block has changed: address, number", (uintptr_t)pile, i);
+		free(pile);
+		pile = next;
+	}
 }
 
-/* Blocks that cannot be there at the same time, nor in each other's arenas. */
+/* In segments of every size: none of these piles has room beside another, nor fits into holes of its kind. */
 static void
 blocks_in_turn(void)
 {
-	static const size_t sizes[] = {200, 300, 150, 310, 70, 290};
+	static const size_t sizes[] = {3 * MIB, 16 * 1024, 500 * 1024, 100, 2 * MIB, 40 * 1024, MIB};
 
-	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-		give(take(sizes[i] * MIB), sizes[i] * MIB);
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		size_t total = sizes[i] < 1024 ? PILE / 20 : PILE;
+		give(take(sizes[i], total), sizes[i], total);
+	}
 }
 
-/* Nothing is lost for good: once more all can be had, and what is idle goes back. */
+/* Nothing is lost for good: once more all can be had, and what is nobody's goes back, but for a segment that the heap keeps. */
 static void
 check_address_space(size_t before)
 {
 	size_t after;
 
 	blocks_in_turn();
-	for (int tries = 0; tries < 100; tries++) { /* a walker that was left is let go when it can be proved */
+	for (int tries = 0; tries < 100; tries++) { /* a purger that was left is let go when that can be proved */
 		(void)malloc_trim(0);
-		if ((after = address_space()) <= before + 2 * MIB)
+		if ((after = address_space()) <= before + KEPT * 4 * MIB)
 			return;
 	}
 	fail("address space was lost: bytes after, before", after, before);
@@ -77,7 +92,7 @@ check_address_space(size_t before)
 static void
 in_turn(void)
 {
-	for (unsigned i = 0; i < 100 * scale; i++)
+	for (unsigned i = 0; i < 5 * scale; i++)
 		blocks_in_turn();
 }
 
@@ -107,8 +122,10 @@ look_all_the_time(void *unused)
 static void *
 take_and_give(void *unused)
 {
-	for (unsigned i = 0; i < ROUNDS * scale; i++)
-		give(take((70 + i % 50) * MIB), (70 + i % 50) * MIB);
+	for (unsigned i = 0; i < ROUNDS * scale; i++) {
+		size_t block = 20000 + i % 50 * 30000;
+		give(take(block, PILE / 4), block, PILE / 4);
+	}
 	return unused;
 }
 
@@ -154,7 +171,7 @@ child_in_handler(void)
 {
 	alarm(200);
 	free(malloc(100));
-	blocks_in_turn();
+	give(take(MIB, PILE / 8), MIB, PILE / 8);
 	look();
 }
 
@@ -173,7 +190,7 @@ on_profile(int number)
 	REQUIRE(child >= 0);
 	if (child == 0) {
 		child_in_handler();
-		return; /* into the walk that was interrupted */
+		return; /* into the call that was interrupted */
 	}
 	while (waitpid(child, &status, 0) < 0)
 		REQUIRE(errno == EINTR);
@@ -191,21 +208,23 @@ start_timer(long microseconds)
 	REQUIRE(setitimer(ITIMER_PROF, &timer, NULL) == 0);
 }
 
-static unsigned char *coming;
+static struct pile *coming;
 
 static void
 give_coming(void)
 {
-	give(coming, 90 * MIB);
+	if (!coming)
+		return;
+	give(coming, MIB, 20 * MIB);
 	coming = NULL;
 }
 
-/* One arena comes and goes in each round; who looks is interrupted, as a jump out of the free may lose the block. */
+/* A pile comes and goes in each round; who looks, and unmaps, is interrupted: a jump out of a free may lose the block. */
 static void
 come_and_go(void)
 {
 	if (!coming) /* else a jump has left the first look */
-		coming = take(90 * MIB);
+		coming = take(MIB, 20 * MIB);
 	may_act = true;
 	look();
 	may_act = false;
@@ -233,7 +252,7 @@ left_by_jumps(void)
 }
 
 static void
-forks_in_walks(void)
+forks_in_looks(void)
 {
 	pid_t self = getpid();
 
@@ -257,7 +276,7 @@ static const struct scenario {
 } scenarios[] = {
         {"in turn", in_turn},
         {"while others look", while_others_look},
-        {"forks in walks", forks_in_walks},
+        {"forks in looks", forks_in_looks},
         {"left by jumps", left_by_jumps},
 };
 

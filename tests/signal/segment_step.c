@@ -1,9 +1,9 @@
 /*
- * arena_step.c - an arena goes back to the system, and is interrupted at each of the instructions that this takes: by a handler that is left by
- * siglongjmp, by one that allocates what needs an arena itself, and by one that forks. No address space is lost, what was mapped meanwhile
- * at the addresses that became free is let alone, and in the child it is all the same.
+ * segment_step.c - segments are mapped for blocks, and go back to the system, and the thread is interrupted at each of the instructions that this takes: by
+ * a handler that is left by siglongjmp, by one that allocates what needs segments itself, and by one that forks. A jump loses one segment's addresses at
+ * most, the others nothing; what was mapped meanwhile at addresses that became free is let alone, and in the child it is all the same.
  *
- * It runs itself again under RLIMIT_AS, so that arenas are small, and one has to go for another to come.
+ * The breakpoints' signal is one that the library leaves open where it holds others back.
  *
  * Clauses: G10.5, G2.1, G3.1.
  */
@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,45 +21,71 @@
 #include "stepper.h"
 #include "support.h"
 
-#define MIB   ((size_t)1 << 20)
-#define LIMIT (700 * MIB) /* the first arena has 64 MiB; 128 and 512 MiB do not fit besides */
+#define MIB     ((size_t)1 << 20)
+#define SEGMENT (4 * MIB) /* the largest */
 
 /* At scale 1 one in PART instructions is interrupted; a child is made at one in FORK_EACH of these. */
 enum { OFFSETS = 16384, PART = 4, FORK_EACH = 6 };
 
 static uint32_t random_state = 1;
-static size_t usual; /* address space that is used when no other arena is there */
+static size_t usual; /* address space that is used when all is given back */
 static sigjmp_buf target;
 static size_t interrupted[3];
 
-static unsigned char *
-take(size_t size)
-{
-	unsigned char *p = malloc(size);
+/* Blocks that need segments of every length. */
+enum { BLOCKS = 12 };
 
-	if (!p)
-		fail("NULL while there is memory: size", size, 0);
-	p[0] = p[size - 1] = 0x77;
-	return p;
+static const size_t sizes[BLOCKS] = {90 << 10,   120 << 10, 60 << 10, 230 << 10, 500 << 10, 40 << 10,
+                                     1000 << 10, 2 << 20,   3 << 20,  100 << 10, 3 << 20,   1 << 20};
+
+struct pile {
+	unsigned char *blocks[BLOCKS];
+};
+
+static void
+take(struct pile *pile)
+{
+	for (int i = 0; i < BLOCKS; i++) {
+		unsigned char *p = malloc(sizes[i]);
+		if (!p)
+			fail("NULL while there is memory: size", sizes[i], 0);
+		p[0] = p[sizes[i] - 1] = (unsigned char)i;
+		pile->blocks[i] = p;
+	}
 }
 
 static void
-give(unsigned char *p, size_t size)
+give(struct pile *pile)
 {
-	REQUIRE(p[0] == 0x77 && p[size - 1] == 0x77);
-	free(p);
+	for (int i = 0; i < BLOCKS; i++) {
+		REQUIRE(pile->blocks[i][0] == i && pile->blocks[i][sizes[i] - 1] == i);
+		free(pile->blocks[i]);
+	}
 }
 
 static void
-check_nothing_is_lost(void)
+take_and_give(void)
+{
+	struct pile pile;
+
+	take(&pile);
+	give(&pile);
+}
+
+/* A jump may have lost one segment's addresses, and no more. */
+static void
+check_what_is_lost(bool was_left)
 {
 	size_t now;
 
 	free(malloc(100 * 1024)); /* a heap that was left in the middle of a purge is put in order by the thread's next slow call */
 	(void)malloc_trim(0);
-	(void)malloc_trim(0); /* the first has let go what was left of a walk */
-	if ((now = address_space()) > usual + MIB)
+	(void)malloc_trim(0);
+	now = address_space();
+	if (now > usual + MIB + (was_left ? SEGMENT : 0))
 		fail("address space was lost: bytes, usual", now, usual);
+	if (was_left && now > usual)
+		usual = now;
 }
 
 /* ---- the calls that are interrupted ------------------------------------------------------------------------------------------ */
@@ -74,16 +99,14 @@ trim(void)
 static void
 make_room(void)
 {
-	unsigned char *p = take(300 * MIB);
-
-	give(p, 300 * MIB);
+	take_and_give();
 }
 
 static const struct call {
 	const char *name;
 	void (*run)(void);
-	bool may_be_left; /* the block in hand would be lost otherwise, with its arena */
-} calls[] = {{"trim", trim, true}, {"room for a block", make_room, false}};
+	bool may_be_left; /* the blocks in hand would be lost otherwise, with their segments */
+} calls[] = {{"trim", trim, true}, {"room for blocks", make_room, false}};
 
 static struct {
 	uint32_t offsets[OFFSETS];
@@ -106,7 +129,7 @@ learn(void)
 /* ---- what happens in the handler ---------------------------------------------------------------------------------------------- */
 
 static enum action { LEAVE, ALLOCATE, FORK } action;
-static bool is_child, is_trimming;
+static bool is_child;
 
 static void
 fork_and_wait(void)
@@ -135,30 +158,24 @@ hook(uint32_t offset)
 		siglongjmp(target, 1);
 	if (action == FORK)
 		fork_and_wait();
-	unsigned char *p = malloc(70 * MIB); /* where room is made, the interrupted frame may have all there is in hand */
-	if (!p && is_trimming)
-		fail("NULL while there is memory", offset, 0);
-	if (p) {
-		p[0] = p[70 * MIB - 1] = 0x77;
-		give(p, 70 * MIB);
-	}
+	take_and_give();
 	return false;
 }
 
 /* ---- */
 
-/* Something of the program's own, where the payload may have been. */
+/* Something of the program's own. */
 static void
 use_addresses(size_t size)
 {
 	unsigned char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	REQUIRE(p != MAP_FAILED);
-	for (size_t i = 0; i < size; i += 16 * MIB)
+	for (size_t i = 0; i < size; i += MIB)
 		p[i] = 0x5a;
 	(void)malloc_trim(0);
 	(void)malloc_trim(0);
-	for (size_t i = 0; i < size; i += 16 * MIB)
+	for (size_t i = 0; i < size; i += MIB)
 		if (p[i] != 0x5a)
 			fail("somebody else's memory was changed", (uintptr_t)p, i);
 	REQUIRE(munmap(p, size) == 0);
@@ -167,15 +184,15 @@ use_addresses(size_t size)
 static void
 interrupt(const struct call *call, uint32_t offset)
 {
-	give(take(90 * MIB), 90 * MIB);
+	take_and_give();
 	if (sigsetjmp(target, 1) == 0) {
 		break_arm(offset);
 		call->run();
 	}
 	break_disarm(offset);
 	if (action == LEAVE)
-		use_addresses(129 * MIB);
-	check_nothing_is_lost();
+		use_addresses(20 * MIB);
+	check_what_is_lost(action == LEAVE);
 	if (is_child)
 		_exit(0);
 }
@@ -184,10 +201,9 @@ static void
 interrupt_everywhere(const struct call *call)
 {
 	current_scenario = call->name;
-	is_trimming = call->may_be_left;
 	memset(&learned, 0, sizeof learned);
 	for (int round = 0; round < 2; round++) {
-		give(take(90 * MIB), 90 * MIB);
+		take_and_give();
 		step_on();
 		call->run();
 		step_off();
@@ -203,19 +219,18 @@ interrupt_everywhere(const struct call *call)
 int
 main(int argc, char **argv)
 {
-	run_again_limited(LIMIT, argv);
 	start_test(argc, argv, 1000);
 	random_state = (uint32_t)now_ms();
 	step_start(learn, 0);
 	break_start(hook, 0);
-	give(take(90 * MIB), 90 * MIB);
+	take_and_give();
 	make_room();
 	(void)malloc_trim(0);
 	usual = address_space();
 	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
 		if (strstr(calls[i].name, only))
 			interrupt_everywhere(&calls[i]);
-	printf("%zu times left, %zu times with an arena of the handler's, %zu forks, at %zu distinct instructions\n",
+	printf("%zu times left, %zu times with segments of the handler's, %zu forks, at %zu distinct instructions\n",
 	       interrupted[LEAVE], interrupted[ALLOCATE], interrupted[FORK], step_figures().distinct);
 	return end_test();
 }

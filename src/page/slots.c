@@ -1,0 +1,213 @@
+/* slots.c - see slots.h. Any context. */
+#include "page/slots.h"
+#include "base/check.h"
+#include "page/map.h"
+
+enum {
+	REFUSALS_AT_ONCE = 8, /* so many places in a row are tried one by one */
+	REFUSALS_MAX = 64,    /* so many in a search, then it gives up */
+};
+
+/* What one step of opening the table makes writable. */
+#define PIECE_SHIFT 26 /* 64 MiB of the window: a page or two of slots, 64 KiB of units */
+
+static uint64_t
+used_mask(size_t index, unsigned slots_log)
+{
+	return lab_mask(1u << slots_log) << (index % 64);
+}
+
+static void
+raise_high_water(struct lab_space *space, size_t end)
+{
+	size_t now = lab_load_rlx(&space->high_water);
+
+	while (now < end &&
+	       !atomic_compare_exchange_weak_explicit(&space->high_water, &now, end, memory_order_acq_rel, memory_order_relaxed))
+		;
+}
+
+/* ---- addresses: the used bits ---- */
+
+/* rel pairs with the acq of the next taker. */
+void
+lab_slots_give(struct lab_space *space, size_t index, unsigned slots_log)
+{
+	lab_and_rel(&space->bits[index / 64].used, ~used_mask(index, slots_log));
+	for (unsigned log = 0; log <= LAB_SLOTS_LOG_MAX; log++)
+		lab_hint_lower(&space->lowest[log], index / 64);
+}
+
+/* Takes 2^slots_log free slots of a word, the lowest; their index, or -1. */
+static long
+take_in_word(struct lab_space *space, size_t word, unsigned slots_log)
+{
+	_Atomic uint64_t *bits = &space->bits[word].used;
+	uint64_t used = lab_load_rlx(bits);
+
+	for (;;) {
+		unsigned bit = lab_buddy_find(used, slots_log);
+		if (bit == LAB_BUDDY_NONE)
+			return -1;
+		if (atomic_compare_exchange_weak_explicit(bits, &used, used | used_mask(bit, slots_log), memory_order_acq_rel,
+		                                          memory_order_relaxed))
+			return (long)(word * 64 + bit);
+	}
+}
+
+/* ---- mapping ---- */
+
+/* Makes what describes the slots writable. Repeatable. */
+static bool
+open_table(struct lab_space *space, size_t index)
+{
+	const size_t slots = (size_t)1 << (PIECE_SHIFT - LAB_SLOT_SHIFT), units = (size_t)1 << (PIECE_SHIFT - LAB_UNIT_SHIFT);
+	struct lab_unit *unit = lab_map_unit(lab_slot_address(space, index & ~(slots - 1)));
+	struct lab_slot *slot = &space->slots[index & ~(slots - 1)];
+
+	if (lab_load_acq(&space->bits[index / 64].is_open))
+		return true;
+	if (!lab_os.protect(unit, units * sizeof *unit, LAB_ACCESS_WRITE) ||
+	    !lab_os.protect(slot, slots * sizeof *slot, LAB_ACCESS_WRITE))
+		return false;
+	for (size_t i = 0; i < slots; i += 64) /* rel pairs with the acq above */
+		lab_store_rel(&space->bits[(index & ~(slots - 1)) / 64 + i / 64].is_open, true);
+	return true;
+}
+
+/* The metadata of a segment of so many pages that begins in the slot; longer ones are made where they do not suffice. NULL: no memory. */
+static struct lab_segment *
+find_metadata(struct lab_space *space, size_t index, size_t pages)
+{
+	struct lab_slot *slot = &space->slots[index];
+	struct lab_segment *segment = lab_load_acq(&slot->segment);
+
+	if (segment && segment->capacity >= pages)
+		return segment;
+	segment = lab_segment_allocate_metadata(sizeof *segment + pages * sizeof segment->runs[0]);
+	if (!segment)
+		return NULL;
+	segment->base = lab_slot_address(space, index);
+	segment->slot = slot;
+	segment->capacity = (uint32_t)pages;
+	lab_store_rel(&slot->segment, segment); /* pairs with lab_space_find */
+	return segment;
+}
+
+/* Maps a segment in slots whose used bits the caller has set. */
+static enum lab_slots_outcome
+map_slots(struct lab_space *space, size_t index, unsigned slots_log, uint32_t heap_id, struct lab_segment **result)
+{
+	struct lab_slot *slot = &space->slots[index];
+	size_t slots = (size_t)1 << slots_log;
+
+	/* first: the scan that finds an OWNED segment looks no further than that */
+	raise_high_water(space, index + slots);
+	if (!open_table(space, index))
+		return LAB_SLOTS_NO_MEMORY;
+	uint64_t seq = lab_owner_seq(lab_load_rlx(&slot->owner)) + 1;
+	atomic_store(&slot->owner, lab_owner_make(seq, 0, slots_log, LAB_SLOT_MAPPING));
+	struct lab_segment *segment = find_metadata(space, index, slots * LAB_SLOT_PAGES);
+	enum lab_mapped mapped = segment ? lab_os.map_at(lab_slot_address(space, index), slots * LAB_SLOT_SIZE) : LAB_NOT_MAPPED;
+	if (mapped != LAB_MAPPED) {
+		enum lab_slot_state state = mapped == LAB_OCCUPIED ? LAB_SLOT_REFUSED : LAB_SLOT_FREE;
+		lab_store_rel(&slot->owner, lab_owner_make(seq, 0, slots_log, state));
+		return mapped == LAB_OCCUPIED ? LAB_SLOTS_OCCUPIED : LAB_SLOTS_NO_MEMORY;
+	}
+	lab_space_apply_huge_pages(segment->base, slots * LAB_SLOT_SIZE);
+	lab_segment_begin(segment, slots * LAB_SLOT_PAGES);
+	for (size_t i = 1; i < slots; i++)
+		lab_store_rlx(&slot[i].owner,
+		              lab_owner_make(lab_owner_seq(lab_load_rlx(&slot[i].owner)) + 1, 0, slots_log, LAB_SLOT_PART));
+	/* sc: INV-SPACE-2; rel pairs with lab_space_find */
+	atomic_store(&slot->owner, lab_owner_make(seq, heap_id, slots_log, LAB_SLOT_OWNED));
+	*result = segment;
+	return LAB_SLOTS_MAPPED;
+}
+
+/* From a word of bits on. *result stays NULL if nothing is free, or there is no memory. */
+static enum lab_slots_outcome
+map_from(struct lab_space *space, size_t from, unsigned slots_log, uint32_t heap_id, struct lab_segment **result)
+{
+	size_t words = space->slot_count / 64, refusals = 0, word = from;
+
+	while (word < words) {
+		long index = take_in_word(space, word, slots_log);
+		if (index < 0) {
+			word++;
+			continue;
+		}
+		if (refusals == 0)
+			lab_hint_raise(&space->lowest[slots_log], from, word);
+		enum lab_slots_outcome outcome = map_slots(space, (size_t)index, slots_log, heap_id, result);
+		if (outcome == LAB_SLOTS_NO_MEMORY)
+			lab_slots_give(space, (size_t)index, slots_log);
+		if (outcome != LAB_SLOTS_OCCUPIED)
+			return outcome;
+		/* others' mappings are long: the steps over them grow */
+		if (++refusals == REFUSALS_MAX)
+			break;
+		if (refusals > REFUSALS_AT_ONCE)
+			word += (size_t)1 << (refusals - REFUSALS_AT_ONCE < 10 ? refusals - REFUSALS_AT_ONCE : 10);
+	}
+	return LAB_SLOTS_OCCUPIED;
+}
+
+/* Others may have gone since. Whether there is something to be tried again. */
+static bool
+forget_refusals(struct lab_space *space)
+{
+	bool any = false;
+
+	for (size_t index = 0, end = lab_load_acq(&space->high_water); index < end; index++) {
+		if (lab_load_rlx(&space->bits[index / 64].used) == 0) {
+			index |= 63;
+			continue;
+		}
+		uint64_t owner = lab_load_acq(&space->slots[index].owner);
+		unsigned slots_log = lab_owner_slots_log(owner);
+		if (lab_owner_state(owner) != LAB_SLOT_REFUSED ||
+		    !lab_cas64(&space->slots[index].owner, owner,
+		               lab_owner_make(lab_owner_seq(owner) + 1, 0, slots_log, LAB_SLOT_FREE)))
+			continue;
+		lab_slots_give(space, index, slots_log);
+		any = true;
+	}
+	return any;
+}
+
+enum lab_slots_outcome
+lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id, struct lab_segment **result)
+{
+	uint64_t mask = lab_os_hold_signals();
+	size_t lowest = lab_load_rlx(&space->lowest[slots_log]);
+	enum lab_slots_outcome outcome = map_from(space, lowest, slots_log, heap_id, result);
+
+	if (outcome == LAB_SLOTS_OCCUPIED && lowest != 0) /* a hint may be wrong */
+		outcome = map_from(space, 0, slots_log, heap_id, result);
+	if (outcome == LAB_SLOTS_OCCUPIED && forget_refusals(space))
+		outcome = map_from(space, 0, slots_log, heap_id, result);
+	lab_os_release_signals(mask);
+	return outcome;
+}
+
+/* ---- heaps ---- */
+
+enum lab_heap_place
+lab_space_map_heap(uint32_t id, size_t size)
+{
+	struct lab_space *space = lab_space();
+	_Atomic uint64_t *word = &space->heap_is_mapped[id / 64];
+	uint64_t bit = UINT64_C(1) << (id % 64);
+
+	if (lab_load_acq(word) & bit)
+		return LAB_HEAP_MAPPED;
+	uint64_t mask = lab_os_hold_signals();
+	enum lab_mapped mapped = lab_os.map_at(lab_space_heap(space, id), lab_round_up(size, LAB_PAGE_SIZE));
+	if (mapped == LAB_MAPPED)
+		(void)lab_or_acq_rel(word, bit);
+	lab_os_release_signals(mask);
+	if (mapped == LAB_NOT_MAPPED)
+		return LAB_HEAP_NO_MEMORY;
+	return mapped == LAB_MAPPED ? LAB_HEAP_MAPPED : LAB_HEAP_TAKEN;
+}

@@ -1,0 +1,49 @@
+/*
+ * slots.h - the addresses of the window: which are whose, and mapping segments there (slots.c). Private to space.c; the rules are space.h's.
+ */
+#ifndef LAB_PAGE_SLOTS_H
+#define LAB_PAGE_SLOTS_H
+
+#include "page/space.h"
+
+static inline size_t
+lab_slot_index(const struct lab_space *space, const struct lab_slot *slot)
+{
+	return (size_t)(slot - space->slots);
+}
+
+static inline char *
+lab_slot_address(const struct lab_space *space, size_t index)
+{
+	return (char *)(space->base + (index << LAB_SLOT_SHIFT));
+}
+
+/* A word of bits has something again. */
+static inline void
+lab_hint_lower(_Atomic size_t *hint, size_t word)
+{
+	if (lab_load_rlx(hint) > word)
+		lab_store_rlx(hint, word);
+}
+
+/* A search from `from` on, where the hint was, has found nothing below `word`. What was given back meanwhile may be missed: it is a hint. */
+static inline void
+lab_hint_raise(_Atomic size_t *hint, size_t from, size_t word)
+{
+	if (word != from)
+		(void)atomic_compare_exchange_strong_explicit(hint, &from, word, memory_order_relaxed, memory_order_relaxed);
+}
+
+/* Gives slots back that the caller has taken, and has unmapped, or never mapped. */
+void lab_slots_give(struct lab_space *space, size_t index, unsigned slots_log);
+
+enum lab_slots_outcome {
+	LAB_SLOTS_MAPPED,
+	LAB_SLOTS_OCCUPIED, /* no place is free, or others are everywhere */
+	LAB_SLOTS_NO_MEMORY,
+};
+
+/* Maps a segment of 2^slots_log slots for the heap, at the lowest addresses that are free. */
+enum lab_slots_outcome lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id, struct lab_segment **segment);
+
+#endif
