@@ -95,13 +95,14 @@ find(uint32_t tid)
 	return NULL;
 }
 
-/* A place for a new entry: an empty one, or of a thread that has ended. */
+/* Where no place is empty. Of whoever is pushed out the end is seen by the id alone, as of a thread that was never entered: so never the first thread,
+ * whose id answers until the process ends. */
 static bool
-enter_at(_Atomic uint64_t *at, uint64_t mine)
+take_place_of_ended(_Atomic uint64_t *at, uint64_t mine)
 {
-	uint64_t old = lab_load_acq(at);
+	uint64_t old = lab_load_acq(at); /* pairs with the CAS of note */
 
-	return (old == 0 || has_ended(old)) && lab_cas64(at, old, mine);
+	return has_ended(old) && lab_cas64(at, old, mine);
 }
 
 static void
@@ -120,7 +121,10 @@ note(uint32_t tid)
 	if (mine >> TID_BITS == 0)
 		return; /* without an entry it is asked for by id as well */
 	for (unsigned i = 0; i <= WINDOW; i++)
-		if (enter_at(place(tid, i), mine))
+		if (lab_cas64(place(tid, i), 0, mine))
+			return;
+	for (unsigned i = 1; i <= WINDOW; i++)
+		if (take_place_of_ended(place(tid, i), mine))
 			return;
 }
 
