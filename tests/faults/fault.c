@@ -413,6 +413,12 @@ fault_hides_deaths(void)
 }
 
 bool
+fault_keeps_mappings(void)
+{
+	return hides(1u << FAULT_UNMAP);
+}
+
+bool
 fault_kind_has_late(enum fault_kind kind)
 {
 	switch (kind) {

@@ -104,6 +104,9 @@ bool fault_hides_deaths(void);
 bool fault_hides_frames(void);
 bool fault_kind_hides_deaths(enum fault_kind kind);
 
+/* Whether the plan lets nothing be unmapped, again and again. */
+bool fault_keeps_mappings(void);
+
 /* Whether to fail late is another thing than to fail early. */
 bool fault_kind_has_late(enum fault_kind kind);
 

@@ -574,7 +574,13 @@ Test(limit, handlers_may_allocate_in_the_wait_and_jump_out_of_it)
 	stop_alarms();
 	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 0));
 	free_list(list);
-	list = take_all(60000, &count);
+	list = NULL;
+	count = 0;
+	for (void **p; (p = lab_malloc(60000)) != NULL;
+	     count++) { /* on the level of the calls that were left, where they are known to be */
+		*p = list;
+		list = p;
+	}
 	cr_assert_geq(count * 60000, 14 * MIB, "nothing is lost");
 	free_list(list);
 	(void)lab_trim(0);
