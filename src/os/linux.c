@@ -27,18 +27,30 @@ protection(enum lab_access access)
 	}
 }
 
+/* The kernel orders an unmapping before the mapping that gets its addresses: ThreadSanitizer is told so. */
+static void
+order_mappings(void)
+{
+#ifdef LAB_THREAD_SANITIZER
+	static _Atomic uint32_t order;
+	atomic_fetch_add_explicit(&order, 1, memory_order_acq_rel);
+#endif
+}
+
 static void *
 linux_map(size_t size, enum lab_access access)
 {
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (access == LAB_ACCESS_CHARGED ? 0 : MAP_NORESERVE);
 	long result = lab_syscall(SYS_mmap, 0, (long)size, protection(access), flags, -1);
 
+	order_mappings();
 	return lab_syscall_failed(result) ? NULL : (void *)result;
 }
 
 static bool
 linux_unmap(void *start, size_t size)
 {
+	order_mappings();
 	return !lab_syscall_failed(lab_syscall(SYS_munmap, (long)start, (long)size, 0, 0, 0));
 }
 
@@ -49,6 +61,7 @@ linux_map_at(void *start, size_t size)
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
 	long result = lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, flags, -1);
 
+	order_mappings();
 	if (result == (long)start)
 		return LAB_MAPPED;
 	if (!lab_syscall_failed(result))
@@ -260,8 +273,10 @@ static void *
 linux_extend(void *start, size_t old_size, size_t size)
 {
 	const int flags = moves() == BROKEN ? 0 : MREMAP_MAYMOVE;
+	order_mappings();
 	long result = lab_syscall(SYS_mremap, (long)start, (long)old_size, (long)size, flags, 0);
 
+	order_mappings();
 	return lab_syscall_failed(result) ? NULL : (void *)result;
 }
 
@@ -347,29 +362,6 @@ struct lab_os_table lab_os = {
         .is_readable = lab_linux_is_readable,
         .address_space = linux_address_space,
 };
-
-/* No thread's mask: SIGKILL cannot be blocked. */
-#define SIGNALS_NOT_HELD (~UINT64_C(0))
-
-uint64_t
-lab_os_hold_signals(void)
-{
-	const int open[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
-	uint64_t held = ~UINT64_C(0), before = 0;
-
-	for (unsigned i = 0; i < sizeof open / sizeof *open; i++)
-		held &= ~(UINT64_C(1) << (open[i] - 1));
-	if (lab_syscall_failed(lab_syscall(SYS_rt_sigprocmask, SIG_BLOCK, (long)&held, (long)&before, sizeof held, 0)))
-		return SIGNALS_NOT_HELD;
-	return before;
-}
-
-void
-lab_os_release_signals(uint64_t before)
-{
-	if (before != SIGNALS_NOT_HELD)
-		(void)lab_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before, 0);
-}
 
 bool
 lab_os_has_thread(uint32_t tid)

@@ -1,4 +1,5 @@
-/* thread.c - thread and process ids, and whether a thread is alive. Any context. */
+/* thread.c - thread and process ids, whether a thread is alive, and what signals it holds. Any context. */
+#include <signal.h>
 #include <sys/prctl.h>
 
 #include "base/atomic.h"
@@ -165,4 +166,29 @@ bool
 lab_linux_has_thread(uint32_t tid)
 {
 	return tid != 0 && !lab_syscall_failed(lab_syscall(SYS_tgkill, lab_syscall(SYS_getpid, 0, 0, 0, 0, 0), (long)tid, 0, 0, 0));
+}
+
+/* ---- signals of the calling thread ---- */
+
+/* No thread's mask: SIGKILL cannot be blocked. */
+#define SIGNALS_NOT_HELD (~UINT64_C(0))
+
+uint64_t
+lab_os_hold_signals(void)
+{
+	const int open[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
+	uint64_t held = ~UINT64_C(0), before = 0;
+
+	for (unsigned i = 0; i < sizeof open / sizeof *open; i++)
+		held &= ~(UINT64_C(1) << (open[i] - 1));
+	if (lab_syscall_failed(lab_syscall(SYS_rt_sigprocmask, SIG_BLOCK, (long)&held, (long)&before, sizeof held, 0)))
+		return SIGNALS_NOT_HELD;
+	return before;
+}
+
+void
+lab_os_release_signals(uint64_t before)
+{
+	if (before != SIGNALS_NOT_HELD)
+		(void)lab_syscall(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof before, 0);
 }
