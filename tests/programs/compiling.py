@@ -5,7 +5,7 @@ import shutil
 from harness import PROJECT, WORK
 
 # What is needed to build the libraries. A copy, so that both runs see the same if somebody edits the tree meanwhile.
-SOURCES = ("meson.build", "meson_options.txt", "meson.options", "LICENSE", "include", "src", "preload", "tests", "bench",
+SOURCES = ("meson.build", "meson_options.txt", "meson.options", "LICENSE", "include", "src", "preload", "tests", "bench", "examples",
            "tools", "docs")
 
 
