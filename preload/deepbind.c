@@ -5,9 +5,7 @@
  * are then glibc's, while strdup, getline and asprintf, inside libc, still give it blocks of ours; and what it hands to the program
  * or takes from it crosses as well. A block of one heap in the other's free is the end of the process. PHP opens its modules so, and
  * Java its libraries. Without the flag the plug-in finds malloc as everybody does. What it loses is that its own names go
- * before the program's. LABYRINTH_DEEPBIND=keep is for programs that need that, and whose plug-ins free what they allocate:
- * the flag stays, and a pointer that is none of ours is libc's free's to judge (alloc/foreign.h). Nobody can help with the
- * reverse: a block of ours that such a plug-in frees is in glibc's free, which reports it.
+ * before the program's.
  *
  * dlopen looks at its return address: whose RUNPATH, whose $ORIGIN, which namespace. Therefore the definitions here are not
  * wrappers but jumps: they change one argument, and the real function returns to the caller. In a namespace of its own (dlmopen) a
@@ -16,7 +14,6 @@
  * Contexts: those of dlopen, a thread's. The real functions are looked for at the first call, not in a constructor: others may run
  * before ours. Not in the static archive: what lies behind the name there is the linker's choice.
  */
-#include "alloc/foreign.h"
 #include "base/compiler.h"
 
 #include <dlfcn.h>
@@ -31,19 +28,6 @@ struct jump {
 
 struct jump lab_dlopen_jump(int mode) LAB_HIDDEN;
 struct jump lab_dlmopen_jump(Lmid_t name_space, int mode) LAB_HIDDEN;
-
-/* libc's own, whatever stands before it. */
-static void
-find_libc_heap(dlopen_function *open_library)
-{
-	void *libc = open_library("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-
-	if (!libc)
-		return;
-	lab_foreign.free = (void (*)(void *))(uintptr_t)dlsym(libc, "free");
-	lab_foreign.size = (size_t(*)(void *))(uintptr_t)dlsym(libc, "malloc_usable_size");
-	dlclose(libc);
-}
 
 /* dlsym looks at its caller, too: this is no tail call. */
 static void *
@@ -66,21 +50,10 @@ next_dlopen(void)
 	return (dlopen_function *)(uintptr_t)find_next("dlopen", &found);
 }
 
-/* The mode that is passed on; with "keep", the first that has the flag finds out whose heap there will be. */
-static int
-settle_mode(int mode)
-{
-	if (!atomic_load_explicit(&lab_foreign.keep, memory_order_relaxed))
-		return mode & ~RTLD_DEEPBIND;
-	if ((mode & RTLD_DEEPBIND) && !lab_foreign.free)
-		find_libc_heap(next_dlopen());
-	return mode;
-}
-
 __attribute__((used)) struct jump
 lab_dlopen_jump(int mode)
 {
-	return (struct jump){(void *)(uintptr_t)next_dlopen(), settle_mode(mode)};
+	return (struct jump){(void *)(uintptr_t)next_dlopen(), mode & ~RTLD_DEEPBIND};
 }
 
 __attribute__((used)) struct jump
@@ -89,7 +62,7 @@ lab_dlmopen_jump(Lmid_t name_space, int mode)
 	static void *_Atomic found;
 	void *target = find_next("dlmopen", &found);
 
-	return (struct jump){target, name_space == LM_ID_BASE ? settle_mode(mode) : mode};
+	return (struct jump){target, name_space == LM_ID_BASE ? mode & ~RTLD_DEEPBIND : mode};
 }
 
 #if defined(__x86_64__)

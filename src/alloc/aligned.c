@@ -50,26 +50,30 @@ LAB_EXPORT void
 lab_free_sized(void *block, size_t size)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	size_t have;
 
 	if (!block)
 		return;
-	if (lab_unlikely(size > lab_block_size(block, "free_sized")))
+	struct lab_place place = lab_block_find(block, &have, "free_sized");
+	if (lab_unlikely(size > have))
 		lab_report_misuse("free_sized", block, "wrong size");
-	lab_release(&bracket, block, "free_sized");
+	lab_release_place(&bracket, &place, block, "free_sized");
 }
 
 LAB_EXPORT void
 lab_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	size_t have;
 
 	if (!block)
 		return;
-	if (lab_unlikely(size > lab_block_size(block, "free_aligned_sized")))
+	struct lab_place place = lab_block_find(block, &have, "free_aligned_sized");
+	if (lab_unlikely(size > have))
 		lab_report_misuse("free_aligned_sized", block, "wrong size");
 	if (lab_unlikely(!lab_is_power_of_two(alignment) || (uintptr_t)block % alignment != 0))
 		lab_report_misuse("free_aligned_sized", block, "wrong alignment");
-	lab_release(&bracket, block, "free_aligned_sized");
+	lab_release_place(&bracket, &place, block, "free_aligned_sized");
 }
 
 LAB_EXPORT size_t

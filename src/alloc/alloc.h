@@ -59,9 +59,9 @@ void *lab_exclusive_allocate(struct lab_bracket *bracket, struct lab_request req
  * another thread, or is lost, as the marks stay. Reports what it refuses, a double free included. */
 bool lab_exclusive_begin_release(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call);
 
-/* Whether p is, or is to become, exclusive; then lab_exclusive_resize is lab_realloc, for a size other than 0. */
-bool lab_exclusive_concerns(const void *p, unsigned gfp);
-void *lab_exclusive_resize(struct lab_bracket *bracket, void *p, size_t old, struct lab_request request);
+/* Whether a block in this place is, or is to become, exclusive; then lab_exclusive_resize is lab_realloc, for a size other than 0. */
+bool lab_exclusive_concerns(const struct lab_place *place, unsigned gfp);
+void *lab_exclusive_resize(struct lab_bracket *bracket, const struct lab_place *place, void *p, struct lab_request request);
 
 /* Says in one line that an ATOMIC call has failed, if one has and it was not said yet. KERNEL contexts. */
 void lab_tell_atomic_failure(void);
@@ -72,15 +72,16 @@ void *lab_or_enomem(void *p);
 /* Frees p, whatever it is, or reports it as a misuse of the function `call`. */
 void lab_release(struct lab_bracket *bracket, void *p, const char *call);
 
+/* The same, of p whose place is known. */
+void lab_release_place(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call);
+
 /* The same without a system call, for the ATOMIC and NOWAIT kinds: blocks of spans and runs go to the remote stack of their heap,
- * also where that is the caller's own. Lock-free. Not for exclusive blocks. */
-void lab_release_quietly(void *p, const char *call);
+ * also where that is the caller's own. Lock-free. Exclusive blocks are freed as by lab_release_place. */
+void lab_release_quietly(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call);
 
-/* A slot of the reserve. */
-void lab_release_slot(void *p, const char *call);
-
-/* The bytes of the live block p. If p is none: reports a misuse of `call`, or returns 0 if call is NULL. */
+/* The bytes of the live block p. If p is none: reports a misuse of `call`, or returns 0 if call is NULL. The second tells its place as well. */
 size_t lab_block_size(const void *p, const char *call);
+struct lab_place lab_block_find(const void *p, size_t *size, const char *call);
 
 /* Returns to the system what has been free for long enough, if it is time to look. Not inside a heap; the bracket is for its use. */
 void lab_decay_look(struct lab_bracket *bracket);

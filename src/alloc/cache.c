@@ -153,8 +153,8 @@ release_elsewhere(struct lab_cache *cache, void *object, const char *why)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
-	if (lab_map_find(object).kind != LAB_PLACE_FOREIGN || lab_huge_covers(object) ||
-	    lab_block_size(object, "lab_cache_free") < cache->size)
+	enum lab_place_kind kind = lab_map_find(object).kind;
+	if ((kind != LAB_PLACE_SLOT && kind != LAB_PLACE_SHARE) || lab_block_size(object, "lab_cache_free") < cache->size)
 		lab_report_misuse("lab_cache_free", object, why);
 	lab_release(&bracket, object, "lab_cache_free");
 	lab_add_rlx(&cache->reserve_live, -1);

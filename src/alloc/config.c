@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "alloc/alloc.h"
-#include "alloc/foreign.h"
 #include "alloc/provision.h"
 #include "base/format.h"
 #include "os/os.h"
@@ -23,8 +22,6 @@ struct lab_settings lab_settings = {
         .trim_threshold = LAB_TRIM_BY_DECAY,
         .huge_threshold = SIZE_MAX,
 };
-
-struct lab_foreign lab_foreign;
 
 void
 lab_config_apply(void)
@@ -225,15 +222,6 @@ set_exclusive(const char *text)
 	return true;
 }
 
-static bool
-set_deepbind(const char *text)
-{
-	if (strcmp(text, "clear") != 0 && strcmp(text, "keep") != 0)
-		return false;
-	lab_store_rlx(&lab_foreign.keep, *text == 'k');
-	return true;
-}
-
 static const struct setting {
 	const char *name;
 	bool (*set)(const char *text);
@@ -253,7 +241,6 @@ static const struct setting {
         {"LABYRINTH_RESERVE_MAX", lab_provision_set_limit, "bytes, with K, M, G or T"},
         {"LABYRINTH_RESERVE_LOCK", lab_provision_set_lock, "0 or 1"},
         {"LABYRINTH_KSWAPD", lab_provision_set_kswapd, "0 or 1"},
-        {"LABYRINTH_DEEPBIND", set_deepbind, "clear or keep"},
         {"LABYRINTH_STATS_FILE", set_stats_file, "a path of at most 255 bytes"},
 };
 

@@ -9,7 +9,7 @@ lab_allocate_lasting(struct lab_bracket *bracket, size_t size, size_t align)
 {
 	void *p = lab_allocate(bracket, (struct lab_request){.size = size, .align = align});
 
-	if (!p || lab_map_find(p).kind != LAB_PLACE_FOREIGN)
+	if (!p || lab_map_find_block(p).kind != LAB_PLACE_SLOT)
 		return p;
 	lab_release(bracket, p, "free");
 	return NULL;

@@ -90,22 +90,19 @@ lab_exclusive_begin_release(struct lab_bracket *bracket, const struct lab_place 
 	lab_report_misuse(call, p, "double free");
 }
 
-/* The run of the exclusive block p; NULL if it is none. */
+/* The run of an exclusive block, if that is its place; else NULL. */
 static struct lab_run *
-find_run(const void *p)
+find_run(const struct lab_place *place)
 {
-	if (!lab_exclusive_is_used() || (uintptr_t)p % LAB_PAGE_SIZE != 0)
+	if (!lab_exclusive_is_used() || (place->kind != LAB_PLACE_RUN && place->kind != LAB_PLACE_HUGE))
 		return NULL;
-	struct lab_place place = lab_map_find(p);
-	if (place.kind != LAB_PLACE_RUN && place.kind != LAB_PLACE_HUGE)
-		return NULL;
-	return lab_state_is_exclusive(lab_load_acq(&place.run->state)) ? place.run : NULL;
+	return lab_state_is_exclusive(lab_load_acq(&place->run->state)) ? place->run : NULL;
 }
 
 bool
-lab_exclusive_concerns(const void *p, unsigned gfp)
+lab_exclusive_concerns(const struct lab_place *place, unsigned gfp)
 {
-	return gfp & LAB_GFP_EXCLUSIVE || find_run(p);
+	return gfp & LAB_GFP_EXCLUSIVE || find_run(place);
 }
 
 /* Whether a run of so many pages is what a new block of that size would get. */
@@ -118,22 +115,24 @@ fits(size_t pages, size_t size)
 }
 
 static void *
-move(struct lab_bracket *bracket, void *p, size_t old, struct lab_request request)
+move(struct lab_bracket *bracket, const struct lab_place *place, void *p, struct lab_request request)
 {
 	struct lab_bracket inner = {.sp = bracket->sp};
+	size_t old = lab_place_size(place, p);
 	void *moved = lab_allocate_any(&inner, request);
 
 	if (moved) {
 		memcpy(moved, p, old < request.size ? old : request.size);
-		lab_release(bracket, p, "realloc");
+		lab_release_place(bracket, place, p, "realloc");
 	}
 	return moved;
 }
 
 void *
-lab_exclusive_resize(struct lab_bracket *bracket, void *p, size_t old, struct lab_request request)
+lab_exclusive_resize(struct lab_bracket *bracket, const struct lab_place *place, void *p, struct lab_request request)
 {
-	const struct lab_run *run = find_run(p);
+	const struct lab_run *run = find_run(place);
+	size_t old = lab_place_size(place, p);
 	uint64_t state = run ? lab_load_acq(&run->state) : 0;
 
 	settle_fork(bracket);
@@ -150,7 +149,7 @@ lab_exclusive_resize(struct lab_bracket *bracket, void *p, size_t old, struct la
 		return p;
 	request.gfp |= gfp_of_marks(state);
 	int saved = errno;
-	void *moved = move(bracket, p, old, request);
+	void *moved = move(bracket, place, p, request);
 	if (moved || !marked || request.size > old)
 		return moved;
 	errno = saved; /* it stays, which is no failure */
@@ -168,9 +167,10 @@ thread_of(uint32_t heap_id)
 static int
 owner_of(const void *block)
 {
-	if (lab_block_size(block, NULL) == 0)
+	struct lab_place place = lab_map_find_block(block);
+
+	if (lab_place_size(&place, block) == 0)
 		return -1;
-	struct lab_place place = lab_map_find(block);
 	if (place.kind == LAB_PLACE_SPAN)
 		return thread_of(lab_unit_heap(place.unit)->id);
 	if (place.kind != LAB_PLACE_RUN && place.kind != LAB_PLACE_HUGE)
@@ -178,7 +178,7 @@ owner_of(const void *block)
 	uint64_t state = lab_load_acq(&place.run->state);
 	if (lab_state_is_exclusive(state))
 		return (int)lab_state_owner(state);
-	return place.kind == LAB_PLACE_RUN ? thread_of(place.heap_id) : 0;
+	return place.kind == LAB_PLACE_RUN ? thread_of(lab_place_heap(&place)) : 0;
 }
 
 LAB_EXPORT int
@@ -196,7 +196,8 @@ LAB_EXPORT bool
 lab_transfer(void *block, int tid)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
-	struct lab_run *run = find_run(block);
+	struct lab_place place = lab_map_find_block(block);
+	struct lab_run *run = find_run(&place);
 
 	if (!run || tid <= 0 || !lab_os_has_thread((uint32_t)tid))
 		return false;

@@ -162,11 +162,12 @@ lab_free_pages(void *pages, unsigned order)
 
 	if (!pages)
 		return;
-	size_t have = lab_block_size(pages, "free_pages");
-	size_t size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : SIZE_MAX;
-	if (lab_unlikely(have < size || (have > size && !lab_reserve_contains(pages) && !lab_share_find_sig(pages))))
+	size_t have, size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : SIZE_MAX;
+	struct lab_place place = lab_block_find(pages, &have, "free_pages");
+	bool is_slot = place.kind == LAB_PLACE_SLOT || place.kind == LAB_PLACE_SHARE;
+	if (lab_unlikely(is_slot ? have < size : have != size))
 		lab_report_misuse("free_pages", pages, "wrong order");
-	lab_release(&bracket, pages, "free_pages");
+	lab_release_place(&bracket, &place, pages, "free_pages");
 }
 
 LAB_EXPORT void *
@@ -186,7 +187,9 @@ lab_free_pages_exact(void *pages, size_t size)
 
 	if (!pages)
 		return;
-	if (lab_unlikely((uintptr_t)pages % LAB_PAGE_SIZE != 0 || size > lab_block_size(pages, "free_pages_exact")))
+	size_t have;
+	struct lab_place place = lab_block_find(pages, &have, "free_pages_exact");
+	if (lab_unlikely((uintptr_t)pages % LAB_PAGE_SIZE != 0 || size > have))
 		lab_report_misuse("free_pages_exact", pages, "wrong size");
-	lab_release(&bracket, pages, "free_pages_exact");
+	lab_release_place(&bracket, &place, pages, "free_pages_exact");
 }

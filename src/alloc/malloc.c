@@ -1,4 +1,4 @@
-/* malloc.c - lab_malloc and lab_free: see fastpath.h, and slow.c for the rest. */
+/* malloc.c - lab_malloc and lab_free: see fastpath.h, and allocate.c, release.c for the rest. */
 #include "alloc/alloc.h"
 #include "alloc/fastpath.h"
 

@@ -57,12 +57,27 @@ find_huge(struct lab_place *place, const void *p)
 	}
 }
 
+/* Shares before the table of huge blocks, whose pages may fault. */
+static void
+find_elsewhere(struct lab_place *place, const void *p)
+{
+	place->share = lab_share_find_sig(p);
+	if (place->share)
+		place->kind = LAB_PLACE_SHARE;
+	else
+		find_huge(place, p);
+}
+
 struct lab_place
 lab_map_find(const void *p)
 {
 	struct lab_place place = {.kind = LAB_PLACE_FOREIGN};
 	uint64_t owner = 0;
 
+	if (lab_reserve_contains(p)) {
+		place.kind = LAB_PLACE_SLOT;
+		return place;
+	}
 	place.segment = lab_space_find(p, &owner);
 	if (place.segment) {
 		place.unit = lab_map_unit(p);
@@ -72,6 +87,43 @@ lab_map_find(const void *p)
 	if (lab_owner_state(owner) == LAB_SLOT_OWNED && place.segment)
 		find_in_segment(&place, p);
 	else
-		find_huge(&place, p);
+		find_elsewhere(&place, p);
 	return place;
+}
+
+size_t
+lab_place_size(const struct lab_place *place, const void *p)
+{
+	switch (place->kind) {
+	case LAB_PLACE_SPAN:
+		return lab_unit_is_block(place->unit, p) ? lab_peek(&place->unit->size) : 0;
+	case LAB_PLACE_RUN:
+	case LAB_PLACE_HUGE: {
+		bool is_live = (lab_load_rlx(&place->run->state) & 3) == LAB_RUN_LIVE;
+		return is_live ? lab_load_rlx(&place->run->pages) << LAB_PAGE_SHIFT : 0;
+	}
+	case LAB_PLACE_SLOT:
+		return lab_reserve_slot_size(p);
+	case LAB_PLACE_SHARE:
+		return lab_share_slot_size(place->share, p);
+	default:
+		return 0;
+	}
+}
+
+const char *
+lab_place_fault(const struct lab_place *place, const void *p)
+{
+	switch (place->kind) {
+	case LAB_PLACE_RUN:
+	case LAB_PLACE_HUGE:
+	case LAB_PLACE_FREED:
+		return "double free";
+	case LAB_PLACE_FOREIGN:
+		if (!lab_huge_covers(p))
+			return "not a block of this heap";
+		/* fall through */
+	default:
+		return "not the start of a block";
+	}
 }

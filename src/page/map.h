@@ -7,6 +7,7 @@
 #include "os/os.h"
 #include "page/huge.h"
 #include "page/space.h"
+#include "reserve/share.h"
 
 /*
  * What free()'s fast path reads: the descriptors, and the mask that makes an index of a pointer's bits. Before there is a window they lead to a
@@ -28,9 +29,11 @@ lab_map_unit(const void *p)
 
 enum lab_place_kind {
 	LAB_PLACE_FOREIGN,  /* not in a segment, or in no block's pages; or inside a huge block (lab_huge_covers) */
-	LAB_PLACE_SPAN,     /* in a span of small blocks: unit */
+	LAB_PLACE_SPAN,     /* in a span of small blocks: unit; lab_unit_is_block tells whether one starts at the pointer */
 	LAB_PLACE_RUN,      /* the start of a run of pages: segment, run */
 	LAB_PLACE_HUGE,     /* the start of a huge block: huge, run */
+	LAB_PLACE_SLOT,     /* in the emergency reserve */
+	LAB_PLACE_SHARE,    /* in a thread's share of the reserve: share */
 	LAB_PLACE_INTERIOR, /* inside a run, not at its start */
 	LAB_PLACE_FREED,    /* the start of something that was freed before */
 };
@@ -41,10 +44,35 @@ struct lab_place {
 	struct lab_unit *unit;
 	struct lab_run *run;
 	struct lab_huge *huge;
-	uint32_t heap_id;
+	struct lab_share *share;
+	uint32_t heap_id; /* of the segment, when it was looked at: lab_place_heap says it anew */
 };
 
 /* What p is; any pointer value, from any thread, at any time. A block of the caller's own is described exactly. */
 struct lab_place lab_map_find(const void *p);
+
+/* The same, at once for a block of a span; `unit` is then all that is told. */
+static inline struct lab_place
+lab_map_find_block(const void *p)
+{
+	struct lab_unit *unit = lab_map_unit(p);
+
+	if (lab_likely(lab_unit_is_block(unit, p)))
+		return (struct lab_place){.kind = LAB_PLACE_SPAN, .unit = unit};
+	return lab_map_find(p);
+}
+
+/* The bytes of the live block that starts at p, whose place this is; 0: none does. */
+size_t lab_place_size(const struct lab_place *place, const void *p);
+
+/* What p is instead, in words of a report. */
+const char *lab_place_fault(const struct lab_place *place, const void *p);
+
+/* The id of the heap that holds the segment of a run now. */
+static inline uint32_t
+lab_place_heap(const struct lab_place *place)
+{
+	return lab_owner_heap(lab_load_acq(lab_segment_owner(place->segment))); /* pairs with the CAS of whoever took it over */
+}
 
 #endif

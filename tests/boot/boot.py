@@ -84,7 +84,6 @@ def stats_file(library, program, module):
 def deepbind(library, program):
     """Without meson's LD_LIBRARY_PATH, which would find what only a RUNPATH is to find."""
     run([program], environment(LD_PRELOAD=library))
-    run([program, "keep"], environment(LD_PRELOAD=library, LABYRINTH_DEEPBIND="keep"))
 
 
 def set_user_id(library, source):

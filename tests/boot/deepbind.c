@@ -2,8 +2,7 @@
  * deepbind.c - a plug-in opened with RTLD_DEEPBIND by a preloaded program. The program finds it by its own RUNPATH ($ORIGIN/plugins),
  * the plug-in what it needs by another ($ORIGIN/libraries): both only if dlopen still knows who calls it.
  *
- * Without an argument: blocks are exchanged both ways. "keep" (run with LABYRINTH_DEEPBIND=keep): the plug-in is bound to glibc's heap, its
- * blocks are freed, resized and measured by the program; and the reverse ends in glibc's report, which is what we document.
+ * Blocks are exchanged both ways.
  *
  * Clauses: G8.4.
  */
@@ -60,53 +59,13 @@ exchange(const struct deep_calls *plugin)
 	fclose(stream);
 }
 
-/* glibc's free says "invalid pointer" and aborts. */
-static void
-expect_report(const struct deep_calls *plugin)
-{
-	pid_t child = fork();
-	int status;
-
-	if (child == 0) {
-		plugin->release(malloc(100));
-		_exit(0);
-	}
-	CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
-	CHECK(WTERMSIG(status) == SIGABRT || WTERMSIG(status) == SIGSEGV);
-}
-
-static void
-use_foreign(const struct deep_calls *plugin)
-{
-	for (size_t size = 1; size < 1000000; size = size * 3 + 1) {
-		char *block = plugin->allocate(size);
-
-		CHECK(block && !lab_owns(block) && malloc_usable_size(block) >= size);
-		memset(block, 'f', size);
-		CHECK((block = realloc(block, size / 2 + 1)) != NULL);
-		CHECK((block = realloc(block, 10 * size + 1000)) != NULL && block[size / 2] == 'f');
-		CHECK(lab_owns(block)); /* it had to move, and moved in */
-		free(block);
-		free(plugin->allocate(size));
-		CHECK(realloc(plugin->allocate(size), 0) == NULL);
-	}
-	expect_report(plugin);
-}
-
 int
-main(int argc, char **argv)
+main(void)
 {
 	const int deep = RTLD_NOW | RTLD_DEEPBIND;
-	bool keep = argc > 1 && strcmp(argv[1], "keep") == 0;
-	void *handle = keep ? dlmopen(LM_ID_BASE, "deep_plugin.so", deep) : dlopen("deep_plugin.so", deep);
+	void *handle = dlopen("deep_plugin.so", deep);
 	const struct deep_calls *plugin = open_plugin(handle);
 
-	if (keep) {
-		use_foreign(plugin);
-		CHECK(dlclose(handle) == 0);
-		use_foreign(open_plugin(dlopen("deep_plugin.so", deep)));
-		return 0;
-	}
 	exchange(plugin);
 	CHECK(plugin->open("deep_library.so", deep) != NULL);
 	CHECK(dlopen("deep_library.so", RTLD_NOW | RTLD_NOLOAD) != NULL); /* it is loaded; else our RUNPATH would not find it */

@@ -411,7 +411,9 @@ Test(gfp, nowait_takes_what_others_have_freed)
 	struct lab_heap *heap = lab_thread.heap;
 	for (int i = 0; i < N; i++)
 		lab_remote_push(heap, p[i], p[i]); /* whole spans are retired by the drain */
-	lab_release_quietly(run, "realloc");
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_place place = lab_map_find(run);
+	lab_release_quietly(&bracket, &place, run, "realloc");
 	world.on_clock = count_clock;
 	world.protects_left = world.maps_left = 0;
 	size_t probes = world.probes;

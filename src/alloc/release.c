@@ -1,0 +1,194 @@
+/*
+ * release.c - what the fast path of free leaves: other threads' blocks, runs, huge blocks, slots, re-entrant calls, misuse. Any context.
+ */
+#include <string.h>
+
+#include "alloc/alloc.h"
+#include "alloc/fastpath.h"
+#include "alloc/provision.h"
+#include "base/check.h"
+#include "heap/registry.h"
+#include "heap/remote.h"
+
+static const char double_free[] = "double free";
+
+static void
+fill_freed(void *p, size_t size)
+{
+	uint8_t perturb = lab_load_rlx(&lab_settings.perturb);
+
+	if (lab_unlikely(perturb))
+		memset(p, perturb, size);
+}
+
+/* To the heap's remote stack: the last access. From here on block and pages are the heap's holder's. */
+static void
+push(struct lab_heap *heap, void *p)
+{
+	lab_add_rlx(&heap->remote_frees, 1);
+	lab_remote_push(heap, p, p);
+}
+
+/* After a frame that freed pages has left the heap. */
+static void
+note_freed_pages(struct lab_bracket *bracket)
+{
+	lab_limit_notify();
+	lab_decay_tick(bracket);
+}
+
+/* A carved block of a span: to its heap's free list if we are inside that heap, else by the remote stack. */
+static void
+release_small(struct lab_bracket *bracket, struct lab_unit *unit, char *p, const char *call)
+{
+	struct lab_heap *heap = lab_unit_heap(unit);
+	enum lab_free_result result = LAB_FREED;
+
+	/* Not its first word: if the block is free already that is a link, and this a double free that is still to be found. */
+	fill_freed(p + sizeof(uintptr_t), unit->size - sizeof(uintptr_t));
+	if (!lab_try_enter(bracket) && !lab_borrow_again(bracket, heap)) {
+		push(heap, p);
+		return;
+	}
+	size_t freed_before = bracket->heap->freed_pages;
+	if (bracket->heap == heap)
+		result = lab_span_free_owned(heap, unit, p, &heap);
+	else if (!lab_batch_add_owned(bracket->heap, heap, p))
+		result = LAB_FREE_DOUBLE;
+	if (result == LAB_FREE_FOREIGN)
+		lab_remote_push(heap, p, p);
+	bool freed = bracket->heap->freed_pages != freed_before;
+	lab_leave(bracket);
+	if (result == LAB_FREE_DOUBLE)
+		lab_report_misuse(call, p, double_free);
+	if (freed)
+		note_freed_pages(bracket);
+	if (!bracket->reentrant)
+		lab_provision_tick(bracket->sp);
+}
+
+static void
+release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p)
+{
+	struct lab_heap *heap = lab_registry_heap(lab_place_heap(place));
+	bool entered = lab_try_enter(bracket), is_own = entered && bracket->heap == heap;
+
+	if (is_own)
+		lab_run_free_owned(heap, place->segment, place->run);
+	if (entered)
+		lab_leave(bracket);
+	if (!is_own && lab_registry_hold(heap->id) == LAB_HOLD_FROZEN)
+		lab_run_free_frozen(place->segment, place->run);
+	else if (!is_own)
+		push(heap, p);
+	lab_limit_notify();
+	if (is_own)
+		lab_decay_tick(bracket);
+}
+
+/* LIVE→FREEING for a run or a huge block, which p starts. False: it is to stay as it is, which was reported. */
+static bool
+begin_release(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call)
+{
+	size_t bytes = lab_load_rlx(&place->run->pages) << LAB_PAGE_SHIFT;
+
+	if (!lab_run_begin_free(place->run, lab_thread_tid()) && !lab_exclusive_begin_release(bracket, place, p, call))
+		return false;
+	fill_freed(p, bytes);
+	return true;
+}
+
+static void
+check_release(enum lab_reserve_release result, void *p, const char *call)
+{
+	switch (result) {
+	case LAB_RESERVE_RELEASED:
+		break;
+	case LAB_RESERVE_NOT_A_SLOT:
+		lab_report_misuse(call, p, "not the start of a block");
+	case LAB_RESERVE_WAS_FREE:
+		lab_report_misuse(call, p, double_free);
+	}
+}
+
+void
+lab_release_place(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call)
+{
+	switch (place->kind) {
+	case LAB_PLACE_SPAN:
+		if (!lab_unit_is_block(place->unit, p))
+			lab_report_misuse(call, p, lab_place_fault(place, p));
+		release_small(bracket, place->unit, p, call);
+		break;
+	case LAB_PLACE_RUN:
+		if (begin_release(bracket, place, p, call))
+			release_run(bracket, place, p);
+		break;
+	case LAB_PLACE_HUGE:
+		if (!begin_release(bracket, place, p, call))
+			break;
+		lab_huge_free(place->huge);
+		note_freed_pages(bracket);
+		break;
+	case LAB_PLACE_SLOT:
+		check_release(lab_reserve_release_sig(p), p, call);
+		break;
+	case LAB_PLACE_SHARE:
+		check_release(lab_share_release_sig(place->share, p), p, call);
+		break;
+	default:
+		lab_report_misuse(call, p, lab_place_fault(place, p));
+	}
+}
+
+void
+lab_release(struct lab_bracket *bracket, void *p, const char *call)
+{
+	struct lab_place place = lab_map_find_block(p);
+
+	lab_release_place(bracket, &place, p, call);
+}
+
+LAB_NOINLINE void
+lab_free_slow(void *p)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (p)
+		lab_release(&bracket, p, "free");
+}
+
+void
+lab_release_quietly(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call)
+{
+	bool has_run = place->kind == LAB_PLACE_RUN || place->kind == LAB_PLACE_HUGE;
+
+	if (place->kind == LAB_PLACE_SPAN && lab_unit_is_block(place->unit, p))
+		push(lab_unit_heap(place->unit), p);
+	else if (!has_run || !lab_run_begin_free(place->run, lab_thread.tid)) /* as the id is known: the kernel is not asked */
+		lab_release_place(bracket, place, p, call);                   /* a slot; or a misuse, and it says which */
+	else if (place->kind == LAB_PLACE_RUN)
+		push(lab_registry_heap(lab_place_heap(place)), p);
+	else
+		lab_huge_free(place->huge);
+}
+
+struct lab_place
+lab_block_find(const void *p, size_t *size, const char *call)
+{
+	struct lab_place place = lab_map_find_block(p);
+
+	*size = lab_place_size(&place, p);
+	if (lab_unlikely(*size == 0) && call)
+		lab_report_misuse(call, p, lab_place_fault(&place, p));
+	return place;
+}
+
+size_t
+lab_block_size(const void *p, const char *call)
+{
+	size_t size;
+
+	(void)lab_block_find(p, &size, call);
+	return size;
+}
