@@ -2,8 +2,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
 #include "alloc/fastpath.h"
+#include "alloc/release.h"
 #include "base/check.h"
 
 LAB_EXPORT void *

@@ -4,7 +4,8 @@
  */
 #include <string.h>
 
-#include "alloc/alloc.h"
+#include "alloc/cgroup.h"
+#include "alloc/config.h"
 #include "base/format.h"
 #include "os/os.h"
 

@@ -4,24 +4,20 @@
  */
 #include <string.h>
 
-#include "alloc/alloc.h"
+#include "alloc/cgroup.h"
+#include "alloc/config.h"
+#include "alloc/limit.h"
 #include "alloc/provision.h"
+#include "alloc/settings.h"
 #include "base/format.h"
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/map.h"
 #include "page/purge.h"
 
-#define DECAY_MS_DEFAULT 1000
 /* A huge block takes 4 MiB of address space at least. */
 #define HUGE_THRESHOLD_MIN ((size_t)1 << 20)
 #define A_DAY_MS           ((size_t)86400 * 1000)
-
-struct lab_settings lab_settings = {
-        .decay_ms = DECAY_MS_DEFAULT,
-        .trim_threshold = LAB_TRIM_BY_DECAY,
-        .huge_threshold = SIZE_MAX,
-};
 
 void
 lab_config_apply(void)

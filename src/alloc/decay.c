@@ -6,8 +6,10 @@
  * between: so pages go back between half a decay time and a whole one after they were freed, page by page, without a stamp on any. Looks that
  * come late, as nobody has called, purge all. Source: the clock algorithm for page replacement (Corbato, 1968).
  */
-#include "alloc/alloc.h"
+#include "alloc/decay.h"
+#include "alloc/limit.h"
 #include "alloc/provision.h"
+#include "alloc/settings.h"
 #include "heap/finding.h"
 #include "heap/registry.h"
 #include "heap/remote.h"

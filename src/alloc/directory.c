@@ -1,7 +1,9 @@
 /* directory.c - see directory.h. */
 #include <string.h>
 
+#include "alloc/allocate.h"
 #include "alloc/directory.h"
+#include "alloc/release.h"
 #include "page/map.h"
 
 void *

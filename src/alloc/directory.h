@@ -6,9 +6,9 @@
 #ifndef LAB_ALLOC_DIRECTORY_H
 #define LAB_ALLOC_DIRECTORY_H
 
-#include "alloc/alloc.h"
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "alloc/alloc.h"
 
 enum { LAB_DIRECTORY_FIRST_SHIFT = 4, LAB_DIRECTORY_CHUNKS = 26 };
 

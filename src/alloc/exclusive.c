@@ -1,11 +1,9 @@
 /*
- * exclusive.c - blocks that are one thread's and share no page: LAB_GFP_EXCLUSIVE and what implies it, lab_owner, lab_transfer. Any context.
+ * exclusive.c - blocks that are one thread's and share no page: who may free them, lab_owner, lab_transfer. Any context.
  * The rules stand in heap/exclusive.h. Every block is a run of whole pages; marking and unmarking them takes system calls.
  */
-#include <errno.h>
-#include <string.h>
-
-#include "alloc/alloc.h"
+#include "alloc/exclusive.h"
+#include "alloc/settings.h"
 #include "base/check.h"
 #include "heap/exclusive.h"
 #include "heap/registry.h"
@@ -14,31 +12,8 @@
 
 static const char foreign[] = "exclusive block of another thread";
 
-_Static_assert((LAB_GFP_LOCKED & ~LAB_GFP_EXCLUSIVE) >> 9 == LAB_MARK_LOCKED, "the marks have the order of the flags");
-_Static_assert((LAB_GFP_NOFORK & ~LAB_GFP_EXCLUSIVE) >> 9 == LAB_MARK_NOFORK, "the same");
-_Static_assert((LAB_GFP_NOMERGE & ~LAB_GFP_EXCLUSIVE) >> 9 == LAB_MARK_NOMERGE, "the same");
-
-static uint64_t
-marks_of_gfp(unsigned gfp)
-{
-	return (uint64_t)gfp << LAB_EXCLUSIVE_SHIFT & LAB_EXCLUSIVE_MARKS;
-}
-
-static unsigned
-gfp_of_marks(uint64_t marks)
-{
-	return (unsigned)((marks & LAB_EXCLUSIVE_MARKS) >> LAB_EXCLUSIVE_SHIFT) | LAB_GFP_EXCLUSIVE;
-}
-
-static size_t
-bytes_of(const struct lab_run *run)
-{
-	return lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
-}
-
-/* In a child of fork the first bracket makes the leader the owner of what was the forking thread's. */
-static void
-settle_fork(struct lab_bracket *bracket)
+void
+lab_exclusive_settle_fork(struct lab_bracket *bracket)
 {
 	struct lab_bracket inner = {.sp = bracket->sp};
 
@@ -46,25 +21,8 @@ settle_fork(struct lab_bracket *bracket)
 		lab_leave(&inner);
 }
 
-void *
-lab_exclusive_allocate(struct lab_bracket *bracket, struct lab_request request)
-{
-	uint64_t marks = marks_of_gfp(request.gfp);
-	void *p = lab_allocate(bracket, request);
-
-	if (!p)
-		return NULL;
-	struct lab_run *run = lab_map_find(p).run;
-	lab_exclusive_begin(run, marks, lab_thread_tid()); /* first: INV-EXCL-2 */
-	if (marks && !lab_os.mark(p, bytes_of(run), (unsigned)(marks >> 33))) {
-		lab_release(bracket, p, "alloc");
-		return NULL;
-	}
-	return p;
-}
-
-static void
-refuse(const char *call, const void *p)
+void
+lab_exclusive_refuse(const char *call, const void *p)
 {
 	if (!lab_load_rlx(&lab_settings.log_exclusive))
 		lab_report_misuse(call, p, foreign);
@@ -77,12 +35,13 @@ lab_exclusive_begin_release(struct lab_bracket *bracket, const struct lab_place 
 {
 	uint64_t state;
 
-	settle_fork(bracket);
+	lab_exclusive_settle_fork(bracket);
 	switch (lab_exclusive_begin_free(place->run, lab_thread_tid(), &state)) {
 	case LAB_EXCLUSIVE_FREEING:
-		return !(state & LAB_EXCLUSIVE_MARKS) || lab_space_renew_pages(p, bytes_of(place->run));
+		return !(state & LAB_EXCLUSIVE_MARKS) ||
+		       lab_space_renew_pages(p, lab_load_rlx(&place->run->pages) << LAB_PAGE_SHIFT);
 	case LAB_EXCLUSIVE_REFUSED:
-		refuse(call, p);
+		lab_exclusive_refuse(call, p);
 		return false;
 	case LAB_EXCLUSIVE_NOT:
 		break;
@@ -90,70 +49,12 @@ lab_exclusive_begin_release(struct lab_bracket *bracket, const struct lab_place 
 	lab_report_misuse(call, p, "double free");
 }
 
-/* The run of an exclusive block, if that is its place; else NULL. */
-static struct lab_run *
-find_run(const struct lab_place *place)
+struct lab_run *
+lab_exclusive_run(const struct lab_place *place)
 {
 	if (!lab_exclusive_is_used() || (place->kind != LAB_PLACE_RUN && place->kind != LAB_PLACE_HUGE))
 		return NULL;
 	return lab_state_is_exclusive(lab_load_acq(&place->run->state)) ? place->run : NULL;
-}
-
-bool
-lab_exclusive_concerns(const struct lab_place *place, unsigned gfp)
-{
-	return gfp & LAB_GFP_EXCLUSIVE || find_run(place);
-}
-
-/* Whether a run of so many pages is what a new block of that size would get. */
-static bool
-fits(size_t pages, size_t size)
-{
-	size_t need = (size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
-
-	return need == pages || lab_run_pages(need) == pages;
-}
-
-static void *
-move(struct lab_bracket *bracket, const struct lab_place *place, void *p, struct lab_request request)
-{
-	struct lab_bracket inner = {.sp = bracket->sp};
-	size_t old = lab_place_size(place, p);
-	void *moved = lab_allocate_any(&inner, request);
-
-	if (moved) {
-		memcpy(moved, p, old < request.size ? old : request.size);
-		lab_release_place(bracket, place, p, "realloc");
-	}
-	return moved;
-}
-
-void *
-lab_exclusive_resize(struct lab_bracket *bracket, const struct lab_place *place, void *p, struct lab_request request)
-{
-	const struct lab_run *run = find_run(place);
-	size_t old = lab_place_size(place, p);
-	uint64_t state = run ? lab_load_acq(&run->state) : 0;
-
-	settle_fork(bracket);
-	if (run && !lab_exclusive_permits(state = lab_load_acq(&run->state), lab_thread_tid())) {
-		refuse("realloc", p);
-		return request.gfp & LAB_GFP_ATOMIC & LAB_GFP_KIND ? NULL : lab_or_enomem(NULL);
-	}
-	bool marked = run && (marks_of_gfp(request.gfp) & ~state) == 0;
-	if (request.gfp & LAB_GFP_KIND) {
-		(void)(request.size <= old || lab_gfp_check(request.gfp | LAB_GFP_EXCLUSIVE)); /* sets errno: a contradiction */
-		return request.size <= old ? p : NULL;
-	}
-	if (marked && fits(old >> LAB_PAGE_SHIFT, request.size))
-		return p;
-	request.gfp |= gfp_of_marks(state);
-	int saved = errno;
-	void *moved = move(bracket, place, p, request);
-	if (moved || !marked || request.size > old)
-		return moved;
-	errno = saved; /* it stays, which is no failure */
-	return p;
 }
 
 static int
@@ -188,7 +89,7 @@ lab_owner(const void *block)
 
 	if (!block)
 		return -1;
-	settle_fork(&bracket);
+	lab_exclusive_settle_fork(&bracket);
 	return owner_of(block);
 }
 
@@ -197,10 +98,10 @@ lab_transfer(void *block, int tid)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 	struct lab_place place = lab_map_find_block(block);
-	struct lab_run *run = find_run(&place);
+	struct lab_run *run = lab_exclusive_run(&place);
 
 	if (!run || tid <= 0 || !lab_os_has_thread((uint32_t)tid))
 		return false;
-	settle_fork(&bracket);
+	lab_exclusive_settle_fork(&bracket);
 	return lab_exclusive_give(run, lab_thread_tid(), (uint32_t)tid);
 }

@@ -75,9 +75,10 @@ lab_malloc_try(size_t size)
 static inline void *
 lab_malloc_fast(size_t size)
 {
-	void *block = lab_likely(size <= LAB_DIRECT_MAX) ? lab_malloc_try(size) : NULL;
-
-	return lab_likely(block != NULL) ? block : lab_malloc_medium(size);
+	if (lab_unlikely(size > LAB_DIRECT_MAX))
+		return lab_malloc_medium(size);
+	void *block = lab_malloc_try(size);
+	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
 }
 
 static inline void

@@ -5,10 +5,14 @@
 #include <errno.h>
 #include <string.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/exclusive.h"
+#include "alloc/failure.h"
 #include "alloc/fastpath.h"
+#include "alloc/gfp.h"
+#include "alloc/release.h"
 #include "base/check.h"
-#include "base/format.h"
+#include "heap/exclusive.h"
 #include "os/os.h"
 #include "reserve/share.h"
 
@@ -37,32 +41,6 @@ lab_gfp_check(unsigned gfp)
 	return false;
 }
 
-/* For the next KERNEL slow path to tell: the first one only. */
-static LAB_COLD void
-note_failure(size_t size, unsigned gfp)
-{
-	size_t none = 0;
-
-	if (!(gfp & LAB_GFP_NOWARN) && size < SIZE_MAX - 1)
-		(void)atomic_compare_exchange_strong_explicit(&lab_reserve_unmet, &none, size + 1, memory_order_relaxed,
-		                                              memory_order_relaxed);
-}
-
-void
-lab_tell_atomic_failure(void)
-{
-	size_t noted = atomic_exchange_explicit(&lab_reserve_unmet, SIZE_MAX, memory_order_relaxed);
-	char buffer[160];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer);
-
-	if (noted == SIZE_MAX) /* another thread was quicker */
-		return;
-	lab_text_string(&text, "labyrinth: atomic allocation of ");
-	lab_text_number(&text, noted - 1);
-	lab_text_string(&text, " bytes failed; the reserve had no slot for it (LABYRINTH_RESERVE)\n");
-	lab_os_write(NULL, buffer, text.length);
-}
-
 /* Slots are aligned to their size, so that sizes that are powers of two are. */
 static inline void *
 claim_atomic(size_t size, size_t align, unsigned gfp)
@@ -72,7 +50,7 @@ claim_atomic(size_t size, size_t align, unsigned gfp)
 	if (lab_likely(!p))
 		p = lab_reserve_claim_sig(size, align, lab_depth_of(gfp));
 	if (lab_unlikely(!p))
-		note_failure(size, gfp);
+		lab_note_atomic_failure(size, gfp);
 	return p;
 }
 
@@ -83,6 +61,24 @@ allocate_atomic(struct lab_request request)
 
 	if (p && request.gfp & LAB_GFP_ZERO)
 		lab_fill_new(p, request, false);
+	return p;
+}
+
+/* An exclusive block. */
+static void *
+allocate_exclusive(struct lab_bracket *bracket, struct lab_request request)
+{
+	uint64_t marks = lab_exclusive_marks(request.gfp);
+	void *p = lab_allocate(bracket, request);
+
+	if (!p)
+		return NULL;
+	struct lab_run *run = lab_map_find(p).run;
+	lab_exclusive_begin(run, marks, lab_thread_tid()); /* first: INV-EXCL-2 */
+	if (marks && !lab_os.mark(p, lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT, (unsigned)(marks >> 33))) {
+		lab_release(bracket, p, "alloc");
+		return NULL;
+	}
 	return p;
 }
 
@@ -98,7 +94,7 @@ lab_allocate_any(struct lab_bracket *bracket, struct lab_request request)
 		return lab_or_enomem(lab_allocate_quietly(bracket, request));
 	default:
 		if (request.gfp & LAB_GFP_EXCLUSIVE)
-			return lab_or_enomem(lab_exclusive_allocate(bracket, request));
+			return lab_or_enomem(allocate_exclusive(bracket, request));
 		return lab_or_enomem(lab_allocate(bracket, request));
 	}
 }

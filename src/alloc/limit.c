@@ -6,7 +6,9 @@
  * and sees the flag clears it, raises the generation and wakes all; who still lacks memory sets the flag again. A wake that is
  * missed costs a slice, and so do frees into the waiter's own heap, for which nobody wakes it.
  */
-#include "alloc/alloc.h"
+#include "alloc/limit.h"
+#include "alloc/owned.h"
+#include "alloc/settings.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"

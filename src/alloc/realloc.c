@@ -6,8 +6,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "alloc/alloc.h"
-#include "os/os.h"
+#include "alloc/allocate.h"
+#include "alloc/exclusive.h"
+#include "alloc/gfp.h"
+#include "alloc/release.h"
+#include "alloc/settings.h"
 
 static size_t
 pages_for(size_t size)
@@ -107,6 +110,58 @@ resize(struct lab_bracket *bracket, const struct block *block, size_t size, unsi
 	return lab_or_enomem(resized);
 }
 
+/* Whether a run of so many pages is what a new block of that size would get. */
+static bool
+fits(size_t pages, size_t size)
+{
+	size_t need = (size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
+
+	return need == pages || lab_run_pages(need) == pages;
+}
+
+/* An exclusive block stays one, and keeps its marks. */
+static void *
+move_exclusive(struct lab_bracket *bracket, const struct lab_place *place, void *p, struct lab_request request)
+{
+	struct lab_bracket inner = {.sp = bracket->sp};
+	size_t old = lab_place_size(place, p);
+	void *moved = lab_allocate_any(&inner, request);
+
+	if (moved) {
+		memcpy(moved, p, old < request.size ? old : request.size);
+		lab_release_place(bracket, place, p, "realloc");
+	}
+	return moved;
+}
+
+static void *
+resize_exclusive(struct lab_bracket *bracket, const struct lab_place *place, void *p, struct lab_request request)
+{
+	const struct lab_run *run = lab_exclusive_run(place);
+	size_t old = lab_place_size(place, p);
+	uint64_t state = run ? lab_load_acq(&run->state) : 0;
+
+	lab_exclusive_settle_fork(bracket);
+	if (run && !lab_exclusive_permits(state = lab_load_acq(&run->state), lab_thread_tid())) {
+		lab_exclusive_refuse("realloc", p);
+		return request.gfp & LAB_GFP_ATOMIC & LAB_GFP_KIND ? NULL : lab_or_enomem(NULL);
+	}
+	bool marked = run && (lab_exclusive_marks(request.gfp) & ~state) == 0;
+	if (request.gfp & LAB_GFP_KIND) {
+		(void)(request.size <= old || lab_gfp_check(request.gfp | LAB_GFP_EXCLUSIVE)); /* sets errno: a contradiction */
+		return request.size <= old ? p : NULL;
+	}
+	if (marked && fits(old >> LAB_PAGE_SHIFT, request.size))
+		return p;
+	request.gfp |= lab_exclusive_gfp(state);
+	int saved = errno;
+	void *moved = move_exclusive(bracket, place, p, request);
+	if (moved || !marked || request.size > old)
+		return moved;
+	errno = saved; /* it stays, which is no failure */
+	return p;
+}
+
 /*
  * Clears what the block q, which was not copied, has behind `kept` bytes, so that it is zero when the block grows into it. A huge one reads as
  * zero from some page on.
@@ -125,6 +180,13 @@ clear_behind(char *q, size_t kept)
 		memset(q + kept, 0, end - kept);
 }
 
+/* Whether the block is, or is to become, exclusive. */
+static bool
+is_exclusive(const struct lab_place *place, unsigned gfp)
+{
+	return gfp & LAB_GFP_EXCLUSIVE || lab_exclusive_run(place);
+}
+
 /* Of any kind, with any modifiers, exclusive blocks too. */
 static void *
 resize_any(struct lab_bracket *bracket, const struct block *block, size_t size, unsigned gfp)
@@ -133,8 +195,8 @@ resize_any(struct lab_bracket *bracket, const struct block *block, size_t size, 
 
 	if (!lab_gfp_check(gfp))
 		return NULL;
-	if (size != 0 && size <= LAB_SIZE_MAX && lab_exclusive_concerns(&block->place, gfp))
-		q = lab_exclusive_resize(bracket, &block->place, block->p, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+	if (size != 0 && size <= LAB_SIZE_MAX && is_exclusive(&block->place, gfp))
+		q = resize_exclusive(bracket, &block->place, block->p, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 	else
 		q = (gfp & LAB_GFP_KIND ? resize_quietly : resize)(bracket, block, size, gfp);
 	if (q && gfp & LAB_GFP_ZERO && (q == block->p || block->place.kind == LAB_PLACE_HUGE))
@@ -151,7 +213,7 @@ lab_realloc(void *p, size_t size, unsigned gfp)
 	if (!p)
 		return lab_alloc(size, gfp);
 	block.place = lab_block_find(p, &block.size, "realloc");
-	if (lab_unlikely(gfp != LAB_GFP_KERNEL || lab_exclusive_concerns(&block.place, gfp)))
+	if (lab_unlikely(gfp != LAB_GFP_KERNEL || is_exclusive(&block.place, gfp)))
 		return resize_any(&bracket, &block, size, gfp);
 	return resize(&bracket, &block, size, LAB_GFP_KERNEL);
 }

@@ -3,9 +3,12 @@
  */
 #include <string.h>
 
-#include "alloc/alloc.h"
-#include "alloc/fastpath.h"
+#include "alloc/decay.h"
+#include "alloc/exclusive.h"
+#include "alloc/limit.h"
 #include "alloc/provision.h"
+#include "alloc/release.h"
+#include "alloc/settings.h"
 #include "base/check.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -147,15 +150,6 @@ lab_release(struct lab_bracket *bracket, void *p, const char *call)
 	struct lab_place place = lab_map_find_block(p);
 
 	lab_release_place(bracket, &place, p, call);
-}
-
-LAB_NOINLINE void
-lab_free_slow(void *p)
-{
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
-
-	if (p)
-		lab_release(&bracket, p, "free");
 }
 
 void

@@ -1,11 +1,20 @@
-/* malloc.c - lab_malloc and lab_free: see fastpath.h, and allocate.c, release.c for the rest. */
-#include "alloc/alloc.h"
+/* fastpath.c - lab_malloc and lab_free: see fastpath.h, and allocate.c, release.c for the rest. */
 #include "alloc/fastpath.h"
+#include "alloc/allocate.h"
+#include "alloc/release.h"
 
 LAB_EXPORT void *
 lab_malloc(size_t size)
 {
 	return lab_malloc_fast(size);
+}
+
+LAB_NOINLINE void *
+lab_malloc_slow(size_t size)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, LAB_GFP_KERNEL}));
 }
 
 void *
@@ -21,6 +30,15 @@ lab_malloc_medium(size_t size)
 		block = lab_pop_and_leave(t, word, heap->bins[lab_class_of(size)].current);
 	}
 	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
+}
+
+LAB_NOINLINE void
+lab_free_slow(void *p)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (p)
+		lab_release(&bracket, p, "free");
 }
 
 LAB_EXPORT void

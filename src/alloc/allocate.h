@@ -1,0 +1,24 @@
+/* allocate.h - allocation of ordinary blocks, of the kinds KERNEL and NOWAIT: what the fast path of malloc leaves. */
+#ifndef LAB_ALLOC_ALLOCATE_H
+#define LAB_ALLOC_ALLOCATE_H
+
+#include "alloc/request.h"
+#include "heap/thread.h"
+
+/* Any size, any alignment, any context. NULL: no memory, or size above LAB_SIZE_MAX. errno is the caller's business.
+ * The bracket is the API function's own: LAB_BRACKET_HERE. */
+void *lab_allocate(struct lab_bracket *bracket, struct lab_request request);
+
+/* From what the thread's own heap holds: no system call, no waiting. NULL also if that heap may be in use (LAB_GFP_NOWAIT). */
+void *lab_allocate_quietly(struct lab_bracket *bracket, struct lab_request request);
+
+/* What is left when the heap has none: the reserve, as deep as the modifiers reach, or to `min` for a handler's call. NULL for others. */
+void *lab_allocate_from_reserve(struct lab_request request, bool reentrant);
+
+/* Clears a new block, or fills it as M_PERTURB wants, as the request says. */
+void lab_fill_new(void *p, struct lab_request request, bool fresh);
+
+/* Sets errno = ENOMEM if p is NULL; returns p. */
+void *lab_or_enomem(void *p);
+
+#endif

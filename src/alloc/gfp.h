@@ -1,0 +1,14 @@
+/* gfp.h - allocation by flags: what lab_alloc does. Any context. */
+#ifndef LAB_ALLOC_GFP_H
+#define LAB_ALLOC_GFP_H
+
+#include "alloc/request.h"
+#include "heap/thread.h"
+
+/* Whether an API function's gfp has a meaning; sets errno = EINVAL if not and the kind is not ATOMIC. */
+bool lab_gfp_check(unsigned gfp);
+
+/* What lab_alloc does, whatever gfp is: any kind, any modifiers, and errno. */
+void *lab_allocate_any(struct lab_bracket *bracket, struct lab_request request);
+
+#endif

@@ -1,0 +1,33 @@
+/* limit.h - what a KERNEL call does when the memory limit stops it. */
+#ifndef LAB_ALLOC_LIMIT_H
+#define LAB_ALLOC_LIMIT_H
+
+#include "alloc/request.h"
+#include "heap/thread.h"
+
+/*
+ * For a KERNEL call that the limit has stopped, on the thread's own heap, outside of it: reclaims, tries again, and waits for others' frees
+ * as long as LAB_PARAM_WAIT_MS says, trying again whenever pages are freed. NULL: in vain. A handler may interrupt the wait, allocate, and
+ * leave it by a jump.
+ */
+void *lab_limit_allocate(struct lab_bracket *bracket, struct lab_request request, bool *fresh);
+
+extern _Atomic bool lab_limit_waiting;
+void lab_limit_wake(void);
+
+/* After pages were freed, outside the heap: wakes those who wait for some. */
+static inline void
+lab_limit_notify(void)
+{
+	if (lab_unlikely(lab_load_rlx(&lab_limit_waiting)))
+		lab_limit_wake();
+}
+
+/* `hook` is called when memory runs short under the limit: it frees what can be done without, allocates nothing, and returns the bytes. From
+ * any thread, at any time, by several at once. False: no more room for hooks. */
+bool lab_limit_on_reclaim(size_t (*hook)(void));
+
+/* Calls that have waited so far. */
+size_t lab_limit_waits(void);
+
+#endif

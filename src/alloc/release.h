@@ -1,0 +1,22 @@
+/* release.h - freeing, and what is known of a block: what the fast path of free leaves. Any context. */
+#ifndef LAB_ALLOC_RELEASE_H
+#define LAB_ALLOC_RELEASE_H
+
+#include "heap/thread.h"
+#include "page/map.h"
+
+/* Frees p, whatever it is, or reports it as a misuse of the function `call`. */
+void lab_release(struct lab_bracket *bracket, void *p, const char *call);
+
+/* The same, of p whose place is known. */
+void lab_release_place(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call);
+
+/* The same without a system call, for the ATOMIC and NOWAIT kinds: blocks of spans and runs go to the remote stack of their heap,
+ * also where that is the caller's own. Lock-free. Exclusive blocks are freed as by lab_release_place. */
+void lab_release_quietly(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call);
+
+/* The bytes of the live block p. If p is none: reports a misuse of `call`, or returns 0 if call is NULL. The second tells its place as well. */
+size_t lab_block_size(const void *p, const char *call);
+struct lab_place lab_block_find(const void *p, size_t *size, const char *call);
+
+#endif

@@ -1,0 +1,28 @@
+/* request.h - what an allocation asks for, and what its flags say. Any context. */
+#ifndef LAB_ALLOC_REQUEST_H
+#define LAB_ALLOC_REQUEST_H
+
+#include <labyrinth/labyrinth.h>
+
+#include "reserve/reserve.h"
+
+struct lab_request {
+	size_t size;
+	size_t align; /* a power of two; LAB_ALIGN_DEFAULT unless more is asked for */
+	unsigned gfp; /* modifiers of LAB_GFP_KERNEL, or of NOWAIT for lab_allocate_quietly */
+};
+
+#define LAB_ALIGN_DEFAULT ((size_t)16)
+
+static inline enum lab_reserve_depth
+lab_depth_of(unsigned gfp)
+{
+	if (gfp & LAB_GFP_MEMALLOC)
+		return LAB_DEPTH_ALL;
+	return gfp & LAB_GFP_HIGH ? LAB_DEPTH_HIGH : LAB_DEPTH_MIN;
+}
+
+/* The kind, as two bits: 0 is KERNEL. */
+#define LAB_GFP_KIND 0x3u
+
+#endif

@@ -1,0 +1,10 @@
+/* settings.c - the defaults: see settings.h. */
+#include "alloc/settings.h"
+
+#define DECAY_MS_DEFAULT 1000
+
+struct lab_settings lab_settings = {
+        .decay_ms = DECAY_MS_DEFAULT,
+        .trim_threshold = LAB_TRIM_BY_DECAY,
+        .huge_threshold = SIZE_MAX,
+};

@@ -1,0 +1,29 @@
+/* settings.h - the settings in force, each one word that any thread may read at any time. */
+#ifndef LAB_ALLOC_SETTINGS_H
+#define LAB_ALLOC_SETTINGS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/atomic.h"
+
+/* Values of trim_threshold that no heap reaches: the default, and the one that stops decay as well (lab_purge_is_held). */
+#define LAB_TRIM_BY_DECAY (SIZE_MAX - 1)
+#define LAB_TRIM_NEVER    SIZE_MAX
+
+/* Settings in force; see enum lab_param. */
+struct lab_settings {
+	_Atomic size_t decay_ms;
+	_Atomic bool purge_lazily;
+	_Atomic bool purge_in_whole; /* decay leaves huge pages whole */
+	_Atomic size_t trim_threshold;
+	_Atomic size_t huge_threshold;
+	_Atomic size_t wait_ms;
+	_Atomic uint8_t perturb;
+	_Atomic bool count_allocations;
+	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */
+	_Atomic(const char *) stats_file; /* where the figures go at exit; "" is stderr, NULL is nowhere */
+};
+extern struct lab_settings lab_settings;
+
+#endif
