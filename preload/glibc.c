@@ -166,11 +166,11 @@ mallinfo2(void)
 {
 	struct mallinfo2 info = {0};
 	struct lab_stats stats;
-	struct lab_class_stats class;
+	struct lab_class_stats classes[LAB_CLASSES_MAX];
+	size_t count = lab_class_stats_get(classes, LAB_CLASSES_MAX, &stats);
 
-	for (size_t i = 0; lab_class_stats_get(i, &class); i++)
-		info.ordblks += free_blocks_of(&class);
-	lab_stats_get(&stats);
+	for (size_t i = 0; i < count; i++)
+		info.ordblks += free_blocks_of(&classes[i]);
 	info.hblks = stats.huge_blocks;
 	info.hblkhd = stats.huge;
 	info.uordblks = less(stats.in_use, stats.huge);
@@ -235,22 +235,21 @@ malloc_stats(void)
 
 /* <sizes>: as in glibc, the free blocks by size. Returns their number and adds up their bytes. */
 static size_t
-write_free_sizes(FILE *stream, size_t *bytes)
+write_free_sizes(FILE *stream, const struct lab_class_stats *classes, size_t class_count, size_t *bytes)
 {
-	struct lab_class_stats class;
 	size_t count = 0;
 	size_t from = 1;
 
 	fputs("<sizes>\n", stream);
-	for (size_t i = 0; lab_class_stats_get(i, &class); i++) {
-		size_t free_blocks = free_blocks_of(&class);
+	for (const struct lab_class_stats *class = classes; class < classes + class_count; class ++) {
+		size_t free_blocks = free_blocks_of(class);
 
 		if (free_blocks != 0)
-			fprintf(stream, "  <size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"%zu\"/>\n", from, class.size,
-			        free_blocks * class.size, free_blocks);
+			fprintf(stream, "  <size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"%zu\"/>\n", from, class->size,
+			        free_blocks * class->size, free_blocks);
 		count += free_blocks;
-		*bytes += free_blocks * class.size;
-		from = class.size + 1;
+		*bytes += free_blocks * class->size;
+		from = class->size + 1;
 	}
 	fputs("</sizes>\n", stream);
 	return count;
@@ -258,15 +257,13 @@ write_free_sizes(FILE *stream, size_t *bytes)
 
 /* What only this allocator has, in an element that a reader of glibc's format will skip. */
 static void
-write_own_figures(FILE *stream, const struct lab_stats *stats)
+write_own_figures(FILE *stream, const struct lab_stats *stats, const struct lab_class_stats *classes, size_t class_count)
 {
-	struct lab_class_stats class;
-
 	fprintf(stream, "<labyrinth version=\"%s\">\n", lab_version());
-	for (size_t i = 0; lab_class_stats_get(i, &class); i++)
-		if (class.carved != 0)
+	for (const struct lab_class_stats *class = classes; class < classes + class_count; class ++)
+		if (class->carved != 0)
 			fprintf(stream, "  <class size=\"%zu\" live=\"%zu\" carved=\"%zu\" spans=\"%zu\" allocations=\"%zu\"/>\n",
-			        class.size, class.live, class.carved, class.spans, class.allocations);
+			        class->size, class->live, class->carved, class->spans, class->allocations);
 	fprintf(stream, "  <blocks count=\"%zu\" size=\"%zu\"/>\n", stats->blocks, stats->in_use);
 	fprintf(stream, "  <pages dirty=\"%zu\" purged=\"%zu\"/>\n", stats->dirty, stats->purged);
 	fprintf(stream, "  <heaps count=\"%zu\" segments=\"%zu\" adopted=\"%zu\"/>\n", stats->heaps, stats->segments,
@@ -284,15 +281,16 @@ LAB_EXPORT int
 malloc_info(int options, FILE *stream)
 {
 	struct lab_stats stats;
+	struct lab_class_stats classes[LAB_CLASSES_MAX];
 	size_t free_count;
 	size_t free_bytes = 0;
 
 	if (options != 0)
 		return EINVAL;
+	size_t class_count = lab_class_stats_get(classes, LAB_CLASSES_MAX, &stats);
 	flockfile(stream);
 	fputs("<malloc version=\"1\">\n<heap nr=\"0\">\n", stream);
-	free_count = write_free_sizes(stream, &free_bytes);
-	lab_stats_get(&stats);
+	free_count = write_free_sizes(stream, classes, class_count, &free_bytes);
 	for (int total = 0; total < 2; total++) { /* of the heap, then of all heaps: the same here */
 		fputs(total ? "</heap>\n" : "", stream);
 		fputs("<total type=\"fast\" count=\"0\" size=\"0\"/>\n", stream);
@@ -303,7 +301,7 @@ malloc_info(int options, FILE *stream)
 		fprintf(stream, "<aspace type=\"total\" size=\"%zu\"/>\n", stats.reserved);
 		fprintf(stream, "<aspace type=\"mprotect\" size=\"%zu\"/>\n", stats.committed);
 	}
-	write_own_figures(stream, &stats);
+	write_own_figures(stream, &stats, classes, class_count);
 	fputs("</malloc>\n", stream);
 	funlockfile(stream);
 	return 0;

@@ -266,7 +266,7 @@ struct lab_stats {
 };
 void lab_stats_get(struct lab_stats *stats);
 
-/* Figures of one size class; index 0 … until it returns false. Counts of allocations are kept only with LABYRINTH_STATS=1. */
+/* Figures of one size class. Counts of allocations are kept only with LABYRINTH_STATS=1. */
 struct lab_class_stats {
 	size_t size;        /* bytes of a block */
 	size_t live;        /* blocks in use */
@@ -274,7 +274,15 @@ struct lab_class_stats {
 	size_t spans;       /* spans of this class */
 	size_t allocations; /* allocations so far, if counted */
 };
-bool lab_class_stats_get(size_t index, struct lab_class_stats *stats);
+
+/* There are fewer size classes than this. */
+#define LAB_CLASSES_MAX 128
+
+/*
+ * Fills the first `count` elements of `classes` by size class, smallest first, and *stats unless it is NULL: all figures of one walk, which is
+ * O(memory). Returns the number of classes, whatever `count` is.
+ */
+size_t lab_class_stats_get(struct lab_class_stats *classes, size_t count, struct lab_stats *stats);
 
 /* Writes the figures as text through `write_line`, a line a call. Allocates nothing. */
 void lab_stats_print(void (*write_line)(void *context, const char *line), void *context);

@@ -14,6 +14,8 @@
 #include "page/purge.h"
 #include "reserve/reserve.h"
 
+_Static_assert(LAB_CLASS_COUNT < LAB_CLASSES_MAX, "as the public header promises");
+
 /* What a walk adds up. */
 struct census {
 	struct lab_class_stats classes[LAB_CLASS_COUNT];
@@ -143,17 +145,16 @@ lab_stats_get(struct lab_stats *stats)
 	take_census(&census, stats);
 }
 
-LAB_EXPORT bool
-lab_class_stats_get(size_t index, struct lab_class_stats *stats)
+LAB_EXPORT size_t
+lab_class_stats_get(struct lab_class_stats *classes, size_t count, struct lab_stats *stats)
 {
 	struct census census;
 	struct lab_stats all;
 
-	if (index >= LAB_CLASS_COUNT)
-		return false;
-	take_census(&census, &all);
-	*stats = census.classes[index];
-	return true;
+	take_census(&census, stats ? stats : &all);
+	for (size_t c = 0; c < count && c < LAB_CLASS_COUNT; c++)
+		classes[c] = census.classes[c];
+	return LAB_CLASS_COUNT;
 }
 
 struct printer {

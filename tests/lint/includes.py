@@ -70,3 +70,48 @@ def resolve(root, path, name):
         if (folder / name).is_file():
             return Path(os.path.relpath(folder / name, root))
     return None
+
+
+def check_circles(root):
+    """No file of a folder of src includes, by way of others of that folder, itself: a header counts as one with its source file."""
+    for folder in sorted(path for path in (root / "src").iterdir() if path.is_dir()):
+        edges = {}
+        for path in files(root, (f"src/{folder.name}",)):
+            for line, text in includes(path):
+                name = NAME.fullmatch(text)
+                target = resolve(root, path, name[2]) if name else None
+                if target and target.parent == folder.relative_to(root) and target.stem != path.stem:
+                    edges.setdefault(path.stem, {}).setdefault(target.stem, (path, line))
+        yield from (finding(root, *edges[circle[0]][circle[1]], "in a circle: " + " → ".join(circle)) for circle in circles(edges))
+
+
+def circles(edges):
+    """Each circle of a graph {from: {to: …}} once, from its first name on."""
+    found = set()
+    for start in sorted(edges):
+        paths = [[start]]
+        seen = {start}
+        while paths:
+            path = paths.pop(0)
+            for to in sorted(edges.get(path[-1], {})):
+                if to == start and frozenset(path) not in found:
+                    found.add(frozenset(path))
+                    yield [*path, start]
+                elif to not in seen:
+                    seen.add(to)
+                    paths.append([*path, to])
+
+
+PROTOTYPE = re.compile(r"^(?!typedef|static|#)[A-Za-z][^;{}=()#]*?\b(lab_\w+)\([^;{}]*\)[^;{}()]*;", re.M)
+DEFINITION = re.compile(r"^(lab_\w+)\(", re.M)
+
+
+def check_declarations(root):
+    """A header of src declares the functions that the source file of its name defines, and no others."""
+    for path in files(root, ("src",), {".h"}):
+        source = path.with_suffix(".c")
+        defined = set(DEFINITION.findall(code(source.read_text()))) if source.exists() else set()
+        text = code(path.read_text())
+        for match in PROTOTYPE.finditer(text):
+            if match[1] not in defined:
+                yield finding(root, path, line_of(text, match.start(1)), f"{match[1]} is not defined in {source.name}")

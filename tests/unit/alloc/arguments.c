@@ -303,11 +303,13 @@ Test(arguments, of_shares_and_owners, .timeout = SECONDS)
 Test(arguments, of_settings_and_figures, .timeout = SECONDS)
 {
 	struct lab_reserve_class reserve;
-	struct lab_class_stats class;
+	struct lab_class_stats classes[LAB_CLASSES_MAX];
 
 	cr_assert(!lab_set_param((enum lab_param)99, 0) && !lab_set_param((enum lab_param) - 1, SIZE_MAX));
 	cr_assert(!lab_reserve_class_get(SIZE_MAX, &reserve) && !lab_reserve_class_get(1000, &reserve));
-	cr_assert(!lab_class_stats_get(SIZE_MAX, &class) && !lab_class_stats_get(1000, &class));
+	size_t count = lab_class_stats_get(NULL, 0, NULL);
+	cr_assert(count > 10 && count < LAB_CLASSES_MAX);
+	cr_assert_eq(lab_class_stats_get(classes, LAB_CLASSES_MAX, NULL), count);
 	for
 		EACH(sizes, s)
 		{

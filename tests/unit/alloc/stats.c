@@ -52,9 +52,12 @@ Test(stats, live_blocks_and_bytes_over_a_long_trace)
 		cr_assert_geq(s.reserved, s.committed);
 		cr_assert_leq(s.segments * LAB_SLOT_SIZE, s.committed);
 		cr_assert_eq(s.heaps, 1);
-		struct lab_class_stats class;
-		size_t free_bytes = 0;
-		for (size_t c = 0; lab_class_stats_get(c, &class); c++) {
+		struct lab_class_stats classes[LAB_CLASSES_MAX];
+		struct lab_stats same;
+		size_t free_bytes = 0, count = lab_class_stats_get(classes, LAB_CLASSES_MAX, &same);
+		cr_assert_eq(memcmp(&same, &s, sizeof s), 0, "one walk, the same figures");
+		for (size_t c = 0; c < count; c++) {
+			const struct lab_class_stats class = classes[c];
 			cr_assert_eq(class.size, lab_class_size((unsigned)c));
 			cr_assert_eq(class.live, in_class[c]);
 			cr_assert_geq(class.carved, class.live);
@@ -95,15 +98,15 @@ Test(stats, remote_and_reentrant_calls_are_counted)
 
 Test(stats, allocations_are_counted_when_asked_for)
 {
-	struct lab_class_stats class;
+	struct lab_class_stats classes[LAB_CLASSES_MAX] = {0};
 
 	lab_store_rlx(&lab_settings.count_allocations, true);
 	lab_config_apply();
 	for (int i = 0; i < 1000; i++)
 		lab_free(lab_malloc(100));
-	cr_assert(lab_class_stats_get(lab_class_of(100), &class));
-	cr_assert_eq(class.allocations, 1000);
-	cr_assert(!lab_class_stats_get(LAB_CLASS_COUNT, &class));
+	cr_assert_eq(lab_class_stats_get(classes, lab_class_of(100) + 1, NULL), LAB_CLASS_COUNT);
+	cr_assert_eq(classes[lab_class_of(100)].allocations, 1000);
+	cr_assert_eq(classes[lab_class_of(100) + 1].size, 0, "no more than was asked for");
 }
 
 struct lines {
