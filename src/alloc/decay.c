@@ -142,7 +142,10 @@ lab_decay_look(struct lab_bracket *bracket)
 	uint64_t now = lab_os.clock_ms();
 	if (lab_load_acq(&lab_purge_pending) == LAB_PURGE_NOTED)
 		begin(now);
-	uint64_t last = lab_load_rlx(&last_look), passed = now > last ? now - last : 0;
+	uint64_t last = lab_load_rlx(&last_look);
+	if (now < last) /* a process that was restored from an image, perhaps */
+		lab_store_rlx(&last_look, last = now);
+	uint64_t passed = now - last;
 	if (passed < decay / 2 || !enter(bracket))
 		return;
 	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed, memory_order_relaxed))

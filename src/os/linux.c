@@ -4,7 +4,6 @@
 #include <linux/mman.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/atomic.h"
@@ -296,20 +295,6 @@ linux_read_file(const char *path, char *buffer, size_t size)
 	return length;
 }
 
-static uint64_t
-linux_clock_ms(void)
-{
-	struct timespec now;
-	int saved = errno;
-
-	/* The vDSO answers, and does not enter the kernel for this clock. Without one libc does, and may be forbidden to. */
-	if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0) {
-		errno = saved;
-		return 0;
-	}
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* SS_AUTODISARM, which libc's headers do not have beside their own of this kind. */
 #define DISARMS ((int)(1u << 31))
 
@@ -355,7 +340,7 @@ struct lab_os_table lab_os = {
         .extend = linux_extend,
         .read_file = linux_read_file,
         .wait = lab_linux_wait,
-        .clock_ms = linux_clock_ms,
+        .clock_ms = lab_linux_clock_ms,
         .thread_is_dead = lab_linux_thread_is_dead,
         .has_thread = lab_linux_has_thread,
         .alternate_stack = linux_alternate_stack,

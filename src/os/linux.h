@@ -14,6 +14,7 @@ enum lab_compared {
 enum lab_compared lab_linux_compare(const void *word, uint32_t value);
 bool lab_linux_is_readable(uintptr_t low, uintptr_t high);
 
+uint64_t lab_linux_clock_ms(void);
 bool lab_linux_thread_is_dead(uint32_t tid);
 bool lab_linux_has_thread(uint32_t tid);
 void lab_linux_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms);

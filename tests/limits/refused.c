@@ -5,13 +5,16 @@
  *
  * Clauses: G8.8.
  */
+#include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -67,7 +70,23 @@ struct refusal {
 
 static _Atomic int clock_error; /* what the clock answers; 0: the time */
 
-/* The vDSO answers without a system call, so that no filter sees it: the library's calls come here instead. */
+/* The vDSO answers without a system call, so that no filter sees it: the program says that there is none, and libc's function is this one. */
+unsigned long
+getauxval(unsigned long type)
+{
+	static unsigned long pairs[2 * 64];
+
+	if (pairs[0] == 0) {
+		int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/auxv", O_RDONLY);
+		(void)!syscall(SYS_read, fd, pairs, sizeof pairs - 2 * sizeof *pairs);
+		(void)syscall(SYS_close, fd);
+	}
+	for (size_t i = 0; pairs[i] != AT_NULL; i += 2)
+		if (pairs[i] == type && type != AT_SYSINFO_EHDR)
+			return pairs[i + 1];
+	return 0;
+}
+
 int
 clock_gettime(clockid_t clock, struct timespec *time)
 {
