@@ -17,6 +17,7 @@
 
 /* A huge block takes 4 MiB of address space at least. */
 #define HUGE_THRESHOLD_MIN ((size_t)1 << 20)
+#define NAME_MAX_LENGTH    63
 #define A_DAY_MS           ((size_t)86400 * 1000)
 
 void
@@ -256,6 +257,66 @@ complain(const char *name, const char *value, const char *expected)
 	lab_os_write(NULL, buffer, text.length);
 }
 
+/* How many characters have to be put in, taken out or changed to make one text of the other: Levenshtein, row by row. Both are short. */
+static unsigned
+distance(const char *a, const char *b)
+{
+	unsigned row[NAME_MAX_LENGTH + 1];
+
+	for (unsigned j = 0; j <= strlen(b); j++)
+		row[j] = j;
+	for (unsigned i = 0; a[i]; i++) {
+		unsigned diagonal = row[0];
+		row[0] = i + 1;
+		for (unsigned j = 0; b[j]; j++) {
+			unsigned change = diagonal + (a[i] != b[j]), insert = row[j] + 1, remove = row[j + 1] + 1;
+			diagonal = row[j + 1];
+			row[j + 1] = change < insert ? change : insert;
+			row[j + 1] = row[j + 1] < remove ? row[j + 1] : remove;
+		}
+	}
+	return row[strlen(b)];
+}
+
+/* A variable that looks like one of ours and is none: a typing error, most likely. */
+static void
+complain_unknown(const char *name)
+{
+	char buffer[256];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer - 1);
+	const struct setting *nearest = settings;
+
+	for (unsigned i = 1; i < sizeof settings / sizeof *settings; i++)
+		if (distance(name, settings[i].name) < distance(name, nearest->name))
+			nearest = &settings[i];
+	lab_text_string(&text, "labyrinth: ");
+	lab_text_string(&text, name);
+	lab_text_string(&text, ": no such setting; the nearest is ");
+	lab_text_string(&text, nearest->name);
+	buffer[text.length++] = '\n';
+	lab_os_write(NULL, buffer, text.length);
+}
+
+static void
+find_unknown(void)
+{
+	const char *entry;
+
+	for (size_t at = 0; (entry = lab_os_environment_next("LABYRINTH_", &at)) != NULL;) {
+		char name[NAME_MAX_LENGTH + 1];
+		size_t length = strcspn(entry, "=");
+		bool known = false;
+		if (length > NAME_MAX_LENGTH)
+			continue;
+		memcpy(name, entry, length);
+		name[length] = 0;
+		for (unsigned i = 0; i < sizeof settings / sizeof *settings && !known; i++)
+			known = strcmp(name, settings[i].name) == 0;
+		if (!known)
+			complain_unknown(name);
+	}
+}
+
 void
 lab_config_read(void)
 {
@@ -264,5 +325,6 @@ lab_config_read(void)
 		if (value && !settings[i].set(value))
 			complain(settings[i].name, value, settings[i].expected);
 	}
+	find_unknown();
 	lab_config_apply();
 }

@@ -68,6 +68,9 @@ start(void)
 	lab_os_learn_threads();
 	(void)lab_os_tid_to_write(); /* this thread may have been born before */
 	lab_config_read();
+	const char *file = lab_load_rlx(&lab_settings.stats_file);
+	if (file && !*file)
+		lab_os_keep_stderr();
 	(void)lab_registry_note_process(); /* before there can be a vfork */
 	lab_on_fork = lab_provision_after_fork;
 	lab_provision_start();

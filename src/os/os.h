@@ -184,9 +184,17 @@ void lab_os_sleep_ms(unsigned milliseconds);
 /* The value of an environment variable; NULL if there is none, if the program runs set-user-ID, or if it is too early. */
 const char *lab_os_environment(const char *name);
 
+/* The next entry of the environment, NAME=VALUE, that begins with `prefix`, from the one numbered *at on; *at is then behind it. NULL: there is none. */
+const char *lab_os_environment_next(const char *prefix, size_t *at);
+
 /* Writes to stderr, or to `path` (created, truncated) if it is not NULL. */
 void lab_os_write(const char *path, const char *text, size_t length);
+
+/* The same, behind what is in the file. Where the program has closed its stderr, to that of lab_os_keep_stderr. */
 void lab_os_append(const char *path, const char *text, size_t length);
+
+/* Keeps another descriptor for stderr, closed on exec: for what is to be written when the program, as coreutils do, has closed its own. */
+void lab_os_keep_stderr(void);
 
 LAB_NORETURN void lab_os_abort(void);
 

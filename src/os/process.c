@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
@@ -73,6 +74,22 @@ lab_os_environment(const char *name)
 	return NULL;
 }
 
+const char *
+lab_os_environment_next(const char *prefix, size_t *at)
+{
+	extern char **environ;
+	size_t length = strlen(prefix);
+
+	if (!environ || getauxval(AT_SECURE))
+		return NULL;
+	while (environ[*at]) {
+		const char *entry = environ[(*at)++];
+		if (strncmp(entry, prefix, length) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
 static void
 write_all(int fd, const char *text, size_t length)
 {
@@ -87,11 +104,46 @@ write_all(int fd, const char *text, size_t length)
 	}
 }
 
+/* Another descriptor of what stderr was at the start; 0: none is kept. Of which file it was: the program may have closed it and have its own there. */
+static int kept_stderr;
+static struct statx kept_file;
+
+static bool
+stat_descriptor(long fd, struct statx *file)
+{
+	return !lab_syscall_failed(lab_syscall(SYS_statx, fd, (long)"", AT_EMPTY_PATH, STATX_BASIC_STATS, (long)file));
+}
+
+void
+lab_os_keep_stderr(void)
+{
+	enum { AT_LEAST = 200 }; /* out of the way of programs that count on low numbers, or close a few */
+	long fd = lab_syscall(SYS_fcntl, 2, F_DUPFD_CLOEXEC, AT_LEAST, 0, 0);
+
+	if (lab_syscall_failed(fd))
+		fd = lab_syscall(SYS_fcntl, 2, F_DUPFD_CLOEXEC, 3, 0, 0);
+	if (!lab_syscall_failed(fd) && stat_descriptor(fd, &kept_file))
+		kept_stderr = (int)fd;
+}
+
+/* stderr; the kept one if the program has closed its own. */
+static int
+stderr_at_end(void)
+{
+	struct statx now;
+
+	if (kept_stderr == 0 || stat_descriptor(2, &now) || !stat_descriptor(kept_stderr, &now))
+		return 2;
+	bool is_same = now.stx_ino == kept_file.stx_ino && now.stx_dev_major == kept_file.stx_dev_major &&
+	               now.stx_dev_minor == kept_file.stx_dev_minor;
+	return is_same ? kept_stderr : 2;
+}
+
 static void
 write_to(const char *path, int flags, const char *text, size_t length)
 {
 	if (!path) {
-		write_all(2, text, length);
+		write_all(flags == O_APPEND ? stderr_at_end() : 2, text, length);
 		return;
 	}
 	long fd = lab_syscall(SYS_openat, AT_FDCWD, (long)path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644, 0);

@@ -81,6 +81,20 @@ def stats_file(library, program, module):
             demand(text.startswith("labyrinth: ") and len(text.splitlines()) > 3, f"{when}: no figures", text)
 
 
+def stats_stderr(library, program, module):
+    """Figures go to stderr although the program closes it before it ends, as coreutils do; never to a file that has its number."""
+    with tempfile.TemporaryDirectory() as folder:
+        for command in [["/bin/echo", "text"], ["/bin/ls", folder], ["/bin/sh", "-c", "exec 2>&-; echo text"]]:
+            process = subprocess.run(command, env=environment(LD_PRELOAD=library, LABYRINTH_STATS=1), capture_output=True, text=True)
+            demand(process.returncode == 0 and process.stderr.count("labyrinth: in use") == 1, f"{command}: no figures", process.stderr)
+        for keeps_2, expected in [(True, True), (False, False)]:
+            file = Path(folder) / f"own-{keeps_2}"
+            script = f"import os; os.closerange(2, 1024); os.open({str(file)!r}, os.O_CREAT | os.O_WRONLY); [os.dup2(2, n) for n in range(3, 400)]"
+            script += "" if keeps_2 else "; os.close(2)"
+            process = subprocess.run(["/usr/bin/python3", "-c", script], env=environment(LD_PRELOAD=library, LABYRINTH_STATS=1), capture_output=True)
+            demand(process.returncode == 0 and ("labyrinth" in file.read_text()) == expected, f"figures in the program's own file: {not expected}", "")
+
+
 def deepbind(library, program):
     """Without meson's LD_LIBRARY_PATH, which would find what only a RUNPATH is to find."""
     run([program], environment(LD_PRELOAD=library))
@@ -115,7 +129,7 @@ def set_user_id(library, source):
         demand(not figures.exists(), "a set-user-ID program made a file", output)
 
 
-CASES = {"setuid": set_user_id, "deepbind": deepbind, "audit": audit, "loader": loader, "last": last, "stats-file": stats_file}
+CASES = {"setuid": set_user_id, "deepbind": deepbind, "audit": audit, "loader": loader, "last": last, "stats-file": stats_file, "stats-stderr": stats_stderr}
 
 if __name__ == "__main__":
     if len(sys.argv) < 4 or sys.argv[2] not in CASES:

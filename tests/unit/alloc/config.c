@@ -177,3 +177,16 @@ Test(config, perturb_fills_new_and_freed_blocks)
 	cr_assert_eq(p[15], 1);
 	cr_assert_eq(lab_load_rlx(&lab_word_tag), LAB_WORD_FAST);
 }
+
+Test(config, a_name_that_is_no_setting_is_said_with_the_nearest_one)
+{
+	cr_assert_str_eq(complaint("LABYRINTH_DECAY", "5"),
+	                 "labyrinth: LABYRINTH_DECAY: no such setting; the nearest is LABYRINTH_DECAY_MS\n");
+	cr_assert_str_eq(complaint("LABYRINTH_RESERV", "5"),
+	                 "labyrinth: LABYRINTH_RESERV: no such setting; the nearest is LABYRINTH_RESERVE\n");
+	cr_assert_str_eq(complaint("LABYRINTH_STAT", "1"),
+	                 "labyrinth: LABYRINTH_STAT: no such setting; the nearest is LABYRINTH_STATS\n");
+	cr_assert_str_empty(complaint("LABYRINTHINE", "1"));
+	cr_assert_not_null(strstr(complaint("LABYRINTH_", "1"), "labyrinth: LABYRINTH_: no such setting"));
+	cr_assert_str_empty(complaint("LABYRINTH_0123456789012345678901234567890123456789012345678901234567890123456789", "1"));
+}
