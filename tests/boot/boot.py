@@ -84,7 +84,7 @@ def stats_file(library, program, module):
 def stats_stderr(library, program, module):
     """Figures go to stderr although the program closes it before it ends, as coreutils do; never to a file that has its number."""
     with tempfile.TemporaryDirectory() as folder:
-        for command in [["/bin/echo", "text"], ["/bin/ls", folder], ["/bin/sh", "-c", "exec 2>&-; echo text"]]:
+        for command in [["/bin/echo", "text"], ["/bin/ls", folder], ["/bin/bash", "-c", "exec 2>&-; echo text"]]:
             process = subprocess.run(command, env=environment(LD_PRELOAD=library, LABYRINTH_STATS=1), capture_output=True, text=True)
             demand(process.returncode == 0 and process.stderr.count("labyrinth: in use") == 1, f"{command}: no figures", process.stderr)
         for keeps_2, expected in [(True, True), (False, False)]:
