@@ -198,7 +198,7 @@ lab_transfer(void *block, int tid)
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
 	struct lab_run *run = find_run(block);
 
-	if (!run || tid <= 0 || !lab_os_has_thread((uint32_t)tid))
+	if (!run || tid <= 0 || !lab_os.has_thread((uint32_t)tid))
 		return false;
 	settle_fork(&bracket);
 	return lab_exclusive_give(run, lab_thread_tid(), (uint32_t)tid);

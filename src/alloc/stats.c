@@ -64,7 +64,7 @@ count_huge(struct census *census)
 	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
 		enum lab_huge_kind kind = lab_huge_kind(huge);
 		size_t mapped = lab_load_rlx(&huge->mapped) << LAB_PAGE_SHIFT;
-		if (kind == LAB_HUGE_FREE || kind == LAB_HUGE_MAKING || kind == LAB_HUGE_UNMAPPING)
+		if (kind == LAB_HUGE_FREE || kind == LAB_HUGE_BUSY)
 			continue;
 		census->stats->reserved += mapped;
 		census->stats->committed += mapped;

@@ -268,7 +268,7 @@ void
 lab_heap_make_room_owned(struct lab_heap *heap)
 {
 	lab_segments_release_empty_owned(heap);
-	(void)lab_purge_huge(&heap->purge, true, SIZE_MAX, lab_thread_tid());
+	(void)lab_purge_huge(true, SIZE_MAX);
 	(void)lab_space_unmap_empty(true, NULL);
 }
 

@@ -17,12 +17,6 @@ lab_linux_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
 }
 
 void
-lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
-{
-	lab_os.wait(word, value, ms);
-}
-
-void
 lab_os_wake(_Atomic uint32_t *word)
 {
 	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0);

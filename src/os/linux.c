@@ -138,12 +138,6 @@ linux_purge(void *start, size_t size)
 }
 
 static bool
-linux_purge_lazily(void *start, size_t size)
-{
-	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_FREE, 0, 0));
-}
-
-static bool
 linux_huge_pages(void *start, size_t size, enum lab_huge_pages when)
 {
 	const int advice = when == LAB_HUGE_ALWAYS ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
@@ -345,7 +339,6 @@ struct lab_os_table lab_os = {
         .may_commit = linux_may_commit,
         .protect = linux_protect,
         .purge = linux_purge,
-        .purge_lazily = linux_purge_lazily,
         .huge_pages = linux_huge_pages,
         .populate = linux_populate,
         .lock = linux_lock,
@@ -362,18 +355,6 @@ struct lab_os_table lab_os = {
         .is_readable = lab_linux_is_readable,
         .address_space = linux_address_space,
 };
-
-bool
-lab_os_has_thread(uint32_t tid)
-{
-	return lab_os.has_thread(tid);
-}
-
-bool
-lab_os_is_readable(uintptr_t low, uintptr_t high)
-{
-	return lab_os.is_readable(low, high);
-}
 
 void *
 lab_os_map_wiped_on_fork(void)

@@ -56,8 +56,6 @@ struct lab_os_table {
 	bool (*protect)(void *start, size_t size, enum lab_access access);
 	/* Gives the pages back: they read as zero afterwards if true is returned, and are unchanged if false. */
 	bool (*purge)(void *start, size_t size);
-	/* Lets the system take the pages when it wants memory; until they are written to again, each reads as before or as zero. */
-	bool (*purge_lazily)(void *start, size_t size);
 	/* Whether the range is to be made of huge pages, where the kernel has such. False: it has not, or does not know. */
 	bool (*huge_pages)(void *start, size_t size, enum lab_huge_pages when);
 	/* Makes the pages of an accessible range resident; `write`: as the process's own, so that a write to them does not fault either.
@@ -112,13 +110,8 @@ uint32_t lab_os_pid(void);
 uint64_t lab_os_hold_signals(void);
 void lab_os_release_signals(uint64_t before);
 
-/* lab_os.wait, and its counterpart: wakes all who wait. */
-void lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms);
+/* Wakes all threads that wait (lab_os.wait). */
 void lab_os_wake(_Atomic uint32_t *word);
-
-/* The table's, for short. */
-bool lab_os_has_thread(uint32_t tid);
-bool lab_os_is_readable(uintptr_t low, uintptr_t high);
 
 /*
  * How the end of a thread is seen (lab_os.thread_is_dead). The kernel clears a word of each thread that libc has made, after the thread's

@@ -38,7 +38,7 @@ lab_os_main_stack_top(void)
 bool
 lab_os_stack_reaches(uintptr_t low, uintptr_t top)
 {
-	return low < top && top - low <= LAB_OS_STACK_MAX && lab_os_is_readable(low, top);
+	return low < top && top - low <= LAB_OS_STACK_MAX && lab_os.is_readable(low, top);
 }
 
 void

@@ -45,7 +45,7 @@ are_on_one_other_stack(uintptr_t flag, uintptr_t sp)
 {
 	if (!lab_os_sees_alternate_stacks() || is_handed_out(flag) != is_handed_out(sp))
 		return false;
-	return is_handed_out(sp) ? are_in_one_block(flag, sp) : lab_os_is_readable(flag, sp + 1);
+	return is_handed_out(sp) ? are_in_one_block(flag, sp) : lab_os.is_readable(flag, sp + 1);
 }
 
 bool

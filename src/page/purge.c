@@ -20,8 +20,6 @@ static uint64_t
 wanted_in_word(const struct lab_segment *segment, size_t word, const struct lab_purge_plan *plan, uint64_t *dirty)
 {
 	*dirty = lab_load_rlx(&segment->dirty[word]) & ~lab_load_rlx(&segment->taken[word]);
-	if (plan->lazily)
-		*dirty &= ~lab_load_rlx(&segment->lazy[word]);
 	return plan->young ? *dirty : *dirty & lab_load_rlx(&segment->aged[word]);
 }
 
@@ -81,17 +79,14 @@ take_pages(struct lab_segment *segment, const struct lab_purge_plan *plan, uint6
 
 /* madvise for one range of pages that the caller has taken; false: refused. Adds to *given how many of them were dirty. */
 static bool
-purge_range(struct lab_segment *segment, size_t page, size_t count, bool lazily, size_t *given)
+purge_range(struct lab_segment *segment, size_t page, size_t count, size_t *given)
 {
 	char *start = segment->base + page * LAB_PAGE_SIZE;
 	size_t size = count * LAB_PAGE_SIZE, clean = lab_charge_count_clean(segment, page, count);
 
-	if (!(lazily ? lab_os.purge_lazily(start, size) : lab_os.purge(start, size)))
+	if (!lab_os.purge(start, size))
 		return false;
-	if (lazily)
-		lab_segment_mark_lazy(segment, page, count);
-	else
-		lab_segment_mark_fresh(segment, page, count);
+	lab_segment_mark_fresh(segment, page, count);
 	*given += count - clean;
 	return true;
 }
@@ -130,13 +125,13 @@ note_success(struct lab_segment *segment)
 }
 
 static size_t
-purge_taken(struct lab_segment *segment, const uint64_t mine[LAB_SEGMENT_WORDS], bool lazily)
+purge_taken(struct lab_segment *segment, const uint64_t mine[LAB_SEGMENT_WORDS])
 {
 	size_t given = 0, taken = 0, refused = 0;
 
 	for (size_t end, page = next_page(mine, 0, true); page < LAB_SEGMENT_PAGES; page = next_page(mine, end, true)) {
 		end = next_page(mine, page, false);
-		bool gone = purge_range(segment, page, end - page, lazily, &given);
+		bool gone = purge_range(segment, page, end - page, &given);
 		taken += gone;
 		refused += !gone;
 		if (taken == 0 && refused == LAB_PURGE_TRIES)
@@ -161,7 +156,7 @@ purge_free_pages(struct lab_segment *segment, const struct lab_purge_plan *plan)
 		any |= mine[word];
 	if (!any)
 		return 0;
-	given = purge_taken(segment, mine, plan->lazily);
+	given = purge_taken(segment, mine);
 	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
 		if (mine[word])
 			lab_and_rel(&segment->taken[word], ~mine[word]);
@@ -225,7 +220,6 @@ lab_purge_recover(struct lab_purge_record *record)
 	struct lab_segment *segment = record->segment;
 	uint64_t word;
 
-	lab_huge_put_back(&record->hand);
 	/* The mark first: cut short between the two, the word is still there to be let go. */
 	if (segment && has_word(segment, record->claim, &word)) {
 		lab_segment_disturb(segment, LAB_MAY_HAVE_ORPHANS);
@@ -268,9 +262,9 @@ lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid, lab_purge_owner *is_for
 }
 
 size_t
-lab_purge_huge(struct lab_purge_record *record, bool young, size_t enough, uint32_t tid)
+lab_purge_huge(bool young, size_t enough)
 {
-	size_t given = lab_huge_purge(young, enough, tid, &record->hand);
+	size_t given = lab_huge_purge(young, enough);
 
 	lab_add_rlx(&total_pages, given);
 	return given;
@@ -281,7 +275,7 @@ lab_purge_all(struct lab_purge_record *record, const struct lab_purge_plan *plan
 {
 	struct lab_segment *segment;
 	uint64_t owner;
-	size_t given = lab_purge_huge(record, plan->young, plan->enough, (uint32_t)record->claim), unmapped = 0;
+	size_t given = lab_purge_huge(plan->young, plan->enough), unmapped = 0;
 
 	if (plan->enough == SIZE_MAX)
 		(void)lab_space_unmap_empty(plan->young, &unmapped);

@@ -132,20 +132,13 @@ lab_segment_take_owned(struct lab_segment *segment, unsigned order, size_t count
 	return take_found(segment, page, count);
 }
 
-static void
-clear_if_set(_Atomic uint64_t *word, uint64_t mask)
-{
-	if (lab_load_rlx(word) & mask)
-		atomic_fetch_and_explicit(word, ~mask, memory_order_relaxed);
-}
-
 void
 lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t mask)
 {
 	if ((lab_load_rlx(&segment->dirty[word]) & mask) != mask)
 		atomic_fetch_or_explicit(&segment->dirty[word], mask, memory_order_relaxed);
-	clear_if_set(&segment->aged[word], mask);
-	clear_if_set(&segment->lazy[word], mask);
+	if (lab_load_rlx(&segment->aged[word]) & mask)
+		atomic_fetch_and_explicit(&segment->aged[word], ~mask, memory_order_relaxed);
 }
 
 void
@@ -164,15 +157,6 @@ lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count)
 
 	for (size_t word = page / 64; word * 64 < end; word++)
 		atomic_fetch_and_explicit(&segment->dirty[word], ~mask_in_word(word, page, count), memory_order_relaxed);
-}
-
-void
-lab_segment_mark_lazy(struct lab_segment *segment, size_t page, size_t count)
-{
-	size_t end = page + count;
-
-	for (size_t word = page / 64; word * 64 < end; word++)
-		atomic_fetch_or_explicit(&segment->lazy[word], mask_in_word(word, page, count), memory_order_relaxed);
 }
 
 void
@@ -245,7 +229,6 @@ lab_segment_begin(struct lab_segment *segment, size_t pages)
 		lab_store_rlx(&segment->taken[word], ~lab_segment_word_mask(segment, word));
 		lab_store_rlx(&segment->dirty[word], 0);
 		lab_store_rlx(&segment->aged[word], 0);
-		lab_store_rlx(&segment->lazy[word], 0);
 		segment->word_order[word] = -1;
 	}
 	lab_store_rlx(&segment->disturbed, LAB_UNDISTURBED);
@@ -254,11 +237,11 @@ lab_segment_begin(struct lab_segment *segment, size_t pages)
 	lab_poke(&segment->generation, lab_space_generation);
 }
 
-/* The pages of a word that are dirty and free, and were not given back lazily. */
+/* The pages of a word that are dirty and free. */
 static uint64_t
 dirty_in_word(const struct lab_segment *segment, size_t word)
 {
-	return lab_load_rlx(&segment->dirty[word]) & ~lab_load_rlx(&segment->taken[word]) & ~lab_load_rlx(&segment->lazy[word]);
+	return lab_load_rlx(&segment->dirty[word]) & ~lab_load_rlx(&segment->taken[word]);
 }
 
 size_t

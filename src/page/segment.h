@@ -9,9 +9,8 @@
  *             cleared (rel; pairs with the acq of the next setter), and cleared only while the purger holds its bit. In fork's
  *             child this holds of a segment that was not the forking thread's once its `generation` is the process's: what others
  *             wrote to it while it was copied shows in its pages and not in its bits.
- * INV-PAGE-4  The aged and lazy bits of a page mean something while its dirty bit is 1 and its bit is 0. Both are 0 when pages are given; the
- *             lazy bit is set by the purger that holds the page, the aged bit by anyone: a page that has just been given by then is
- *             purged somewhat early.
+ * INV-PAGE-4  The aged bit of a page means something while its dirty bit is 1 and its bit is 0. It is 0 when the page is given,
+ *             and any thread may set it: a page that has just been given by then is purged somewhat early.
  */
 #ifndef LAB_PAGE_SEGMENT_H
 #define LAB_PAGE_SEGMENT_H
@@ -70,8 +69,6 @@ struct lab_segment {
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t aged[LAB_SEGMENT_WORDS]; /* free already when decay looked last */
-	_Atomic uint64_t
-	        lazy[LAB_SEGMENT_WORDS]; /* given back by MADV_FREE: resident until the system wants it, dirty for calloc */
 
 	/* the holder's view, derived: rebuilt by lab_segment_refresh_owned and by a scan of the heap */
 	LAB_ALIGNED(64) struct lab_segment *next;
@@ -112,9 +109,6 @@ lab_segment_whole_order(const struct lab_segment *segment)
 {
 	return lab_log2(lab_segment_pages(segment));
 }
-
-/* `size` bytes that are zero, and stay what they are made; NULL if there is no memory. */
-void *lab_segment_allocate_metadata(size_t size);
 
 /* All of its `pages` pages are free and read as zero: it was mapped just now. */
 void lab_segment_begin(struct lab_segment *segment, size_t pages);
@@ -161,10 +155,7 @@ void lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t ma
 /* The other way round, for pages that the caller has taken and that read as zero now. */
 void lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count);
 
-/* For pages that the caller has taken and given back by MADV_FREE. */
-void lab_segment_mark_lazy(struct lab_segment *segment, size_t page, size_t count);
-
-/* Pages that are dirty and free, and were not given back lazily. */
+/* Pages that are dirty and free. */
 size_t lab_segment_count_dirty(const struct lab_segment *segment);
 
 /* Pages that are dirty and free are aged from now on; whether there is one. */

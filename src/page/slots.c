@@ -75,6 +75,48 @@ open_table(struct lab_space *space, size_t index)
 	return true;
 }
 
+/* Metadata is cut from batches, and never given back: it belongs to its slot for ever. A frame that is cut short loses a piece. */
+#define BATCH_SIZE ((size_t)128 << 10)
+
+struct batch {
+	LAB_ALIGNED(64) _Atomic size_t used; /* bytes */
+};
+
+static _Atomic(struct batch *) current_batch;
+
+static struct batch *
+add_batch(struct batch *full)
+{
+	struct batch *batch = lab_os.map(BATCH_SIZE, LAB_ACCESS_WRITE);
+
+	if (!batch)
+		return NULL;
+	lab_store_rlx(&batch->used, sizeof *batch);
+	/* pairs with the acq of allocate_metadata and with itself: who sees a batch sees `used` */
+	if (atomic_compare_exchange_strong_explicit(&current_batch, &full, batch, memory_order_acq_rel, memory_order_acquire))
+		return batch;
+	(void)lab_os.unmap(batch, BATCH_SIZE);
+	return full;
+}
+
+/* `size` bytes that are zero; NULL: no memory. */
+static void *
+allocate_metadata(size_t size)
+{
+	struct batch *batch = lab_load_acq(&current_batch); /* pairs with the CAS of add_batch */
+
+	size = lab_round_up(size, 64);
+	lab_assert(size <= BATCH_SIZE / 4);
+	for (;;) {
+		size_t at = batch ? lab_add_rlx(&batch->used, size) : BATCH_SIZE;
+		if (at + size <= BATCH_SIZE)
+			return (char *)batch + at;
+		batch = add_batch(batch);
+		if (!batch)
+			return NULL;
+	}
+}
+
 /* The metadata of a segment of so many pages that begins in the slot; longer ones are made where they do not suffice. NULL: no memory. */
 static struct lab_segment *
 find_metadata(struct lab_space *space, size_t index, size_t pages)
@@ -84,7 +126,7 @@ find_metadata(struct lab_space *space, size_t index, size_t pages)
 
 	if (segment && segment->capacity >= pages)
 		return segment;
-	segment = lab_segment_allocate_metadata(sizeof *segment + pages * sizeof segment->runs[0]);
+	segment = allocate_metadata(sizeof *segment + pages * sizeof segment->runs[0]);
 	if (!segment)
 		return NULL;
 	segment->base = lab_slot_address(space, index);
@@ -95,7 +137,7 @@ find_metadata(struct lab_space *space, size_t index, size_t pages)
 }
 
 /* Maps a segment in slots whose used bits the caller has set. */
-static enum lab_slots_outcome
+static enum lab_mapped
 map_slots(struct lab_space *space, size_t index, unsigned slots_log, uint32_t heap_id, struct lab_segment **result)
 {
 	struct lab_slot *slot = &space->slots[index];
@@ -104,7 +146,7 @@ map_slots(struct lab_space *space, size_t index, unsigned slots_log, uint32_t he
 	/* first: the scan that finds an OWNED segment looks no further than that */
 	raise_high_water(space, index + slots);
 	if (!open_table(space, index))
-		return LAB_SLOTS_NO_MEMORY;
+		return LAB_NOT_MAPPED;
 	uint64_t seq = lab_owner_seq(lab_load_rlx(&slot->owner)) + 1;
 	atomic_store(&slot->owner, lab_owner_make(seq, 0, slots_log, LAB_SLOT_MAPPING));
 	struct lab_segment *segment = find_metadata(space, index, slots * LAB_SLOT_PAGES);
@@ -112,7 +154,7 @@ map_slots(struct lab_space *space, size_t index, unsigned slots_log, uint32_t he
 	if (mapped != LAB_MAPPED) {
 		enum lab_slot_state state = mapped == LAB_OCCUPIED ? LAB_SLOT_REFUSED : LAB_SLOT_FREE;
 		lab_store_rel(&slot->owner, lab_owner_make(seq, 0, slots_log, state));
-		return mapped == LAB_OCCUPIED ? LAB_SLOTS_OCCUPIED : LAB_SLOTS_NO_MEMORY;
+		return mapped == LAB_OCCUPIED ? LAB_OCCUPIED : LAB_NOT_MAPPED;
 	}
 	lab_space_apply_huge_pages(segment->base, slots * LAB_SLOT_SIZE);
 	lab_segment_begin(segment, slots * LAB_SLOT_PAGES);
@@ -122,11 +164,11 @@ map_slots(struct lab_space *space, size_t index, unsigned slots_log, uint32_t he
 	/* sc: INV-SPACE-2; rel pairs with lab_space_find */
 	atomic_store(&slot->owner, lab_owner_make(seq, heap_id, slots_log, LAB_SLOT_OWNED));
 	*result = segment;
-	return LAB_SLOTS_MAPPED;
+	return LAB_MAPPED;
 }
 
 /* From a word of bits on. *result stays NULL if nothing is free, or there is no memory. */
-static enum lab_slots_outcome
+static enum lab_mapped
 map_from(struct lab_space *space, size_t from, unsigned slots_log, uint32_t heap_id, struct lab_segment **result)
 {
 	size_t words = space->slot_count / 64, refusals = 0, word = from;
@@ -139,10 +181,10 @@ map_from(struct lab_space *space, size_t from, unsigned slots_log, uint32_t heap
 		}
 		if (refusals == 0)
 			lab_hint_raise(&space->lowest[slots_log], from, word);
-		enum lab_slots_outcome outcome = map_slots(space, (size_t)index, slots_log, heap_id, result);
-		if (outcome == LAB_SLOTS_NO_MEMORY)
+		enum lab_mapped outcome = map_slots(space, (size_t)index, slots_log, heap_id, result);
+		if (outcome == LAB_NOT_MAPPED)
 			lab_slots_give(space, (size_t)index, slots_log);
-		if (outcome != LAB_SLOTS_OCCUPIED)
+		if (outcome != LAB_OCCUPIED)
 			return outcome;
 		/* others' mappings are long: the steps over them grow */
 		if (++refusals == REFUSALS_MAX)
@@ -150,7 +192,7 @@ map_from(struct lab_space *space, size_t from, unsigned slots_log, uint32_t heap
 		if (refusals > REFUSALS_AT_ONCE)
 			word += (size_t)1 << (refusals - REFUSALS_AT_ONCE < 10 ? refusals - REFUSALS_AT_ONCE : 10);
 	}
-	return LAB_SLOTS_OCCUPIED;
+	return LAB_OCCUPIED;
 }
 
 /* Others may have gone since. Whether there is something to be tried again. */
@@ -176,16 +218,16 @@ forget_refusals(struct lab_space *space)
 	return any;
 }
 
-enum lab_slots_outcome
+enum lab_mapped
 lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id, struct lab_segment **result)
 {
 	uint64_t mask = lab_os_hold_signals();
 	size_t lowest = lab_load_rlx(&space->lowest[slots_log]);
-	enum lab_slots_outcome outcome = map_from(space, lowest, slots_log, heap_id, result);
+	enum lab_mapped outcome = map_from(space, lowest, slots_log, heap_id, result);
 
-	if (outcome == LAB_SLOTS_OCCUPIED && lowest != 0) /* a hint may be wrong */
+	if (outcome == LAB_OCCUPIED && lowest != 0) /* a hint may be wrong */
 		outcome = map_from(space, 0, slots_log, heap_id, result);
-	if (outcome == LAB_SLOTS_OCCUPIED && forget_refusals(space))
+	if (outcome == LAB_OCCUPIED && forget_refusals(space))
 		outcome = map_from(space, 0, slots_log, heap_id, result);
 	lab_os_release_signals(mask);
 	return outcome;
@@ -193,7 +235,7 @@ lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id, str
 
 /* ---- heaps ---- */
 
-enum lab_heap_place
+enum lab_mapped
 lab_space_map_heap(uint32_t id, size_t size)
 {
 	struct lab_space *space = lab_space();
@@ -201,13 +243,13 @@ lab_space_map_heap(uint32_t id, size_t size)
 	uint64_t bit = UINT64_C(1) << (id % 64);
 
 	if (lab_load_acq(word) & bit)
-		return LAB_HEAP_MAPPED;
+		return LAB_MAPPED;
 	uint64_t mask = lab_os_hold_signals();
 	enum lab_mapped mapped = lab_os.map_at(lab_space_heap(space, id), lab_round_up(size, LAB_PAGE_SIZE));
 	if (mapped == LAB_MAPPED)
 		(void)lab_or_acq_rel(word, bit);
 	lab_os_release_signals(mask);
 	if (mapped == LAB_NOT_MAPPED)
-		return LAB_HEAP_NO_MEMORY;
-	return mapped == LAB_MAPPED ? LAB_HEAP_MAPPED : LAB_HEAP_TAKEN;
+		return LAB_NOT_MAPPED;
+	return mapped == LAB_MAPPED ? LAB_MAPPED : LAB_OCCUPIED;
 }

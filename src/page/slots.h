@@ -37,13 +37,7 @@ lab_hint_raise(_Atomic size_t *hint, size_t from, size_t word)
 /* Gives slots back that the caller has taken, and has unmapped, or never mapped. */
 void lab_slots_give(struct lab_space *space, size_t index, unsigned slots_log);
 
-enum lab_slots_outcome {
-	LAB_SLOTS_MAPPED,
-	LAB_SLOTS_OCCUPIED, /* no place is free, or others are everywhere */
-	LAB_SLOTS_NO_MEMORY,
-};
-
 /* Maps a segment of 2^slots_log slots for the heap, at the lowest addresses that are free. */
-enum lab_slots_outcome lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id, struct lab_segment **segment);
+enum lab_mapped lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id, struct lab_segment **segment);
 
 #endif

@@ -110,7 +110,7 @@ lab_space_claim(uint32_t heap_id, unsigned slots_log, unsigned least)
 
 	lab_assert(least <= slots_log && slots_log <= LAB_SLOTS_LOG_MAX);
 	for (unsigned log = slots_log + 1; !segment && log-- > least;)
-		if (lab_slots_map(space, log, heap_id, &segment) == LAB_SLOTS_OCCUPIED && log > least)
+		if (lab_slots_map(space, log, heap_id, &segment) == LAB_OCCUPIED && log > least)
 			log = least + 1; /* what is left is in small pieces */
 	/* what is EMPTY and too small counts for the same limits */
 	if (!segment && lab_space_unmap_empty(true, NULL) != 0)

@@ -170,14 +170,8 @@ lab_space_heap(const struct lab_space *space, uint32_t id)
 	return space->heaps + (size_t)id * LAB_HEAP_STRIDE;
 }
 
-enum lab_heap_place {
-	LAB_HEAP_MAPPED,
-	LAB_HEAP_TAKEN, /* by others, or somebody is just mapping it */
-	LAB_HEAP_NO_MEMORY,
-};
-
 /* Sees to it that there are `size` bytes for it. */
-enum lab_heap_place lab_space_map_heap(uint32_t id, size_t size);
+enum lab_mapped lab_space_map_heap(uint32_t id, size_t size);
 
 /* Bytes of the table and of segments that are mapped. Figures. */
 size_t lab_space_table_size(void);

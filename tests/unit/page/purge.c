@@ -232,33 +232,6 @@ Test(purge, pages_in_use_are_not_aged)
 	cr_assert_eq(lab_purge_all(&record, &decay), 0, "and young again");
 }
 
-/* ---- MADV_FREE ---- */
-
-Test(purge, lazily_purged_pages_are_dirty_for_calloc_and_done_for_decay)
-{
-	const struct lab_purge_plan lazily = {.young = true, .lazily = true, .enough = SIZE_MAX};
-
-	start();
-	soil(10, 30);
-	cr_assert_eq(lab_purge_all(&record, &lazily), 30);
-	cr_assert_eq(world.lazy_purges, 1);
-	cr_assert_eq(world.purges, 0);
-	cr_assert(!lab_segment_is_fresh(segment, 10, 30), "they may read as before");
-	cr_assert_eq(lab_purge_dirty_pages(), 0);
-	cr_assert_eq(lab_purge_all(&record, &lazily), 0, "once is enough");
-	cr_assert(!lab_purge_age_all());
-	soil(20, 10);
-	cr_assert_eq(lab_purge_dirty_pages(), 10, "used again, they are dirty again");
-	cr_assert_eq(lab_purge_all(&record, &lazily), 10);
-	cr_assert_eq(lab_purge_all(&record, &lab_purge_everything), 30, "trim takes them at once");
-	cr_assert(lab_segment_is_fresh(segment, 10, 30));
-	cr_assert(trace_is_zero(page_at(10), 30 * LAB_PAGE_SIZE));
-	world.purge_fails = true;
-	soil(10, 30);
-	cr_assert_eq(lab_purge_all(&record, &lazily), 0);
-	cr_assert_eq(lab_purge_dirty_pages(), 30);
-}
-
 /* ---- huge pages ---- */
 
 static void
@@ -326,7 +299,6 @@ Test(purge, fresh_pages_read_as_zero_over_a_long_trace)
 		world.purge_fails = trace_below(&random, 4) == 0;
 		const struct lab_purge_plan plan = {
 		        .young = trace_below(&random, 2),
-		        .lazily = trace_below(&random, 3) == 0,
 		        .in_whole = trace_below(&random, 3) == 0,
 		        .enough = SIZE_MAX,
 		};
