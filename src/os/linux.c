@@ -33,7 +33,7 @@ order_mappings(void)
 {
 #ifdef LAB_THREAD_SANITIZER
 	static _Atomic uint32_t order;
-	atomic_fetch_add_explicit(&order, 1, memory_order_acq_rel);
+	atomic_fetch_add_explicit(&order, 1, memory_order_acq_rel); /* pairs with itself */
 #endif
 }
 

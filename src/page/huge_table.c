@@ -183,7 +183,7 @@ lab_huge_hide(const struct lab_huge *huge)
 	/* Sc: either this load sees CACHED, or the bit is set after it was cleared. Pairs with lab_huge_cache. */
 	atomic_fetch_and(word, ~bit);
 	if (lab_huge_kind_of(atomic_load(&huge->run.state)) == LAB_HUGE_CACHED) /* pairs with lab_huge_cache */
-		atomic_fetch_or(word, bit);                                     /* sc: as in lab_huge_cache, with which it pairs */
+		atomic_fetch_or(word, bit);                                     /* pairs with best_of_word, as in lab_huge_cache */
 }
 
 /* ---- looking ---------------------------------------------------------------------------------------------------------- */

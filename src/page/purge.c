@@ -55,7 +55,7 @@ is_wanted(const struct lab_segment *segment, const struct lab_purge_plan *plan)
 	return any != 0;
 }
 
-/* Takes what is wanted of one word; returns it. acq pairs with the rel of who cleared the bits. */
+/* Takes what is wanted of one word; returns it. */
 static uint64_t
 take_word(struct lab_segment *segment, size_t word, const struct lab_purge_plan *plan)
 {
@@ -63,7 +63,7 @@ take_word(struct lab_segment *segment, size_t word, const struct lab_purge_plan 
 
 	if (!wanted)
 		return 0;
-	return wanted & ~lab_or_acq_rel(&segment->taken[word], wanted);
+	return wanted & ~lab_or_acq_rel(&segment->taken[word], wanted); /* pairs with the rel of who cleared the bits */
 }
 
 static void
@@ -82,6 +82,7 @@ static bool
 purge_range(struct lab_segment *segment, size_t page, size_t count, size_t *given)
 {
 	char *start = segment->base + page * LAB_PAGE_SIZE;
+	lab_assert(lab_segment_are_taken(segment, page, count)); /* INV-PAGE-2 */
 	size_t size = count * LAB_PAGE_SIZE, clean = lab_charge_count_clean(segment, page, count);
 
 	if (!lab_os.purge(start, size))
@@ -158,7 +159,7 @@ purge_free_pages(struct lab_segment *segment, const struct lab_purge_plan *plan)
 		return 0;
 	given = purge_taken(segment, mine);
 	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
-		if (mine[word])
+		if (mine[word]) /* pairs with the acq of set_bits in segment.c */
 			lab_and_rel(&segment->taken[word], ~mine[word]);
 	/* after the bits: the holder that sees it sees them clear (rel, pairs with its acq) */
 	lab_segment_disturb(segment, LAB_VIEW_IS_OLD);
@@ -169,7 +170,7 @@ purge_free_pages(struct lab_segment *segment, const struct lab_purge_plan *plan)
 static void
 release_unheld(struct lab_segment *segment, uint64_t owner)
 {
-	atomic_thread_fence(memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with the fence of lab_run_free_frozen */
 	if (lab_load_rlx(&segment->unheld) == owner && lab_segment_is_empty(segment))
 		(void)lab_space_release(segment, owner);
 }
@@ -178,7 +179,7 @@ release_unheld(struct lab_segment *segment, uint64_t owner)
 static bool
 has_word(const struct lab_segment *segment, uint64_t claim, uint64_t *word)
 {
-	*word = lab_load_acq(&segment->purge);
+	*word = lab_load_acq(&segment->purge); /* pairs with the CAS of the purger */
 	return *word >> 32 == claim >> 32;
 }
 
@@ -188,7 +189,7 @@ let_go(struct lab_segment *segment, uint64_t claim)
 	uint64_t word;
 
 	if (has_word(segment, claim, &word))
-		(void)lab_cas64(&segment->purge, word, 0);
+		(void)lab_cas64(&segment->purge, word, 0); /* pairs with the CAS of the next purger */
 }
 
 size_t
@@ -199,9 +200,9 @@ lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record, 
 	lab_assert(record->claim >> 32 != 0);
 	record->segment = segment;
 	lab_compiler_barrier();
+	/* sc: INV-SPACE-2; the CAS and the load pair with the UNMAPPING of unmap in space.c, and its load of the purge word */
 	if (lab_cas64(&segment->purge, 0, record->claim)) {
-		/* INV-SPACE-2: sc, after the purge word. */
-		uint64_t owner = atomic_load(lab_segment_owner(segment));
+		uint64_t owner = atomic_load(lab_segment_owner(segment)); /* pairs as said above */
 		if (lab_segment_is_mapped(segment, owner)) {
 			given = purge_free_pages(segment, plan);
 			release_unheld(segment, owner);
@@ -223,7 +224,7 @@ lab_purge_recover(struct lab_purge_record *record)
 	/* The mark first: cut short between the two, the word is still there to be let go. */
 	if (segment && has_word(segment, record->claim, &word)) {
 		lab_segment_disturb(segment, LAB_MAY_HAVE_ORPHANS);
-		(void)lab_cas64(&segment->purge, word, 0);
+		(void)lab_cas64(&segment->purge, word, 0); /* pairs with the CAS of the next purger */
 	}
 	lab_compiler_barrier();
 	record->segment = NULL;
@@ -244,11 +245,11 @@ settle_word(struct lab_segment *segment, uint32_t old_tid, uint32_t new_tid, lab
 	if (word == 0 || (epoch == 0 && word == old_tid)) /* a scan's word is let go by value by the frame that has it */
 		return;
 	if (epoch != 0 && is_forkers(segment, word, old_tid)) {
-		(void)lab_cas64(&segment->purge, word, epoch << 32 | new_tid);
+		(void)lab_cas64(&segment->purge, word, epoch << 32 | new_tid); /* pairs with the acq of has_word */
 		return;
 	}
 	lab_segment_disturb(segment, LAB_MAY_HAVE_ORPHANS);
-	(void)lab_cas64(&segment->purge, word, 0);
+	(void)lab_cas64(&segment->purge, word, 0); /* pairs with the CAS of the next purger */
 }
 
 void

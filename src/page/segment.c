@@ -5,18 +5,7 @@
 #include "page/purge.h"
 #include "page/space.h"
 
-/* The part of [page, page + count) that lies in one word, as a mask. */
-static uint64_t
-mask_in_word(size_t word, size_t page, size_t count)
-{
-	size_t first = word * 64;
-	size_t low = page > first ? page - first : 0;
-	size_t high = page + count < first + 64 ? page + count - first : 64;
-
-	return lab_mask((unsigned)high) & ~lab_mask((unsigned)low);
-}
-
-/* 0 → 1 for all bits of the mask in one step, or false. acq pairs with the rel of lab_segment_give. */
+/* 0 → 1 for all bits of the mask in one step, or false. */
 static bool
 set_bits(_Atomic uint64_t *word, uint64_t mask)
 {
@@ -25,7 +14,8 @@ set_bits(_Atomic uint64_t *word, uint64_t mask)
 	do {
 		if (old & mask)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(word, &old, old | mask, memory_order_acq_rel, memory_order_relaxed));
+		/* pairs with the rel of clear_bits: the setter of before is done with the pages */
+	} while (!atomic_compare_exchange_weak_explicit(word, &old, old | mask, memory_order_acquire, memory_order_relaxed));
 	return true;
 }
 
@@ -34,8 +24,12 @@ clear_bits(struct lab_segment *segment, size_t page, size_t count)
 {
 	size_t end = page + count;
 
-	for (size_t word = page / 64; word * 64 < end; word++)
-		lab_and_rel(&segment->taken[word], ~mask_in_word(word, page, count));
+	for (size_t word = page / 64; word * 64 < end; word++) {
+		uint64_t mask = lab_segment_range_mask(word, page, count);
+		uint64_t before = lab_and_rel(&segment->taken[word], ~mask); /* pairs with the acq of set_bits */
+		lab_assert((before & mask) == mask);                         /* INV-PAGE-1 */
+		(void)before;
+	}
 }
 
 bool
@@ -44,7 +38,7 @@ lab_segment_take_at(struct lab_segment *segment, size_t page, size_t count)
 	size_t end = page + count;
 
 	for (size_t word = page / 64; word * 64 < end; word++) {
-		if (!set_bits(&segment->taken[word], mask_in_word(word, page, count))) {
+		if (!set_bits(&segment->taken[word], lab_segment_range_mask(word, page, count))) {
 			size_t undone = word * 64 > page ? word * 64 - page : 0;
 			if (undone)
 				clear_bits(segment, page, undone);
@@ -54,7 +48,7 @@ lab_segment_take_at(struct lab_segment *segment, size_t page, size_t count)
 	return true;
 }
 
-/* The words that are free as a whole, as the zero bits of a word: the buddy's second level. */
+/* A word whose zero bits are the words that are free as a whole: the buddy's second level. */
 static uint64_t
 taken_words(const struct lab_segment *segment)
 {
@@ -102,7 +96,7 @@ find_run(const struct lab_segment *segment, size_t count)
 	return -1;
 }
 
-/* The view is a hint while a purger is at work: the CAS decides. */
+/* The holder's view is a hint while a purger is at work: the CAS decides. */
 static int
 take_found(struct lab_segment *segment, int page, size_t count)
 {
@@ -147,7 +141,7 @@ lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t count)
 	size_t end = page + count;
 
 	for (size_t word = page / 64; word * 64 < end; word++)
-		lab_segment_soil_word(segment, word, mask_in_word(word, page, count));
+		lab_segment_soil_word(segment, word, lab_segment_range_mask(word, page, count));
 }
 
 void
@@ -155,8 +149,9 @@ lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count)
 {
 	size_t end = page + count;
 
+	lab_assert(lab_segment_are_taken(segment, page, count)); /* INV-PAGE-3 */
 	for (size_t word = page / 64; word * 64 < end; word++)
-		atomic_fetch_and_explicit(&segment->dirty[word], ~mask_in_word(word, page, count), memory_order_relaxed);
+		atomic_fetch_and_explicit(&segment->dirty[word], ~lab_segment_range_mask(word, page, count), memory_order_relaxed);
 }
 
 void
@@ -171,12 +166,23 @@ lab_segment_give(struct lab_segment *segment, size_t page, size_t count, size_t 
 }
 
 bool
+lab_segment_are_taken(const struct lab_segment *segment, size_t page, size_t count)
+{
+	size_t end = page + count;
+
+	for (size_t word = page / 64; word * 64 < end; word++)
+		if (~lab_load_rlx(&segment->taken[word]) & lab_segment_range_mask(word, page, count))
+			return false;
+	return true;
+}
+
+bool
 lab_segment_is_fresh(const struct lab_segment *segment, size_t page, size_t count)
 {
 	size_t end = page + count;
 
 	for (size_t word = page / 64; word * 64 < end; word++)
-		if (lab_load_rlx(&segment->dirty[word]) & mask_in_word(word, page, count))
+		if (lab_load_rlx(&segment->dirty[word]) & lab_segment_range_mask(word, page, count))
 			return false;
 	return true;
 }
@@ -204,10 +210,11 @@ lab_segment_disturb(struct lab_segment *segment, enum lab_disturbance how)
 {
 	uint32_t now = lab_load_rlx(&segment->disturbed);
 
+	/* both pair with the acq of the holder (refresh_disturbed in heap/run.c): it sees the bits that were cleared before */
 	while (now < (uint32_t)how && !atomic_compare_exchange_weak_explicit(&segment->disturbed, &now, (uint32_t)how,
 	                                                                     memory_order_release, memory_order_relaxed))
 		;
-	atomic_fetch_add_explicit(&lab_segment_disturbances, 1, memory_order_release); /* pairs with the acq of the holder */
+	atomic_fetch_add_explicit(&lab_segment_disturbances, 1, memory_order_release); /* pairs as well */
 }
 
 bool
@@ -216,6 +223,7 @@ lab_segment_is_empty(const struct lab_segment *segment)
 	uint64_t any = 0;
 
 	for (size_t word = 0; word < lab_segment_words(segment); word++)
+		/* pairs with the rel of clear_bits */
 		any |= lab_load_acq(&segment->taken[word]) & lab_segment_word_mask(segment, word);
 	return any == 0;
 }
