@@ -69,7 +69,8 @@ linux_map_at(void *start, size_t size)
 	return !lab_syscall_failed(result) || result == -EEXIST ? LAB_OCCUPIED : LAB_NOT_MAPPED;
 }
 
-/* Asked by doing it; no page is touched. Where munmap is refused each answer would cost so much address space: then it is always yes. */
+/* Maps and unmaps the memory, and touches no page. Where munmap is refused the answer is always true from then on,
+ * as each question would cost so much address space. */
 static bool
 linux_may_commit(size_t size)
 {
@@ -93,8 +94,9 @@ linux_protect(void *start, size_t size, enum lab_access access)
 }
 
 /*
- * Whether the system does what it says it has done. User-mode emulators answer MADV_DONTNEED with success and do nothing: qemu before 7.1 for
- * all pages, later ones for pages that mremap has moved and for those in the place that was left. Tried once in a process.
+ * Whether the system does what it says it has done. User-mode emulators answer MADV_DONTNEED with success and do
+ * nothing: qemu before 7.1 for all pages, later ones for pages that mremap has moved and for those in the place that
+ * was left. Tried once in a process.
  */
 enum trust {
 	UNTRIED,
@@ -108,7 +110,8 @@ advise_away(volatile char *start, size_t size)
 	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
 }
 
-/* Gives pages back, and looks whether they have gone: UNTRIED if the system does not take them. The first byte is as it was if they are BROKEN. */
+/* Gives pages back, and looks whether they read as zero. UNTRIED: the system does not take them. BROKEN: it says
+ * that it did, and they are as before. */
 static enum trust
 try_purge(volatile char *start, size_t size)
 {
@@ -202,7 +205,7 @@ linux_mark(void *start, size_t size, unsigned marks)
 
 static const int move_over = MREMAP_MAYMOVE | MREMAP_FIXED;
 
-/* Pages that were moved, and new ones in the place that they left, can be given back: two pages that are there for this say so. */
+/* Tries with two pages whether moved pages can be given back, and new ones in the place that they left. */
 static enum trust
 try_moving(char *from, char *to)
 {
@@ -236,7 +239,7 @@ moves(void)
 	return trust;
 }
 
-/* New pages in the place of those there. */
+/* Puts new pages in the place of those that are there. */
 static bool
 replace(void *start, size_t size)
 {
@@ -258,7 +261,8 @@ linux_renew(void *start, size_t size)
 {
 	if (replace(start, size))
 		return true;
-	/* Not allowed, or no room for another mapping: one by one then. What stays is that such pages become no huge ones. */
+	/* Not allowed, or no room for another mapping: the marks are undone one by one. NOMERGE's ban on
+		 * huge pages stays. */
 	return advise(start, size, MADV_KEEPONFORK, false) &&
 	       !lab_syscall_failed(lab_syscall(SYS_munlock, (long)start, (long)size, 0, 0, 0));
 }
@@ -296,7 +300,8 @@ linux_clock_ms(void)
 	struct timespec now;
 	int saved = errno;
 
-	/* The vDSO answers, and does not enter the kernel for this clock. Without one libc does, and may be forbidden to. */
+	/* The vDSO answers, and does not enter the kernel for this clock. Without one libc does, and may be
+	 * forbidden to. */
 	if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) != 0) {
 		errno = saved;
 		return 0;

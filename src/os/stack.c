@@ -5,8 +5,8 @@
 #include "os/linux.h"
 #include "os/os.h"
 
-static _Atomic bool disarms;           /* some thread has, or had, an alternate stack that disarms itself, */
-static _Atomic bool disarms_in_frame;  /* on its own stack */
+static _Atomic bool disarms;           /* a thread has, or had, an alternate stack with SS_AUTODISARM */
+static _Atomic bool disarms_in_frame;  /* the same on its own stack */
 static _Atomic bool sees_all;          /* sigaltstack is ours */
 static _Atomic uintptr_t main_pointer; /* the main thread's thread pointer; 0: not known */
 

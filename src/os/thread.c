@@ -26,10 +26,11 @@ lab_os_pid(void)
 /*
  * An entry is {thread pointer / 64: 41, thread id: 22}; 0: empty. A thread pointer of 0 says that there was no word.
  *
- * INV-END-1  A thread is entered before its id stands in any word that other threads judge, in the place of an older entry with
- *            the same id. So for an id that was read in such a word the entry of that thread is found, or of a later one; in
- *            the latter case the word has changed, or its thread is dead.
- * INV-END-2  The first entry with an id, in the order of the search, is the newest one: an older one is replaced, never passed.
+ * INV-END-1  A thread is entered before its id stands in any word that other threads judge, in the place of an older
+ *            entry with the same id. So for an id that was read in such a word the entry of that thread is found, or of
+ *            a later one; in the latter case the word has changed, or its thread is dead.
+ * INV-END-2  The first entry with an id, in the order of the search, is the newest one: an older one is replaced, never
+ *            passed.
  */
 enum {
 	TID_BITS = 22,
@@ -96,8 +97,8 @@ find(uint32_t tid)
 	return NULL;
 }
 
-/* Where no place is empty. The end of a thread whose entry is replaced is seen by its id alone, as that of a thread that was
- * never entered. So the first thread's entry is never replaced: its id answers until the process ends. */
+/* Where no place is empty. The end of a thread whose entry is replaced is seen by its id alone, as that of a thread
+ * that was never entered. So the first thread's entry is never replaced: its id answers until the process ends. */
 static bool
 take_place_of_ended(_Atomic uint64_t *at, uint64_t mine)
 {

@@ -59,12 +59,13 @@ charge_counted(size_t pages)
 	bool fits = false;
 
 	for (int try = 0; try < TRIES; try++) {
-		uint64_t before = lab_load_acq(&headroom); /* pairs with the CAS of lab_charge: the count sees those pages */
+		uint64_t before = lab_load_acq(&headroom); /* pairs with the CAS of lab_charge: pages are counted */
 		size_t limit = lab_load_rlx(&lab_charge_limit), counted = lab_charge_count();
 		fits = counted <= limit && pages <= limit - counted;
 		uint64_t left = counted < limit ? limit - counted : 0;
 		lab_assert(left <= limit);
-		/* pairs with the CAS of lab_charge: it fails if others have charged for pages that the count has not seen */
+		/* pairs with the CAS of lab_charge: it fails if others have charged for pages that the count has not
+		 * seen */
 		if (lab_cas64(&headroom, before, left - (fits ? pages : 0)))
 			break;
 	}

@@ -1,15 +1,16 @@
 /*
  * charge.h - the memory limit: how many pages may be resident for the sake of blocks. Any context; lock-free.
  *
- * A page counts while it is taken or dirty: as one of a span (whole, though it is carved page by page), a run or a huge block,
- * and as a free page that was not given back. Descriptors, the reserve and stacks do not count.
+ * A page counts while it is taken or dirty: as one of a span (whole, though it is carved page by page), a run or a huge
+ * block, and as a free page that was not given back. Descriptors, the reserve and stacks do not count.
  *
- * INV-CHARGE-1  headroom <= limit - pages that count, but for what threads are just taking. Pages that became clean since the
- *               last count, and pages that were charged and then not taken, are missing from headroom. When it does not
- *               suffice, all pages are counted anew from the bitmaps, and it is set by CAS from its value before the count.
+ * INV-CHARGE-1  headroom <= limit - pages that count, but for what threads are just taking. Pages that became clean
+ *               since the last count, and pages that were charged and then not taken, are missing from headroom. When
+ *               it does not suffice, all pages are counted anew from the bitmaps, and it is set by CAS from its value
+ *               before the count.
  *
- * So more than the limit can be taken by threads that take pages while another one counts, each once; and after the limit was
- * lowered, until pages are freed.
+ * So more than the limit can be taken by threads that take pages while another one counts, each once; and after the
+ * limit was lowered, until pages are freed.
  */
 #ifndef LAB_PAGE_CHARGE_H
 #define LAB_PAGE_CHARGE_H
@@ -30,8 +31,8 @@ lab_charge_is_limited(void)
 void lab_charge_set_limit(size_t pages);
 
 /*
- * Charges for pages that did not count before. `seen`: the caller has taken them, and a count sees them. False: they would be
- * too many; nothing is charged, and the caller gives the pages back as they were.
+ * Charges for pages that did not count before. `seen`: the caller has taken them, and a count sees them. False: they
+ * would be too many; nothing is charged, and the caller gives the pages back as they were.
  */
 bool lab_charge(size_t pages, bool seen);
 

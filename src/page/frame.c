@@ -11,7 +11,7 @@ is_handed_out(uintptr_t address)
 	return lab_map_find((const void *)address).kind != LAB_PLACE_FOREIGN || lab_huge_covers((const void *)address);
 }
 
-/* Whether all from `low` on is the calling thread's own stack, on which it is at sp. */
+/* Whether `low` and sp are on the calling thread's own stack. */
 static bool
 is_own_stack(uintptr_t low, uintptr_t sp)
 {
@@ -22,7 +22,7 @@ is_own_stack(uintptr_t low, uintptr_t sp)
 	return lab_os_stack_reaches(low, top);
 }
 
-/* Of two addresses in blocks of ours: whether no block begins between them. */
+/* Whether two addresses in blocks of ours are in the same block. */
 static bool
 are_in_one_block(uintptr_t low, uintptr_t high)
 {

@@ -12,9 +12,10 @@ enum { SPARE_PAGES = 256 }; /* that a block may keep mapped behind itself */
 /* The system did not unmap a mapping when it was asked last. */
 static _Atomic bool unmap_is_refused;
 
-/* ---- new blocks ------------------------------------------------------------------------------------------------------- */
+/* ---- new blocks -------------------------------------------------------------------------------------------------- */
 
-/* Pages at a multiple of `align` bytes; *size: the bytes that are mapped there, more if the system does not take the rest. */
+/* Pages at a multiple of `align` bytes; *size: the bytes that are mapped there, more if the system does not take the
+ * rest. */
 static char *
 map_aligned(size_t *size, size_t align)
 {
@@ -67,16 +68,17 @@ lab_huge_map(size_t pages, size_t align, bool *over_limit)
 	return huge;
 }
 
-/* ---- blocks of CACHED mappings ------------------------------------------------------------------------------------------ */
+/* ---- blocks of CACHED mappings ----------------------------------------------------------------------------------- */
 
-/* A block shall not pin much that it does not use; but where nothing goes back, what is cached is used before more is mapped. */
+/* A block shall not pin much that it does not use; but where nothing goes back, what is cached is used before more
+ * is mapped. */
 static bool
 fits(const struct lab_huge *huge, size_t pages, size_t align)
 {
 	size_t mapped = lab_load_rlx(&huge->mapped);
 	bool stays = lab_load_rlx(&lab_purge_is_held) || lab_load_rlx(&unmap_is_refused);
 
-	return mapped >= pages && (mapped - pages <= pages / 4 || stays) && (uintptr_t)lab_load_rlx(&huge->base) % align == 0;
+	return mapped >= pages && (stays || mapped - pages <= pages / 4) && (uintptr_t)lab_load_rlx(&huge->base) % align == 0;
 }
 
 /* The entry of a word's that fits most closely, if it does so more than `best`. *state: its state then. */
@@ -165,7 +167,7 @@ lab_huge_reuse(size_t pages, size_t align, bool *over_limit)
 	}
 }
 
-/* ---- the caller's block ------------------------------------------------------------------------------------------------- */
+/* ---- the caller's block ------------------------------------------------------------------------------------------ */
 
 static void
 mark_block_dirty(struct lab_huge *huge)
@@ -195,8 +197,8 @@ lab_huge_take_over(struct lab_huge *huge, uint64_t state, uint32_t tid)
 }
 
 /*
- * A fork in another thread may copy the entry between any two of these steps. So `mapped` and `dirty` are written first: in the
- * child the tail is lost, or unmapped.
+ * A fork in another thread may copy the entry between any two of these steps. So `mapped` and `dirty` are written
+ * first: in the child the tail is lost, or unmapped.
  */
 static void
 unmap_tail(struct lab_huge *huge, size_t pages)
@@ -272,9 +274,10 @@ lab_huge_extend(struct lab_huge *huge, size_t pages)
 	return p;
 }
 
-/* ---- what is CACHED goes back --------------------------------------------------------------------------------------------- */
+/* ---- what is CACHED goes back ------------------------------------------------------------------------------------ */
 
-/* CACHED → BUSY → FREE, or CACHED again without its pages if the system does not unmap it. Returns the dirty pages given back. */
+/* CACHED → BUSY → FREE, or CACHED again without its pages if the system does not unmap it. Returns the dirty pages
+ * given back. */
 static size_t
 give_back(struct lab_huge *huge, uint64_t state)
 {

@@ -12,7 +12,7 @@ enum {
 static _Atomic(struct lab_huge_part *) parts[PARTS];
 static _Atomic size_t used;
 
-/* ---- parts ---------------------------------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------------------------------- */
 
 struct lab_huge_part *
 lab_huge_part_at(size_t i)
@@ -74,7 +74,7 @@ add_part(size_t i)
 	return true;
 }
 
-/* ---- entries: FREE and BUSY ------------------------------------------------------------------------------------------ */
+/* ---- entries: FREE and BUSY -------------------------------------------------------------------------------------- */
 
 bool
 lab_huge_count_in(void)
@@ -149,7 +149,7 @@ lab_huge_give_entry_back(struct lab_huge *huge)
 	lab_huge_count_out();
 }
 
-/* ---- CACHED entries --------------------------------------------------------------------------------------------------- */
+/* ---- CACHED entries ---------------------------------------------------------------------------------------------- */
 
 static _Atomic uint64_t *
 cached_word(const struct lab_huge *huge, uint64_t *bit)
@@ -183,10 +183,10 @@ lab_huge_hide(const struct lab_huge *huge)
 	/* Sc: either this load sees CACHED, or the bit is set after it was cleared. Pairs with lab_huge_cache. */
 	atomic_fetch_and(word, ~bit);
 	if (lab_huge_kind_of(atomic_load(&huge->run.state)) == LAB_HUGE_CACHED) /* pairs with lab_huge_cache */
-		atomic_fetch_or(word, bit);                                     /* pairs with best_of_word, as in lab_huge_cache */
+		atomic_fetch_or(word, bit);                                     /* pairs with best_of_word */
 }
 
-/* ---- looking ---------------------------------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 /* Whether the entry is a block that starts at p; if not, whether it was. */
 static bool
@@ -197,7 +197,7 @@ is_block_at(const struct lab_huge *huge, const void *p, bool *was)
 
 	if (lab_load_rlx(&huge->base) != p)
 		return false;
-	atomic_thread_fence(memory_order_acquire); /* `base` was read between two equal states; pairs as the load above */
+	atomic_thread_fence(memory_order_acquire); /* pairs as the load above: `base` belongs to that state */
 	if (lab_run_seq(state) != lab_run_seq(lab_load_rlx(&huge->run.state)))
 		return false;
 	*was |= kind == LAB_HUGE_CACHED || kind == LAB_HUGE_FREE;

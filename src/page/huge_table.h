@@ -1,6 +1,6 @@
 /*
- * huge_table.h - the table of huge blocks' mappings, and the step from state to state. Private to huge.c and huge_table.c.
- * Any context.
+ * huge_table.h - the table of huge blocks' mappings, and the step from state to state. Private to huge.c and
+ * huge_table.c. Any context.
  */
 #ifndef LAB_PAGE_HUGE_TABLE_H
 #define LAB_PAGE_HUGE_TABLE_H

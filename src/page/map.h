@@ -7,8 +7,8 @@
 #include "page/space.h"
 
 /*
- * What free()'s fast path reads: the descriptors, and the mask that makes an index of a pointer's bits. Before there is a window
- * they lead to a descriptor that no pointer passes (limit 0).
+ * What free()'s fast path reads: the descriptors, and the mask that makes an index of a pointer's bits. Before there is
+ * a window they lead to a descriptor that no pointer passes (limit 0).
  */
 struct lab_map {
 	uintptr_t mask; /* unit mask, shifted left to select a byte offset */

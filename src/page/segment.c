@@ -210,7 +210,8 @@ lab_segment_disturb(struct lab_segment *segment, enum lab_disturbance how)
 {
 	uint32_t now = lab_load_rlx(&segment->disturbed);
 
-	/* both pair with the acq of the holder (refresh_disturbed in heap/run.c): it sees the bits that were cleared before */
+	/* both pair with the acq of the holder (refresh_disturbed in heap/run.c): it sees the bits that were cleared
+	 * before */
 	while (now < (uint32_t)how && !atomic_compare_exchange_weak_explicit(&segment->disturbed, &now, (uint32_t)how,
 	                                                                     memory_order_release, memory_order_relaxed))
 		;

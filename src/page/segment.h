@@ -1,16 +1,16 @@
 /*
  * segment.h - a segment's metadata and its page bitmap.
  *
- * INV-PAGE-1  Each set bit has one setter: a span, a live or freeing run, the holder of the purge word, or a frame of the heap's
- *             holder. Bits are set by a validated CAS and cleared by their setter, or by the scan for orphans.
- *             The bits of a segment's last word that stand for no page are set.
+ * INV-PAGE-1  Each set bit has one setter: a span, a live or freeing run, the holder of the purge word, or a frame of
+ *             the heap's holder. Bits are set by a validated CAS and cleared by their setter, or by the scan for
+ *             orphans. The bits of a segment's last word that stand for no page are set.
  * INV-PAGE-2  madvise runs only on pages whose bits the caller has set.
- * INV-PAGE-3  A page whose dirty bit is 0 and whose bit is 0 reads as zero. The dirty bit is set before the page's bit is cleared,
- *             and cleared only while the purger holds the page's bit. In fork's child this holds of a segment that was not the
- *             forking thread's once its `generation` is the process's: what other threads wrote to it while it was copied shows
- *             in its pages and not in its bits.
- * INV-PAGE-4  The aged bit of a page means something while its dirty bit is 1 and its bit is 0. It is 0 when the page is given,
- *             and any thread may set it: a page that has just been given by then is purged somewhat early.
+ * INV-PAGE-3  A page whose dirty bit is 0 and whose bit is 0 reads as zero. The dirty bit is set before the page's bit
+ *             is cleared, and cleared only while the purger holds the page's bit. In fork's child this holds of a
+ *             segment that was not the forking thread's once its `generation` is the process's: what other threads
+ *             wrote to it while it was copied shows in its pages and not in its bits.
+ * INV-PAGE-4  The aged bit of a page means something while its dirty bit is 1 and its bit is 0. It is 0 when the page
+ *             is given, and any thread may set it: a page that has just been given by then is purged somewhat early.
  */
 #ifndef LAB_PAGE_SEGMENT_H
 #define LAB_PAGE_SEGMENT_H
@@ -19,7 +19,8 @@
 #include "page/buddy.h"
 #include "page/geometry.h"
 
-/* State of a run of pages that is one block: DEAD (0) → LIVE → FREEING{tid} → DEAD. Valid in the entry of its first page. */
+/* State of a run of pages that is one block: DEAD (0) → LIVE → FREEING{tid} → DEAD. Valid in the entry of its first
+ * page. */
 enum lab_run_state {
 	LAB_RUN_DEAD = 0,
 	LAB_RUN_LIVE = 1,
@@ -57,7 +58,7 @@ struct lab_segment {
 	/* written by the thread that wins each */
 	LAB_ALIGNED(64) _Atomic uint64_t purge; /* {tid, epoch} of the purger, or 0 */
 	_Atomic uint32_t disturbed;             /* enum lab_disturbance; lab_segment_disturb */
-	uint32_t generation;                    /* written by the thread that has just claimed the segment: INV-PAGE-3 */
+	uint32_t generation;                    /* written by the thread that claims the segment: INV-PAGE-3 */
 	char *base;                             /* set once, and so are `slot`, the segment's first, and `capacity` */
 	struct lab_slot *slot;
 	uint32_t capacity;
@@ -65,7 +66,7 @@ struct lab_segment {
 	_Atomic uint64_t was_empty; /* the EMPTY owner word that was seen last, or LAB_NEVER_UNMAPPED: space.h */
 	_Atomic uint8_t refusals;   /* purges in a row that the system refused, as of locked pages; up to a maximum */
 	_Atomic uint8_t rest;       /* looks of decay that leave the segment alone because of the refusals */
-	_Atomic uint64_t unheld;    /* an owner word whose heap has no holder: the thread that empties the segment releases it */
+	_Atomic uint64_t unheld;    /* an owner word whose heap has no holder: the last free releases the segment */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t aged[LAB_SEGMENT_WORDS]; /* free already when decay looked last */

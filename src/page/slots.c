@@ -67,7 +67,8 @@ take_in_word(struct lab_space *space, size_t word, unsigned slots_log)
 static bool
 open_table(struct lab_space *space, size_t index)
 {
-	const size_t slots = (size_t)1 << (PIECE_SHIFT - LAB_SLOT_SHIFT), units = (size_t)1 << (PIECE_SHIFT - LAB_UNIT_SHIFT);
+	const size_t slots = (size_t)1 << (PIECE_SHIFT - LAB_SLOT_SHIFT);
+	const size_t units = (size_t)1 << (PIECE_SHIFT - LAB_UNIT_SHIFT);
 	struct lab_unit *unit = lab_map_unit(lab_slot_address(space, index & ~(slots - 1)));
 	struct lab_slot *slot = &space->slots[index & ~(slots - 1)];
 
@@ -82,7 +83,8 @@ open_table(struct lab_space *space, size_t index)
 	return true;
 }
 
-/* Metadata is cut from batches, and never given back: it belongs to its slot for ever. A frame that is cut short loses a piece. */
+/* Metadata is cut from batches, and never given back: it belongs to its slot for ever. A frame that is cut short
+ * loses a piece. */
 #define BATCH_SIZE ((size_t)128 << 10)
 
 struct batch {
@@ -124,13 +126,13 @@ allocate_metadata(size_t size)
 	}
 }
 
-/* The metadata of a segment of `pages` that begins in the slot; new and longer if those that are there are too short. NULL: no
- * memory. */
+/* The metadata of a segment of `pages` that begins in the slot; new and longer if those that are there are too
+ * short. NULL: no memory. */
 static struct lab_segment *
 find_metadata(struct lab_space *space, size_t index, size_t pages)
 {
 	struct lab_slot *slot = &space->slots[index];
-	struct lab_segment *segment = lab_load_acq(&slot->segment); /* pairs with the store below, by an earlier claimer */
+	struct lab_segment *segment = lab_load_acq(&slot->segment); /* pairs with the store below */
 
 	if (segment && segment->capacity >= pages)
 		return segment;

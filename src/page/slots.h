@@ -1,4 +1,5 @@
-/* slots.h - takes, maps and gives back slots of the window. Private to space.c and slots.c; the rules are in space.h. */
+/* slots.h - takes, maps and gives back slots of the window. Private to space.c and slots.c; the rules are in
+ * space.h. */
 #ifndef LAB_PAGE_SLOTS_H
 #define LAB_PAGE_SLOTS_H
 
@@ -35,8 +36,8 @@ lab_hint_raise(_Atomic size_t *hint, size_t from, size_t word)
 /* Clears the used bits of slots that the caller has taken, and has unmapped or never mapped. */
 void lab_slots_give(struct lab_space *space, size_t index, unsigned slots_log);
 
-/* Maps a segment of 2^slots_log slots for the heap, at the lowest free addresses. LAB_OCCUPIED: no place is free, or others are
- * everywhere. *segment stays as it is unless the result is LAB_MAPPED. */
+/* Maps a segment of 2^slots_log slots for the heap, at the lowest free addresses. LAB_OCCUPIED: no place is free, or
+ * others are everywhere. *segment stays as it is unless the result is LAB_MAPPED. */
 enum lab_mapped lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id, struct lab_segment **segment);
 
 #endif

@@ -1,18 +1,18 @@
 /*
  * space.h - address space: a window of which only what is used is mapped, in segments that come and go.
  *
- * The window is a range of addresses, a power of two of bytes, chosen when the first heap is made. Nothing of it is reserved:
- * others may map there. Its slots of 128 KiB have one table, which is readable from the start and is never unmapped or of
- * another type: anything can be looked up, whatever becomes of the memory.
+ * The window is a range of addresses, a power of two of bytes, chosen when the first heap is made. Nothing of it is
+ * reserved: others may map there. Its slots of 128 KiB have one table, which is readable from the start and is never
+ * unmapped or of another type: anything can be looked up, whatever becomes of the memory.
  *
  *     table   [struct lab_space, bits][slots: 16 B for 128 KiB][units: 64 B for 64 KiB]    64 MiB + 8 MiB for 64 GiB
  *     window  [guard][segment][segment      ][   ][segment]  …                      [guard]
  *     heaps   [heap, 60 KiB of nothing][heap, …                       below the window, mapped as they are needed
  *
- * A segment is 2^n slots, aligned to its size, mapped as a whole by the thread that claims it. Two words say what a slot is:
- * `used`, a bit in the word of 64 slots, decides which thread may map or unmap there. `owner`, {seq, heap, n, state} of the
- * segment's first slot, says whose the segment is. seq grows with each claim: no value of an owner word occurs twice.
- * Metadata (segment.h) belongs to a segment's first slot for ever.
+ * A segment is 2^n slots, aligned to its size, mapped as a whole by the thread that claims it. Two words say what a
+ * slot is: `used`, a bit in the word of 64 slots, decides which thread may map or unmap there. `owner`, {seq, heap, n,
+ * state} of the segment's first slot, says whose the segment is. seq grows with each claim: no value of an owner word
+ * occurs twice. Metadata (segment.h) belongs to a segment's first slot for ever.
  *
  * | from, to | by which thread, how | if its frame is cut short here |
  * |---|---|---|
@@ -26,17 +26,18 @@
  * | UNMAPPING → FREE | the same, after munmap; then it clears the used bits | lost |
  * | REFUSED → FREE | one that finds no other slot that is free | lost |
  *
- * "Lost" are addresses, and the memory that is mapped there: no thread can tell whether it is, and whose. A jump out of a
- * handler cannot leave one, as signals are held back in there (but where a filter forbids that). A fork in another thread can,
- * in the child.
+ * "Lost" are addresses, and the memory that is mapped there: no thread can tell whether it is, and whose. A jump out of
+ * a handler cannot leave one, as signals are held back in there (but where a filter forbids that). A fork in another
+ * thread can, in the child.
  *
- * INV-SPACE-1  Only the thread that has set a slot's used bit maps or unmaps it, or writes MAPPING, PART, REFUSED, FREE: once each.
- * INV-SPACE-2  A segment is unmapped from EMPTY, by the thread that has made it UNMAPPING and then read its purge word to be 0.
- *              A purger reads owner word and metadata after it has the purge word (all sc). So one of the two threads sees the
- *              other, and no pages are purged that are not there.
+ * INV-SPACE-1  Only the thread that has set a slot's used bit maps or unmaps it, or writes MAPPING, PART, REFUSED,
+ *              FREE: once each.
+ * INV-SPACE-2  A segment is unmapped from EMPTY, by the thread that has made it UNMAPPING and then read its purge word
+ *              to be 0. A purger reads owner word and metadata after it has the purge word (all sc). So one of the two
+ *              threads sees the other, and no pages are purged that are not there.
  * INV-SPACE-3  Every OWNED segment is in the lists of its heap, or is found by the heap's scan.
- * INV-SPACE-4  The window is as long as the table of units has entries: no two addresses of it share one. The heaps' addresses
- *              are less than that apart (INV-UNIT-1).
+ * INV-SPACE-4  The window is as long as the table of units has entries: no two addresses of it share one. The heaps'
+ *              addresses are less than that apart (INV-UNIT-1).
  */
 #ifndef LAB_PAGE_SPACE_H
 #define LAB_PAGE_SPACE_H
@@ -128,30 +129,33 @@ lab_segment_owner(const struct lab_segment *segment)
 	return &segment->slot->owner;
 }
 
-/* Whether the segment is mapped, by its owner word, and this is still its metadata: a longer segment may have got new one. */
+/* Whether the segment is mapped, by its owner word, and this is still its metadata: a longer segment may have got
+ * new one. */
 static inline bool
 lab_segment_is_mapped(const struct lab_segment *segment, uint64_t owner)
 {
 	return (lab_owner_state(owner) == LAB_SLOT_OWNED || lab_owner_state(owner) == LAB_SLOT_EMPTY) &&
-	       atomic_load(&segment->slot->segment) == segment; /* sc: INV-SPACE-2; pairs with find_metadata in slots.c */
+	       atomic_load(&segment->slot->segment) == segment; /* sc: INV-SPACE-2; pairs with find_metadata */
 }
 
 /*
- * A segment of at least 2^least slots; 2^slots_log if it has to be mapped and there is memory for that. EMPTY ones come first,
- * then the lowest addresses. Its pages are free, but for what a purger holds in one that was EMPTY. NULL: no memory. A frame
- * that is cut short leaves a segment that the scan of the heap finds. Any context.
+ * A segment of at least 2^least slots; 2^slots_log if it has to be mapped and there is memory for that. EMPTY ones come
+ * first, then the lowest addresses. Its pages are free, but for what a purger holds in one that was EMPTY. NULL: no
+ * memory. A frame that is cut short leaves a segment that the scan of the heap finds. Any context.
  */
 struct lab_segment *lab_space_claim(uint32_t heap_id, unsigned slots_log, unsigned least);
 
 /* OWNED → EMPTY, if the owner word still is `owner`. No page of the segment is in use. */
 bool lab_space_release(struct lab_segment *segment, uint64_t owner);
 
-/* Unmaps a segment whose owner word is `owner`, of state EMPTY. False: it was claimed, is purged, or the system refuses. */
+/* Unmaps a segment whose owner word is `owner`, of state EMPTY. False: it was claimed, is purged, or the system
+ * refuses. */
 bool lab_space_unmap(struct lab_segment *segment, uint64_t owner);
 
 /*
- * Unmaps EMPTY segments: those that were EMPTY when this was called last, or all if `young`. Returns the bytes; adds to *dirty,
- * unless it is NULL, the dirty pages among them. Does nothing where holes are too many for the kernel: each is a mapping more.
+ * Unmaps EMPTY segments: those that were EMPTY when this was called last, or all if `young`. Returns the bytes; adds to
+ * *dirty, unless it is NULL, the dirty pages among them. Does nothing where holes are too many for the kernel: each is
+ * a mapping more.
  */
 size_t lab_space_unmap_empty(bool young, size_t *dirty);
 
@@ -161,8 +165,8 @@ bool lab_space_has_empty(void);
 /* The first mapped segment from slot *index on; NULL at the end. *index is then behind it, *owner its owner word. */
 struct lab_segment *lab_space_next(size_t *index, uint64_t *owner);
 
-/* The metadata that p's slot belongs to, *owner the segment's owner word; NULL if there was none. Any pointer: nothing faults.
- * What is said of a pointer to a block of the caller's is true; of others it was true at some time. */
+/* The metadata that p's slot belongs to, *owner the segment's owner word; NULL if there was none. Any pointer:
+ * nothing faults. What is said of a pointer to a block of the caller's is true; of others it was true at some time. */
 struct lab_segment *lab_space_find(const void *p, uint64_t *owner);
 
 /* Where the heap struct with this id is, or would be. */
@@ -188,7 +192,8 @@ void lab_space_apply_huge_pages(void *start, size_t size);
 /* New pages, zeroed, in the place of marked ones (lab_os.renew). False: it is unknown what is there now. */
 bool lab_space_renew_pages(void *start, size_t size);
 
-/* Gives back what fork has copied while others wrote to it, or takes it for dirty: INV-PAGE-3. No block is in the segment. */
+/* Gives back what fork has copied while others wrote to it, or takes it for dirty: INV-PAGE-3. No block is in the
+ * segment. */
 void lab_space_renew(struct lab_segment *segment);
 
 #endif

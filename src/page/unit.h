@@ -1,26 +1,28 @@
 /*
  * unit.h - the descriptor of a 64 KiB unit, and the arithmetic by which free() checks a pointer.
  *
- * A unit that is a span holds blocks of one size. `limit` of them were carved so far; the rest of it was never touched. Free
- * blocks link through their first two bytes, by the number of the next one in the span. Descriptors are an array outside the
- * memory that they describe, indexed by address bits. They are never unmapped and never of another type.
+ * A unit that is a span holds blocks of one size. `limit` of them were carved so far; the rest of it was never touched.
+ * Free blocks link through their first two bytes, by the number of the next one in the span. Descriptors are an array
+ * outside the memory that they describe, indexed by address bits. They are never unmapped and never of another type.
  *
- * INV-UNIT-1  key = base + (heap | 1) while blocks of the span may be freed on the fast path; that plus 2^63 ("closed") while
- *             they may not. For the pointer p of a block, and w the calling thread's heap word, n = p + w - key is the block's
- *             offset if w names the span's heap as idle. If w is a stack pointer (busy; even) or 0 (unborn), n is odd. If w
- *             names another heap, n is off by a multiple of 64 KiB of at most 2 GiB (LAB_HEAP_MAX heaps lie in a row), while
- *             pointers that share a descriptor differ by multiples of the window's size, at least 4 GiB: n is then no offset
- *             in this span.
- * INV-UNIT-2  With size = odd * 2^shift and inverse * odd = 1 (mod 2^64), rotate_right(n * inverse, shift) is a bijection of the
- *             64-bit numbers that sends q * size to q. So one comparison with `limit` says: own heap, idle, the start of a
- *             block, inside the span, and carved. (Granlund and Montgomery, Division by Invariant Integers, 1994, section 9.)
- * INV-SPAN-1  used + length of the free list == limit whenever no frame is inside the heap, but for blocks that a torn frame
- *             has lost: they come back when the span is retired. Every link is the number of a carved block, or LAB_HOT_NIL,
- *             unless the program has written to a freed block. A link is looked at when it has become the head: a head below
- *             `limit` is the number of a block, any other but LAB_HOT_NIL is damage, and is never made an address (ADR 14).
+ * INV-UNIT-1  key = base + (heap | 1) while blocks of the span may be freed on the fast path; that plus 2^63 ("closed")
+ *             while they may not. For the pointer p of a block, and w the calling thread's heap word, n = p + w - key
+ *             is the block's offset if w names the span's heap as idle. If w is a stack pointer (busy; even) or 0
+ *             (unborn), n is odd. If w names another heap, n is off by a multiple of 64 KiB of at most 2 GiB
+ *             (LAB_HEAP_MAX heaps lie in a row), while pointers that share a descriptor differ by multiples of the
+ *             window's size, at least 4 GiB: n is then no offset in this span.
+ * INV-UNIT-2  With size = odd * 2^shift and inverse * odd = 1 (mod 2^64), rotate_right(n * inverse, shift) is a
+ *             bijection of the 64-bit numbers that sends q * size to q. So one comparison with `limit` says: own heap,
+ *             idle, the start of a block, inside the span, and carved. (Granlund and Montgomery, Division by Invariant
+ *             Integers, 1994, section 9.)
+ * INV-SPAN-1  used + length of the free list == limit whenever no frame is inside the heap, but for blocks that a torn
+ *             frame has lost: they come back when the span is retired. Every link is the number of a carved block, or
+ *             LAB_HOT_NIL, unless the program has written to a freed block. A link is looked at when it has become the
+ *             head: a head below `limit` is the number of a block, any other but LAB_HOT_NIL is damage, and is never
+ *             made an address (ADR 14).
  * INV-SPAN-2  hot = {used', head}: one store commits a malloc or a free. used' = used for the current span of its class
- *             (`current`), used - 1 for the others. So the subtraction in free borrows exactly when a span that is not current
- *             becomes empty (and is retired), or when the current one was empty before (a double free).
+ *             (`current`), used - 1 for the others. So the subtraction in free borrows exactly when a span that is not
+ *             current becomes empty (and is retired), or when the current one was empty before (a double free).
  */
 #ifndef LAB_PAGE_UNIT_H
 #define LAB_PAGE_UNIT_H
@@ -39,7 +41,8 @@ enum lab_unit_kind {
 };
 
 struct LAB_ALIGNED(64) lab_unit {
-	/* Written by the heap's holder, `hot` at every malloc and free. Other threads read hot and limit for figures. */
+	/* Written by the heap's holder, `hot` at every malloc and free. Other threads read hot and limit for
+	 * figures. */
 	uint32_t hot;
 	uint16_t capacity; /* blocks that fit */
 	uint8_t size_class;

@@ -63,9 +63,10 @@ head_size(size_t window)
 }
 
 /*
- * An address for the window; 0: there is no room. The table lies where the kernel maps. From there mappings grow downwards, or
- * upwards (setarch -L): in neither case do others' mappings soon come to a place that is far enough below. Where there is no
- * room below (under valgrind) the window is far above. The distance is random where the stack's address is.
+ * An address for the window; 0: there is no room. The table lies where the kernel maps. From there mappings grow
+ * downwards, or upwards (setarch -L): in neither case do others' mappings soon come to a place that is far enough
+ * below. Where there is no room below (under valgrind) the window is far above. The distance is random where the
+ * stack's address is.
  */
 static uintptr_t
 place(uintptr_t table, size_t window)
@@ -142,11 +143,11 @@ lab_space_start(void)
 		space = make_and_publish();
 	if (!space)
 		return false;
-	/* Each caller writes the same values. Only a free of NULL or of a foreign pointer can read them before, and each mixture
-	 * of old and new ones leads it to a descriptor: mask 0 selects the first one of either array. */
+	/* Each caller writes the same values. Only a free of NULL or of a foreign pointer can read them before, and
+	 * each mixture of old and new ones leads it to a descriptor: mask 0 selects the first one of either array. */
 	lab_poke(&lab_map.units, (char *)space->units);
 	lab_compiler_barrier();
-	atomic_thread_fence(memory_order_release); /* pairs with the address dependency of lab_map_unit: units before mask */
+	atomic_thread_fence(memory_order_release); /* pairs with lab_map_unit: units before mask */
 	lab_poke(&lab_map.mask, (space->slot_count * (LAB_SLOT_SIZE / LAB_UNIT_SIZE) - 1) * sizeof(struct lab_unit));
 	return true;
 }
