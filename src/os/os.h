@@ -190,8 +190,6 @@ const char *lab_os_environment(const char *name);
 void lab_os_write(const char *path, const char *text, size_t length);
 void lab_os_append(const char *path, const char *text, size_t length);
 
-LAB_NORETURN void lab_os_abort(void);
-
 /* Whether the caller may be in a handler of SIGABRT: the signal is blocked, or its handler does not block it. True
  * also if that cannot be told. */
 bool lab_os_may_handle_abort(void);

@@ -1,4 +1,6 @@
 /* report.c - the lines that end a program: see base/check.h. Async-signal-safe. */
+#include <stdlib.h>
+
 #include "base/atomic.h"
 #include "base/check.h"
 #include "base/format.h"
@@ -61,7 +63,7 @@ say_and_abort(struct lab_text *text)
 		lab_os_die();
 	mark = mark_of(report, thread);
 	lab_store_rlx(place_of(thread), report);
-	lab_os_abort();
+	abort();
 }
 
 void

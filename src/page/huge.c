@@ -121,29 +121,26 @@ purge_behind(struct lab_huge *huge, size_t pages)
 		lab_store_rlx(&huge->dirty, pages);
 }
 
-/* CACHED → LIVE for an entry whose state is `state`. False: another thread has changed it. */
+/*
+ * CACHED → LIVE for an entry whose state is `state`. False: another thread has changed it. If much behind the block is
+ * dirty, that goes back, with signals held: a handler that jumped out of the system call would lose the block.
+ */
 static bool
-make_block(struct lab_huge *huge, uint64_t state, size_t pages)
+make_block(struct lab_huge *huge, uint64_t state, size_t pages, bool is_much)
 {
+	uint64_t signals = is_much ? lab_os_hold_signals() : 0;
 	/* pairs with the rel of lab_huge_set_state: the mapping is as its last owner left it */
-	if (!lab_cas64(&huge->run.state, state, lab_huge_next_state(state, LAB_HUGE_LIVE)))
-		return false;
-	lab_assert(pages <= lab_load_rlx(&huge->mapped));
-	lab_store_rlx(&huge->run.pages, pages);
-	lab_huge_hide(huge);
-	return true;
-}
+	bool is_made = lab_cas64(&huge->run.state, state, lab_huge_next_state(state, LAB_HUGE_LIVE));
 
-/* The same with a purge of the rest. A handler that jumped out of that call would lose the block. */
-static bool
-make_shorter_block(struct lab_huge *huge, uint64_t state, size_t pages)
-{
-	uint64_t signals = lab_os_hold_signals();
-	bool is_made = make_block(huge, state, pages);
-
-	if (is_made)
+	if (is_made) {
+		lab_assert(pages <= lab_load_rlx(&huge->mapped));
+		lab_store_rlx(&huge->run.pages, pages);
+		lab_huge_hide(huge);
+	}
+	if (is_made && is_much)
 		purge_behind(huge, pages);
-	lab_os_release_signals(signals);
+	if (is_much)
+		lab_os_release_signals(signals);
 	return is_made;
 }
 
@@ -161,7 +158,7 @@ lab_huge_reuse(size_t pages, size_t align, bool *over_limit)
 			return NULL;
 		}
 		bool is_much = dirty > pages + SPARE_PAGES && !lab_load_rlx(&lab_purge_is_held);
-		if (is_much ? make_shorter_block(huge, state, pages) : make_block(huge, state, pages))
+		if (make_block(huge, state, pages, is_much))
 			return huge;
 		/* What was charged for nothing comes back when pages are counted next: INV-CHARGE-1. */
 	}

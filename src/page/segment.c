@@ -37,6 +37,7 @@ lab_segment_take_at(struct lab_segment *segment, size_t page, size_t count)
 {
 	size_t end = page + count;
 
+	lab_assert(count != 0);
 	for (size_t word = page / 64; word * 64 < end; word++) {
 		if (!set_bits(&segment->taken[word], lab_segment_range_mask(word, page, count))) {
 			size_t undone = word * 64 > page ? word * 64 - page : 0;

@@ -160,6 +160,7 @@ unmap(struct lab_space *space, struct lab_segment *segment, uint64_t owner)
 	uint64_t seq = lab_owner_seq(owner);
 
 	/* sc: INV-SPACE-2; pairs with the purge word of lab_purge_segment */
+	lab_assert(is_empty(owner)); /* INV-SPACE-2 */
 	if (!lab_cas64(&slot->owner, owner, lab_owner_make(seq, 0, slots_log, LAB_SLOT_UNMAPPING)))
 		return false;
 	lab_assert(are_used(space, index, slots_log));    /* INV-SPACE-1 */

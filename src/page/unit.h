@@ -29,6 +29,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/check.h"
 #include "page/geometry.h"
 
 struct lab_heap;
@@ -119,10 +120,21 @@ lab_unit_heap(const struct lab_unit *unit)
 	return lab_key_heap(lab_peek(&unit->key), unit->base);
 }
 
+/* INV-UNIT-1 and -2 of a span: key names a heap, and size goes to 1. */
+static inline bool
+lab_unit_is_described(const struct lab_unit *unit)
+{
+	uint64_t key = lab_peek(&unit->key);
+
+	return (key & ~LAB_UNIT_CLOSED) == lab_key_make(lab_key_heap(key, unit->base), unit->base) &&
+	       lab_unit_block_number(unit->size, unit->inverse, unit->shift) == 1 && lab_peek(&unit->limit) <= unit->capacity;
+}
+
 /* A thread that sees a span sees what describes it. */
 static inline void
 lab_unit_set_kind(struct lab_unit *unit, enum lab_unit_kind kind)
 {
+	lab_assert(kind != LAB_UNIT_IS_SPAN || lab_unit_is_described(unit));
 	__atomic_store_n(&unit->kind, (uint8_t)kind, __ATOMIC_RELEASE); /* pairs with lab_unit_kind_of */
 }
 

@@ -95,6 +95,8 @@ make_table(size_t window)
 		return NULL;
 	}
 	struct lab_space *space = (struct lab_space *)start;
+	lab_assert(lab_is_power_of_two(window) && window > HEAPS_SIZE); /* INV-SPACE-4 */
+	lab_assert(base % LAB_SEGMENT_SIZE == 0);
 	space->base = base;
 	space->slot_count = window >> LAB_SLOT_SHIFT;
 	space->slots = (struct lab_slot *)(start + head);
