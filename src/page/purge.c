@@ -162,7 +162,7 @@ purge_free_pages(struct lab_segment *segment, const struct lab_purge_plan *plan)
 		if (mine[word]) /* pairs with the acq of set_bits in segment.c */
 			lab_and_rel(&segment->taken[word], ~mine[word]);
 	/* after the bits: the holder that sees it sees them clear (rel, pairs with its acq) */
-	lab_segment_disturb(segment, LAB_VIEW_IS_OLD);
+	lab_segment_mark_stale(segment, LAB_VIEW_IS_OLD);
 	return given;
 }
 
@@ -223,7 +223,7 @@ lab_purge_recover(struct lab_purge_record *record)
 
 	/* The mark first: cut short between the two, the word is still there to be let go. */
 	if (segment && has_word(segment, record->claim, &word)) {
-		lab_segment_disturb(segment, LAB_MAY_HAVE_ORPHANS);
+		lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
 		(void)lab_cas64(&segment->purge, word, 0); /* pairs with the CAS of the next purger */
 	}
 	lab_compiler_barrier();
@@ -248,7 +248,7 @@ settle_word(struct lab_segment *segment, uint32_t old_tid, uint32_t new_tid, lab
 		(void)lab_cas64(&segment->purge, word, epoch << 32 | new_tid); /* pairs with the acq of has_word */
 		return;
 	}
-	lab_segment_disturb(segment, LAB_MAY_HAVE_ORPHANS);
+	lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
 	(void)lab_cas64(&segment->purge, word, 0); /* pairs with the CAS of the next purger */
 }
 

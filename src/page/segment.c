@@ -204,19 +204,19 @@ lab_segment_refresh_owned(struct lab_segment *segment, size_t page, size_t count
 	segment->greatest = (int8_t)greatest;
 }
 
-_Atomic uint64_t lab_segment_disturbances;
+_Atomic uint64_t lab_segment_stale_marks;
 
 void
-lab_segment_disturb(struct lab_segment *segment, enum lab_disturbance how)
+lab_segment_mark_stale(struct lab_segment *segment, enum lab_view_state how)
 {
-	uint32_t now = lab_load_rlx(&segment->disturbed);
+	uint32_t now = lab_load_rlx(&segment->view_stale);
 
-	/* both pair with the acq of the holder (refresh_disturbed in heap/run.c): it sees the bits that were cleared
+	/* both pair with the acq of the holder (refresh_stale in heap/run.c): it sees the bits that were cleared
 	 * before */
-	while (now < (uint32_t)how && !atomic_compare_exchange_weak_explicit(&segment->disturbed, &now, (uint32_t)how,
+	while (now < (uint32_t)how && !atomic_compare_exchange_weak_explicit(&segment->view_stale, &now, (uint32_t)how,
 	                                                                     memory_order_release, memory_order_relaxed))
 		;
-	atomic_fetch_add_explicit(&lab_segment_disturbances, 1, memory_order_release); /* pairs as well */
+	atomic_fetch_add_explicit(&lab_segment_stale_marks, 1, memory_order_release); /* pairs as well */
 }
 
 bool
@@ -241,7 +241,7 @@ lab_segment_begin(struct lab_segment *segment, size_t pages)
 		lab_store_rlx(&segment->aged[word], 0);
 		segment->word_order[word] = -1;
 	}
-	lab_store_rlx(&segment->disturbed, LAB_UNDISTURBED);
+	lab_store_rlx(&segment->view_stale, LAB_VIEW_IS_FRESH);
 	lab_store_rlx(&segment->unheld, 0);
 	lab_store_rlx(&segment->was_empty, 0);
 	lab_poke(&segment->generation, lab_space_generation);

@@ -42,8 +42,8 @@ lab_run_seq(uint64_t state)
 }
 
 /* What the holder of a segment is to look at before it adds another segment. */
-enum lab_disturbance {
-	LAB_UNDISTURBED = 0,
+enum lab_view_state {
+	LAB_VIEW_IS_FRESH = 0,
 	LAB_VIEW_IS_OLD,      /* a purger held bits: more may be free than the holder's view says */
 	LAB_MAY_HAVE_ORPHANS, /* a purger was cut short: bits may be set that no thread will clear */
 };
@@ -57,7 +57,7 @@ struct lab_slot;
 struct lab_segment {
 	/* written by the thread that wins each */
 	LAB_ALIGNED(64) _Atomic uint64_t purge; /* {tid, epoch} of the purger, or 0 */
-	_Atomic uint32_t disturbed;             /* enum lab_disturbance; lab_segment_disturb */
+	_Atomic uint32_t view_stale;            /* enum lab_view_state; lab_segment_mark_stale */
 	uint32_t generation;                    /* written by the thread that claims the segment: INV-PAGE-3 */
 	char *base;                             /* set once, and so are `slot`, the segment's first, and `capacity` */
 	struct lab_slot *slot;
@@ -148,10 +148,10 @@ bool lab_segment_is_fresh(const struct lab_segment *segment, size_t page, size_t
 void lab_segment_refresh_owned(struct lab_segment *segment, size_t page, size_t count);
 
 /* Marks the holder's view of the segment as stale; the stronger mark stays. Any thread. */
-void lab_segment_disturb(struct lab_segment *segment, enum lab_disturbance how);
+void lab_segment_mark_stale(struct lab_segment *segment, enum lab_view_state how);
 
 /* Grows with each mark, after it: while a holder sees the same value, no segment of its heap has got one. */
-extern _Atomic uint64_t lab_segment_disturbances;
+extern _Atomic uint64_t lab_segment_stale_marks;
 
 /* Whether all bits of [page, page + count) are set. */
 bool lab_segment_are_taken(const struct lab_segment *segment, size_t page, size_t count);

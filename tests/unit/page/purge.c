@@ -76,7 +76,7 @@ Test(purge, only_what_is_free_and_dirty_goes_in_one_call_a_range)
 	cr_assert_eq(lab_purge_total_pages(), pages);
 	cr_assert_eq(lab_purge_dirty_pages(), 0);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_VIEW_IS_OLD);
+	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_VIEW_IS_OLD);
 	cr_assert_null(record.segment);
 	cr_assert(trace_is_zero(page_at(0), 100 * LAB_PAGE_SIZE), "INV-PAGE-3");
 	cr_assert(trace_is_zero(page_at(120), 904 * LAB_PAGE_SIZE));
@@ -142,7 +142,7 @@ Test(purge, a_purger_that_was_cut_short_lets_go_of_the_word_and_marks_the_segmen
 	lab_purge_recover(&record); /* repeatable */
 	cr_assert_null(record.segment);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS);
+	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS);
 
 	record.segment = segment; /* cut short before it had the word: another has it now */
 	lab_store_rlx(&segment->purge, CLAIM + EPOCH);
@@ -333,7 +333,7 @@ Test(purge, in_forks_child_other_purgers_words_are_let_go)
 	REQUIRE(lab_segment_take_at(segment, 9, 1));
 	settle(50, 51);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS, "its pages are the holder's to find");
+	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS, "its pages are the holder's to find");
 	soil(100, 10);
 	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 10, "the segment is purged again");
 }
@@ -345,7 +345,7 @@ Test(purge, in_forks_child_a_namesakes_words_are_let_go)
 	lab_store_rlx(&segment->purge, CLAIM);
 	settle(50, 77);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS);
+	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS);
 	lab_store_rlx(&segment->purge, 77); /* a scan's */
 	settle(50, 77);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
@@ -357,7 +357,7 @@ fork_in_handler(void *start, size_t size)
 	check_taken(start, size);
 	settle(77, 78);
 	REQUIRE(lab_load_rlx(&segment->purge) == CLAIM + 1);
-	REQUIRE(lab_load_rlx(&segment->disturbed) < LAB_MAY_HAVE_ORPHANS);
+	REQUIRE(lab_load_rlx(&segment->view_stale) < LAB_MAY_HAVE_ORPHANS);
 	world.on_purge = NULL;
 }
 
@@ -379,10 +379,10 @@ Test(purge, in_forks_child_the_forking_threads_words_go_on_and_are_let_go)
 	world.on_purge = fork_in_handler_and_jump;
 	if (setjmp(out) == 0)
 		(void)lab_purge_segment(segment, &record, &lab_purge_everything);
-	lab_store_rlx(&segment->disturbed, LAB_UNDISTURBED);
+	lab_store_rlx(&segment->view_stale, LAB_VIEW_IS_FRESH);
 	lab_purge_recover(&record);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS);
+	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS);
 	lab_store_rlx(&segment->purge, 77); /* a scan's, which is let go by value */
 	settle(77, 78);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 77);
