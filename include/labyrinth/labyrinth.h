@@ -235,10 +235,9 @@ enum lab_param {
 	LAB_PARAM_DECAY_MS, /* free pages that nobody uses go back to the system within this time; milliseconds */
 	LAB_PARAM_PERTURB,  /* byte: new blocks are filled with its complement, freed ones with it; 0: off */
 	LAB_PARAM_HUGE_THRESHOLD, /* bytes: requests from here on are given mappings of their own, as all above 4 MiB are; at least 1 MiB; 0: default */
-	LAB_PARAM_LIMIT,        /* bytes of pages that blocks and free dirty pages may take; SIZE_MAX: no limit */
-	LAB_PARAM_WAIT_MS,      /* how long a KERNEL call over the limit waits for others' frees; milliseconds, up to a day */
-	LAB_PARAM_PURGE_LAZILY, /* 1: decay uses MADV_FREE; 0, the default: MADV_DONTNEED */
-	LAB_PARAM_THP,          /* transparent huge pages for blocks: 0, the default: as the system is set; 1: never; 2: always */
+	LAB_PARAM_LIMIT,   /* bytes of pages that blocks and free dirty pages may take; SIZE_MAX: no limit */
+	LAB_PARAM_WAIT_MS, /* how long a KERNEL call over the limit waits for others' frees; milliseconds, up to a day */
+	LAB_PARAM_THP,     /* transparent huge pages for blocks: 0, the default: as the system is set; 1: never; 2: always */
 };
 bool lab_set_param(enum lab_param param, size_t value);
 

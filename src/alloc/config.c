@@ -59,11 +59,6 @@ lab_set_param(enum lab_param param, size_t value)
 			return false;
 		lab_store_rlx(&lab_settings.wait_ms, value);
 		return true;
-	case LAB_PARAM_PURGE_LAZILY:
-		if (value > 1)
-			return false;
-		lab_store_rlx(&lab_settings.purge_lazily, value == 1);
-		return true;
 	case LAB_PARAM_THP:
 		if (value > LAB_HUGE_ALWAYS)
 			return false;
@@ -186,14 +181,6 @@ set_stats_file(const char *text)
 }
 
 static bool
-set_purge(const char *text)
-{
-	bool lazily = strcmp(text, "free") == 0;
-
-	return (lazily || strcmp(text, "dontneed") == 0) && lab_set_param(LAB_PARAM_PURGE_LAZILY, lazily);
-}
-
-static bool
 set_thp(const char *text)
 {
 	static const char *const names[] = {
@@ -229,7 +216,6 @@ static const struct setting {
         {"LABYRINTH_LIMIT", set_limit, "bytes, with K, M, G or T, or \"cgroup\""},
         {"LABYRINTH_WAIT_MS", set_wait, "milliseconds up to a day"},
         {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},
-        {"LABYRINTH_PURGE", set_purge, "dontneed or free"},
         {"LABYRINTH_THP", set_thp, "default, never or always"},
         {"LABYRINTH_EXCLUSIVE", set_exclusive, "abort or log"},
         {"LABYRINTH_STATS", set_stats, "0 or 1"},

@@ -105,7 +105,6 @@ look_owned(struct lab_heap *heap, bool is_late)
 	const size_t decay = lab_load_rlx(&lab_settings.decay_ms);
 	const struct lab_purge_plan plan = {
 	        .young = is_late,
-	        .lazily = lab_load_rlx(&lab_settings.purge_lazily),
 	        .in_whole = lab_load_rlx(&lab_settings.purge_in_whole),
 	        .insist = decay == 0, /* `refused` says when */
 	        .enough = SIZE_MAX,

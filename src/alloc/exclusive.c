@@ -100,7 +100,7 @@ lab_transfer(void *block, int tid)
 	struct lab_place place = lab_map_find_block(block);
 	struct lab_run *run = lab_exclusive_run(&place);
 
-	if (!run || tid <= 0 || !lab_os_has_thread((uint32_t)tid))
+	if (!run || tid <= 0 || !lab_os.has_thread((uint32_t)tid))
 		return false;
 	lab_exclusive_settle_fork(&bracket);
 	return lab_exclusive_give(run, lab_thread_tid(), (uint32_t)tid);

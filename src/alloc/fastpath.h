@@ -45,13 +45,14 @@ lab_fast_leave(struct lab_thread *t, uintptr_t word)
 static inline void *
 lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
 {
-	uint32_t hot = lab_peek(&span->hot);
-	uint32_t head = lab_hot_head(hot);
+	uint32_t freelist_state = lab_peek(&span->freelist_state);
+	uint32_t head = lab_freelist_head(freelist_state);
 	char *block = NULL;
 
 	if (lab_likely(lab_unit_has_free(span, head))) {
 		block = lab_unit_block(span, head);
-		lab_poke(&span->hot, lab_insert16(hot, lab_block_link(block)) + LAB_HOT_USED_ONE); /* commit */
+		lab_poke(&span->freelist_state,
+		         lab_insert16(freelist_state, lab_block_link(block)) + LAB_FREELIST_USED_ONE); /* commit */
 	}
 	lab_fast_leave(t, word);
 	return block;
@@ -89,24 +90,24 @@ lab_free_fast(void *p)
 	struct lab_unit *span = lab_map_unit(p);
 
 	/* One comparison: ours, idle, the start of a carved block of an open span (INV-UNIT-1, -2). NULL never is. */
-	uint64_t offset = (uintptr_t)p + word - lab_peek(&span->key);
+	uint64_t offset = (uintptr_t)p + word - lab_peek(&span->owner_key);
 	uint64_t number = lab_unit_block_number(offset, lab_peek(&span->inverse), span->shift);
-	if (lab_unlikely(number >= lab_peek(&span->limit))) {
+	if (lab_unlikely(number >= lab_peek(&span->carved))) {
 		lab_free_slow(p);
 		return;
 	}
 	lab_fast_enter(t);
 
-	uint32_t hot = lab_peek(&span->hot);
-	bool is_head = lab_hot_head(hot) == (uint16_t)number; /* freed just before */
-	if (lab_unlikely(is_head) || lab_unlikely(__builtin_sub_overflow(hot, LAB_HOT_USED_ONE, &hot))) {
+	uint32_t freelist_state = lab_peek(&span->freelist_state);
+	bool is_head = lab_freelist_head(freelist_state) == (uint16_t)number; /* freed just before */
+	if (lab_unlikely(is_head) || lab_unlikely(__builtin_sub_overflow(freelist_state, LAB_FREELIST_USED_ONE, &freelist_state))) {
 		lab_fast_leave(t, word); /* nothing was written: the block may be in the list */
 		lab_free_slow(p);
 		return;
 	}
-	lab_poke((uint16_t *)p, lab_hot_head(hot)); /* the subtraction has left the head alone */
+	lab_poke((uint16_t *)p, lab_freelist_head(freelist_state)); /* the subtraction has left the head alone */
 	lab_compiler_barrier();
-	lab_poke(&span->hot, lab_insert16(hot, (uint16_t)number)); /* commit */
+	lab_poke(&span->freelist_state, lab_insert16(freelist_state, (uint16_t)number)); /* commit */
 
 	lab_fast_leave(t, word);
 }

@@ -95,7 +95,7 @@ try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limi
 static void
 wait_for_frees(uint32_t seen, uint64_t left)
 {
-	lab_os_wait(&generation, seen, left < SLICE_MS ? (unsigned)left : SLICE_MS);
+	lab_os.wait(&generation, seen, left < SLICE_MS ? (unsigned)left : SLICE_MS);
 }
 
 static void *

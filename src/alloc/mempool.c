@@ -119,7 +119,7 @@ wait_for_element(struct lab_mempool *pool, unsigned gfp)
 		void *element = take(pool);
 		if (element)
 			return element;
-		lab_os_wait(&pool->waiting, 1, WAIT_SLICE_MS);
+		lab_os.wait(&pool->waiting, 1, WAIT_SLICE_MS);
 		element = pool->alloc(gfp, pool->data);
 		if (element)
 			return element;

@@ -25,7 +25,7 @@ allocate_small(struct lab_heap *heap, unsigned c)
 {
 	struct lab_unit *span = heap->bins[c].current;
 
-	if (!lab_unit_has_free(span, lab_hot_head(span->hot)) && !lab_span_refill_owned(heap, c))
+	if (!lab_unit_has_free(span, lab_freelist_head(span->freelist_state)) && !lab_span_refill_owned(heap, c))
 		return NULL;
 	return lab_span_pop_owned(heap->bins[c].current);
 }

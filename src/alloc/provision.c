@@ -126,7 +126,7 @@ lab_provision_rearm(void)
 void
 lab_provision_after_fork(void)
 {
-	const struct lab_lease_fork fork = {lab_thread.tid, lab_os_tid(), lab_os_has_thread};
+	const struct lab_lease_fork fork = {lab_thread.tid, lab_os_tid(), lab_os.has_thread};
 
 	lab_low_after_fork(&fork);
 	lab_share_after_fork(&fork);

@@ -14,7 +14,6 @@
 /* Settings in force; see enum lab_param. */
 struct lab_settings {
 	_Atomic size_t decay_ms;
-	_Atomic bool purge_lazily;
 	_Atomic bool purge_in_whole; /* decay leaves huge pages whole */
 	_Atomic size_t trim_threshold;
 	_Atomic size_t huge_threshold;

@@ -29,8 +29,8 @@ count_span(struct census *census, const struct lab_unit *unit)
 	unsigned c = unit->size_class;
 	const struct lab_heap *heap = lab_unit_heap(unit);
 	bool is_current = lab_peek(&heap->bins[c].current) == unit;
-	uint32_t used = ((lab_peek(&unit->hot) >> 16) + !is_current) & 0xffff; /* INV-SPAN-2 */
-	size_t carved = lab_peek(&unit->limit);
+	uint32_t used = ((lab_peek(&unit->freelist_state) >> 16) + !is_current) & 0xffff; /* INV-SPAN-2 */
+	size_t carved = lab_peek(&unit->carved);
 
 	if (used > carved)
 		used = (uint32_t)carved; /* read in the middle of a change */
@@ -66,7 +66,7 @@ count_huge(struct census *census)
 	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
 		enum lab_huge_kind kind = lab_huge_kind(huge);
 		size_t mapped = lab_load_rlx(&huge->mapped) << LAB_PAGE_SHIFT;
-		if (kind == LAB_HUGE_FREE || kind == LAB_HUGE_MAKING || kind == LAB_HUGE_UNMAPPING)
+		if (kind == LAB_HUGE_FREE || kind == LAB_HUGE_BUSY)
 			continue;
 		census->stats->reserved += mapped;
 		census->stats->committed += mapped;

@@ -1,8 +1,9 @@
 /*
  * heap.h - a thread's heap: what it holds, and the rules for who may touch it.
  *
- * A heap is a set of segments and the derived lists by which its holder finds free blocks and pages in them. The truth is in
- * the segments' owner words, the page bitmaps and the spans' hot words; every list can be rebuilt from them by a scan.
+ * A heap is a set of segments and the derived lists by which its holder finds free blocks and pages in them. The
+ * truth is in the segments' owner words, the page bitmaps and the spans' freelist states; every list can be rebuilt
+ * from them by a scan.
  *
  * INV-HEAP-1  At most one live thread is named by a heap's owner word (registry.h), and only that thread's frames write the
  *             non-atomic fields: the innermost frame that marked the heap busy, in its thread's word, or the one that won it (registry.h).
@@ -10,8 +11,9 @@
  *             it has no free block and none left to carve, and is then `closed` (unit.h) and in no list.
  * INV-HEAP-3  Every span of the heap is exactly one of: a bin's current span, listed in its bin (it has a free block or one to
  *             carve), or full and closed. Every segment is in the bucket of its greatest free order, as last seen.
- * INV-HEAP-4  whole == 0: a slow frame is inside, or was left inside by a jump or a death, or the heap is new: who enters next
- *             rebuilds the lists before it reads them. The fast paths read none: spans' hot words are always whole.
+ * INV-HEAP-4  whole == 0: a slow frame is inside, or was left inside by a jump or a death, or the heap is new: who
+ *             enters next rebuilds the lists before it reads them. The fast paths read none: spans' freelist states
+ *             are always whole.
  */
 #ifndef LAB_HEAP_HEAP_H
 #define LAB_HEAP_HEAP_H
@@ -65,7 +67,7 @@ struct lab_heap {
 	struct lab_segment *buckets[LAB_ORDER_MAX + 2]; /* by greatest free order + 1 */
 	struct lab_segment *kept;                       /* no page of it is in use, or was not when it was seen last; or NULL */
 	size_t slots;                                   /* of all segments in the buckets */
-	uint64_t disturbances;                          /* lab_segment_disturbances before segments were looked at for such */
+	uint64_t stale_marks;                           /* lab_segment_stale_marks before segments were looked at for such */
 	struct lab_batch batches[LAB_BATCH_SLOTS];
 	uintptr_t
 	        frame; /* BORROWED, ABSORBING: stack pointer of the frame that is inside; 0: it has not said so yet, or is giving back */
@@ -197,7 +199,7 @@ void lab_segment_scan_owned(struct lab_heap *heap, struct lab_segment *segment);
 /* A value for a purge word that nobody else uses: {epoch, tid}. */
 uint64_t lab_purge_claim(void);
 
-/* Puts a span where INV-HEAP-3 wants it, from its hot word. */
+/* Puts a span where INV-HEAP-3 wants it, from its freelist state. */
 void lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit);
 
 /* Makes a span not current, if it is, and lists it. */

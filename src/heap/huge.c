@@ -1,7 +1,7 @@
 /*
- * huge.c - blocks larger than a segment: mappings that page/huge.h keeps. They are no heap's: a heap is entered to allocate one only so that a frame that is
- * cut short leaves what it holds where it is found. What was freed stays mapped until it has decayed (purge.h): a loop that allocates and frees such
- * blocks pays no faults.
+ * huge.c - allocates and resizes blocks larger than a segment (page/huge.h), and finishes frees that were cut short. They are
+ * no heap's: the heap that the caller is inside says how the allocation failed. What was freed stays mapped until it has
+ * decayed (purge.h): a loop that allocates and frees such blocks pays no faults.
  */
 #include "page/huge.h"
 #include "base/check.h"
@@ -10,8 +10,8 @@
 #include "heap/registry.h"
 #include "heap/thread.h"
 #include "os/os.h"
-#include "page/charge.h"
-#include "page/map.h"
+#include "page/purge.h"
+#include "page/space.h"
 
 static size_t
 pages_for(size_t size)
@@ -20,68 +20,50 @@ pages_for(size_t size)
 }
 
 /*
- * One that was freed, if it fits, else a new one. Before that as much goes of those that do not fit: so what is kept does not pile up where a block is never
- * as long when it is allocated as when it is freed.
+ * A mapping that was freed, if one fits, else a new one. Before a new one is mapped, as many pages of the others go back: so
+ * what is cached does not pile up where a block is never as long when it is allocated as when it is freed.
  */
 static struct lab_huge *
-hold_mapping(struct lab_heap *heap, size_t pages, size_t align)
+allocate(struct lab_heap *heap, size_t pages, size_t align)
 {
-	struct lab_huge_hand *hand = &heap->purge.hand;
-	uint32_t tid = lab_thread_tid();
-	struct lab_huge *huge = lab_huge_take(pages, align, tid, hand);
+	struct lab_huge *huge = lab_huge_reuse(pages, align, &heap->over_limit);
 
-	if (huge)
+	if (huge || heap->over_limit)
 		return huge;
 	if (!lab_load_rlx(&lab_purge_is_held))
-		(void)lab_purge_huge(&heap->purge, true, pages, tid);
-	huge = lab_huge_map(pages, align, tid, hand);
-	if (huge)
+		(void)lab_purge_huge(true, pages);
+	huge = lab_huge_map(pages, align, &heap->over_limit);
+	if (huge || heap->over_limit)
 		return huge;
 	lab_heap_make_room_owned(heap);
-	return lab_huge_map(pages, align, tid, hand);
+	return lab_huge_map(pages, align, &heap->over_limit);
 }
 
 void *
 lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fresh)
 {
-	size_t pages = pages_for(size);
-
 	if (align < LAB_PAGE_SIZE)
 		align = LAB_PAGE_SIZE;
 	if (size > LAB_HUGE_MAX || align > LAB_HUGE_MAX)
 		return NULL; /* more than any address space here: do not try */
-	struct lab_huge *huge = hold_mapping(heap, pages, align);
+	struct lab_huge *huge = allocate(heap, pages_for(size), align);
 	if (!huge)
 		return NULL;
 	*fresh = lab_load_rlx(&huge->dirty) == 0;
-	if (lab_charge_is_limited() && !lab_charge(lab_huge_added(huge, pages), false)) {
-		heap->over_limit = true;
-		if (*fresh)
-			(void)lab_huge_unmap(huge, lab_thread_tid(), &heap->purge.hand);
-		else
-			lab_huge_put_back(&heap->purge.hand);
-		return NULL;
-	}
-	return lab_huge_publish(huge, pages, &heap->purge.hand);
+	return lab_load_rlx(&huge->base);
 }
 
 void *
 lab_huge_resize(struct lab_huge *huge, size_t size)
 {
-	size_t old = lab_load_rlx(&huge->run.pages), pages = pages_for(size);
+	size_t pages = pages_for(size);
 
 	lab_assert(lab_huge_kind(huge) == LAB_HUGE_LIVE);
-	if (pages <= old) {
-		lab_huge_shrink(huge, pages);
-		lab_purge_note();
-		return lab_load_rlx(&huge->base);
-	}
-	size_t counted = lab_load_rlx(&huge->dirty);
-	if (counted < old)
-		counted = old;
-	if (size > LAB_HUGE_MAX || (lab_charge_is_limited() && !lab_charge(pages > counted ? pages - counted : 0, false)))
-		return NULL;
-	return lab_huge_extend(huge, pages, lab_thread_tid());
+	if (pages > lab_load_rlx(&huge->run.pages))
+		return size > LAB_HUGE_MAX ? NULL : lab_huge_extend(huge, pages);
+	lab_huge_shrink(huge, pages);
+	lab_purge_note();
+	return lab_load_rlx(&huge->base);
 }
 
 /* ---- frees that a thread's death, or a fork, has cut short -------------------------------------------------------------------------- */
@@ -117,7 +99,7 @@ lab_huge_finish_frees(void)
 void
 lab_huge_after_fork(uint32_t old_tid, uint32_t new_tid)
 {
-	bool is_told = lab_os_has_thread(new_tid);
+	bool is_told = lab_os.has_thread(new_tid);
 	struct lab_huge *huge;
 
 	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
@@ -127,7 +109,7 @@ lab_huge_after_fork(uint32_t old_tid, uint32_t new_tid)
 			continue;
 		if (freer == old_tid)
 			(void)lab_huge_take_over(huge, state, new_tid); /* its frame goes on when the handler that forked returns */
-		else if (is_told && !lab_os_has_thread(freer) && lab_huge_take_over(huge, state, new_tid))
+		else if (is_told && !lab_os.has_thread(freer) && lab_huge_take_over(huge, state, new_tid))
 			go_on_freeing(huge);
 	}
 }

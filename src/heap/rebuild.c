@@ -1,7 +1,7 @@
 /*
- * rebuild.c - makes a heap's lists from the truth: owner words, page bitmaps, spans' hot words. For a heap that was left in the
- * middle of something (a jump, a dead thread), for a new one, and to take over a dead thread's heap. _owned. Every step can be cut short
- * and done again.
+ * rebuild.c - makes a heap's lists from the truth: owner words, page bitmaps, spans' freelist states. For a heap that
+ * was left in the middle of something (a jump, a dead thread), for a new one, and to take over a dead thread's heap.
+ * _owned. Every step can be cut short and done again.
  */
 #include <string.h>
 
@@ -38,11 +38,11 @@ rebuild_block(struct scan *scan, size_t page)
 	struct lab_unit *unit = lab_map_unit(scan->segment->base + page * LAB_PAGE_SIZE);
 	struct lab_run *run = &scan->segment->runs[page];
 
-	if (page % LAB_UNIT_PAGES == 0 && lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN && unit->limit == 0)
+	if (page % LAB_UNIT_PAGES == 0 && lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN && unit->carved == 0)
 		lab_unit_set_kind(unit, LAB_UNIT_IS_RETIRED); /* made or retired by halves: its pages are orphans */
 	if (page % LAB_UNIT_PAGES == 0 && lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN) {
 		if (!scan->only_cover) {
-			lab_poke(&unit->key, lab_key_make(scan->heap, unit->base));
+			lab_poke(&unit->owner_key, lab_owner_key_make(scan->heap, unit->base));
 			lab_span_demote_owned(scan->heap, unit);
 		}
 		cover(scan, page, LAB_UNIT_PAGES);
@@ -107,7 +107,7 @@ lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t cover
 		return;
 	/* also where there is nothing to free: a scan or a purger that was cut short may have left the word */
 	if (!win_purge_word(segment, claim)) {
-		lab_segment_disturb(segment, LAB_MAY_HAVE_ORPHANS);
+		lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
 		return;
 	}
 	for (size_t word = 0; word < lab_segment_words(segment); word++) {
@@ -165,7 +165,7 @@ name_new_heap(const struct scan *scan)
 	for (size_t page = 0; page < lab_segment_pages(scan->segment); page += LAB_UNIT_PAGES) {
 		struct lab_unit *unit = lab_map_unit(scan->segment->base + page * LAB_PAGE_SIZE);
 		if (lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN)
-			lab_poke(&unit->key, lab_key_make(scan->heap, unit->base) | LAB_UNIT_CLOSED);
+			lab_poke(&unit->owner_key, lab_owner_key_make(scan->heap, unit->base) | LAB_UNIT_CLOSED);
 	}
 	atomic_thread_fence(memory_order_release);
 }
@@ -207,7 +207,7 @@ retire_empty_spans(struct lab_heap *heap)
 		struct lab_unit *next;
 		for (struct lab_unit *unit = heap->bins[c].partial; unit; unit = next) {
 			next = unit->next;
-			if (unit->hot >> 16 == 0xffff)
+			if (unit->freelist_state >> 16 == 0xffff)
 				(void)lab_span_emptied_owned(heap, unit);
 		}
 	}

@@ -208,10 +208,10 @@ lab_registry_make(uint32_t tid, enum lab_hold hold)
 		uint32_t end = lab_registry_count();
 		if (lab_registry_hold_in(owner) != LAB_HOLD_VIRGIN)
 			continue;
-		enum lab_heap_place place = lab_space_map_heap(id, sizeof *heap);
-		if (place == LAB_HEAP_NO_MEMORY)
+		enum lab_mapped place = lab_space_map_heap(id, sizeof *heap);
+		if (place == LAB_NOT_MAPPED)
 			return NULL;
-		if (place == LAB_HEAP_TAKEN) { /* others' mappings are long: the steps over them grow */
+		if (place == LAB_OCCUPIED) { /* others' mappings are long: the steps over them grow */
 			if (++taken > TAKEN_AT_ONCE)
 				id += 1u << (taken - TAKEN_AT_ONCE < 10 ? taken - TAKEN_AT_ONCE : 10);
 			continue;
@@ -299,7 +299,7 @@ is_leaders(uint32_t id, uint64_t owner, uint32_t old_tid, uint32_t generation)
 static bool
 is_of_new_thread(uint64_t owner, uint32_t new_tid)
 {
-	return is_owned(owner) && tid_of(owner) != new_tid && lab_os_has_thread(tid_of(owner));
+	return is_owned(owner) && tid_of(owner) != new_tid && lab_os.has_thread(tid_of(owner));
 }
 
 bool

@@ -136,19 +136,19 @@ take_from_buckets(struct lab_heap *heap, const struct demand *demand)
 
 /* Looks again at the segments in which a purger held pages. True if there were any. Cut short, the heap is rebuilt. */
 static bool
-refresh_disturbed(struct lab_heap *heap)
+refresh_stale(struct lab_heap *heap)
 {
-	uint64_t disturbances = lab_load_acq(&lab_segment_disturbances);
+	uint64_t stale_marks = lab_load_acq(&lab_segment_stale_marks);
 	bool any = false;
 
-	if (heap->disturbances == disturbances)
+	if (heap->stale_marks == stale_marks)
 		return false;
 	for (unsigned bucket = 0; bucket <= LAB_ORDER_MAX + 1; bucket++) {
 		struct lab_segment *next;
 		for (struct lab_segment *s = heap->buckets[bucket]; s; s = next) {
 			next = s->next;
-			uint32_t how = atomic_exchange_explicit(&s->disturbed, LAB_UNDISTURBED, memory_order_acq_rel);
-			if (how == LAB_UNDISTURBED)
+			uint32_t how = atomic_exchange_explicit(&s->view_stale, LAB_VIEW_IS_FRESH, memory_order_acq_rel);
+			if (how == LAB_VIEW_IS_FRESH)
 				continue;
 			if (how == LAB_MAY_HAVE_ORPHANS)
 				lab_segment_scan_owned(heap, s);
@@ -156,7 +156,7 @@ refresh_disturbed(struct lab_heap *heap)
 			any = true;
 		}
 	}
-	heap->disturbances = disturbances;
+	heap->stale_marks = stale_marks;
 	return any;
 }
 
@@ -213,7 +213,7 @@ take_pages(struct lab_heap *heap, size_t count, size_t align)
 
 	if (pages.segment || heap->nowait)
 		return pages;
-	if (refresh_disturbed(heap)) {
+	if (refresh_stale(heap)) {
 		pages = take_from_buckets(heap, &demand);
 		lab_segments_release_spare_owned(heap);
 	}
@@ -268,7 +268,7 @@ void
 lab_heap_make_room_owned(struct lab_heap *heap)
 {
 	lab_segments_release_empty_owned(heap);
-	(void)lab_purge_huge(&heap->purge, true, SIZE_MAX, lab_thread_tid());
+	(void)lab_purge_huge(true, SIZE_MAX);
 	(void)lab_space_unmap_empty(true, NULL);
 }
 

@@ -9,7 +9,7 @@
 #include "heap/remote.h"
 #include "page/map.h"
 
-struct lab_unit lab_no_span = {.hot = LAB_HOT_NIL};
+struct lab_unit lab_no_span = {.freelist_state = LAB_FREELIST_NIL};
 
 void
 lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
@@ -62,19 +62,19 @@ list_remove(struct lab_bin *bin, struct lab_unit *unit)
 static bool
 is_exhausted(const struct lab_unit *unit)
 {
-	return lab_hot_head(unit->hot) == LAB_HOT_NIL && unit->limit == unit->capacity;
+	return lab_freelist_head(unit->freelist_state) == LAB_FREELIST_NIL && unit->carved == unit->capacity;
 }
 
 static void
 open_unit(struct lab_unit *unit)
 {
-	lab_poke(&unit->key, unit->key & ~(uint64_t)LAB_UNIT_CLOSED);
+	lab_poke(&unit->owner_key, unit->owner_key & ~(uint64_t)LAB_UNIT_CLOSED);
 }
 
 static void
 close_unit(struct lab_unit *unit)
 {
-	lab_poke(&unit->key, unit->key | LAB_UNIT_CLOSED);
+	lab_poke(&unit->owner_key, unit->owner_key | LAB_UNIT_CLOSED);
 }
 
 void
@@ -94,20 +94,20 @@ static void
 link_blocks(struct lab_unit *unit, size_t first, size_t end)
 {
 	for (size_t i = first; i < end; i++)
-		lab_poke((uint16_t *)lab_unit_block(unit, (uint32_t)i), (uint16_t)(i + 1 < end ? i + 1 : LAB_HOT_NIL));
+		lab_poke((uint16_t *)lab_unit_block(unit, (uint32_t)i), (uint16_t)(i + 1 < end ? i + 1 : LAB_FREELIST_NIL));
 }
 
 void
 lab_span_cut_owned(struct lab_heap *heap, struct lab_unit *unit)
 {
-	uint32_t hot = unit->hot | LAB_HOT_NIL; /* `used` is right as it is */
+	uint32_t freelist_state = unit->freelist_state | LAB_FREELIST_NIL; /* `used` is right as it is */
 
-	lab_poke(&unit->hot, hot);
-	if (unit->current && hot >> 16 == 0 && unit->limit > 0) { /* INV-SPAN-2: none is used */
+	lab_poke(&unit->freelist_state, freelist_state);
+	if (unit->current && freelist_state >> 16 == 0 && unit->carved > 0) { /* INV-SPAN-2: none is used */
 		lab_compiler_barrier();
-		link_blocks(unit, 0, unit->limit);
+		link_blocks(unit, 0, unit->carved);
 		lab_compiler_barrier();
-		lab_poke(&unit->hot, lab_hot_make(0, 0));
+		lab_poke(&unit->freelist_state, lab_freelist_make(0, 0));
 	}
 	if (unit->listed && is_exhausted(unit)) { /* INV-HEAP-3 */
 		list_remove(&heap->bins[unit->size_class], unit);
@@ -119,7 +119,8 @@ lab_span_cut_owned(struct lab_heap *heap, struct lab_unit *unit)
 static void
 mend(struct lab_heap *heap, struct lab_unit *unit)
 {
-	if (lab_unlikely(lab_hot_head(unit->hot) != LAB_HOT_NIL && !lab_unit_has_free(unit, lab_hot_head(unit->hot)))) {
+	if (lab_unlikely(lab_freelist_head(unit->freelist_state) != LAB_FREELIST_NIL &&
+	                 !lab_unit_has_free(unit, lab_freelist_head(unit->freelist_state)))) {
 		lab_span_cut_owned(heap, unit);
 		lab_finding_note_owned(heap, LAB_FOUND_DAMAGE, unit->base);
 	}
@@ -142,9 +143,9 @@ make_span(struct lab_heap *heap, unsigned c)
 	lab_poke(&unit->size, (uint32_t)size);
 	lab_poke(&unit->inverse, lab_inverse_odd(size >> unit->shift));
 	lab_poke(&unit->base, base);
-	lab_poke(&unit->limit, 0);
-	lab_poke(&unit->key, lab_key_make(heap, base));
-	lab_poke(&unit->hot, lab_hot_make(LAB_HOT_NIL, 0xffff)); /* used - 1 */
+	lab_poke(&unit->carved, 0);
+	lab_poke(&unit->owner_key, lab_owner_key_make(heap, base));
+	lab_poke(&unit->freelist_state, lab_freelist_make(LAB_FREELIST_NIL, 0xffff)); /* used - 1 */
 	unit->listed = false;
 	unit->current = false;
 	/* From here on the scan takes the pages for a span's. */
@@ -158,22 +159,22 @@ static void
 carve(struct lab_unit *unit)
 {
 	size_t size = lab_class_size(unit->size_class);
-	size_t first = unit->limit * size;
+	size_t first = unit->carved * size;
 	size_t page_end = lab_round_up(first + 1, LAB_PAGE_SIZE);
 	size_t count = (page_end - first) / size;
-	size_t left = unit->capacity - unit->limit;
+	size_t left = unit->capacity - unit->carved;
 
 	if (count == 0)
 		count = 1;
 	if (count > left)
 		count = left;
-	link_blocks(unit, unit->limit, unit->limit + count);
-	/* The store to limit is the claim: torn after it, these blocks are lost; torn before it, nothing happened. */
-	uint16_t number = (uint16_t)unit->limit;
+	link_blocks(unit, unit->carved, unit->carved + count);
+	/* The store to carved is the claim: torn after it, these blocks are lost; torn before it, nothing happened. */
+	uint16_t number = (uint16_t)unit->carved;
 	lab_compiler_barrier();
-	lab_poke(&unit->limit, unit->limit + count);
+	lab_poke(&unit->carved, unit->carved + count);
 	lab_compiler_barrier();
-	lab_poke(&unit->hot, lab_insert16(unit->hot, number));
+	lab_poke(&unit->freelist_state, lab_insert16(unit->freelist_state, number));
 }
 
 /* Length of a span's free list. A link that leads nowhere (written by a use after free) ends it. */
@@ -181,9 +182,9 @@ static uint32_t
 count_free(const struct lab_unit *unit)
 {
 	size_t length = 0;
-	uint16_t at = lab_hot_head(unit->hot);
+	uint16_t at = lab_freelist_head(unit->freelist_state);
 
-	while (at < unit->limit && length < unit->limit) {
+	while (at < unit->carved && length < unit->carved) {
 		length++;
 		at = lab_block_link(lab_unit_block(unit, at));
 	}
@@ -192,12 +193,12 @@ count_free(const struct lab_unit *unit)
 
 /* One step of INV-SPAN-2's change, on record in heap->changing while `current` and used' disagree. */
 static void
-set_current_mark(struct lab_heap *heap, struct lab_unit *unit, bool current, uint32_t hot)
+set_current_mark(struct lab_heap *heap, struct lab_unit *unit, bool current, uint32_t freelist_state)
 {
 	heap->changing = unit;
 	lab_compiler_barrier();
 	unit->current = current;
-	lab_poke(&unit->hot, hot);
+	lab_poke(&unit->freelist_state, freelist_state);
 	lab_compiler_barrier();
 	heap->changing = NULL;
 }
@@ -208,8 +209,9 @@ lab_span_repair_owned(struct lab_heap *heap)
 	struct lab_unit *unit = heap->changing;
 
 	if (unit) {
-		uint32_t used = (uint32_t)unit->limit - count_free(unit);
-		set_current_mark(heap, unit, false, lab_hot_make(lab_hot_head(unit->hot), (used - 1) & 0xffff));
+		uint32_t used = (uint32_t)unit->carved - count_free(unit);
+		set_current_mark(heap, unit, false,
+		                 lab_freelist_make(lab_freelist_head(unit->freelist_state), (used - 1) & 0xffff));
 	}
 }
 
@@ -217,7 +219,7 @@ void
 lab_span_demote_owned(struct lab_heap *heap, struct lab_unit *unit)
 {
 	if (unit->current)
-		set_current_mark(heap, unit, false, unit->hot - LAB_HOT_USED_ONE);
+		set_current_mark(heap, unit, false, unit->freelist_state - LAB_FREELIST_USED_ONE);
 	lab_span_list_owned(heap, unit);
 }
 
@@ -229,7 +231,7 @@ replace_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 
 	if (old != &lab_no_span)
 		lab_span_demote_owned(heap, old);
-	set_current_mark(heap, unit, true, unit->hot + LAB_HOT_USED_ONE);
+	set_current_mark(heap, unit, true, unit->freelist_state + LAB_FREELIST_USED_ONE);
 	lab_bin_set_current(heap, c, unit);
 }
 
@@ -252,7 +254,7 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 		replace_current(heap, c, next);
 		mend(heap, next); /* it may be exhausted then */
 	}
-	if (lab_hot_head(bin->current->hot) == LAB_HOT_NIL)
+	if (lab_freelist_head(bin->current->freelist_state) == LAB_FREELIST_NIL)
 		carve(bin->current);
 	return true;
 }
@@ -260,10 +262,10 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 void *
 lab_span_pop_owned(struct lab_unit *unit)
 {
-	char *block = lab_unit_block(unit, lab_hot_head(unit->hot));
+	char *block = lab_unit_block(unit, lab_freelist_head(unit->freelist_state));
 
-	lab_assert(lab_unit_has_free(unit, lab_hot_head(unit->hot)));
-	lab_poke(&unit->hot, lab_insert16(unit->hot + LAB_HOT_USED_ONE, lab_block_link(block)));
+	lab_assert(lab_unit_has_free(unit, lab_freelist_head(unit->freelist_state)));
+	lab_poke(&unit->freelist_state, lab_insert16(unit->freelist_state + LAB_FREELIST_USED_ONE, lab_block_link(block)));
 	return block;
 }
 
@@ -273,14 +275,14 @@ retire(struct lab_heap *heap, struct lab_unit *unit)
 	uint64_t owner;
 	struct lab_segment *segment = lab_space_find(unit->base, &owner);
 	/* A carve that was cut short may have written links to the page after what is carved. */
-	size_t dirty = unit->limit * lab_class_size(unit->size_class) / LAB_PAGE_SIZE + 1;
+	size_t dirty = unit->carved * lab_class_size(unit->size_class) / LAB_PAGE_SIZE + 1;
 
 	if (dirty > LAB_UNIT_PAGES)
 		dirty = LAB_UNIT_PAGES;
 	if (unit->listed)
 		list_remove(&heap->bins[unit->size_class], unit);
 	close_unit(unit);
-	lab_poke(&unit->limit, 0);
+	lab_poke(&unit->carved, 0);
 	lab_unit_set_kind(unit, LAB_UNIT_IS_RETIRED);
 	lab_compiler_barrier();
 	lab_pages_give_owned(heap, segment, lab_segment_page_of(segment, unit->base), LAB_UNIT_PAGES, dirty);
@@ -307,24 +309,24 @@ holder_of_segment(const char *base)
 enum lab_free_result
 lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struct lab_heap **holder)
 {
-	uint64_t key = lab_peek(&unit->key); /* once: while it is read another heap may be taking the span */
+	uint64_t key = lab_peek(&unit->owner_key); /* once: while it is read another heap may be taking the span */
 	bool was_closed = key & LAB_UNIT_CLOSED;
 	uint16_t number = (uint16_t)lab_unit_block_number((uint64_t)((char *)p - unit->base), unit->inverse, unit->shift);
 
-	*holder = lab_key_heap(key, unit->base);
+	*holder = lab_owner_key_heap(key, unit->base);
 	if (*holder == heap && was_closed)
 		*holder = holder_of_segment(unit->base);
 	if (lab_unlikely(*holder != heap))
 		return LAB_FREE_FOREIGN;
-	uint32_t hot = unit->hot, freed;
+	uint32_t freelist_state = unit->freelist_state, freed;
 	/* nothing is written before it is known to be no double free: the block may be in the list */
-	if (lab_hot_head(hot) == number)
+	if (lab_freelist_head(freelist_state) == number)
 		return LAB_FREE_DOUBLE;
-	if (__builtin_sub_overflow(hot, LAB_HOT_USED_ONE, &freed))
+	if (__builtin_sub_overflow(freelist_state, LAB_FREELIST_USED_ONE, &freed))
 		return lab_span_emptied_owned(heap, unit);
-	lab_poke((uint16_t *)p, lab_hot_head(hot));
+	lab_poke((uint16_t *)p, lab_freelist_head(freelist_state));
 	lab_compiler_barrier();
-	lab_poke(&unit->hot, lab_insert16(freed, number));
+	lab_poke(&unit->freelist_state, lab_insert16(freed, number));
 	if (was_closed) {
 		open_unit(unit);
 		list_push(&heap->bins[unit->size_class], unit);

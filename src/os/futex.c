@@ -17,12 +17,6 @@ lab_linux_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
 }
 
 void
-lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms)
-{
-	lab_os.wait(word, value, ms);
-}
-
-void
 lab_os_wake(_Atomic uint32_t *word)
 {
 	(void)lab_syscall(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, INT_MAX, 0, 0);
@@ -56,11 +50,12 @@ lab_os_reads_as(const uint64_t *p, uint64_t value)
 	       lab_linux_compare((const char *)p + sizeof words[0], words[1]) == LAB_WORD_IS_EQUAL;
 }
 
-/* mincore does not say it: pages without access, as guard pages are, count as mapped. */
+/* mincore does not tell: for it guard pages, which have no access, are mapped. */
 bool
 lab_linux_is_readable(uintptr_t low, uintptr_t high)
 {
-	/* A word of each page; of the first not what lies below `low`, which checkers of memory take for no part of a stack. */
+	/* A word of each page. Of the first page none below `low`: memory checkers do not take that for part
+		 * of a stack. */
 	for (uintptr_t word = low & ~(uintptr_t)3; word < high; word = (word | (LAB_OS_PAGE_SIZE - 1)) + 1) {
 		enum lab_compared answer = lab_linux_compare((const void *)word, 0);
 		if (answer != LAB_WORD_IS_EQUAL && answer != LAB_WORD_DIFFERS)

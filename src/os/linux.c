@@ -32,7 +32,7 @@ order_mappings(void)
 {
 #ifdef LAB_THREAD_SANITIZER
 	static _Atomic uint32_t order;
-	atomic_fetch_add_explicit(&order, 1, memory_order_acq_rel);
+	atomic_fetch_add_explicit(&order, 1, memory_order_acq_rel); /* pairs with itself */
 #endif
 }
 
@@ -68,7 +68,8 @@ linux_map_at(void *start, size_t size)
 	return !lab_syscall_failed(result) || result == -EEXIST ? LAB_OCCUPIED : LAB_NOT_MAPPED;
 }
 
-/* Asked by doing it; no page is touched. Where munmap is refused each answer would cost so much address space: then it is always yes. */
+/* Maps and unmaps the memory, and touches no page. Where munmap is refused the answer is always true from then on,
+ * as each question would cost so much address space. */
 static bool
 linux_may_commit(size_t size)
 {
@@ -92,8 +93,9 @@ linux_protect(void *start, size_t size, enum lab_access access)
 }
 
 /*
- * Whether the system does what it says it has done. User-mode emulators answer MADV_DONTNEED with success and do nothing: qemu before 7.1 for
- * all pages, later ones for pages that mremap has moved and for those in the place that was left. Tried once in a process.
+ * Whether the system does what it says it has done. User-mode emulators answer MADV_DONTNEED with success and do
+ * nothing: qemu before 7.1 for all pages, later ones for pages that mremap has moved and for those in the place that
+ * was left. Tried once in a process.
  */
 enum trust {
 	UNTRIED,
@@ -107,7 +109,8 @@ advise_away(volatile char *start, size_t size)
 	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
 }
 
-/* Gives pages back, and looks whether they have gone: UNTRIED if the system does not take them. The first byte is as it was if they are BROKEN. */
+/* Gives pages back, and looks whether they read as zero. UNTRIED: the system does not take them. BROKEN: it says
+ * that it did, and they are as before. */
 static enum trust
 try_purge(volatile char *start, size_t size)
 {
@@ -134,12 +137,6 @@ linux_purge(void *start, size_t size)
 		lab_store_rlx(&purges, trust);
 	}
 	return trust == KEPT;
-}
-
-static bool
-linux_purge_lazily(void *start, size_t size)
-{
-	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_FREE, 0, 0));
 }
 
 static bool
@@ -207,7 +204,7 @@ linux_mark(void *start, size_t size, unsigned marks)
 
 static const int move_over = MREMAP_MAYMOVE | MREMAP_FIXED;
 
-/* Pages that were moved, and new ones in the place that they left, can be given back: two pages that are there for this say so. */
+/* Tries with two pages whether moved pages can be given back, and new ones in the place that they left. */
 static enum trust
 try_moving(char *from, char *to)
 {
@@ -241,7 +238,7 @@ moves(void)
 	return trust;
 }
 
-/* New pages in the place of those there. */
+/* Puts new pages in the place of those that are there. */
 static bool
 replace(void *start, size_t size)
 {
@@ -263,7 +260,8 @@ linux_renew(void *start, size_t size)
 {
 	if (replace(start, size))
 		return true;
-	/* Not allowed, or no room for another mapping: one by one then. What stays is that such pages become no huge ones. */
+	/* Not allowed, or no room for another mapping: the marks are undone one by one. NOMERGE's ban on
+		 * huge pages stays. */
 	return advise(start, size, MADV_KEEPONFORK, false) &&
 	       !lab_syscall_failed(lab_syscall(SYS_munlock, (long)start, (long)size, 0, 0, 0));
 }
@@ -330,7 +328,6 @@ struct lab_os_table lab_os = {
         .may_commit = linux_may_commit,
         .protect = linux_protect,
         .purge = linux_purge,
-        .purge_lazily = linux_purge_lazily,
         .huge_pages = linux_huge_pages,
         .populate = linux_populate,
         .lock = linux_lock,
@@ -347,18 +344,6 @@ struct lab_os_table lab_os = {
         .is_readable = lab_linux_is_readable,
         .address_space = linux_address_space,
 };
-
-bool
-lab_os_has_thread(uint32_t tid)
-{
-	return lab_os.has_thread(tid);
-}
-
-bool
-lab_os_is_readable(uintptr_t low, uintptr_t high)
-{
-	return lab_os.is_readable(low, high);
-}
 
 void *
 lab_os_map_wiped_on_fork(void)

@@ -23,7 +23,8 @@ enum lab_mapped {
 	LAB_NOT_MAPPED,
 };
 
-/* The alternate signal stack that the calling thread has registered. size 0: none, or one that disarms itself and is in use. */
+/* The alternate signal stack that the calling thread has registered. size 0: none, or one that disarms itself and is
+ * in use. */
 struct lab_os_stack {
 	uintptr_t low;
 	size_t size;
@@ -44,8 +45,8 @@ enum lab_huge_pages {
 };
 
 struct lab_os_table {
-	/* `size` bytes of zeroed, private address space that is not charged against the commit limit where the kernel allows that;
-	 * NULL on failure. */
+	/* `size` bytes of zeroed, private address space that is not charged against the commit limit where the
+	 * kernel allows that; NULL on failure. */
 	void *(*map)(size_t size, enum lab_access access);
 	/* False: refused; all of it is mapped still. */
 	bool (*unmap)(void *start, size_t size);
@@ -56,30 +57,30 @@ struct lab_os_table {
 	bool (*protect)(void *start, size_t size, enum lab_access access);
 	/* Gives the pages back: they read as zero afterwards if true is returned, and are unchanged if false. */
 	bool (*purge)(void *start, size_t size);
-	/* Lets the system take the pages when it wants memory; until they are written to again, each reads as before or as zero. */
-	bool (*purge_lazily)(void *start, size_t size);
-	/* Whether the range is to be made of huge pages, where the kernel has such. False: it has not, or does not know. */
+	/* Whether the range is to be made of huge pages, where the kernel has such. False: it has not, or does not
+	 * know. */
 	bool (*huge_pages)(void *start, size_t size, enum lab_huge_pages when);
-	/* Makes the pages of an accessible range resident; `write`: as the process's own, so that a write to them does not fault either.
-	 * They stay as they are. False: not all are. */
+	/* Makes the pages of an accessible range resident; `write`: as the process's own, so that a write to them
+	 * does not fault either. They stay as they are. False: not all are. */
 	bool (*populate)(void *start, size_t size, bool write);
 	/* Keeps a range resident, however little memory is left; false: not allowed, or no memory. */
 	bool (*lock)(void *start, size_t size);
 	void (*unlock)(void *start, size_t size);
 	/* Marks whole pages. False: refused; some of it may have been done. */
 	bool (*mark)(void *start, size_t size, unsigned marks);
-	/* Undoes all marks. The contents are gone, or as they were. False: it is unknown what is there now. */
+	/* Undoes all marks. The pages read as zero, or as before. False: what is there now is unknown. */
 	bool (*renew)(void *start, size_t size);
-	/* Makes a mapping longer, where it lies or elsewhere, with its contents; what is new reads as zero. Its address; NULL: all is as it was. */
+	/* Makes a mapping longer, where it lies or elsewhere, with its contents; what is new reads as zero. Its
+	 * address; NULL: all is as it was. */
 	void *(*extend)(void *start, size_t old_size, size_t size);
 	/* The start of a file, as text of less than `size` bytes; its length, 0 if it cannot be read. */
 	size_t (*read_file)(const char *path, char *buffer, size_t size);
-	/* Until *word is no longer `value`, somebody wakes it, a signal has been handled, or `ms` have passed. */
+	/* Waits until *word is no longer `value`, a thread wakes it, a signal has been handled, or `ms` have passed. */
 	void (*wait)(_Atomic uint32_t *word, uint32_t value, unsigned ms);
 	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. 0: it cannot be read. */
 	uint64_t (*clock_ms)(void);
-	/* Whether the thread with this id that was noted last (lab_os_tid_to_write) has ended; of others, whether no thread with this id exists
-	 * in this PID namespace. false means nothing. */
+	/* Whether the thread with this id that was noted last (lab_os_tid_to_write) has ended; of others, whether no
+	 * thread with this id exists in this PID namespace. false means nothing. */
 	bool (*thread_is_dead)(uint32_t tid);
 	/* Whether this process has a thread with this id; false also if that cannot be told. */
 	bool (*has_thread)(uint32_t tid);
@@ -96,8 +97,8 @@ extern struct lab_os_table lab_os;
 #define LAB_OS_PAGE_SHIFT 12
 #define LAB_OS_PAGE_SIZE  ((size_t)1 << LAB_OS_PAGE_SHIFT)
 
-/* What is answered where the system does not say (a filter forbids to ask): no thread has such an id, or it is treated as if it had none, and
- * none is proved dead by it. It fits wherever an id is kept. */
+/* What lab_os_tid and lab_os_pid return where a filter forbids to ask. A thread whose id is unknown is never proved
+ * dead. The value fits wherever an id is kept. */
 #define LAB_OS_TID_UNKNOWN 0x3fffffu
 #define LAB_OS_PID_UNKNOWN UINT32_MAX
 
@@ -105,32 +106,30 @@ uint32_t lab_os_tid(void);
 uint32_t lab_os_pid(void);
 
 /*
- * Between the two no asynchronous signal is delivered to the thread: a system call that changes what is mapped, and the store that says so, are not
- * parted by a handler that jumps. (Pending signals are delivered as a system call returns, so that a handler would come exactly there.) Signals that
- * an instruction raises stay open. Returns what lab_os_release_signals wants. Where it is refused, nothing changes.
+ * Between the two no asynchronous signal is delivered to the thread. So no handler jumps out between a system call that
+ * changes what is mapped and the store that says so. (A pending signal is delivered as a system call returns: its
+ * handler would run exactly there.) Signals that an instruction raises stay open. Returns the argument of
+ * lab_os_release_signals. Where a filter refuses the call, nothing changes.
  */
 uint64_t lab_os_hold_signals(void);
 void lab_os_release_signals(uint64_t before);
 
-/* lab_os.wait, and its counterpart: wakes all who wait. */
-void lab_os_wait(_Atomic uint32_t *word, uint32_t value, unsigned ms);
+/* Wakes all threads that wait (lab_os.wait). */
 void lab_os_wake(_Atomic uint32_t *word);
 
-/* The table's, for short. */
-bool lab_os_has_thread(uint32_t tid);
-bool lab_os_is_readable(uintptr_t low, uintptr_t high);
-
 /*
- * How the end of a thread is seen (lab_os.thread_is_dead). The kernel clears a word of each thread that libc has made, after the thread's
- * last instruction: pthread_join waits for it. Thread pointers, by which the word is found, are kept in a table by thread id.
- * A thread without such a word (a raw clone, or a child of vfork) is asked for by its id alone.
+ * How the end of a thread is seen (lab_os.thread_is_dead). The kernel clears a word of each thread that libc has made,
+ * after the thread's last instruction: pthread_join waits for it. Thread pointers, by which the word is found, are kept
+ * in a table by thread id. A thread without such a word (a raw clone, or a child of vfork) is asked for by its id
+ * alone.
  */
 
-/* Learns, in a thread that libc has made, where the word lies, and which stack is the main thread's (lab_os_own_stack_top); to be called when the
- * library starts. */
+/* Learns where the word lies, and which stack is the main thread's (lab_os_own_stack_top). Called when the library
+ * starts, in a thread that libc has made. */
 void lab_os_learn_threads(void);
 
-/* The id of the calling thread, which is entered into the table: for those who write it to a word that others judge. Any context. */
+/* The id of the calling thread, for a word by which other threads judge whether it has ended; it is entered into the
+ * table. Any context. */
 uint32_t lab_os_tid_to_write(void);
 
 /* Whether there are eight bytes at p that can be read, and have this value. Any address: it does not fault. */
@@ -141,29 +140,31 @@ void *lab_os_map_wiped_on_fork(void);
 
 /* ---- the calling thread's stacks: for the proof that a frame is gone (page/frame.h) ---- */
 
-/* The table's; false also if any thread ever had an alternate stack with SS_AUTODISARM on its own stack: in the handlers of such a stack the kernel
- * says that there is none. */
+/* lab_os.alternate_stack; false also if any thread ever had an alternate stack with SS_AUTODISARM on its own stack:
+ * in handlers on such a stack the kernel says that there is none. */
 bool lab_os_alternate_stack(struct lab_os_stack *stack);
 
-/* A stack with SS_AUTODISARM, which begins at `low`, is about to be registered. What is not told so (a raw system call, libc's function where ours
- * does not stand before it) is learned when somebody asks the kernel while that stack is registered and not in use. */
+/* Notes that an alternate stack with SS_AUTODISARM, which begins at `low`, is about to be registered. One that is
+ * registered by a raw system call, or by libc's function where ours does not stand before it, is noted when the
+ * kernel is asked while that stack is registered and not in use. */
 void lab_os_note_disarming(const void *low);
 
-/* All calls of sigaltstack come through preload/sigaltstack.c, which says so once. */
+/* Notes that all calls of sigaltstack come through preload/sigaltstack.c, which calls this once. */
 void lab_os_note_sigaltstack(void);
 
-/* Whether who is on an alternate stack is known to be, wherever that is: they do, and no stack with SS_AUTODISARM was among them. */
+/* Whether each thread that runs on an alternate stack is known to: all calls of sigaltstack are seen, and none had
+ * SS_AUTODISARM. */
 bool lab_os_sees_alternate_stacks(void);
 
 /* An address above every frame of the main thread's stack. */
 uintptr_t lab_os_main_stack_top(void);
 
-/* The same for the stack that the system or libc gave to the calling thread, which is at sp. Not by thread ids: in a child that a thread has
- * forked, that thread has the process's. */
+/* An address above every frame of the stack that the system or libc gave to the calling thread, whose stack pointer
+ * is sp. It does not go by thread ids: in fork's child the forking thread has the process's id. */
 uintptr_t lab_os_own_stack_top(uintptr_t sp);
 
-/* Whether `low` is on the stack that ends at `top`: no page up to there that cannot be read (a guard page, a hole). False, too, if that is
- * further than LAB_OS_STACK_MAX, as much as a main thread has by default. */
+/* Whether `low` is on the stack that ends at `top`: every page up to `top` can be read (no guard page, no hole).
+ * False also if `top` is further away than LAB_OS_STACK_MAX, which a main thread has by default. */
 bool lab_os_stack_reaches(uintptr_t low, uintptr_t top);
 #define LAB_OS_STACK_MAX ((size_t)8 << 20)
 
@@ -181,7 +182,8 @@ bool lab_os_is_program(const void *elf_header);
 
 void lab_os_sleep_ms(unsigned milliseconds);
 
-/* The value of an environment variable; NULL if there is none, if the program runs set-user-ID, or if it is too early. */
+/* The value of an environment variable; NULL if there is none, if the program runs set-user-ID, or if it is too
+ * early. */
 const char *lab_os_environment(const char *name);
 
 /* The next entry of the environment, NAME=VALUE, that begins with `prefix`, from the one numbered *at on; *at is then behind it. NULL: there is none. */
@@ -195,8 +197,6 @@ void lab_os_append(const char *path, const char *text, size_t length);
 
 /* Keeps another descriptor for stderr, closed on exec: for what is to be written when the program, as coreutils do, has closed its own. */
 void lab_os_keep_stderr(void);
-
-LAB_NORETURN void lab_os_abort(void);
 
 /* Whether the caller may be in a handler of SIGABRT: the signal is blocked, or its handler does not block it. True also if that cannot be told. */
 bool lab_os_may_handle_abort(void);

@@ -1,7 +1,6 @@
-/* process.c - what the process was given, and how it speaks: limits, environment, standard error, files. Any context. */
+/* process.c - the process's limits, environment, files and end: see os.h. Any context. */
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
@@ -165,13 +164,8 @@ lab_os_append(const char *path, const char *text, size_t length)
 	write_to(path, O_APPEND, text, length);
 }
 
-void
-lab_os_abort(void)
-{
-	abort();
-}
-
-/* As the kernel has it: the handler, flags, and what differs between architectures. All zero: the default action, with an empty mask. */
+/* A signal's action, as the kernel has it; `rest` differs between architectures. All zero: the default action, with
+ * an empty mask. */
 struct action {
 	unsigned long handler, flags, rest[6];
 };

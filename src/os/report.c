@@ -1,13 +1,15 @@
 /* report.c - the lines that end a program: see base/check.h. Async-signal-safe. */
+#include <stdlib.h>
+
 #include "base/atomic.h"
 #include "base/check.h"
 #include "base/format.h"
 #include "os/os.h"
 
 /*
- * A report lies on the stack of the thread that makes it, until abort() has ended the process or a handler of SIGABRT has jumped out. The
- * table says where; a place is shared by threads, so that a later report may displace another's. A thread, and its copy in a child
- * of fork, is known by its thread pointer.
+ * A report is a frame on the stack of the thread that makes it, until abort() has ended the process or a handler of
+ * SIGABRT has jumped out. The table says where the frame is. Threads share a place of it: a later report may displace
+ * another thread's. A thread, and its copy in fork's child, is known by its thread pointer.
  */
 enum { PLACES = 64 };
 static _Atomic uintptr_t under_way[PLACES];
@@ -18,14 +20,14 @@ place_of(uintptr_t thread)
 	return &under_way[(uint64_t)thread * UINT64_C(0x9e3779b97f4a7c15) >> 58];
 }
 
-/* What stands in the report at that address, if it is this thread's. */
+/* The mark in the frame of a report at that address, if it is this thread's. */
 static uint64_t
 mark_of(uintptr_t report, uintptr_t thread)
 {
 	return (uint64_t)report * UINT64_C(0xf1de83e19937733d) ^ thread;
 }
 
-/* Whether a jump has left the frame: it lies below a frame that lives, on the same stack. */
+/* Whether a jump has left the report's frame: it lies below a living frame on the same stack. */
 static bool
 is_left(uintptr_t frame, uintptr_t sp)
 {
@@ -35,8 +37,8 @@ is_left(uintptr_t frame, uintptr_t sp)
 }
 
 /*
- * Whether the handler that a report of this thread has called is running. A report that a jump has left is told by the frame, which is gone
- * or written over, or by the signal, which is not blocked any more.
+ * Whether a handler of SIGABRT that a report of this thread has called is running. If a jump has left that report, its
+ * frame is gone or written over, or the signal is no longer blocked.
  */
 static bool
 is_nested(uintptr_t thread, uintptr_t sp)
@@ -61,7 +63,7 @@ say_and_abort(struct lab_text *text)
 		lab_os_die();
 	mark = mark_of(report, thread);
 	lab_store_rlx(place_of(thread), report);
-	lab_os_abort();
+	abort();
 }
 
 void

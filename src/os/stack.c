@@ -5,8 +5,8 @@
 #include "os/linux.h"
 #include "os/os.h"
 
-static _Atomic bool disarms;           /* some thread has, or had, an alternate stack that disarms itself, */
-static _Atomic bool disarms_in_frame;  /* on its own stack */
+static _Atomic bool disarms;           /* a thread has, or had, an alternate stack with SS_AUTODISARM */
+static _Atomic bool disarms_in_frame;  /* the same on its own stack */
 static _Atomic bool sees_all;          /* sigaltstack is ours */
 static _Atomic uintptr_t main_pointer; /* the main thread's thread pointer; 0: not known */
 
@@ -38,7 +38,7 @@ lab_os_main_stack_top(void)
 bool
 lab_os_stack_reaches(uintptr_t low, uintptr_t top)
 {
-	return low < top && top - low <= LAB_OS_STACK_MAX && lab_os_is_readable(low, top);
+	return low < top && top - low <= LAB_OS_STACK_MAX && lab_os.is_readable(low, top);
 }
 
 void

@@ -26,10 +26,11 @@ lab_os_pid(void)
 /*
  * An entry is {thread pointer / 64: 41, thread id: 22}; 0: empty. A thread pointer of 0 says that there was no word.
  *
- * INV-END-1  A thread is entered before its id stands in any word that others judge, in the place of an older entry with the same id. So who
- *            has read an id in such a word finds the entry of that thread, or of a later one; in the latter case the word has changed, or
- *            its thread is dead.
- * INV-END-2  The first entry with an id, in the order of the search, is the newest one: an older one is replaced, never passed.
+ * INV-END-1  A thread is entered before its id stands in any word that other threads judge, in the place of an older
+ *            entry with the same id. So for an id that was read in such a word the entry of that thread is found, or of
+ *            a later one; in the latter case the word has changed, or its thread is dead.
+ * INV-END-2  The first entry with an id, in the order of the search, is the newest one: an older one is replaced, never
+ *            passed.
  */
 enum {
 	TID_BITS = 22,
@@ -38,8 +39,8 @@ enum {
 	WINDOW = 32, /* places in which an id may stand */
 };
 
-static _Atomic uint64_t
-        first; /* of the thread in which the library started: a program without threads touches no page of the table */
+/* Of the thread in which the library started: a program without threads touches no page of the table. */
+static _Atomic uint64_t first;
 static _Atomic uint64_t table[TABLE];
 static _Atomic ptrdiff_t distance; /* of the word from the thread pointer; 0: not known */
 
@@ -96,14 +97,14 @@ find(uint32_t tid)
 	return NULL;
 }
 
-/* Where no place is empty. Of whoever is pushed out the end is seen by the id alone, as of a thread that was never entered: so never the first thread,
- * whose id answers until the process ends. */
+/* Where no place is empty. The end of a thread whose entry is replaced is seen by its id alone, as that of a thread
+ * that was never entered. So the first thread's entry is never replaced: its id answers until the process ends. */
 static bool
 take_place_of_ended(_Atomic uint64_t *at, uint64_t mine)
 {
 	uint64_t old = lab_load_acq(at); /* pairs with the CAS of note */
 
-	return has_ended(old) && lab_cas64(at, old, mine);
+	return has_ended(old) && lab_cas64(at, old, mine); /* pairs with the acq of find */
 }
 
 static void
@@ -116,13 +117,14 @@ note(uint32_t tid)
 		return;
 	while ((at = find(tid)) != NULL) {
 		uint64_t old = lab_load_rlx(at);
+		/* pairs with the acq of find */
 		if (old == mine || (tid_in(old) == tid && lab_cas64(at, old, mine)))
 			return;
 	}
 	if (mine >> TID_BITS == 0)
 		return; /* without an entry it is asked for by id as well */
 	for (unsigned i = 0; i <= WINDOW; i++)
-		if (lab_cas64(place(tid, i), 0, mine))
+		if (lab_cas64(place(tid, i), 0, mine)) /* pairs with the acq of find */
 			return;
 	for (unsigned i = 1; i <= WINDOW; i++)
 		if (take_place_of_ended(place(tid, i), mine))
@@ -154,7 +156,7 @@ bool
 lab_linux_thread_is_dead(uint32_t tid)
 {
 	const _Atomic uint64_t *at = tid >> TID_BITS == 0 && tid != 0 ? find(tid) : NULL;
-	uint64_t entry = at ? lab_load_acq(at) : 0;
+	uint64_t entry = at ? lab_load_acq(at) : 0; /* pairs with the CAS of note */
 
 	if (at && tid_in(entry) == tid && entry >> TID_BITS != 0)
 		return has_ended(entry);

@@ -1,12 +1,13 @@
 /* charge.c - see charge.h. */
 #include "page/charge.h"
+#include "base/check.h"
 #include "page/huge.h"
 #include "page/space.h"
 
 enum { TRIES = 4 };
 
 _Atomic size_t lab_charge_limit = LAB_CHARGE_UNLIMITED;
-static _Atomic uint64_t headroom; /* pages that may be charged before all are counted anew */
+static _Atomic uint64_t headroom; /* pages that may be charged before all are counted anew: INV-CHARGE-1 */
 
 void
 lab_charge_set_limit(size_t pages)
@@ -21,9 +22,8 @@ lab_charge_count_clean(const struct lab_segment *segment, size_t page, size_t co
 	size_t end = page + count, clean = 0;
 
 	for (size_t word = page / 64; word * 64 < end; word++) {
-		size_t low = page > word * 64 ? page - word * 64 : 0, high = end - word * 64;
-		uint64_t mask = lab_mask((unsigned)(high < 64 ? high : 64)) & ~lab_mask((unsigned)low);
-		clean += (size_t)__builtin_popcountll(mask & ~lab_load_rlx(&segment->dirty[word]));
+		uint64_t dirty = lab_load_rlx(&segment->dirty[word]);
+		clean += (size_t)__builtin_popcountll(lab_segment_range_mask(word, page, count) & ~dirty);
 	}
 	return clean;
 }
@@ -52,19 +52,22 @@ lab_charge_count(void)
 	return pages;
 }
 
-/* Counts anew, and charges `pages` besides. */
+/* Counts all pages anew, and charges `pages` besides. */
 static bool
 charge_counted(size_t pages)
 {
 	bool fits = false;
 
 	for (int try = 0; try < TRIES; try++) {
-		uint64_t before = lab_load_acq(&headroom);
+		uint64_t before = lab_load_acq(&headroom); /* pairs with the CAS of lab_charge: pages are counted */
 		size_t limit = lab_load_rlx(&lab_charge_limit), counted = lab_charge_count();
 		fits = counted <= limit && pages <= limit - counted;
 		uint64_t left = counted < limit ? limit - counted : 0;
+		lab_assert(left <= limit);
+		/* pairs with the CAS of lab_charge: it fails if others have charged for pages that the count has not
+		 * seen */
 		if (lab_cas64(&headroom, before, left - (fits ? pages : 0)))
-			break; /* else others have charged meanwhile, perhaps for pages that the count has not seen */
+			break;
 	}
 	return fits;
 }
@@ -76,8 +79,8 @@ lab_charge(size_t pages, bool seen)
 		return true;
 	uint64_t before = lab_load_rlx(&headroom);
 	while (before >= pages)
-		/* rel pairs with the acq of who counts: it sees our pages, or its CAS fails */
-		if (atomic_compare_exchange_weak_explicit(&headroom, &before, before - pages, memory_order_acq_rel,
+		/* pairs with the acq of charge_counted, by a thread that counts: it sees our pages, or its CAS fails */
+		if (atomic_compare_exchange_weak_explicit(&headroom, &before, before - pages, memory_order_release,
 		                                          memory_order_relaxed))
 			return true;
 	return charge_counted(seen ? 0 : pages);

@@ -11,7 +11,7 @@ is_handed_out(uintptr_t address)
 	return lab_map_find((const void *)address).kind != LAB_PLACE_FOREIGN || lab_huge_covers((const void *)address);
 }
 
-/* Whether all from `low` on is the calling thread's own stack, on which it is at sp. */
+/* Whether `low` and sp are on the calling thread's own stack. */
 static bool
 is_own_stack(uintptr_t low, uintptr_t sp)
 {
@@ -22,7 +22,7 @@ is_own_stack(uintptr_t low, uintptr_t sp)
 	return lab_os_stack_reaches(low, top);
 }
 
-/* Of two addresses in blocks of ours: whether no block begins between them. */
+/* Whether two addresses in blocks of ours are in the same block. */
 static bool
 are_in_one_block(uintptr_t low, uintptr_t high)
 {
@@ -45,7 +45,7 @@ are_on_one_other_stack(uintptr_t flag, uintptr_t sp)
 {
 	if (!lab_os_sees_alternate_stacks() || is_handed_out(flag) != is_handed_out(sp))
 		return false;
-	return is_handed_out(sp) ? are_in_one_block(flag, sp) : lab_os_is_readable(flag, sp + 1);
+	return is_handed_out(sp) ? are_in_one_block(flag, sp) : lab_os.is_readable(flag, sp + 1);
 }
 
 bool

@@ -1,4 +1,4 @@
-/* huge.c - mapping, unmapping and resizing huge blocks: see huge.h. */
+/* huge.c - huge blocks: mapping, reuse, resizing, and what goes back to the system. See huge.h. */
 #include "page/huge.h"
 #include "base/check.h"
 #include "os/os.h"
@@ -9,9 +9,13 @@
 
 enum { SPARE_PAGES = 256 }; /* that a block may keep mapped behind itself */
 
-/* ---- mapping and unmapping ----------------------------------------------------------------------------------------------------------- */
+/* The system did not unmap a mapping when it was asked last. */
+static _Atomic bool unmap_is_refused;
 
-/* Address space at a multiple of `align`; *size: what is mapped from there on, more than was wanted if the system does not take back the rest. */
+/* ---- new blocks -------------------------------------------------------------------------------------------------- */
+
+/* Pages at a multiple of `align` bytes; *size: the bytes that are mapped there, more if the system does not take the
+ * rest. */
 static char *
 map_aligned(size_t *size, size_t align)
 {
@@ -29,8 +33,9 @@ map_aligned(size_t *size, size_t align)
 	return base;
 }
 
+/* The caller has counted itself in and holds its signals back. */
 static struct lab_huge *
-map_and_hold(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *hand)
+map_block(size_t pages, size_t align)
 {
 	size_t size = pages << LAB_PAGE_SHIFT;
 	char *base = map_aligned(&size, align);
@@ -38,21 +43,24 @@ map_and_hold(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *han
 	if (!base)
 		return NULL;
 	lab_space_apply_huge_pages(base, size);
-	struct lab_huge *huge = lab_huge_win_entry(base, size >> LAB_PAGE_SHIFT, tid);
-	uint64_t held = lab_huge_next_state(lab_load_rlx(&huge->run.state), LAB_HUGE_HELD, tid);
-	lab_huge_note(hand, huge, held);
-	lab_store_rel(&huge->run.state, held);
+	struct lab_huge *huge = lab_huge_win_entry(base, size >> LAB_PAGE_SHIFT);
+	lab_store_rlx(&huge->run.pages, pages);
+	lab_huge_set_state(huge, LAB_HUGE_LIVE);
 	return huge;
 }
 
 struct lab_huge *
-lab_huge_map(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *hand)
+lab_huge_map(size_t pages, size_t align, bool *over_limit)
 {
-	uint64_t signals = lab_os_hold_signals();
 	struct lab_huge *huge = NULL;
 
+	if (!lab_charge(pages, false)) {
+		*over_limit = true;
+		return NULL;
+	}
+	uint64_t signals = lab_os_hold_signals();
 	if (lab_huge_count_in()) {
-		huge = map_and_hold(pages, align, tid, hand);
+		huge = map_block(pages, align);
 		if (!huge)
 			lab_huge_count_out();
 	}
@@ -60,54 +68,109 @@ lab_huge_map(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *han
 	return huge;
 }
 
-bool
-lab_huge_unmap(struct lab_huge *huge, uint32_t tid, struct lab_huge_hand *hand)
-{
-	uint64_t signals = lab_os_hold_signals();
-	bool done;
+/* ---- blocks of CACHED mappings ----------------------------------------------------------------------------------- */
 
-	lab_huge_set_state(huge, LAB_HUGE_UNMAPPING, tid);
-	lab_huge_let_go(hand);
-	done = lab_os.unmap(lab_load_rlx(&huge->base), lab_load_rlx(&huge->mapped) << LAB_PAGE_SHIFT);
-	lab_store_rlx(&lab_huge_unmap_is_refused, !done);
-	if (done)
-		lab_huge_give_entry_back(huge);
-	else
-		lab_huge_cache(huge);
-	lab_os_release_signals(signals);
-	return done;
+/* A block shall not pin much that it does not use; but where nothing goes back, what is cached is used before more
+ * is mapped. */
+static bool
+fits(const struct lab_huge *huge, size_t pages, size_t align)
+{
+	size_t mapped = lab_load_rlx(&huge->mapped);
+	bool stays = lab_load_rlx(&lab_purge_is_held) || lab_load_rlx(&unmap_is_refused);
+
+	return mapped >= pages && (stays || mapped - pages <= pages / 4) && (uintptr_t)lab_load_rlx(&huge->base) % align == 0;
 }
 
-/* ---- blocks -------------------------------------------------------------------------------------------------------------------------- */
-
-/* What lies behind a block's pages is given back if it is much, or counts. */
-static void
-purge_behind(struct lab_huge *huge, size_t pages, bool all)
+/* The entry of a word's that fits most closely, if it does so more than `best`. *state: its state then. */
+static struct lab_huge *
+best_of_word(const struct lab_huge_part *part, size_t word, size_t pages, size_t align, struct lab_huge *best, uint64_t *state)
 {
-	size_t dirty = lab_load_rlx(&huge->dirty), rest = dirty > pages ? dirty - pages : 0;
-	bool much = rest > SPARE_PAGES && !lab_load_rlx(&lab_purge_is_held);
+	/* pairs with lab_huge_cache */
+	for (uint64_t bits = lab_load_acq(&part->cached[word]); bits; bits &= bits - 1) {
+		struct lab_huge *huge = &part->entries[word * 64 + lab_ctz(bits)];
+		uint64_t now = lab_load_acq(&huge->run.state); /* pairs with the rel of lab_huge_set_state */
+		if (lab_huge_kind_of(now) != LAB_HUGE_CACHED) {
+			lab_huge_hide(huge);
+		} else if (fits(huge, pages, align) && (!best || lab_load_rlx(&huge->mapped) < lab_load_rlx(&best->mapped))) {
+			best = huge;
+			*state = now;
+		}
+	}
+	return best;
+}
 
-	if ((much || (all && rest > 0)) &&
-	    lab_os.purge(lab_load_rlx(&huge->base) + (pages << LAB_PAGE_SHIFT), rest << LAB_PAGE_SHIFT))
+static struct lab_huge *
+find_cached(size_t pages, size_t align, uint64_t *state)
+{
+	const struct lab_huge_part *part;
+	struct lab_huge *best = NULL;
+
+	for (size_t i = 0; (part = lab_huge_part_at(i)) != NULL; i++)
+		for (size_t word = 0; word < part->count / 64; word++)
+			best = best_of_word(part, word, pages, align, best, state);
+	return best;
+}
+
+/* Gives back what may hold data behind a block's pages. */
+static void
+purge_behind(struct lab_huge *huge, size_t pages)
+{
+	size_t dirty = lab_load_rlx(&huge->dirty);
+
+	if (dirty > pages && lab_os.purge(lab_load_rlx(&huge->base) + (pages << LAB_PAGE_SHIFT), (dirty - pages) << LAB_PAGE_SHIFT))
 		lab_store_rlx(&huge->dirty, pages);
 }
 
-void *
-lab_huge_publish(struct lab_huge *huge, size_t pages, struct lab_huge_hand *hand)
+/*
+ * CACHED → LIVE for an entry whose state is `state`. False: another thread has changed it. If much behind the block is
+ * dirty, that goes back, with signals held: a handler that jumped out of the system call would lose the block.
+ */
+static bool
+make_block(struct lab_huge *huge, uint64_t state, size_t pages, bool is_much)
 {
-	void *base = lab_load_rlx(&huge->base);
+	uint64_t signals = is_much ? lab_os_hold_signals() : 0;
+	/* pairs with the rel of lab_huge_set_state: the mapping is as its last owner left it */
+	bool is_made = lab_cas64(&huge->run.state, state, lab_huge_next_state(state, LAB_HUGE_LIVE));
 
-	lab_assert(lab_huge_kind(huge) == LAB_HUGE_HELD && pages <= lab_load_rlx(&huge->mapped));
-	purge_behind(huge, pages, lab_charge_is_limited());
-	lab_store_rlx(&huge->run.pages, pages);
-	lab_store_rel(&huge->run.state, lab_huge_next_state(lab_load_rlx(&huge->run.state), LAB_HUGE_LIVE, 0));
-	lab_huge_let_go(hand);
-	return base;
+	if (is_made) {
+		lab_assert(pages <= lab_load_rlx(&huge->mapped));
+		lab_store_rlx(&huge->run.pages, pages);
+		lab_huge_hide(huge);
+	}
+	if (is_made && is_much)
+		purge_behind(huge, pages);
+	if (is_much)
+		lab_os_release_signals(signals);
+	return is_made;
 }
 
-static void
-soil(struct lab_huge *huge, size_t pages)
+struct lab_huge *
+lab_huge_reuse(size_t pages, size_t align, bool *over_limit)
 {
+	for (;;) {
+		uint64_t state = 0;
+		struct lab_huge *huge = find_cached(pages, align, &state);
+		size_t dirty = huge ? lab_load_rlx(&huge->dirty) : 0;
+		if (!huge)
+			return NULL;
+		if (!lab_charge(pages > dirty ? pages - dirty : 0, false)) {
+			*over_limit = true;
+			return NULL;
+		}
+		bool is_much = dirty > pages + SPARE_PAGES && !lab_load_rlx(&lab_purge_is_held);
+		if (make_block(huge, state, pages, is_much))
+			return huge;
+		/* What was charged for nothing comes back when pages are counted next: INV-CHARGE-1. */
+	}
+}
+
+/* ---- the caller's block ------------------------------------------------------------------------------------------ */
+
+static void
+mark_block_dirty(struct lab_huge *huge)
+{
+	size_t pages = lab_load_rlx(&huge->run.pages);
+
 	if (lab_load_rlx(&huge->dirty) < pages)
 		lab_store_rlx(&huge->dirty, pages);
 }
@@ -116,7 +179,7 @@ void
 lab_huge_free(struct lab_huge *huge)
 {
 	lab_assert(lab_huge_kind(huge) == LAB_HUGE_FREEING);
-	soil(huge, lab_load_rlx(&huge->run.pages));
+	mark_block_dirty(huge);
 	lab_huge_cache(huge);
 	lab_purge_note();
 }
@@ -126,10 +189,14 @@ lab_huge_take_over(struct lab_huge *huge, uint64_t state, uint32_t tid)
 {
 	uint64_t step = UINT64_C(1) << LAB_RUN_SEQ_SHIFT, owner = UINT64_C(0x3fffffff) << 2;
 
+	/* pairs with the CAS of the thread that began the free */
 	return lab_cas64(&huge->run.state, state, ((state & ~owner) | (uint64_t)tid << 2) + step);
 }
 
-/* The system has it unmapped before anybody can hear of it: what is written before is what the block has afterwards, or if it fails, again. */
+/*
+ * A fork in another thread may copy the entry between any two of these steps. So `mapped` and `dirty` are written
+ * first: in the child the tail is lost, or unmapped.
+ */
 static void
 unmap_tail(struct lab_huge *huge, size_t pages)
 {
@@ -143,7 +210,7 @@ unmap_tail(struct lab_huge *huge, size_t pages)
 	if (!lab_os.unmap(lab_load_rlx(&huge->base) + (pages << LAB_PAGE_SHIFT), (mapped - pages) << LAB_PAGE_SHIFT)) {
 		lab_store_rlx(&huge->dirty, dirty);
 		lab_store_rlx(&huge->mapped, mapped);
-		purge_behind(huge, pages, true);
+		purge_behind(huge, pages);
 	}
 	lab_os_release_signals(signals);
 }
@@ -151,57 +218,141 @@ unmap_tail(struct lab_huge *huge, size_t pages)
 void
 lab_huge_shrink(struct lab_huge *huge, size_t pages)
 {
-	soil(huge, lab_load_rlx(&huge->run.pages));
+	mark_block_dirty(huge);
 	lab_store_rlx(&huge->run.pages, pages);
 	if (lab_load_rlx(&huge->mapped) - pages > SPARE_PAGES)
 		unmap_tail(huge, pages);
 }
 
-/* Its address has changed: its state is another entry's. */
-static struct lab_huge *
-enter_anew(struct lab_huge *old, char *base, size_t mapped, uint32_t tid)
-{
-	struct lab_huge *huge = lab_huge_win_entry(base, mapped, tid);
-
-	lab_store_rlx(&huge->dirty, lab_load_rlx(&old->dirty));
-	lab_huge_give_entry_back(old);
-	return huge;
-}
-
+/* LIVE → BUSY → LIVE: the mapping gets `pages`. The caller has counted in for the entry of another address. */
 static void *
-extend_mapping(struct lab_huge *huge, size_t pages, uint32_t tid)
+extend_mapping(struct lab_huge *huge, size_t pages)
 {
 	char *base = lab_load_rlx(&huge->base);
-	size_t old = lab_load_rlx(&huge->mapped);
+	size_t dirty = lab_load_rlx(&huge->dirty), mapped = lab_load_rlx(&huge->mapped);
 
-	lab_huge_set_state(huge, LAB_HUGE_MOVING, tid);
-	char *now = lab_os.extend(base, old << LAB_PAGE_SHIFT, pages << LAB_PAGE_SHIFT);
-	if (now && now != base)
-		huge = enter_anew(huge, now, pages, tid);
-	else if (now)
+	lab_huge_set_state(huge, LAB_HUGE_BUSY);
+	char *now = lab_os.extend(base, mapped << LAB_PAGE_SHIFT, pages << LAB_PAGE_SHIFT);
+	if (now && now != base) {
+		struct lab_huge *moved = lab_huge_win_entry(now, pages);
+		lab_huge_give_entry_back(huge);
+		lab_store_rlx(&moved->dirty, dirty);
+		huge = moved;
+	}
+	if (now) {
 		lab_store_rlx(&huge->mapped, pages);
-	if (now)
 		lab_store_rlx(&huge->run.pages, pages);
-	lab_huge_set_state(huge, LAB_HUGE_LIVE, 0);
+	}
+	lab_huge_set_state(huge, LAB_HUGE_LIVE);
 	return now;
 }
 
 void *
-lab_huge_extend(struct lab_huge *huge, size_t pages, uint32_t tid)
+lab_huge_extend(struct lab_huge *huge, size_t pages)
 {
 	void *p = NULL;
 
-	soil(huge, lab_load_rlx(&huge->run.pages));
+	lab_assert(lab_huge_kind(huge) == LAB_HUGE_LIVE && pages >= lab_load_rlx(&huge->run.pages));
+	mark_block_dirty(huge);
+	size_t dirty = lab_load_rlx(&huge->dirty);
+	if (!lab_charge(pages > dirty ? pages - dirty : 0, false))
+		return NULL;
 	if (pages <= lab_load_rlx(&huge->mapped)) {
-		lab_store_rel(&huge->run.pages, pages);
+		lab_store_rlx(&huge->run.pages, pages);
 		return lab_load_rlx(&huge->base);
 	}
 	uint64_t signals = lab_os_hold_signals();
-	if (lab_huge_count_in()) { /* for the entry of another address */
-		p = extend_mapping(huge, pages, tid);
+	if (lab_huge_count_in()) {
+		p = extend_mapping(huge, pages);
 		if (!p || p == lab_load_rlx(&huge->base))
 			lab_huge_count_out();
 	}
 	lab_os_release_signals(signals);
 	return p;
+}
+
+/* ---- what is CACHED goes back ------------------------------------------------------------------------------------ */
+
+/* CACHED → BUSY → FREE, or CACHED again without its pages if the system does not unmap it. Returns the dirty pages
+ * given back. */
+static size_t
+give_back(struct lab_huge *huge, uint64_t state)
+{
+	uint64_t signals = lab_os_hold_signals();
+	size_t given = 0;
+
+	/* pairs with the rel of lab_huge_set_state */
+	if (lab_cas64(&huge->run.state, state, lab_huge_next_state(state, LAB_HUGE_BUSY))) {
+		char *base = lab_load_rlx(&huge->base);
+		size_t dirty = lab_load_rlx(&huge->dirty);
+		bool done = lab_os.unmap(base, lab_load_rlx(&huge->mapped) << LAB_PAGE_SHIFT);
+		lab_store_rlx(&unmap_is_refused, !done);
+		if (!done)
+			purge_behind(huge, 0);
+		given = done ? dirty : dirty - lab_load_rlx(&huge->dirty);
+		if (done) {
+			lab_huge_give_entry_back(huge);
+			lab_huge_hide(huge);
+		} else {
+			lab_huge_cache(huge);
+		}
+	}
+	lab_os_release_signals(signals);
+	return given;
+}
+
+size_t
+lab_huge_purge(bool young, size_t enough)
+{
+	struct lab_huge *huge;
+	size_t given = 0;
+
+	for (size_t i = 0; given < enough && (huge = lab_huge_at(i)) != NULL; i++) {
+		uint64_t state = lab_load_acq(&huge->run.state); /* pairs with the rel of lab_huge_set_state */
+		if (lab_huge_kind_of(state) == LAB_HUGE_CACHED && (young || lab_load_rlx(&huge->aged)))
+			given += give_back(huge, state);
+	}
+	return given;
+}
+
+size_t
+lab_huge_dirty_pages(void)
+{
+	struct lab_huge *huge;
+	size_t pages = 0;
+
+	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++)
+		if (lab_huge_kind(huge) == LAB_HUGE_CACHED)
+			pages += lab_load_rlx(&huge->dirty);
+	return pages;
+}
+
+size_t
+lab_huge_charged_pages(void)
+{
+	struct lab_huge *huge;
+	size_t pages = 0;
+
+	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
+		enum lab_huge_kind kind = lab_huge_kind(huge);
+		size_t dirty = lab_load_rlx(&huge->dirty), length = lab_load_rlx(&huge->run.pages);
+		bool is_block = kind == LAB_HUGE_LIVE || kind == LAB_HUGE_FREEING;
+		pages += is_block && length > dirty ? length : dirty; /* 0 of a FREE one */
+	}
+	return pages;
+}
+
+bool
+lab_huge_age(void)
+{
+	struct lab_huge *huge;
+	bool any = false;
+
+	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
+		if (lab_huge_kind(huge) != LAB_HUGE_CACHED || lab_load_rlx(&huge->dirty) == 0)
+			continue;
+		lab_store_rlx(&huge->aged, true);
+		any = true;
+	}
+	return any;
 }

@@ -1,32 +1,35 @@
 /*
  * huge.h - blocks larger than a segment: mappings of their own, where the kernel puts them, known by a table.
  *
- * An entry of the table is a mapping, found by hashing its address. Entries are never unmapped and never another type, so that any pointer can be
- * looked up at any time: payload is not read. The table grows by parts, each twice as large as the one before; in each an address has its place
- * and those behind it, up to the farthest that was ever used (`reach`).
+ * An entry of the table is a mapping, found by hashing its address. Entries are never unmapped and never of another
+ * type: any pointer can be looked up at any time, and payload is not read. The table grows by parts, each twice as
+ * large as the one before. In each part an address has its place and those behind it, up to the farthest that was ever
+ * used (`reach`).
  *
- * What a mapping is for is one word, the state of its struct lab_run: {seq:28, marks:4, tid:30, kind:2}. seq grows at each step but those of the
- * block's owner (exclusive.h) and LIVE → FREEING, so that an entry with the same seq is the same mapping, and no value occurs twice.
+ * What an entry is for is one word, the state of its struct lab_run: {seq:28, marks:4, tid:30, kind:2}. seq grows at
+ * each step but those of the block's owner (exclusive.h) and LIVE → FREEING. So an entry with the same seq is the same
+ * mapping, and no value occurs twice.
  *
- *     FREE      no mapping; `base` says what was here
- *     MAKING    won, and not yet filled in
- *     HELD      mapped, and in the hands of a frame: it is about to be a block's, or to be unmapped; see lab_huge_hand
+ *     FREE      no mapping; `base` says which one was here last
+ *     BUSY      a thread, with its signals held back, maps, moves or unmaps it
  *     LIVE      a block; the marks and the tid are the owner's, if it is exclusive
- *     FREEING   the block's freer has it
- *     CACHED    mapped, and nobody's: anyone may take it for a block that fits, or unmap it
- *     MOVING    the block is being made longer, perhaps elsewhere
- *     UNMAPPING may be unmapped by now
+ *     FREEING   the thread tid frees the block
+ *     CACHED    mapped, and nobody's: any thread may make a block of it, or unmap it
  *
- *     FREE → MAKING → HELD → LIVE → FREEING → CACHED → HELD …     LIVE → MOVING → LIVE, or FREE and another entry     HELD → UNMAPPING → FREE
+ *     FREE → BUSY → LIVE → FREEING → CACHED → LIVE …     CACHED → BUSY → FREE
+ *     LIVE → BUSY → LIVE, at the same address, or FREE and another entry LIVE
  *
- * INV-HUGE-1  Whoever changes the state by CAS to MAKING, HELD, FREEING, MOVING or UNMAPPING owns the entry: the other words are written by it alone, and
- *             `base` and `mapped` from MAKING and MOVING only. A LIVE block's words are its owner's, who resizes and frees it.
- * INV-HUGE-2  munmap and mremap are called from UNMAPPING and MOVING, once: another's mapping may be there afterwards. So an entry that a thread leaves there by
- *             its death, or a fork in its child, stays as it is for ever, and so does one in MAKING; its address may be seen again in another entry.
+ * INV-HUGE-1  The thread that makes an entry BUSY, LIVE or FREEING by CAS owns it and alone writes its other words; it
+ *             writes `base` and `mapped` while the entry is BUSY, or, of a LIVE block, to make the mapping shorter. Any
+ *             thread may set `aged`.
+ * INV-HUGE-2  munmap and mremap of a whole mapping are called from BUSY, once: another's mapping may be there
+ *             afterwards. So an entry that a fork leaves BUSY in its child stays so for ever; its address may be seen
+ *             in another entry.
  * INV-HUGE-3  `dirty` pages at the front may hold data; all behind them read as zero, but in a LIVE block.
- * INV-HUGE-4  Entries that are not FREE are at most `used`, and there are at least so many: who has counted itself finds a FREE one.
+ * INV-HUGE-4  At most `used` entries are not FREE, and the table has at least `used`: a thread that has counted itself
+ *             finds a FREE one.
  *
- * From the call that maps to the store that says so, and likewise for the others, asynchronous signals are held back (lab_os_hold_signals).
+ * Asynchronous signals are held back (lab_os_hold_signals) while an entry is BUSY: no jump leaves it so.
  */
 #ifndef LAB_PAGE_HUGE_H
 #define LAB_PAGE_HUGE_H
@@ -37,11 +40,8 @@ enum lab_huge_kind {
 	LAB_HUGE_FREE = LAB_RUN_DEAD,
 	LAB_HUGE_LIVE = LAB_RUN_LIVE,
 	LAB_HUGE_FREEING = LAB_RUN_FREEING,
-	LAB_HUGE_HELD, /* this and the following: 3 in the kind's bits, and the difference in those of the marks */
-	LAB_HUGE_CACHED,
-	LAB_HUGE_MAKING,
-	LAB_HUGE_MOVING,
-	LAB_HUGE_UNMAPPING,
+	LAB_HUGE_CACHED, /* this and the next: 3 in the kind's bits, and the difference in those of the marks */
+	LAB_HUGE_BUSY,
 };
 
 struct lab_huge {
@@ -55,83 +55,62 @@ _Static_assert(sizeof(struct lab_huge) == 64, "an entry is a cache line");
 
 #define LAB_HUGE_MAX ((size_t)1 << 46) /* bytes, and alignment */
 
-/*
- * The entry that a frame has made HELD, kept where it is found if the frame is cut short (the heap it is in): then it becomes CACHED. The record is written
- * before the state; it holds while the state is the recorded one.
- */
-struct lab_huge_hand {
-	struct lab_huge *huge; /* NULL: none */
-	uint64_t state;
-};
-
 static inline enum lab_huge_kind
 lab_huge_kind_of(uint64_t state)
 {
-	return (enum lab_huge_kind)((state & 3) == 3 ? LAB_HUGE_HELD + (state >> 32 & 15) : state & 3);
+	return (enum lab_huge_kind)((state & 3) == 3 ? LAB_HUGE_CACHED + (state >> 32 & 15) : state & 3);
 }
 
 static inline enum lab_huge_kind
 lab_huge_kind(const struct lab_huge *huge)
 {
-	return lab_huge_kind_of(lab_load_acq(&huge->run.state));
+	return lab_huge_kind_of(lab_load_acq(&huge->run.state)); /* pairs with the rel of lab_huge_set_state */
 }
 
-/* The block that starts at p, LIVE or FREEING; NULL: none. Any pointer, any context. *was: p started one that is no more, as far as is known. */
+/* The block that starts at p, LIVE or FREEING; NULL: none. Any pointer, any context. *was: p started a block that is
+ * gone. */
 struct lab_huge *lab_huge_find(const void *p, bool *was);
 
 /* Whether p lies in a LIVE block. For reports: O(entries). */
 bool lab_huge_covers(const void *p);
 
-/* The i-th entry, whatever it is; NULL at the end. For walks. */
+/* The i-th entry, whatever its state; NULL at the end. For walks. */
 struct lab_huge *lab_huge_at(size_t i);
 
-/* The CACHED mapping that fits `pages` at a multiple of `align` bytes most closely, and is at most a quarter too long; HELD now. NULL: none. */
-struct lab_huge *lab_huge_take(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *hand);
+/*
+ * A LIVE block of `pages` at a multiple of `align` bytes. lab_huge_reuse makes it of the CACHED mapping that fits most
+ * closely and is at most a quarter too long; lab_huge_map maps it. Its `dirty` pages may hold data. NULL: there is
+ * none, or the system gives none; *over_limit is set if the memory limit (charge.h) forbids the block.
+ */
+struct lab_huge *lab_huge_reuse(size_t pages, size_t align, bool *over_limit);
+struct lab_huge *lab_huge_map(size_t pages, size_t align, bool *over_limit);
 
-/* A new mapping, HELD. NULL: the system gives none. */
-struct lab_huge *lab_huge_map(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *hand);
-
-/* HELD → LIVE: a block of `pages`. */
-void *lab_huge_publish(struct lab_huge *huge, size_t pages, struct lab_huge_hand *hand);
-
-/* HELD → CACHED, if it is what the hand says. */
-void lab_huge_put_back(struct lab_huge_hand *hand);
-
-/* HELD → UNMAPPING → FREE; if the system refuses, CACHED. True: it is unmapped. */
-bool lab_huge_unmap(struct lab_huge *huge, uint32_t tid, struct lab_huge_hand *hand);
-
-/* FREEING → CACHED, by who has it. No system call. */
+/* FREEING → CACHED, by the thread that frees. No system call. */
 void lab_huge_free(struct lab_huge *huge);
 
-/* Makes the LIVE block of the caller shorter. What it does not use any more goes back, but for a rest that is kept for growth. */
+/* Makes the caller's LIVE block shorter. Pages behind it go back, but for a rest that is kept for growth. */
 void lab_huge_shrink(struct lab_huge *huge, size_t pages);
 
 /*
- * Makes the LIVE block of the caller longer, where it lies or elsewhere; its address, NULL: it is as it was. An entry of another address is another
- * entry. Charges (charge.h) are the caller's business.
+ * Makes the caller's LIVE block longer, where it lies or elsewhere. Its address; NULL: the block is as it was, as the
+ * system gives nothing or the memory limit forbids it. A block with another address has another entry.
  */
-void *lab_huge_extend(struct lab_huge *huge, size_t pages, uint32_t tid);
+void *lab_huge_extend(struct lab_huge *huge, size_t pages);
 
 /* FREEING{tid of the dead} → FREEING{ours}. The caller has proved the thread dead after it read `state`. */
 bool lab_huge_take_over(struct lab_huge *huge, uint64_t state, uint32_t tid);
 
-/* Gives CACHED mappings back: those that are aged, or all; until `enough` pages have gone. Pages that were dirty. */
-size_t lab_huge_purge(bool young, size_t enough, uint32_t tid, struct lab_huge_hand *hand);
+/* Unmaps CACHED mappings: those that are aged, or all if `young`; until `enough` pages have gone. Returns the dirty
+ * ones. */
+size_t lab_huge_purge(bool young, size_t enough);
 
-/* Figures, and what charge.h counts: pages that are CACHED and dirty; all that may be resident. */
+/* Pages of CACHED mappings that are dirty. A figure. */
 size_t lab_huge_dirty_pages(void);
+
+/* Pages that count for the memory limit: a block's, and what is dirty. */
 size_t lab_huge_charged_pages(void);
 
 /* CACHED and dirty mappings are aged from now on; whether there is one. */
 bool lab_huge_age(void);
-
-/* Pages that a mapping adds to what is charged when a block of `pages` is made of it. */
-static inline size_t
-lab_huge_added(const struct lab_huge *huge, size_t pages)
-{
-	size_t counted = lab_load_rlx(&huge->dirty);
-
-	return pages > counted ? pages - counted : 0;
-}
 
 #endif

@@ -1,5 +1,6 @@
 /* huge_table.c - the table of huge blocks' mappings: see huge_table.h. */
 #include "page/huge_table.h"
+#include "base/check.h"
 #include "os/os.h"
 
 enum {
@@ -8,16 +9,15 @@ enum {
 	SHORT = 16, /* places that are tried in each part before any are */
 };
 
-/* Published by CAS, in this order; acq/rel pair here. */
 static _Atomic(struct lab_huge_part *) parts[PARTS];
 static _Atomic size_t used;
 
-/* ---- the table ------------------------------------------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------------------------------- */
 
 struct lab_huge_part *
 lab_huge_part_at(size_t i)
 {
-	return i < PARTS ? lab_load_acq(&parts[i]) : NULL;
+	return i < PARTS ? lab_load_acq(&parts[i]) : NULL; /* pairs with the CAS of add_part */
 }
 
 static size_t
@@ -27,7 +27,7 @@ entries_in(size_t part_count)
 }
 
 static size_t
-part_count(void)
+count_parts(void)
 {
 	size_t n = 0;
 
@@ -53,7 +53,7 @@ lab_huge_at(size_t i)
 	return part ? &part->entries[i - entries_in(number)] : NULL;
 }
 
-/* The number of parts is i. */
+/* There are i parts. */
 static bool
 add_part(size_t i)
 {
@@ -68,15 +68,18 @@ add_part(size_t i)
 	part->cached = (_Atomic uint64_t *)(void *)(memory + sizeof(struct lab_huge_part));
 	part->entries = (struct lab_huge *)(void *)(memory + head);
 	part->count = count;
-	if (!atomic_compare_exchange_strong_explicit(&parts[i], &none, part, memory_order_acq_rel, memory_order_acquire))
-		(void)lab_os.unmap(memory, size); /* somebody was quicker */
+	/* pairs with the acq of lab_huge_part_at */
+	if (!atomic_compare_exchange_strong_explicit(&parts[i], &none, part, memory_order_release, memory_order_relaxed))
+		(void)lab_os.unmap(memory, size); /* another thread was quicker */
 	return true;
 }
+
+/* ---- entries: FREE and BUSY -------------------------------------------------------------------------------------- */
 
 bool
 lab_huge_count_in(void)
 {
-	size_t now = lab_add_rlx(&used, 1) + 1, count = part_count();
+	size_t now = lab_add_rlx(&used, 1) + 1, count = count_parts();
 
 	if (now > entries_in(count) / 4 * 3 && add_part(count))
 		count++;
@@ -89,7 +92,10 @@ lab_huge_count_in(void)
 void
 lab_huge_count_out(void)
 {
-	atomic_fetch_sub_explicit(&used, 1, memory_order_relaxed);
+	size_t before = atomic_fetch_sub_explicit(&used, 1, memory_order_relaxed);
+
+	lab_assert(before != 0); /* INV-HUGE-4 */
+	(void)before;
 }
 
 static void
@@ -97,14 +103,15 @@ raise_reach(struct lab_huge_part *part, size_t reach)
 {
 	size_t now = lab_load_rlx(&part->reach);
 
+	/* pairs with the acq of lab_huge_find */
 	while (now < reach &&
 	       !atomic_compare_exchange_weak_explicit(&part->reach, &now, reach, memory_order_release, memory_order_relaxed))
 		;
 }
 
-/* FREE → MAKING for one of the first `limit` places of an address; NULL: there is none. */
+/* FREE → BUSY for one of the first `limit` places of an address; NULL: there is none. */
 static struct lab_huge *
-win_in(struct lab_huge_part *part, const char *base, size_t limit, uint32_t tid)
+win_in(struct lab_huge_part *part, const char *base, size_t limit)
 {
 	for (size_t i = 0; i < limit && i < part->count; i++) {
 		struct lab_huge *huge = entry_for(part, base, i);
@@ -112,48 +119,88 @@ win_in(struct lab_huge_part *part, const char *base, size_t limit, uint32_t tid)
 		if (lab_huge_kind_of(state) != LAB_HUGE_FREE)
 			continue;
 		raise_reach(part, i + 1); /* first: a lookup looks no further */
-		if (lab_cas64(&huge->run.state, state, lab_huge_next_state(state, LAB_HUGE_MAKING, tid)))
+		/* pairs with the rel of lab_huge_set_state: the words are the new owner's */
+		if (lab_cas64(&huge->run.state, state, lab_huge_next_state(state, LAB_HUGE_BUSY)))
 			return huge;
 	}
 	return NULL;
 }
 
 struct lab_huge *
-lab_huge_win_entry(char *base, size_t mapped, uint32_t tid)
+lab_huge_win_entry(char *base, size_t mapped)
 {
 	struct lab_huge *huge = NULL;
 
 	for (size_t limit = SHORT; !huge; limit = SIZE_MAX)
 		for (size_t i = 0; !huge && lab_huge_part_at(i); i++)
-			huge = win_in(lab_huge_part_at(i), base, limit, tid);
+			huge = win_in(lab_huge_part_at(i), base, limit);
 	lab_store_rlx(&huge->base, base);
 	lab_store_rlx(&huge->mapped, mapped);
 	lab_store_rlx(&huge->dirty, 0);
-	lab_store_rlx(&huge->aged, false);
 	return huge;
 }
 
 void
 lab_huge_give_entry_back(struct lab_huge *huge)
 {
-	lab_huge_set_state(huge, LAB_HUGE_FREE, 0);
+	lab_assert(lab_huge_kind(huge) == LAB_HUGE_BUSY);
+	lab_store_rlx(&huge->dirty, 0);
+	lab_huge_set_state(huge, LAB_HUGE_FREE);
 	lab_huge_count_out();
 }
+
+/* ---- CACHED entries ---------------------------------------------------------------------------------------------- */
+
+static _Atomic uint64_t *
+cached_word(const struct lab_huge *huge, uint64_t *bit)
+{
+	const struct lab_huge_part *part = lab_huge_part_at(0);
+
+	for (size_t i = 1; (uintptr_t)huge - (uintptr_t)part->entries >= part->count * sizeof *huge; i++)
+		part = lab_huge_part_at(i);
+	size_t index = (size_t)(huge - part->entries);
+	*bit = UINT64_C(1) << (index % 64);
+	return &part->cached[index / 64];
+}
+
+void
+lab_huge_cache(struct lab_huge *huge)
+{
+	uint64_t bit;
+	_Atomic uint64_t *word = cached_word(huge, &bit);
+
+	lab_store_rlx(&huge->aged, false);
+	lab_huge_set_state(huge, LAB_HUGE_CACHED);
+	atomic_fetch_or(word, bit); /* sc, after the state; pairs with the two of lab_huge_hide */
+}
+
+void
+lab_huge_hide(const struct lab_huge *huge)
+{
+	uint64_t bit;
+	_Atomic uint64_t *word = cached_word(huge, &bit);
+
+	/* Sc: either this load sees CACHED, or the bit is set after it was cleared. Pairs with lab_huge_cache. */
+	atomic_fetch_and(word, ~bit);
+	if (lab_huge_kind_of(atomic_load(&huge->run.state)) == LAB_HUGE_CACHED) /* pairs with lab_huge_cache */
+		atomic_fetch_or(word, bit);                                     /* pairs with best_of_word */
+}
+
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 /* Whether the entry is a block that starts at p; if not, whether it was. */
 static bool
 is_block_at(const struct lab_huge *huge, const void *p, bool *was)
 {
-	uint64_t state = lab_load_acq(&huge->run.state);
+	uint64_t state = lab_load_acq(&huge->run.state); /* pairs with the rel of lab_huge_set_state */
 	enum lab_huge_kind kind = lab_huge_kind_of(state);
 
 	if (lab_load_rlx(&huge->base) != p)
 		return false;
-	/* acq above and here: base was read between the two */
-	atomic_thread_fence(memory_order_acquire);
-	if (!lab_huge_is_same(state, lab_load_rlx(&huge->run.state)))
+	atomic_thread_fence(memory_order_acquire); /* pairs as the load above: `base` belongs to that state */
+	if (lab_run_seq(state) != lab_run_seq(lab_load_rlx(&huge->run.state)))
 		return false;
-	*was |= kind == LAB_HUGE_CACHED || kind == LAB_HUGE_HELD || kind == LAB_HUGE_FREE || kind == LAB_HUGE_UNMAPPING;
+	*was |= kind == LAB_HUGE_CACHED || kind == LAB_HUGE_FREE;
 	return kind == LAB_HUGE_LIVE || kind == LAB_HUGE_FREEING;
 }
 
@@ -166,7 +213,7 @@ lab_huge_find(const void *p, bool *was)
 	if (((uintptr_t)p & (LAB_PAGE_SIZE - 1)) != 0 || !p)
 		return NULL;
 	for (size_t i = 0; (part = lab_huge_part_at(i)) != NULL; i++) {
-		size_t reach = lab_load_acq(&part->reach);
+		size_t reach = lab_load_acq(&part->reach); /* pairs with the rel of raise_reach */
 		for (size_t distance = 0; distance < reach; distance++) {
 			struct lab_huge *huge = entry_for(part, p, distance);
 			if (is_block_at(huge, p, was))

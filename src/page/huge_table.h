@@ -1,6 +1,6 @@
 /*
- * huge_table.h - the table of huge blocks' mappings, and the steps from state to state: what the files of huge.h share. Private to page/. Any
- * context.
+ * huge_table.h - the table of huge blocks' mappings, and the step from state to state. Private to huge.c and
+ * huge_table.c. Any context.
  */
 #ifndef LAB_PAGE_HUGE_TABLE_H
 #define LAB_PAGE_HUGE_TABLE_H
@@ -9,7 +9,7 @@
 
 struct lab_huge_part {
 	_Atomic size_t reach;     /* places from an address's own that may be in use; only grows */
-	_Atomic uint64_t *cached; /* a bit an entry, 1 = probably CACHED */
+	_Atomic uint64_t *cached; /* a bit an entry; 1: probably CACHED. A CACHED entry's bit is set, or about to be. */
 	struct lab_huge *entries;
 	size_t count; /* a power of two, at least 64 */
 };
@@ -18,45 +18,35 @@ struct lab_huge_part {
 struct lab_huge_part *lab_huge_part_at(size_t i);
 
 static inline uint64_t
-lab_huge_next_state(uint64_t state, enum lab_huge_kind kind, uint32_t tid)
+lab_huge_next_state(uint64_t state, enum lab_huge_kind kind)
 {
 	uint64_t seq = ((state >> LAB_RUN_SEQ_SHIFT) + 1) << LAB_RUN_SEQ_SHIFT;
-	uint64_t bits = kind < LAB_HUGE_HELD ? (uint64_t)kind : (uint64_t)(kind - LAB_HUGE_HELD) << 32 | 3;
 
-	return seq | (uint64_t)tid << 2 | bits;
+	return seq | (kind < LAB_HUGE_CACHED ? (uint64_t)kind : (uint64_t)(kind - LAB_HUGE_CACHED) << 32 | 3);
 }
 
-static inline bool
-lab_huge_is_same(uint64_t a, uint64_t b)
-{
-	return a >> LAB_RUN_SEQ_SHIFT == b >> LAB_RUN_SEQ_SHIFT;
-}
-
-/* By who has the entry. rel: what was written to it before. */
+/* By the entry's owner. */
 static inline void
-lab_huge_set_state(struct lab_huge *huge, enum lab_huge_kind kind, uint32_t tid)
+lab_huge_set_state(struct lab_huge *huge, enum lab_huge_kind kind)
 {
-	lab_store_rel(&huge->run.state, lab_huge_next_state(lab_load_rlx(&huge->run.state), kind, tid));
+	/* pairs with the acq of those who look at the state: they see the words that were written before */
+	lab_store_rel(&huge->run.state, lab_huge_next_state(lab_load_rlx(&huge->run.state), kind));
 }
 
 /* Adds one to the entries that are in use (INV-HUGE-4), and takes it back. False: no room in the table. */
 bool lab_huge_count_in(void);
 void lab_huge_count_out(void);
 
-/* FREE → MAKING for an entry of this address, by who has counted in; the other words are filled in. */
-struct lab_huge *lab_huge_win_entry(char *base, size_t mapped, uint32_t tid);
+/* FREE → BUSY for an entry of this address, by a thread that has counted itself. */
+struct lab_huge *lab_huge_win_entry(char *base, size_t mapped);
 
-/* To FREE, and counts out. `base` stays: it says what was here. */
+/* BUSY → FREE, and counts out. `base` stays. */
 void lab_huge_give_entry_back(struct lab_huge *huge);
 
-/* What is about to be done, and that it is over. The barriers: a frame that is cut short leaves the record before the state. */
-void lab_huge_note(struct lab_huge_hand *hand, struct lab_huge *huge, uint64_t state);
-void lab_huge_let_go(struct lab_huge_hand *hand);
-
-/* To CACHED, by who has the entry. */
+/* To CACHED, by the entry's owner. */
 void lab_huge_cache(struct lab_huge *huge);
 
-/* The system did not let a mapping go when it was asked last: huge_cached.c. */
-extern _Atomic bool lab_huge_unmap_is_refused;
+/* Clears the entry's bit in `cached`, unless the entry is CACHED. */
+void lab_huge_hide(const struct lab_huge *huge);
 
 #endif

@@ -4,10 +4,10 @@
 static bool
 is_live(const struct lab_run *run)
 {
-	return lab_load_acq(&run->state) != LAB_RUN_DEAD;
+	return lab_load_acq(&run->state) != LAB_RUN_DEAD; /* pairs with the rel of heap/run.c */
 }
 
-/* Is the page inside a live run that starts before it? */
+/* Whether the page lies inside a live run that starts before it. */
 static bool
 is_inside_run(const struct lab_segment *segment, size_t page)
 {
@@ -34,7 +34,7 @@ find_in_segment(struct lab_place *place, const void *p)
 		place->kind = LAB_PLACE_FREED;
 }
 
-/* A segment that is nobody's, or is not mapped any more: what was there is still written in its metadata. */
+/* Of a segment that has no owner, or is unmapped: its metadata still says what was there. */
 static bool
 was_block(const struct lab_place *place, const void *p)
 {
@@ -42,7 +42,7 @@ was_block(const struct lab_place *place, const void *p)
 	       ((uintptr_t)p % LAB_PAGE_SIZE == 0 && lab_load_rlx(&place->run->pages) != 0);
 }
 
-/* Of our segments there is none at p. */
+/* p is in no segment that a heap owns. */
 static void
 find_huge(struct lab_place *place, const void *p)
 {

@@ -1,6 +1,4 @@
-/*
- * map.h - what a pointer is. Any context.
- */
+/* map.h - what a pointer is. Any context. */
 #ifndef LAB_PAGE_MAP_H
 #define LAB_PAGE_MAP_H
 
@@ -10,8 +8,8 @@
 #include "reserve/share.h"
 
 /*
- * What free()'s fast path reads: the descriptors, and the mask that makes an index of a pointer's bits. Before there is a window they lead to a
- * descriptor that no pointer passes (limit 0).
+ * What free()'s fast path reads: the descriptors, and the mask that makes an index of a pointer's bits. Before there is
+ * a window they lead to a descriptor that no pointer passes (limit 0).
  */
 struct lab_map {
 	uintptr_t mask; /* unit mask, shifted left to select a byte offset */
@@ -19,7 +17,7 @@ struct lab_map {
 };
 extern struct lab_map lab_map LAB_HIDDEN;
 
-/* The descriptor of the unit that holds p, where p is in the window; else one that p does not fit (INV-UNIT-1). */
+/* The descriptor of the unit that holds p, if p is in the window; else one that p does not fit (INV-UNIT-1). */
 static inline struct lab_unit *
 lab_map_unit(const void *p)
 {
@@ -48,7 +46,7 @@ struct lab_place {
 	uint32_t heap_id; /* of the segment, when it was looked at: lab_place_heap says it anew */
 };
 
-/* What p is; any pointer value, from any thread, at any time. A block of the caller's own is described exactly. */
+/* What p is: any pointer value, in any thread, at any time. Of a block of the caller's the answer is exact. */
 struct lab_place lab_map_find(const void *p);
 
 /* The same, at once for a block of a span; `unit` is then all that is told. */

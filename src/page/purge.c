@@ -20,8 +20,6 @@ static uint64_t
 wanted_in_word(const struct lab_segment *segment, size_t word, const struct lab_purge_plan *plan, uint64_t *dirty)
 {
 	*dirty = lab_load_rlx(&segment->dirty[word]) & ~lab_load_rlx(&segment->taken[word]);
-	if (plan->lazily)
-		*dirty &= ~lab_load_rlx(&segment->lazy[word]);
 	return plan->young ? *dirty : *dirty & lab_load_rlx(&segment->aged[word]);
 }
 
@@ -57,7 +55,7 @@ is_wanted(const struct lab_segment *segment, const struct lab_purge_plan *plan)
 	return any != 0;
 }
 
-/* Takes what is wanted of one word; returns it. acq pairs with the rel of who cleared the bits. */
+/* Takes what is wanted of one word; returns it. */
 static uint64_t
 take_word(struct lab_segment *segment, size_t word, const struct lab_purge_plan *plan)
 {
@@ -65,7 +63,7 @@ take_word(struct lab_segment *segment, size_t word, const struct lab_purge_plan 
 
 	if (!wanted)
 		return 0;
-	return wanted & ~lab_or_acq_rel(&segment->taken[word], wanted);
+	return wanted & ~lab_or_acq_rel(&segment->taken[word], wanted); /* pairs with the rel of who cleared the bits */
 }
 
 static void
@@ -81,17 +79,15 @@ take_pages(struct lab_segment *segment, const struct lab_purge_plan *plan, uint6
 
 /* madvise for one range of pages that the caller has taken; false: refused. Adds to *given how many of them were dirty. */
 static bool
-purge_range(struct lab_segment *segment, size_t page, size_t count, bool lazily, size_t *given)
+purge_range(struct lab_segment *segment, size_t page, size_t count, size_t *given)
 {
 	char *start = segment->base + page * LAB_PAGE_SIZE;
+	lab_assert(lab_segment_are_taken(segment, page, count)); /* INV-PAGE-2 */
 	size_t size = count * LAB_PAGE_SIZE, clean = lab_charge_count_clean(segment, page, count);
 
-	if (!(lazily ? lab_os.purge_lazily(start, size) : lab_os.purge(start, size)))
+	if (!lab_os.purge(start, size))
 		return false;
-	if (lazily)
-		lab_segment_mark_lazy(segment, page, count);
-	else
-		lab_segment_mark_fresh(segment, page, count);
+	lab_segment_mark_fresh(segment, page, count);
 	*given += count - clean;
 	return true;
 }
@@ -130,13 +126,13 @@ note_success(struct lab_segment *segment)
 }
 
 static size_t
-purge_taken(struct lab_segment *segment, const uint64_t mine[LAB_SEGMENT_WORDS], bool lazily)
+purge_taken(struct lab_segment *segment, const uint64_t mine[LAB_SEGMENT_WORDS])
 {
 	size_t given = 0, taken = 0, refused = 0;
 
 	for (size_t end, page = next_page(mine, 0, true); page < LAB_SEGMENT_PAGES; page = next_page(mine, end, true)) {
 		end = next_page(mine, page, false);
-		bool gone = purge_range(segment, page, end - page, lazily, &given);
+		bool gone = purge_range(segment, page, end - page, &given);
 		taken += gone;
 		refused += !gone;
 		if (taken == 0 && refused == LAB_PURGE_TRIES)
@@ -161,12 +157,12 @@ purge_free_pages(struct lab_segment *segment, const struct lab_purge_plan *plan)
 		any |= mine[word];
 	if (!any)
 		return 0;
-	given = purge_taken(segment, mine, plan->lazily);
+	given = purge_taken(segment, mine);
 	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
-		if (mine[word])
+		if (mine[word]) /* pairs with the acq of set_bits in segment.c */
 			lab_and_rel(&segment->taken[word], ~mine[word]);
 	/* after the bits: the holder that sees it sees them clear (rel, pairs with its acq) */
-	lab_segment_disturb(segment, LAB_VIEW_IS_OLD);
+	lab_segment_mark_stale(segment, LAB_VIEW_IS_OLD);
 	return given;
 }
 
@@ -174,7 +170,7 @@ purge_free_pages(struct lab_segment *segment, const struct lab_purge_plan *plan)
 static void
 release_unheld(struct lab_segment *segment, uint64_t owner)
 {
-	atomic_thread_fence(memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with the fence of lab_run_free_frozen */
 	if (lab_load_rlx(&segment->unheld) == owner && lab_segment_is_empty(segment))
 		(void)lab_space_release(segment, owner);
 }
@@ -183,7 +179,7 @@ release_unheld(struct lab_segment *segment, uint64_t owner)
 static bool
 has_word(const struct lab_segment *segment, uint64_t claim, uint64_t *word)
 {
-	*word = lab_load_acq(&segment->purge);
+	*word = lab_load_acq(&segment->purge); /* pairs with the CAS of the purger */
 	return *word >> 32 == claim >> 32;
 }
 
@@ -193,7 +189,7 @@ let_go(struct lab_segment *segment, uint64_t claim)
 	uint64_t word;
 
 	if (has_word(segment, claim, &word))
-		(void)lab_cas64(&segment->purge, word, 0);
+		(void)lab_cas64(&segment->purge, word, 0); /* pairs with the CAS of the next purger */
 }
 
 size_t
@@ -204,9 +200,9 @@ lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record, 
 	lab_assert(record->claim >> 32 != 0);
 	record->segment = segment;
 	lab_compiler_barrier();
+	/* sc: INV-SPACE-2; the CAS and the load pair with the UNMAPPING of unmap in space.c, and its load of the purge word */
 	if (lab_cas64(&segment->purge, 0, record->claim)) {
-		/* INV-SPACE-2: sc, after the purge word. */
-		uint64_t owner = atomic_load(lab_segment_owner(segment));
+		uint64_t owner = atomic_load(lab_segment_owner(segment)); /* pairs as said above */
 		if (lab_segment_is_mapped(segment, owner)) {
 			given = purge_free_pages(segment, plan);
 			release_unheld(segment, owner);
@@ -225,11 +221,10 @@ lab_purge_recover(struct lab_purge_record *record)
 	struct lab_segment *segment = record->segment;
 	uint64_t word;
 
-	lab_huge_put_back(&record->hand);
 	/* The mark first: cut short between the two, the word is still there to be let go. */
 	if (segment && has_word(segment, record->claim, &word)) {
-		lab_segment_disturb(segment, LAB_MAY_HAVE_ORPHANS);
-		(void)lab_cas64(&segment->purge, word, 0);
+		lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
+		(void)lab_cas64(&segment->purge, word, 0); /* pairs with the CAS of the next purger */
 	}
 	lab_compiler_barrier();
 	record->segment = NULL;
@@ -250,11 +245,11 @@ settle_word(struct lab_segment *segment, uint32_t old_tid, uint32_t new_tid, lab
 	if (word == 0 || (epoch == 0 && word == old_tid)) /* a scan's word is let go by value by the frame that has it */
 		return;
 	if (epoch != 0 && is_forkers(segment, word, old_tid)) {
-		(void)lab_cas64(&segment->purge, word, epoch << 32 | new_tid);
+		(void)lab_cas64(&segment->purge, word, epoch << 32 | new_tid); /* pairs with the acq of has_word */
 		return;
 	}
-	lab_segment_disturb(segment, LAB_MAY_HAVE_ORPHANS);
-	(void)lab_cas64(&segment->purge, word, 0);
+	lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
+	(void)lab_cas64(&segment->purge, word, 0); /* pairs with the CAS of the next purger */
 }
 
 void
@@ -268,9 +263,9 @@ lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid, lab_purge_owner *is_for
 }
 
 size_t
-lab_purge_huge(struct lab_purge_record *record, bool young, size_t enough, uint32_t tid)
+lab_purge_huge(bool young, size_t enough)
 {
-	size_t given = lab_huge_purge(young, enough, tid, &record->hand);
+	size_t given = lab_huge_purge(young, enough);
 
 	lab_add_rlx(&total_pages, given);
 	return given;
@@ -281,7 +276,7 @@ lab_purge_all(struct lab_purge_record *record, const struct lab_purge_plan *plan
 {
 	struct lab_segment *segment;
 	uint64_t owner;
-	size_t given = lab_purge_huge(record, plan->young, plan->enough, (uint32_t)record->claim), unmapped = 0;
+	size_t given = lab_purge_huge(plan->young, plan->enough), unmapped = 0;
 
 	if (plan->enough == SIZE_MAX)
 		(void)lab_space_unmap_empty(plan->young, &unmapped);

@@ -11,8 +11,7 @@
 /* What a purger is doing, kept where it is found if the purger is cut short. segment == NULL: nothing. */
 struct lab_purge_record {
 	struct lab_segment *segment;
-	uint64_t claim;            /* {epoch, tid}, the value of the purge word; not 0. Epoch 0 is the scan's (heap/rebuild.c) */
-	struct lab_huge_hand hand; /* what it holds of huge blocks' mappings */
+	uint64_t claim; /* {epoch, tid}, the value of the purge word; not 0. Epoch 0 is the scan's (heap/rebuild.c) */
 };
 
 enum {
@@ -20,10 +19,9 @@ enum {
 	LAB_PURGE_TRIES = 8,     /* ranges of a segment that are refused, and none taken, until the others are not asked for */
 };
 
-/* Which free and dirty pages go, and how. */
+/* Which free and dirty pages go. */
 struct lab_purge_plan {
 	bool young;    /* also those that are not aged */
-	bool lazily;   /* by MADV_FREE; what went so before stays as it is */
 	bool in_whole; /* where 2 MiB, aligned, are free only: a huge page is not split */
 	bool insist;   /* also in segments of which the system has just refused to take pages */
 	size_t enough; /* pages after which no other segment is looked at */
@@ -33,8 +31,8 @@ extern const struct lab_purge_plan lab_purge_everything;
 /* Purges what the plan wants of one segment; returns the pages given back. */
 size_t lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record, const struct lab_purge_plan *plan);
 
-/* The same for what is left of huge blocks: it is unmapped, lazily or not. */
-size_t lab_purge_huge(struct lab_purge_record *record, bool young, size_t enough, uint32_t tid);
+/* The same for what is left of huge blocks: it is unmapped. */
+size_t lab_purge_huge(bool young, size_t enough);
 
 /* All of it. First those that are EMPTY, and were so when this was done last, or all if the young go too, are unmapped where the plan
  * sets no end. */
@@ -84,7 +82,7 @@ lab_purge_note(void)
 /* The program wants to keep what it has freed: pages go back when it asks for that, and where there is no room otherwise. */
 extern _Atomic bool lab_purge_is_held;
 
-/* Pages that are free and dirty, everywhere, but for those that went lazily; and those given back so far. Figures. */
+/* Pages that are free and dirty, everywhere; and those given back so far. Figures. */
 size_t lab_purge_dirty_pages(void);
 size_t lab_purge_total_pages(void);
 

@@ -5,18 +5,7 @@
 #include "page/purge.h"
 #include "page/space.h"
 
-/* The part of [page, page + count) that lies in one word, as a mask. */
-static uint64_t
-mask_in_word(size_t word, size_t page, size_t count)
-{
-	size_t first = word * 64;
-	size_t low = page > first ? page - first : 0;
-	size_t high = page + count < first + 64 ? page + count - first : 64;
-
-	return lab_mask((unsigned)high) & ~lab_mask((unsigned)low);
-}
-
-/* 0 → 1 for all bits of the mask in one step, or false. acq pairs with the rel of lab_segment_give. */
+/* 0 → 1 for all bits of the mask in one step, or false. */
 static bool
 set_bits(_Atomic uint64_t *word, uint64_t mask)
 {
@@ -25,7 +14,8 @@ set_bits(_Atomic uint64_t *word, uint64_t mask)
 	do {
 		if (old & mask)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(word, &old, old | mask, memory_order_acq_rel, memory_order_relaxed));
+		/* pairs with the rel of clear_bits: the setter of before is done with the pages */
+	} while (!atomic_compare_exchange_weak_explicit(word, &old, old | mask, memory_order_acquire, memory_order_relaxed));
 	return true;
 }
 
@@ -34,8 +24,12 @@ clear_bits(struct lab_segment *segment, size_t page, size_t count)
 {
 	size_t end = page + count;
 
-	for (size_t word = page / 64; word * 64 < end; word++)
-		lab_and_rel(&segment->taken[word], ~mask_in_word(word, page, count));
+	for (size_t word = page / 64; word * 64 < end; word++) {
+		uint64_t mask = lab_segment_range_mask(word, page, count);
+		uint64_t before = lab_and_rel(&segment->taken[word], ~mask); /* pairs with the acq of set_bits */
+		lab_assert((before & mask) == mask);                         /* INV-PAGE-1 */
+		(void)before;
+	}
 }
 
 bool
@@ -43,8 +37,9 @@ lab_segment_take_at(struct lab_segment *segment, size_t page, size_t count)
 {
 	size_t end = page + count;
 
+	lab_assert(count != 0);
 	for (size_t word = page / 64; word * 64 < end; word++) {
-		if (!set_bits(&segment->taken[word], mask_in_word(word, page, count))) {
+		if (!set_bits(&segment->taken[word], lab_segment_range_mask(word, page, count))) {
 			size_t undone = word * 64 > page ? word * 64 - page : 0;
 			if (undone)
 				clear_bits(segment, page, undone);
@@ -54,7 +49,7 @@ lab_segment_take_at(struct lab_segment *segment, size_t page, size_t count)
 	return true;
 }
 
-/* The words that are free as a whole, as the zero bits of a word: the buddy's second level. */
+/* A word whose zero bits are the words that are free as a whole: the buddy's second level. */
 static uint64_t
 taken_words(const struct lab_segment *segment)
 {
@@ -102,7 +97,7 @@ find_run(const struct lab_segment *segment, size_t count)
 	return -1;
 }
 
-/* The view is a hint while a purger is at work: the CAS decides. */
+/* The holder's view is a hint while a purger is at work: the CAS decides. */
 static int
 take_found(struct lab_segment *segment, int page, size_t count)
 {
@@ -132,20 +127,13 @@ lab_segment_take_owned(struct lab_segment *segment, unsigned order, size_t count
 	return take_found(segment, page, count);
 }
 
-static void
-clear_if_set(_Atomic uint64_t *word, uint64_t mask)
-{
-	if (lab_load_rlx(word) & mask)
-		atomic_fetch_and_explicit(word, ~mask, memory_order_relaxed);
-}
-
 void
 lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t mask)
 {
 	if ((lab_load_rlx(&segment->dirty[word]) & mask) != mask)
 		atomic_fetch_or_explicit(&segment->dirty[word], mask, memory_order_relaxed);
-	clear_if_set(&segment->aged[word], mask);
-	clear_if_set(&segment->lazy[word], mask);
+	if (lab_load_rlx(&segment->aged[word]) & mask)
+		atomic_fetch_and_explicit(&segment->aged[word], ~mask, memory_order_relaxed);
 }
 
 void
@@ -154,7 +142,7 @@ lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t count)
 	size_t end = page + count;
 
 	for (size_t word = page / 64; word * 64 < end; word++)
-		lab_segment_soil_word(segment, word, mask_in_word(word, page, count));
+		lab_segment_soil_word(segment, word, lab_segment_range_mask(word, page, count));
 }
 
 void
@@ -162,17 +150,9 @@ lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count)
 {
 	size_t end = page + count;
 
+	lab_assert(lab_segment_are_taken(segment, page, count)); /* INV-PAGE-3 */
 	for (size_t word = page / 64; word * 64 < end; word++)
-		atomic_fetch_and_explicit(&segment->dirty[word], ~mask_in_word(word, page, count), memory_order_relaxed);
-}
-
-void
-lab_segment_mark_lazy(struct lab_segment *segment, size_t page, size_t count)
-{
-	size_t end = page + count;
-
-	for (size_t word = page / 64; word * 64 < end; word++)
-		atomic_fetch_or_explicit(&segment->lazy[word], mask_in_word(word, page, count), memory_order_relaxed);
+		atomic_fetch_and_explicit(&segment->dirty[word], ~lab_segment_range_mask(word, page, count), memory_order_relaxed);
 }
 
 void
@@ -187,12 +167,23 @@ lab_segment_give(struct lab_segment *segment, size_t page, size_t count, size_t 
 }
 
 bool
+lab_segment_are_taken(const struct lab_segment *segment, size_t page, size_t count)
+{
+	size_t end = page + count;
+
+	for (size_t word = page / 64; word * 64 < end; word++)
+		if (~lab_load_rlx(&segment->taken[word]) & lab_segment_range_mask(word, page, count))
+			return false;
+	return true;
+}
+
+bool
 lab_segment_is_fresh(const struct lab_segment *segment, size_t page, size_t count)
 {
 	size_t end = page + count;
 
 	for (size_t word = page / 64; word * 64 < end; word++)
-		if (lab_load_rlx(&segment->dirty[word]) & mask_in_word(word, page, count))
+		if (lab_load_rlx(&segment->dirty[word]) & lab_segment_range_mask(word, page, count))
 			return false;
 	return true;
 }
@@ -213,17 +204,19 @@ lab_segment_refresh_owned(struct lab_segment *segment, size_t page, size_t count
 	segment->greatest = (int8_t)greatest;
 }
 
-_Atomic uint64_t lab_segment_disturbances;
+_Atomic uint64_t lab_segment_stale_marks;
 
 void
-lab_segment_disturb(struct lab_segment *segment, enum lab_disturbance how)
+lab_segment_mark_stale(struct lab_segment *segment, enum lab_view_state how)
 {
-	uint32_t now = lab_load_rlx(&segment->disturbed);
+	uint32_t now = lab_load_rlx(&segment->view_stale);
 
-	while (now < (uint32_t)how && !atomic_compare_exchange_weak_explicit(&segment->disturbed, &now, (uint32_t)how,
+	/* both pair with the acq of the holder (refresh_stale in heap/run.c): it sees the bits that were cleared
+	 * before */
+	while (now < (uint32_t)how && !atomic_compare_exchange_weak_explicit(&segment->view_stale, &now, (uint32_t)how,
 	                                                                     memory_order_release, memory_order_relaxed))
 		;
-	atomic_fetch_add_explicit(&lab_segment_disturbances, 1, memory_order_release); /* pairs with the acq of the holder */
+	atomic_fetch_add_explicit(&lab_segment_stale_marks, 1, memory_order_release); /* pairs as well */
 }
 
 bool
@@ -232,6 +225,7 @@ lab_segment_is_empty(const struct lab_segment *segment)
 	uint64_t any = 0;
 
 	for (size_t word = 0; word < lab_segment_words(segment); word++)
+		/* pairs with the rel of clear_bits */
 		any |= lab_load_acq(&segment->taken[word]) & lab_segment_word_mask(segment, word);
 	return any == 0;
 }
@@ -245,20 +239,19 @@ lab_segment_begin(struct lab_segment *segment, size_t pages)
 		lab_store_rlx(&segment->taken[word], ~lab_segment_word_mask(segment, word));
 		lab_store_rlx(&segment->dirty[word], 0);
 		lab_store_rlx(&segment->aged[word], 0);
-		lab_store_rlx(&segment->lazy[word], 0);
 		segment->word_order[word] = -1;
 	}
-	lab_store_rlx(&segment->disturbed, LAB_UNDISTURBED);
+	lab_store_rlx(&segment->view_stale, LAB_VIEW_IS_FRESH);
 	lab_store_rlx(&segment->unheld, 0);
 	lab_store_rlx(&segment->was_empty, 0);
 	lab_poke(&segment->generation, lab_space_generation);
 }
 
-/* The pages of a word that are dirty and free, and were not given back lazily. */
+/* The pages of a word that are dirty and free. */
 static uint64_t
 dirty_in_word(const struct lab_segment *segment, size_t word)
 {
-	return lab_load_rlx(&segment->dirty[word]) & ~lab_load_rlx(&segment->taken[word]) & ~lab_load_rlx(&segment->lazy[word]);
+	return lab_load_rlx(&segment->dirty[word]) & ~lab_load_rlx(&segment->taken[word]);
 }
 
 size_t

@@ -1,17 +1,16 @@
 /*
  * segment.h - a segment's metadata and its page bitmap.
  *
- * INV-PAGE-1  Each set bit has one setter: a span, a live or freeing run, the holder of the purge word, or a frame of the heap's
- *             holder. Bits are set by a validated CAS and cleared by who set them, or by the scan for orphans.
- *             The bits of a segment's last word that stand for no page are set.
+ * INV-PAGE-1  Each set bit has one setter: a span, a live or freeing run, the holder of the purge word, or a frame of
+ *             the heap's holder. Bits are set by a validated CAS and cleared by their setter, or by the scan for
+ *             orphans. The bits of a segment's last word that stand for no page are set.
  * INV-PAGE-2  madvise runs only on pages whose bits the caller has set.
- * INV-PAGE-3  A page whose dirty bit is 0 and whose bit is 0 reads as zero. The dirty bit is set before the page's bit is
- *             cleared (rel; pairs with the acq of the next setter), and cleared only while the purger holds its bit. In fork's
- *             child this holds of a segment that was not the forking thread's once its `generation` is the process's: what others
+ * INV-PAGE-3  A page whose dirty bit is 0 and whose bit is 0 reads as zero. The dirty bit is set before the page's bit
+ *             is cleared, and cleared only while the purger holds the page's bit. In fork's child this holds of a
+ *             segment that was not the forking thread's once its `generation` is the process's: what other threads
  *             wrote to it while it was copied shows in its pages and not in its bits.
- * INV-PAGE-4  The aged and lazy bits of a page mean something while its dirty bit is 1 and its bit is 0. Both are 0 when pages are given; the
- *             lazy bit is set by the purger that holds the page, the aged bit by anyone: a page that has just been given by then is
- *             purged somewhat early.
+ * INV-PAGE-4  The aged bit of a page means something while its dirty bit is 1 and its bit is 0. It is 0 when the page
+ *             is given, and any thread may set it: a page that has just been given by then is purged somewhat early.
  */
 #ifndef LAB_PAGE_SEGMENT_H
 #define LAB_PAGE_SEGMENT_H
@@ -20,14 +19,15 @@
 #include "page/buddy.h"
 #include "page/geometry.h"
 
-/* State of a run of pages that is one block: DEAD (0) → LIVE → FREEING{tid} → DEAD. Valid in the entry of its first page. */
+/* State of a run of pages that is one block: DEAD (0) → LIVE → FREEING{tid} → DEAD. Valid in the entry of its first
+ * page. */
 enum lab_run_state {
 	LAB_RUN_DEAD = 0,
 	LAB_RUN_LIVE = 1,
 	LAB_RUN_FREEING = 2,
 };
 
-/* From this bit on: what changes each time that a huge block's entry (huge.h) is another's. 0 in a run of a segment. */
+/* From this bit on: a number that grows with each state of a huge block's entry (huge.h). 0 in a run of a segment. */
 #define LAB_RUN_SEQ_SHIFT 36
 
 struct lab_run {
@@ -41,37 +41,35 @@ lab_run_seq(uint64_t state)
 	return state >> LAB_RUN_SEQ_SHIFT << LAB_RUN_SEQ_SHIFT;
 }
 
-/* What the holder of a segment is to look at before it adds another. */
-enum lab_disturbance {
-	LAB_UNDISTURBED = 0,
-	LAB_VIEW_IS_OLD,      /* a purger held bits: the holder's view may understate what is free */
-	LAB_MAY_HAVE_ORPHANS, /* a purger was cut short: bits may be set for nobody */
+/* What the holder of a segment is to look at before it adds another segment. */
+enum lab_view_state {
+	LAB_VIEW_IS_FRESH = 0,
+	LAB_VIEW_IS_OLD,      /* a purger held bits: more may be free than the holder's view says */
+	LAB_MAY_HAVE_ORPHANS, /* a purger was cut short: bits may be set that no thread will clear */
 };
 
 struct lab_slot;
 
-/* In `was_empty`: the system has refused to unmap it. No owner word is like that. */
+/* In `was_empty`: the system has refused to unmap the segment. No owner word has this value. */
 #define LAB_NEVER_UNMAPPED (~UINT64_C(0))
 
-/* Of a segment of any size; made for one of up to `capacity` pages. */
+/* Describes a segment of any size up to `capacity` pages. */
 struct lab_segment {
-	/* written by whoever wins them */
+	/* written by the thread that wins each */
 	LAB_ALIGNED(64) _Atomic uint64_t purge; /* {tid, epoch} of the purger, or 0 */
-	_Atomic uint32_t disturbed;             /* enum lab_disturbance; lab_segment_disturb */
-	uint32_t generation;                    /* written by who has just claimed it: INV-PAGE-3 */
-	char *base;                             /* set once, and so are `slot`, its first, and `capacity` */
+	_Atomic uint32_t view_stale;            /* enum lab_view_state; lab_segment_mark_stale */
+	uint32_t generation;                    /* written by the thread that claims the segment: INV-PAGE-3 */
+	char *base;                             /* set once, and so are `slot`, the segment's first, and `capacity` */
 	struct lab_slot *slot;
 	uint32_t capacity;
-	_Atomic uint32_t pages;     /* written by who maps it */
-	_Atomic uint64_t was_empty; /* the EMPTY owner word that a look has seen, or LAB_NEVER_UNMAPPED: space.h */
-	_Atomic uint8_t refusals;   /* purges in a row that the system refused (locked pages, say); no more than are counted */
-	_Atomic uint8_t rest;       /* looks of decay that leave the segment alone because of these */
-	_Atomic uint64_t unheld;    /* the owner word under which nobody holds it: who empties it gives it back */
+	_Atomic uint32_t pages;     /* written by the thread that maps the segment */
+	_Atomic uint64_t was_empty; /* the EMPTY owner word that was seen last, or LAB_NEVER_UNMAPPED: space.h */
+	_Atomic uint8_t refusals;   /* purges in a row that the system refused, as of locked pages; up to a maximum */
+	_Atomic uint8_t rest;       /* looks of decay that leave the segment alone because of the refusals */
+	_Atomic uint64_t unheld;    /* an owner word whose heap has no holder: the last free releases the segment */
 	LAB_ALIGNED(64) _Atomic uint64_t taken[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t dirty[LAB_SEGMENT_WORDS];
 	_Atomic uint64_t aged[LAB_SEGMENT_WORDS]; /* free already when decay looked last */
-	_Atomic uint64_t
-	        lazy[LAB_SEGMENT_WORDS]; /* given back by MADV_FREE: resident until the system wants it, dirty for calloc */
 
 	/* the holder's view, derived: rebuilt by lab_segment_refresh_owned and by a scan of the heap */
 	LAB_ALIGNED(64) struct lab_segment *next;
@@ -83,14 +81,14 @@ struct lab_segment {
 	struct lab_run runs[]; /* `capacity` of them */
 };
 
-/* The pages of the segment as it is now; at most what the arrays have room for. */
+/* The pages of the segment as it is now; at most `capacity`. */
 static inline size_t
 lab_segment_pages(const struct lab_segment *segment)
 {
 	return lab_load_rlx(&segment->pages);
 }
 
-/* Words of the bitmaps that it uses. */
+/* The words of the bitmaps that stand for pages. */
 static inline size_t
 lab_segment_words(const struct lab_segment *segment)
 {
@@ -106,18 +104,24 @@ lab_segment_word_mask(const struct lab_segment *segment, size_t word)
 	return pages <= first ? 0 : lab_mask((unsigned)(pages - first < 64 ? pages - first : 64));
 }
 
-/* The bucket of its heap for a segment of which no page is in use. */
+/* The order of the whole segment: its bucket in the heap while no page of it is in use. */
 static inline unsigned
 lab_segment_whole_order(const struct lab_segment *segment)
 {
 	return lab_log2(lab_segment_pages(segment));
 }
 
-/* `size` bytes that are zero, and stay what they are made; NULL if there is no memory. */
-void *lab_segment_allocate_metadata(size_t size);
-
-/* All of its `pages` pages are free and read as zero: it was mapped just now. */
+/* Begins a segment of `pages` that was mapped just now: all are free and read as zero. */
 void lab_segment_begin(struct lab_segment *segment, size_t pages);
+
+/* The part of [page, page + count) that lies in a word, as a mask. */
+static inline uint64_t
+lab_segment_range_mask(size_t word, size_t page, size_t count)
+{
+	size_t first = word * 64, low = page > first ? page - first : 0, high = page + count - first;
+
+	return lab_mask((unsigned)(high < 64 ? high : 64)) & ~lab_mask((unsigned)low);
+}
 
 static inline size_t
 lab_segment_page_of(const struct lab_segment *segment, const void *p)
@@ -125,7 +129,7 @@ lab_segment_page_of(const struct lab_segment *segment, const void *p)
 	return (size_t)((const char *)p - segment->base) >> LAB_PAGE_SHIFT;
 }
 
-/* Sets all bits of [page, page + count) or none. Whoever may set bits here: see INV-PAGE-1. */
+/* Sets all bits of [page, page + count) or none; false: one was set. By those whom INV-PAGE-1 names. */
 bool lab_segment_take_at(struct lab_segment *segment, size_t page, size_t count);
 
 /* Takes the first `count` pages of the lowest free block of `order`; the page, or -1. _owned: the holder only. */
@@ -143,31 +147,31 @@ bool lab_segment_is_fresh(const struct lab_segment *segment, size_t page, size_t
 /* Brings the holder's view up to date: all words, or those of a range. */
 void lab_segment_refresh_owned(struct lab_segment *segment, size_t page, size_t count);
 
-/* Tells the holder; the stronger mark stays. Any thread. */
-void lab_segment_disturb(struct lab_segment *segment, enum lab_disturbance how);
+/* Marks the holder's view of the segment as stale; the stronger mark stays. Any thread. */
+void lab_segment_mark_stale(struct lab_segment *segment, enum lab_view_state how);
 
-/* Grows with each of these, after the mark: a holder that has seen no other value has no segment to look at. */
-extern _Atomic uint64_t lab_segment_disturbances;
+/* Grows with each mark, after it: while a holder sees the same value, no segment of its heap has got one. */
+extern _Atomic uint64_t lab_segment_stale_marks;
+
+/* Whether all bits of [page, page + count) are set. */
+bool lab_segment_are_taken(const struct lab_segment *segment, size_t page, size_t count);
 
 /* Whether no page is taken. */
 bool lab_segment_is_empty(const struct lab_segment *segment);
 
-/* Marks pages dirty, before their bits are cleared. */
+/* Marks pages dirty whose bits the caller has set. */
 void lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t count);
 
 /* The same for pages of one word. */
 void lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t mask);
 
-/* The other way round, for pages that the caller has taken and that read as zero now. */
+/* Marks pages clean that the caller has taken and that read as zero. */
 void lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count);
 
-/* For pages that the caller has taken and given back by MADV_FREE. */
-void lab_segment_mark_lazy(struct lab_segment *segment, size_t page, size_t count);
-
-/* Pages that are dirty and free, and were not given back lazily. */
+/* Pages that are dirty and free. */
 size_t lab_segment_count_dirty(const struct lab_segment *segment);
 
-/* Pages that are dirty and free are aged from now on; whether there is one. */
+/* Sets the aged bits of all pages that are dirty and free; whether there is one. */
 bool lab_segment_age(struct lab_segment *segment);
 
 #endif

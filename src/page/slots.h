@@ -1,6 +1,5 @@
-/*
- * slots.h - the addresses of the window: which are whose, and mapping segments there (slots.c). Private to space.c; the rules are space.h's.
- */
+/* slots.h - takes, maps and gives back slots of the window. Private to space.c and slots.c; the rules are in
+ * space.h. */
 #ifndef LAB_PAGE_SLOTS_H
 #define LAB_PAGE_SLOTS_H
 
@@ -18,7 +17,7 @@ lab_slot_address(const struct lab_space *space, size_t index)
 	return (char *)(space->base + (index << LAB_SLOT_SHIFT));
 }
 
-/* A word of bits has something again. */
+/* A word of bits has something again. `hint`: no word below it has any. */
 static inline void
 lab_hint_lower(_Atomic size_t *hint, size_t word)
 {
@@ -26,7 +25,7 @@ lab_hint_lower(_Atomic size_t *hint, size_t word)
 		lab_store_rlx(hint, word);
 }
 
-/* A search from `from` on, where the hint was, has found nothing below `word`. What was given back meanwhile may be missed: it is a hint. */
+/* A search from the hint `from` on has found nothing below `word`. It may miss what was given back meanwhile. */
 static inline void
 lab_hint_raise(_Atomic size_t *hint, size_t from, size_t word)
 {
@@ -34,16 +33,11 @@ lab_hint_raise(_Atomic size_t *hint, size_t from, size_t word)
 		(void)atomic_compare_exchange_strong_explicit(hint, &from, word, memory_order_relaxed, memory_order_relaxed);
 }
 
-/* Gives slots back that the caller has taken, and has unmapped, or never mapped. */
+/* Clears the used bits of slots that the caller has taken, and has unmapped or never mapped. */
 void lab_slots_give(struct lab_space *space, size_t index, unsigned slots_log);
 
-enum lab_slots_outcome {
-	LAB_SLOTS_MAPPED,
-	LAB_SLOTS_OCCUPIED, /* no place is free, or others are everywhere */
-	LAB_SLOTS_NO_MEMORY,
-};
-
-/* Maps a segment of 2^slots_log slots for the heap, at the lowest addresses that are free. */
-enum lab_slots_outcome lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id, struct lab_segment **segment);
+/* Maps a segment of 2^slots_log slots for the heap, at the lowest free addresses. LAB_OCCUPIED: no place is free, or
+ * others are everywhere. *segment stays as it is unless the result is LAB_MAPPED. */
+enum lab_mapped lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id, struct lab_segment **segment);
 
 #endif

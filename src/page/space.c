@@ -1,4 +1,4 @@
-/* space.c - segments: claiming, releasing, unmapping, finding; see space.h. slots.c maps them. Any context. */
+/* space.c - claims, releases, unmaps and finds segments: see space.h. slots.c maps them. Any context. */
 #include "page/space.h"
 #include "base/check.h"
 #include "page/purge.h"
@@ -58,11 +58,18 @@ is_empty(uint64_t owner)
 	return lab_owner_state(owner) == LAB_SLOT_EMPTY;
 }
 
-/* The next slot from `index` on whose hint is set; the high water if there is none. */
+/* No slot from this one on was ever used. */
+static size_t
+slots_end(const struct lab_space *space)
+{
+	return lab_load_acq(&space->high_water); /* pairs with raise_high_water */
+}
+
+/* The next slot from `index` on whose hint is set; slots_end if there is none. */
 static size_t
 next_empty(struct lab_space *space, size_t index)
 {
-	size_t end = lab_load_acq(&space->high_water);
+	size_t end = slots_end(space);
 
 	while (index < end) {
 		uint64_t bits = lab_load_rlx(&space->bits[index / 64].empty) & ~lab_mask(index % 64);
@@ -76,10 +83,10 @@ next_empty(struct lab_space *space, size_t index)
 static void
 clear_hint(struct lab_space *space, size_t index)
 {
-	(void)lab_and_rel(&space->bits[index / 64].empty, ~(UINT64_C(1) << (index % 64)));
+	atomic_fetch_and_explicit(&space->bits[index / 64].empty, ~(UINT64_C(1) << (index % 64)), memory_order_relaxed);
 }
 
-/* The lowest that is large enough. A hint that is set late is no loss: the next purger clears it. */
+/* The lowest one that is large enough. A hint that is set late does no harm: the state decides. */
 static struct lab_segment *
 claim_empty(struct lab_space *space, uint32_t heap_id, unsigned least)
 {
@@ -89,13 +96,14 @@ claim_empty(struct lab_space *space, uint32_t heap_id, unsigned least)
 	lab_hint_raise(&space->lowest_empty, from, index / 64);
 	for (; index < end; index = next_empty(space, index + 1)) {
 		struct lab_slot *slot = &space->slots[index];
-		uint64_t owner = lab_load_acq(&slot->owner);
+		uint64_t owner = lab_load_acq(&slot->owner); /* pairs with the CAS of lab_space_release */
 		unsigned slots_log = lab_owner_slots_log(owner);
 		if (!is_empty(owner) || slots_log < least ||
+		    /* pairs with the same: the holder of before is done */
 		    !lab_cas64(&slot->owner, owner, lab_owner_make(lab_owner_seq(owner) + 1, heap_id, slots_log, LAB_SLOT_OWNED)))
 			continue;
 		clear_hint(space, index);
-		struct lab_segment *segment = lab_load_acq(&slot->segment);
+		struct lab_segment *segment = lab_load_acq(&slot->segment); /* pairs with find_metadata */
 		lab_space_renew(segment);
 		return segment;
 	}
@@ -110,9 +118,9 @@ lab_space_claim(uint32_t heap_id, unsigned slots_log, unsigned least)
 
 	lab_assert(least <= slots_log && slots_log <= LAB_SLOTS_LOG_MAX);
 	for (unsigned log = slots_log + 1; !segment && log-- > least;)
-		if (lab_slots_map(space, log, heap_id, &segment) == LAB_SLOTS_OCCUPIED && log > least)
+		if (lab_slots_map(space, log, heap_id, &segment) == LAB_OCCUPIED && log > least)
 			log = least + 1; /* what is left is in small pieces */
-	/* what is EMPTY and too small counts for the same limits */
+	/* EMPTY segments that are too small count for the same limits */
 	if (!segment && lab_space_unmap_empty(true, NULL) != 0)
 		(void)lab_slots_map(space, least, heap_id, &segment);
 	return segment;
@@ -126,12 +134,21 @@ lab_space_release(struct lab_segment *segment, uint64_t owner)
 	uint64_t empty = lab_owner_make(lab_owner_seq(owner), 0, lab_owner_slots_log(owner), LAB_SLOT_EMPTY);
 
 	lab_assert(lab_owner_state(owner) == LAB_SLOT_OWNED);
-	if (!lab_cas64(&segment->slot->owner, owner, empty))
+	if (!lab_cas64(&segment->slot->owner, owner, empty)) /* pairs with the acq of claim_empty */
 		return false;
-	atomic_fetch_or_explicit(&space->bits[index / 64].empty, UINT64_C(1) << (index % 64), memory_order_release);
+	atomic_fetch_or_explicit(&space->bits[index / 64].empty, UINT64_C(1) << (index % 64), memory_order_relaxed);
 	lab_hint_lower(&space->lowest_empty, index / 64);
 	lab_purge_note();
 	return true;
+}
+
+/* Whether a thread has the slots: INV-SPACE-1. */
+static bool
+are_used(const struct lab_space *space, size_t index, unsigned slots_log)
+{
+	uint64_t mask = lab_mask(1u << slots_log) << (index % 64);
+
+	return (lab_load_rlx(&space->bits[index / 64].used) & mask) == mask;
 }
 
 static bool
@@ -142,17 +159,20 @@ unmap(struct lab_space *space, struct lab_segment *segment, uint64_t owner)
 	size_t index = lab_slot_index(space, slot), slots = (size_t)1 << slots_log;
 	uint64_t seq = lab_owner_seq(owner);
 
+	/* sc: INV-SPACE-2; pairs with the purge word of lab_purge_segment */
+	lab_assert(is_empty(owner)); /* INV-SPACE-2 */
 	if (!lab_cas64(&slot->owner, owner, lab_owner_make(seq, 0, slots_log, LAB_SLOT_UNMAPPING)))
 		return false;
-	/* INV-SPACE-2: sc, after the CAS */
-	bool is_held = atomic_load(&segment->purge) != 0;
+	lab_assert(are_used(space, index, slots_log));    /* INV-SPACE-1 */
+	bool is_held = atomic_load(&segment->purge) != 0; /* sc, after the CAS, with which it pairs */
 	if (is_held || !lab_os.unmap(segment->base, slots * LAB_SLOT_SIZE)) {
 		if (!is_held)
 			lab_store_rlx(&segment->was_empty, LAB_NEVER_UNMAPPED);
-		atomic_store(&slot->owner, owner);
+		atomic_store(&slot->owner, owner); /* pairs with the acq of claim_empty */
 		return false;
 	}
 	for (size_t i = slots; i-- > 0;)
+		/* pairs with the acq of lab_space_find */
 		lab_store_rel(&slot[i].owner, lab_owner_make(i == 0 ? seq : lab_owner_seq(lab_load_rlx(&slot[i].owner)), 0,
 		                                             slots_log, LAB_SLOT_FREE));
 	clear_hint(space, index);
@@ -170,11 +190,11 @@ lab_space_unmap(struct lab_segment *segment, uint64_t owner)
 	return done;
 }
 
-/* Between the segments that are mapped: about as many as there are mappings for them. */
+/* Holes between mapped segments: about as many as there are mappings for segments. */
 static size_t
 count_holes(const struct lab_space *space)
 {
-	size_t words = (lab_load_acq(&space->high_water) + 63) / 64, holes = 0;
+	size_t words = (slots_end(space) + 63) / 64, holes = 0;
 	uint64_t before = 0; /* the last bit of the word before */
 
 	for (size_t word = 0; word < words; word++) {
@@ -189,13 +209,13 @@ size_t
 lab_space_unmap_empty(bool young, size_t *dirty)
 {
 	struct lab_space *space = lab_space();
-	size_t bytes = 0, end = space ? lab_load_acq(&space->high_water) : 0;
+	size_t bytes = 0, end = space ? slots_end(space) : 0;
 
 	if (!space || count_holes(space) > HOLES_MAX)
 		return 0;
 	for (size_t index = next_empty(space, 0); index < end; index = next_empty(space, index + 1)) {
-		uint64_t owner = lab_load_acq(&space->slots[index].owner);
-		struct lab_segment *segment = lab_load_acq(&space->slots[index].segment);
+		uint64_t owner = lab_load_acq(&space->slots[index].owner); /* pairs with the CAS of lab_space_release */
+		struct lab_segment *segment = lab_load_acq(&space->slots[index].segment); /* pairs with find_metadata */
 		if (!is_empty(owner) || !segment)
 			continue;
 		uint64_t was = atomic_exchange_explicit(&segment->was_empty, owner, memory_order_relaxed);
@@ -213,11 +233,11 @@ bool
 lab_space_has_empty(void)
 {
 	struct lab_space *space = lab_space();
-	size_t end = lab_load_acq(&space->high_water);
+	size_t end = slots_end(space);
 
 	for (size_t index = next_empty(space, 0); index < end; index = next_empty(space, index + 1)) {
-		const struct lab_segment *segment = lab_load_acq(&space->slots[index].segment);
-		if (is_empty(lab_load_acq(&space->slots[index].owner)) && segment &&
+		const struct lab_segment *segment = lab_load_acq(&space->slots[index].segment); /* pairs with find_metadata */
+		if (is_empty(lab_load_rlx(&space->slots[index].owner)) && segment &&
 		    lab_load_rlx(&segment->was_empty) != LAB_NEVER_UNMAPPED)
 			return true;
 	}
@@ -230,7 +250,7 @@ struct lab_segment *
 lab_space_next(size_t *index, uint64_t *owner)
 {
 	struct lab_space *space = lab_space();
-	size_t end = space ? lab_load_acq(&space->high_water) : 0;
+	size_t end = space ? slots_end(space) : 0;
 
 	while (*index < end) {
 		uint64_t used = lab_load_rlx(&space->bits[*index / 64].used) & ~lab_mask(*index % 64);
@@ -239,10 +259,10 @@ lab_space_next(size_t *index, uint64_t *owner)
 			continue;
 		}
 		size_t at = (*index & ~(size_t)63) + lab_ctz(used);
-		*owner = lab_load_acq(&space->slots[at].owner);
+		*owner = lab_load_acq(&space->slots[at].owner); /* pairs with the rel of map_slots */
 		bool is_mapped = is_empty(*owner) || lab_owner_state(*owner) == LAB_SLOT_OWNED;
 		*index = at + ((size_t)1 << (is_mapped ? lab_owner_slots_log(*owner) : 0));
-		struct lab_segment *segment = lab_load_acq(&space->slots[at].segment);
+		struct lab_segment *segment = lab_load_acq(&space->slots[at].segment); /* pairs with find_metadata */
 		if (is_mapped && segment)
 			return segment;
 	}
@@ -257,13 +277,13 @@ lab_space_find(const void *p, uint64_t *owner)
 
 	if (!space || index >= space->slot_count)
 		return NULL;
-	*owner = lab_load_acq(&space->slots[index].owner);
+	*owner = lab_load_acq(&space->slots[index].owner); /* pairs with the rel of map_slots and unmap */
 	if (lab_owner_state(*owner) == LAB_SLOT_PART || lab_owner_state(*owner) == LAB_SLOT_FREE) {
 		index &= ~(((size_t)1 << lab_owner_slots_log(*owner)) - 1);
-		*owner = lab_load_acq(&space->slots[index].owner);
+		*owner = lab_load_acq(&space->slots[index].owner); /* pairs with the same */
 	}
-	struct lab_segment *segment = lab_load_acq(&space->slots[index].segment);
-	/* else the segment is another, shorter one by now */
+	struct lab_segment *segment = lab_load_acq(&space->slots[index].segment); /* pairs with find_metadata */
+	/* else it is another, shorter segment by now */
 	return segment && lab_segment_page_of(segment, p) < segment->capacity ? segment : NULL;
 }
 

@@ -1,39 +1,43 @@
 /*
  * space.h - address space: a window of which only what is used is mapped, in segments that come and go.
  *
- * The *window* is a range of addresses, a power of two of bytes, chosen when the first heap is made. Nothing of it is reserved: others may map
- * what they like there. Its slots of 128 KiB have one table, which is reserved, is readable from the start and is never unmapped or of another type:
- * so that anything can be looked up, whatever becomes of the memory.
+ * The window is a range of addresses, a power of two of bytes, chosen when the first heap is made. Nothing of it is
+ * reserved: others may map there. Its slots of 128 KiB have one table, which is readable from the start and is never
+ * unmapped or of another type: anything can be looked up, whatever becomes of the memory.
  *
- *     table   [struct lab_space, bits][slots: 16 B for 128 KiB][units: 64 B for 64 KiB]      64 MiB + 8 MiB for 64 GiB
+ *     table   [struct lab_space, bits][slots: 16 B for 128 KiB][units: 64 B for 64 KiB]    64 MiB + 8 MiB for 64 GiB
  *     window  [guard][segment][segment      ][   ][segment]  …                      [guard]
- *     heaps   [heap, 60 KiB of nothing][heap, …                                             below the window, of the same kind
+ *     heaps   [heap, 60 KiB of nothing][heap, …                       below the window, mapped as they are needed
  *
- * A segment is 2^n slots, aligned to its size, mapped as a whole by who claims it. Two words say what a slot is: `used`, one bit of 64 slots' word,
- * decides who may map or unmap there; `owner`, {seq, heap, n, state} of the segment's first slot, whose the segment is. seq grows with each claim,
- * so that no value of an owner word occurs twice. Metadata (segment.h) belongs to a segment's first slot, for ever.
+ * A segment is 2^n slots, aligned to its size, mapped as a whole by the thread that claims it. Two words say what a
+ * slot is: `used`, a bit in the word of 64 slots, decides which thread may map or unmap there. `owner`, {seq, heap, n,
+ * state} of the segment's first slot, says whose the segment is. seq grows with each claim: no value of an owner word
+ * occurs twice. Metadata (segment.h) belongs to a segment's first slot for ever.
  *
- * | from, to | who, how | cut short here |
+ * | from, to | by which thread, how | if its frame is cut short here |
  * |---|---|---|
- * | FREE → MAPPING | who set the used bits of the slots, all at once by CAS | lost |
+ * | FREE → MAPPING | the one that set the used bits of the slots, all at once by CAS | lost |
  * | MAPPING → OWNED | the same, after mmap: the other slots are PART before | the heap's scan finds it |
  * | MAPPING → REFUSED, FREE | the same: others are at that address; the system has refused | lost, but for its bits |
  * | OWNED → EMPTY | the holder, of a segment of which no page is in use | the next purger or claimer finds it |
- * | EMPTY → OWNED | anyone, by CAS | the heap's scan finds it |
- * | EMPTY → UNMAPPING | anyone, by CAS | lost |
+ * | EMPTY → OWNED | any, by CAS | the heap's scan finds it |
+ * | EMPTY → UNMAPPING | any, by CAS | lost |
  * | UNMAPPING → EMPTY | the same: a purge word is held, or the system has refused | lost |
- * | UNMAPPING → FREE | the same, after munmap; then the used bits are cleared | lost |
- * | REFUSED → FREE | who finds no other slot that is free | lost |
+ * | UNMAPPING → FREE | the same, after munmap; then it clears the used bits | lost |
+ * | REFUSED → FREE | one that finds no other slot that is free | lost |
  *
- * "Lost" are addresses, and the memory that is mapped there: nobody can tell whether it is, and whose. A jump out of a handler cannot leave one, as signals
- * are blocked in there (but where a filter forbids that); a fork in another thread can, in the child.
+ * "Lost" are addresses, and the memory that is mapped there: no thread can tell whether it is, and whose. A jump out of
+ * a handler cannot leave one, as signals are held back in there (but where a filter forbids that). A fork in another
+ * thread can, in the child.
  *
- * INV-SPACE-1  Only who has set a slot's used bit maps or unmaps it, or writes MAPPING, PART, REFUSED, FREE: once each.
- * INV-SPACE-2  A segment is unmapped from EMPTY, by who has made it UNMAPPING and then read its purge word to be 0; a purger reads owner word and
- *              metadata after it has the purge word (all sc). So one of them sees the other: nobody purges what is not there.
+ * INV-SPACE-1  Only the thread that has set a slot's used bit maps or unmaps it, or writes MAPPING, PART, REFUSED,
+ *              FREE: once each.
+ * INV-SPACE-2  A segment is unmapped from EMPTY, by the thread that has made it UNMAPPING and then read its purge word
+ *              to be 0. A purger reads owner word and metadata after it has the purge word (all sc). So one of the two
+ *              threads sees the other, and no pages are purged that are not there.
  * INV-SPACE-3  Every OWNED segment is in the lists of its heap, or is found by the heap's scan.
- * INV-SPACE-4  The window is as long as the table of units has entries, so that no two addresses of it share one; the heaps' addresses are
- *              less than that apart (INV-UNIT-1).
+ * INV-SPACE-4  The window is as long as the table of units has entries: no two addresses of it share one. The heaps'
+ *              addresses are less than that apart (INV-UNIT-1).
  */
 #ifndef LAB_PAGE_SPACE_H
 #define LAB_PAGE_SPACE_H
@@ -54,10 +58,10 @@ enum lab_slot_state {
 
 struct lab_slot {
 	_Atomic uint64_t owner;
-	_Atomic(struct lab_segment *) segment; /* of which it is the first slot; NULL: of none yet */
+	_Atomic(struct lab_segment *) segment; /* whose first slot it is; NULL: it never was one */
 };
 
-/* Of 64 slots. */
+/* What is known of 64 slots. */
 struct lab_slot_bits {
 	_Atomic uint64_t used;  /* INV-SPACE-1 */
 	_Atomic uint64_t empty; /* a hint: EMPTY segments begin here */
@@ -71,7 +75,7 @@ struct lab_space {
 	struct lab_unit *units;
 	char *heaps;
 	size_t table_size;
-	_Atomic size_t high_water;                    /* no slot from this one on was ever used */
+	_Atomic size_t high_water;                    /* slots from this one on were never used */
 	_Atomic size_t lowest[LAB_SLOTS_LOG_MAX + 1]; /* hints: no 2^n slots are free in the words of bits below it */
 	_Atomic size_t lowest_empty;                  /* the same for EMPTY segments */
 	_Atomic uint64_t heap_is_mapped[LAB_HEAP_MAX / 64];
@@ -109,10 +113,10 @@ lab_owner_seq(uint64_t owner)
 	return owner >> 26;
 }
 
-/* Finds a place for the window, and makes the table. Repeatable; of two callers one's table is given back. False if there is no address space. */
+/* Finds a place for the window, and makes the table. Repeatable, in any thread. False: there is no address space. */
 bool lab_space_start(void);
 
-/* NULL before that. */
+/* The table; NULL before lab_space_start. */
 struct lab_space *lab_space(void);
 
 /* How many forks this process is away from the first one: INV-PAGE-3. */
@@ -125,42 +129,44 @@ lab_segment_owner(const struct lab_segment *segment)
 	return &segment->slot->owner;
 }
 
-/* Whether the segment is there, and this its metadata still, as its owner word has it. Sc, for INV-SPACE-2: the metadata may be replaced by longer. */
+/* Whether the segment is mapped, by its owner word, and this is still its metadata: a longer segment may have got
+ * new one. */
 static inline bool
 lab_segment_is_mapped(const struct lab_segment *segment, uint64_t owner)
 {
 	return (lab_owner_state(owner) == LAB_SLOT_OWNED || lab_owner_state(owner) == LAB_SLOT_EMPTY) &&
-	       atomic_load(&segment->slot->segment) == segment;
+	       atomic_load(&segment->slot->segment) == segment; /* sc: INV-SPACE-2; pairs with find_metadata */
 }
 
 /*
- * A segment of at least 2^least slots, 2^slots_log if it has to be mapped and there is memory for that: EMPTY ones first, then the lowest addresses. Its
- * pages are free, but for what a purger holds in one that was EMPTY. NULL: no memory. A frame that is cut short leaves a segment that the scan of
- * the heap finds. Any context.
+ * A segment of at least 2^least slots; 2^slots_log if it has to be mapped and there is memory for that. EMPTY ones come
+ * first, then the lowest addresses. Its pages are free, but for what a purger holds in one that was EMPTY. NULL: no
+ * memory. A frame that is cut short leaves a segment that the scan of the heap finds. Any context.
  */
 struct lab_segment *lab_space_claim(uint32_t heap_id, unsigned slots_log, unsigned least);
 
-/* OWNED → EMPTY, if the owner word is still `owner`. No page of the segment is in use. */
+/* OWNED → EMPTY, if the owner word still is `owner`. No page of the segment is in use. */
 bool lab_space_release(struct lab_segment *segment, uint64_t owner);
 
-/* Unmaps a segment whose owner word is `owner`, an EMPTY one's. False: it was claimed, is being purged, or the system refuses. */
+/* Unmaps a segment whose owner word is `owner`, of state EMPTY. False: it was claimed, is purged, or the system
+ * refuses. */
 bool lab_space_unmap(struct lab_segment *segment, uint64_t owner);
 
 /*
- * Unmaps EMPTY segments: those that were so when this was called last, or all. Returns the bytes; *dirty, unless it is NULL, the pages of
- * these that were dirty. Not where the holes would be too many for the kernel:
- * each is a mapping more.
+ * Unmaps EMPTY segments: those that were EMPTY when this was called last, or all if `young`. Returns the bytes; adds to
+ * *dirty, unless it is NULL, the dirty pages among them. Does nothing where holes are too many for the kernel: each is
+ * a mapping more.
  */
 size_t lab_space_unmap_empty(bool young, size_t *dirty);
 
-/* Whether there are EMPTY segments that this would unmap some time. */
+/* Whether there are EMPTY segments that lab_space_unmap_empty would unmap some time. */
 bool lab_space_has_empty(void);
 
-/* The first segment from slot *index on that is mapped; NULL at the end. *index is then behind it, *owner its owner word as it was. */
+/* The first mapped segment from slot *index on; NULL at the end. *index is then behind it, *owner its owner word. */
 struct lab_segment *lab_space_next(size_t *index, uint64_t *owner);
 
-/* The metadata that p's slot belongs to, *owner the segment's owner word; NULL if there was none. Any pointer: nothing faults. The caller of one that
- * points to its own block is told what is true; others, what was true at some time. */
+/* The metadata that p's slot belongs to, *owner the segment's owner word; NULL if there was none. Any pointer:
+ * nothing faults. What is said of a pointer to a block of the caller's is true; of others it was true at some time. */
 struct lab_segment *lab_space_find(const void *p, uint64_t *owner);
 
 /* Where the heap struct with this id is, or would be. */
@@ -170,29 +176,24 @@ lab_space_heap(const struct lab_space *space, uint32_t id)
 	return space->heaps + (size_t)id * LAB_HEAP_STRIDE;
 }
 
-enum lab_heap_place {
-	LAB_HEAP_MAPPED,
-	LAB_HEAP_TAKEN, /* by others, or somebody is just mapping it */
-	LAB_HEAP_NO_MEMORY,
-};
-
-/* Sees to it that there are `size` bytes for it. */
-enum lab_heap_place lab_space_map_heap(uint32_t id, size_t size);
+/* Maps `size` bytes for it, unless they are. LAB_OCCUPIED: others are there, or another thread is just mapping it. */
+enum lab_mapped lab_space_map_heap(uint32_t id, size_t size);
 
 /* Bytes of the table and of segments that are mapped. Figures. */
 size_t lab_space_table_size(void);
 size_t lab_space_mapped(void);
 
-/* Whether segments are to be made of huge pages; for those that are there and those to come. */
+/* Whether pages are to be huge ones: of the segments that are there, and of all that is mapped from now on. */
 void lab_space_set_huge_pages(enum lab_huge_pages when);
 
-/* Applies it to pages of ours that were mapped just now. */
+/* Applies that to pages of ours that were mapped just now. */
 void lab_space_apply_huge_pages(void *start, size_t size);
 
 /* New pages, zeroed, in the place of marked ones (lab_os.renew). False: it is unknown what is there now. */
 bool lab_space_renew_pages(void *start, size_t size);
 
-/* INV-PAGE-3: what fork has copied while others wrote to it is given back, or taken for dirty. No block is in the segment. */
+/* Gives back what fork has copied while others wrote to it, or takes it for dirty: INV-PAGE-3. No block is in the
+ * segment. */
 void lab_space_renew(struct lab_segment *segment);
 
 #endif

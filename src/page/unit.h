@@ -1,31 +1,36 @@
 /*
  * unit.h - the descriptor of a 64 KiB unit, and the arithmetic by which free() checks a pointer.
  *
- * A unit that is a span holds blocks of one size, `limit` of them made so far ("carved"), the rest of it never touched. Free
- * blocks link through their first two bytes, by the number of the next one in the span. Descriptors are an array
- * outside the memory that they describe, indexed by address bits; they are never unmapped and never another type.
+ * A unit that is a span holds blocks of one size. `carved` of them were made so far; the rest of it was never touched.
+ * Free blocks link through their first two bytes, by the number of the next one in the span. Descriptors are an array
+ * outside the memory that they describe, indexed by address bits. They are never unmapped and never of another type.
  *
- * INV-UNIT-1  key = base + (heap | 1) while the span may be freed into on the fast path, and that plus 2^63 ("closed") while it may
- *             not. For the pointer p of a block, and w the calling thread's heap word, n = p + w - key is the block's offset
- *             if w names the span's heap as idle. If w is a stack pointer (busy; even) or 0 (unborn), n is odd; if w
- *             names another heap, n is off by a multiple of 64 KiB of at most 2 GiB (LAB_HEAP_MAX heaps lie in a row),
- *             while pointers that share a descriptor differ by multiples of the window's size, at least 4 GiB: n is then no offset in this span.
- * INV-UNIT-2  With size = odd * 2^shift and inverse * odd = 1 (mod 2^64), rotate_right(n * inverse, shift) is a bijection of the
- *             64-bit numbers that sends q * size to q. So one comparison with `limit` says: own heap, idle, the start of a
- *             block, inside the span, and carved. (Granlund and Montgomery, Division by Invariant Integers, 1994, section 9.)
- * INV-SPAN-1  used + length of the free list == limit whenever no frame is inside the heap, but for blocks that a torn frame has
- *             lost: they come back when the span is retired. Every link is the number of a carved block, or LAB_HOT_NIL,
- *             unless the program has written to a freed block. A link is looked at when it has become the head: a head below
- *             `limit` is the number of a block, any other but LAB_HOT_NIL is damage, and is never made an address (ADR 14).
- * INV-SPAN-2  hot = {used', head}: one store commits a malloc or a free. used' = used for the current span of its class (`current`), used - 1
- *             for the others: so that the subtraction in free borrows exactly when a span that is not current becomes
- *             empty (retire it), or when the current one was empty before (a double free).
+ * INV-UNIT-1  owner_key = base + (heap | 1) while blocks of the span may be freed on the fast path; that plus 2^63
+ *             ("closed") while they may not. For the pointer p of a block, and w the calling thread's heap word, n =
+ *             p + w - owner_key is the block's offset if w names the span's heap as idle. If w is a stack pointer
+ *             (busy; even) or 0 (unborn), n is odd. If w names another heap, n is off by a multiple of 64 KiB of at
+ *             most 2 GiB (LAB_HEAP_MAX heaps lie in a row), while pointers that share a descriptor differ by
+ *             multiples of the window's size, at least 4 GiB: n is then no offset in this span.
+ * INV-UNIT-2  With size = odd * 2^shift and inverse * odd = 1 (mod 2^64), rotate_right(n * inverse, shift) is a
+ *             bijection of the 64-bit numbers that sends q * size to q. So one comparison with `carved` says: own heap,
+ *             idle, the start of a block, inside the span, and carved. (Granlund and Montgomery, Division by Invariant
+ *             Integers, 1994, section 9.)
+ * INV-SPAN-1  used + length of the free list == carved whenever no frame is inside the heap, but for blocks that a
+ *             torn frame has lost: they come back when the span is retired. Every link is the number of a carved
+ *             block, or LAB_FREELIST_NIL, unless the program has written to a freed block. A link is looked at when
+ *             it has become the head: a head below `carved` is the number of a block, any other but LAB_FREELIST_NIL
+ *             is damage, and is never made an address (ADR 14).
+ * INV-SPAN-2  freelist_state = {used', head}: one store commits a malloc or a free. used' = used for the current span
+ *             of its class (`current`), used - 1 for the others. So the subtraction in free borrows exactly when a
+ *             span that is not current becomes empty (and is retired), or when the current one was empty before (a
+ *             double free).
  */
 #ifndef LAB_PAGE_UNIT_H
 #define LAB_PAGE_UNIT_H
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/check.h"
 #include "page/geometry.h"
 
 struct lab_heap;
@@ -34,17 +39,18 @@ struct lab_heap;
 enum lab_unit_kind {
 	LAB_UNIT_IS_PAGES = 0,
 	LAB_UNIT_IS_SPAN,
-	LAB_UNIT_IS_RETIRED, /* was a span; its pages are free. Kept to tell a double free from a wild one. */
+	LAB_UNIT_IS_RETIRED, /* was a span; its pages are free. It tells a double free from a wild one. */
 };
 
 struct LAB_ALIGNED(64) lab_unit {
-	/* Written by the holder of the heap; `hot` at every malloc and free. Foreign threads read hot and limit for figures. */
-	uint32_t hot;
+	/* Written by the heap's holder, `freelist_state` at every malloc and free. Other threads read it and
+	 * `carved` for figures. */
+	uint32_t freelist_state;
 	uint16_t capacity; /* blocks that fit */
 	uint8_t size_class;
 	uint8_t shift;
-	uint64_t limit; /* blocks carved; 0: no span */
-	uint64_t key;
+	uint64_t carved; /* blocks made so far; 0: no span */
+	uint64_t owner_key;
 	uint64_t inverse;
 	char *base;
 	struct lab_unit *next; /* in the bin's list of partly used spans; the list is derived, rebuilt by a scan */
@@ -57,31 +63,31 @@ struct LAB_ALIGNED(64) lab_unit {
 
 _Static_assert(sizeof(struct lab_unit) == 64, "a descriptor is a cache line");
 
-#define LAB_HOT_NIL      0xffffu /* head: no free block. No span has so many. */
-#define LAB_HOT_USED_ONE 0x10000u
-#define LAB_UNIT_CLOSED  (UINT64_C(1) << 63) /* in key: no pointer of user space passes the check */
-#define LAB_UNIT_OPEN    1u                  /* the low bits of an idle heap's word: LAB_WORD_FAST */
+#define LAB_FREELIST_NIL      0xffffu /* head: no free block. No span has so many. */
+#define LAB_FREELIST_USED_ONE 0x10000u
+#define LAB_UNIT_CLOSED       (UINT64_C(1) << 63) /* in owner_key: no pointer of user space passes the check */
+#define LAB_UNIT_OPEN         1u                  /* the low bits of an idle heap's word: LAB_WORD_FAST */
 
 static inline uint16_t
-lab_hot_head(uint32_t hot)
+lab_freelist_head(uint32_t freelist_state)
 {
-	return (uint16_t)hot;
+	return (uint16_t)freelist_state;
 }
 
 static inline uint32_t
-lab_hot_make(uint32_t head, uint32_t used)
+lab_freelist_make(uint32_t head, uint32_t used)
 {
 	return head | used << 16;
 }
 
-/* Whether the head is the number of a carved block, and so of a free one: INV-SPAN-1. The limit fits: it is at most 4096. */
+/* Whether the head is the number of a carved block, which then is free: INV-SPAN-1. `carved` is at most 4096. */
 static inline bool
 lab_unit_has_free(const struct lab_unit *unit, uint32_t head)
 {
-	return head < (uint32_t)lab_peek(&unit->limit);
+	return head < (uint32_t)lab_peek(&unit->carved);
 }
 
-/* The block with this number, which is below the limit. */
+/* The block with this number, which is below `carved`. */
 static inline char *
 lab_unit_block(const struct lab_unit *unit, uint32_t number)
 {
@@ -95,49 +101,60 @@ lab_unit_block_number(uint64_t n, uint64_t inverse, unsigned shift)
 	return lab_rotate_right(n * inverse, shift);
 }
 
-/* The key of an open span: INV-UNIT-1. */
+/* The owner_key of an open span: INV-UNIT-1. */
 static inline uint64_t
-lab_key_make(const struct lab_heap *heap, const char *base)
+lab_owner_key_make(const struct lab_heap *heap, const char *base)
 {
 	return ((uint64_t)(uintptr_t)heap | LAB_UNIT_OPEN) + (uintptr_t)base;
 }
 
 /* The heap that a span names: INV-UNIT-1 the other way round. */
 static inline struct lab_heap *
-lab_key_heap(uint64_t key, const char *base)
+lab_owner_key_heap(uint64_t owner_key, const char *base)
 {
-	return (struct lab_heap *)((key - (uintptr_t)base) & ~LAB_UNIT_CLOSED & ~(LAB_HEAP_STRIDE - 1));
+	return (struct lab_heap *)((owner_key - (uintptr_t)base) & ~LAB_UNIT_CLOSED & ~(LAB_HEAP_STRIDE - 1));
 }
 
 static inline struct lab_heap *
 lab_unit_heap(const struct lab_unit *unit)
 {
-	return lab_key_heap(lab_peek(&unit->key), unit->base);
+	return lab_owner_key_heap(lab_peek(&unit->owner_key), unit->base);
 }
 
-/* rel and acq pair: who sees a span sees what describes it. */
+/* INV-UNIT-1 and -2 of a span: owner_key names a heap, and size goes to 1. */
+static inline bool
+lab_unit_is_described(const struct lab_unit *unit)
+{
+	uint64_t owner_key = lab_peek(&unit->owner_key);
+
+	return (owner_key & ~LAB_UNIT_CLOSED) == lab_owner_key_make(lab_owner_key_heap(owner_key, unit->base), unit->base) &&
+	       lab_unit_block_number(unit->size, unit->inverse, unit->shift) == 1 && lab_peek(&unit->carved) <= unit->capacity;
+}
+
+/* A thread that sees a span sees what describes it. */
 static inline void
 lab_unit_set_kind(struct lab_unit *unit, enum lab_unit_kind kind)
 {
-	__atomic_store_n(&unit->kind, (uint8_t)kind, __ATOMIC_RELEASE);
+	lab_assert(kind != LAB_UNIT_IS_SPAN || lab_unit_is_described(unit));
+	__atomic_store_n(&unit->kind, (uint8_t)kind, __ATOMIC_RELEASE); /* pairs with lab_unit_kind_of */
 }
 
 static inline enum lab_unit_kind
 lab_unit_kind_of(const struct lab_unit *unit)
 {
-	return (enum lab_unit_kind)__atomic_load_n(&unit->kind, __ATOMIC_ACQUIRE);
+	return (enum lab_unit_kind)__atomic_load_n(&unit->kind, __ATOMIC_ACQUIRE); /* pairs with lab_unit_set_kind */
 }
 
-/* Whether p is the start of a carved block of the span, whoever asks. */
+/* Whether p is the start of a carved block of the span. Any thread. */
 static inline bool
 lab_unit_is_block(const struct lab_unit *unit, const void *p)
 {
 	uint64_t n = (uintptr_t)p - (uintptr_t)unit->base;
 
-	return lab_unit_block_number(n, unit->inverse, unit->shift) < lab_peek(&unit->limit);
+	return lab_unit_block_number(n, unit->inverse, unit->shift) < lab_peek(&unit->carved);
 }
 
-/* The link of a free block. May be read of any block of the span: it is 16 bits of mapped memory. */
+/* The link of a free block. It may be read of any block of the span: 16 bits of mapped memory. */
 static inline uint16_t
 lab_block_link(const void *block)
 {

@@ -23,12 +23,12 @@ _Static_assert(ALIGNMENT >= LAB_SEGMENT_SIZE, "segments are aligned");
 static struct lab_unit no_unit; /* limit 0: nothing passes */
 struct lab_map lab_map = {.mask = 0, .units = (char *)&no_unit};
 
-static _Atomic(struct lab_space *) published; /* acq/rel pair here */
+static _Atomic(struct lab_space *) published;
 
 struct lab_space *
 lab_space(void)
 {
-	return lab_load_acq(&published);
+	return lab_load_acq(&published); /* pairs with the CAS of make_and_publish */
 }
 
 static size_t
@@ -63,9 +63,10 @@ head_size(size_t window)
 }
 
 /*
- * Where the kernel maps is where the table is. From there mappings grow downwards, or upwards (setarch -L): below, at a distance, nothing comes for long
- * in either case. Where there is no room below (under valgrind) the window is far above. The distance is not the same in each process, where stacks are not
- * at the same address; the bits of it that are random come with those of the table's own address.
+ * An address for the window; 0: there is no room. The table lies where the kernel maps. From there mappings grow
+ * downwards, or upwards (setarch -L): in neither case do others' mappings soon come to a place that is far enough
+ * below. Where there is no room below (under valgrind) the window is far above. The distance is random where the
+ * stack's address is.
  */
 static uintptr_t
 place(uintptr_t table, size_t window)
@@ -94,13 +95,15 @@ make_table(size_t window)
 		return NULL;
 	}
 	struct lab_space *space = (struct lab_space *)start;
+	lab_assert(lab_is_power_of_two(window) && window > HEAPS_SIZE); /* INV-SPACE-4 */
+	lab_assert(base % LAB_SEGMENT_SIZE == 0);
 	space->base = base;
 	space->slot_count = window >> LAB_SLOT_SHIFT;
 	space->slots = (struct lab_slot *)(start + head);
 	space->units = (struct lab_unit *)(start + head + slots);
 	space->heaps = (char *)(base - LAB_HEAP_STRIDE - HEAPS_SIZE);
 	space->table_size = total;
-	/* guards: our mappings and others' have no common border */
+	/* Guards: no mapping of others borders on ours. */
 	lab_store_rlx(&space->bits[0].used, 1);
 	lab_store_rlx(&space->bits[space->slot_count / 64 - 1].used, UINT64_C(1) << 63);
 	return space;
@@ -116,13 +119,14 @@ make_largest(void)
 	return space;
 }
 
-/* With signals held: a jump in the middle would leave the mapping of a table. */
+/* Signals are held back: a jump in the middle would leave the mapping of a table. */
 static struct lab_space *
 make_and_publish(void)
 {
 	uint64_t mask = lab_os_hold_signals();
 	struct lab_space *space = make_largest(), *none = NULL;
 
+	/* pairs with the acq of lab_space, and with itself: of two threads the second uses the first one's table */
 	if (space &&
 	    !atomic_compare_exchange_strong_explicit(&published, &none, space, memory_order_acq_rel, memory_order_acquire)) {
 		(void)lab_os.unmap(space, space->table_size);
@@ -141,11 +145,11 @@ lab_space_start(void)
 		space = make_and_publish();
 	if (!space)
 		return false;
-	/* Every caller writes the same values. Only a free of a foreign pointer or NULL can read them before, and each
-	 * mixture of old and new leads it to a descriptor: mask 0 selects the first, of either array. */
+	/* Each caller writes the same values. Only a free of NULL or of a foreign pointer can read them before, and
+	 * each mixture of old and new ones leads it to a descriptor: mask 0 selects the first one of either array. */
 	lab_poke(&lab_map.units, (char *)space->units);
 	lab_compiler_barrier();
-	atomic_thread_fence(memory_order_release);
+	atomic_thread_fence(memory_order_release); /* pairs with lab_map_unit: units before mask */
 	lab_poke(&lab_map.mask, (space->slot_count * (LAB_SLOT_SIZE / LAB_UNIT_SIZE) - 1) * sizeof(struct lab_unit));
 	return true;
 }

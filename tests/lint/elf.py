@@ -5,20 +5,18 @@ import subprocess
 
 TLS_MAX = 64
 NEEDED = re.compile(r"libc\.so\.6|ld-linux.*\.so\.\d+")
-URCU = re.compile(r"liburcu.*\.so\.\d+")
 DYNAMIC_TLS = re.compile(r"\bR_\w*(?:DTPMOD|DTPOFF|DTPREL|TLSDESC)\w*")
 
 
-def check(library, allow_urcu=False):
-    """`allow_urcu`: the sources include liburcu's headers."""
-    for what in complaints(library, allow_urcu):
+def check(library):
+    for what in complaints(library):
         yield f"{library}: {what}"
 
 
-def complaints(library, allow_urcu):
+def complaints(library):
     dynamic = readelf("-d", library)
     segments = readelf("-l", library)
-    yield from dynamic_section(dynamic, allow_urcu)
+    yield from dynamic_section(dynamic)
     for relocation in sorted(set(DYNAMIC_TLS.findall(readelf("-r", library)))):
         yield f"relocation {relocation}: TLS that __tls_get_addr or a descriptor resolves, which may call malloc"
     tls = re.search(r"^\s*TLS(?:\s+0x\w+){4}\s+(0x\w+)", segments, re.M)
@@ -29,7 +27,7 @@ def complaints(library, allow_urcu):
         yield "the stack is executable"
 
 
-def dynamic_section(dynamic, allow_urcu):
+def dynamic_section(dynamic):
     if not re.search(r"\bBIND_NOW\b|\(FLAGS_1\).*\bNOW\b", dynamic):
         yield "no BIND_NOW flag: lazy binding takes the loader's lock (-z now)"
     if not re.search(r"\(FLAGS_1\).*\bNODELETE\b", dynamic):
@@ -37,7 +35,7 @@ def dynamic_section(dynamic, allow_urcu):
     if "TEXTREL" in dynamic:
         yield "text relocations"
     for name in re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic):
-        if not NEEDED.fullmatch(name) and not (allow_urcu and URCU.fullmatch(name)):
+        if not NEEDED.fullmatch(name):
             yield f"needs {name}"
     soname = re.search(r"\(SONAME\).*\[(.*)\]", dynamic)
     if not soname or not re.search(r"\.so\.\d+$", soname[1]):

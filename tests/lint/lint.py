@@ -15,19 +15,15 @@ import form
 import headers
 import includes
 import invariants
+import pairing
 import size
 import symbols
-from source import files
 
 
 def parse_layers(arguments):
     """The table of src/meson.build, as `page=os,base` arguments."""
     pairs = (argument.split("=") for argument in arguments)
     return {layer: others.split(",") if others else [] for layer, others in pairs}
-
-
-def uses_urcu(root):
-    return any("#include <urcu" in path.read_text() for path in files(root, ("src",)))
 
 
 CHECKS = {
@@ -41,6 +37,7 @@ CHECKS = {
     "type-names": form.check_types,
     "format": form.check_format,
     "invariants": invariants.check,
+    "pairing": pairing.check,
     "clauses": clauses.check,
     "variables": documents.check_variables,
     "figures": documents.check_figures,
@@ -52,7 +49,7 @@ CHECKS = {
     "references": lambda root, *archives: symbols.check_references(archives),
     "definitions": lambda root, *archives: symbols.check_definitions(archives),
     "bracket": lambda root, library: bracket.check(Path(library)),
-    "elf": lambda root, library: elf.check(Path(library), uses_urcu(root)),
+    "elf": lambda root, library: elf.check(Path(library)),
 }
 
 

@@ -32,9 +32,10 @@ heap_check_free_list(const struct lab_unit *unit)
 	size_t length = 0;
 
 	REQUIRE(unit->size == lab_class_size(unit->size_class));
-	for (uint32_t at = lab_hot_head(unit->hot); at != LAB_HOT_NIL; at = lab_block_link(lab_unit_block(unit, at))) {
-		REQUIRE(at < unit->limit);
-		REQUIRE(++length <= unit->limit);
+	for (uint32_t at = lab_freelist_head(unit->freelist_state); at != LAB_FREELIST_NIL;
+	     at = lab_block_link(lab_unit_block(unit, at))) {
+		REQUIRE(at < unit->carved);
+		REQUIRE(++length <= unit->carved);
 	}
 	return length;
 }
@@ -61,12 +62,12 @@ heap_check_span(const struct lab_heap *heap, const struct lab_unit *unit, struct
 	const struct lab_bin *bin = &heap->bins[unit->size_class];
 	bool current = bin->current == unit, listed = heap_check_is_listed(bin, unit);
 	size_t length = heap_check_free_list(unit);
-	size_t used = ((unit->hot >> 16) + !current) & 0xffff;
-	bool exhausted = length == 0 && unit->limit == unit->capacity;
+	size_t used = ((unit->freelist_state >> 16) + !current) & 0xffff;
+	bool exhausted = length == 0 && unit->carved == unit->capacity;
 
 	REQUIRE(lab_unit_heap(unit) == heap);
-	REQUIRE_EQUAL(used + length, unit->limit); /* INV-SPAN-1 */
-	REQUIRE(unit->limit <= unit->capacity);
+	REQUIRE_EQUAL(used + length, unit->carved); /* INV-SPAN-1 */
+	REQUIRE(unit->carved <= unit->capacity);
 	REQUIRE(unit->current == current);
 	REQUIRE(unit->listed == listed);
 	REQUIRE(!(current && listed));
@@ -74,13 +75,13 @@ heap_check_span(const struct lab_heap *heap, const struct lab_unit *unit, struct
 	REQUIRE(!listed || !exhausted);
 	if (!current)
 		REQUIRE(used > 0); /* else it would have been retired */
-	REQUIRE(((unit->key & LAB_UNIT_CLOSED) != 0) == (!current && !listed));
+	REQUIRE(((unit->owner_key & LAB_UNIT_CLOSED) != 0) == (!current && !listed));
 	census->spans++;
 	census->listed_spans += listed;
 	census->current_spans += current;
 	census->used += used;
 	census->free += length;
-	census->carved += unit->limit;
+	census->carved += unit->carved;
 	census->pages += LAB_UNIT_PAGES;
 }
 

@@ -25,7 +25,6 @@ struct world {
 	size_t protects;       /* calls */
 	size_t protects_left;  /* how many more may succeed */
 	size_t purges, purged; /* calls, bytes */
-	size_t lazy_purges;    /* calls */
 	bool purge_fails;      /* madvise gives an error */
 	void (*on_purge)(void *start, size_t size);
 	void (*on_protect)(void *start, size_t size);
@@ -118,15 +117,6 @@ world_purge(void *start, size_t size)
 		return false;
 	world.purged += size;
 	return true;
-}
-
-static bool
-world_purge_lazily(void *start, size_t size)
-{
-	world.lazy_purges++;
-	if (world.on_purge)
-		world.on_purge(start, size);
-	return !world.purge_fails && world.real.purge_lazily(start, size);
 }
 
 static bool
@@ -230,7 +220,6 @@ world_install(void)
 	lab_os.may_commit = world_may_commit;
 	lab_os.protect = world_protect;
 	lab_os.purge = world_purge;
-	lab_os.purge_lazily = world_purge_lazily;
 	lab_os.huge_pages = world_huge_pages;
 	lab_os.mark = world_mark;
 	lab_os.renew = world_renew;

@@ -53,13 +53,9 @@ Test(config, sizes_and_times)
 	check_size("LABYRINTH_TRIM_THRESHOLD", &lab_settings.trim_threshold, "18446744073709551615", SIZE_MAX);
 }
 
-Test(config, how_pages_go_back_and_huge_pages)
+Test(config, huge_pages)
 {
 	world_install();
-	cr_assert_str_empty(complaint("LABYRINTH_PURGE", "free"));
-	cr_assert(lab_load_rlx(&lab_settings.purge_lazily));
-	cr_assert_str_empty(complaint("LABYRINTH_PURGE", "dontneed"));
-	cr_assert(!lab_load_rlx(&lab_settings.purge_lazily));
 	cr_assert_str_empty(complaint("LABYRINTH_THP", "default"));
 	cr_assert_eq(world.huge_pages, 0);
 	cr_assert_str_empty(complaint("LABYRINTH_THP", "always"));
@@ -82,8 +78,6 @@ Test(config, what_is_wrong_is_said_in_one_line_and_ignored)
 	} wrong[] = {
 	        {"LABYRINTH_DECAY_MS", ""},
 	        {"LABYRINTH_DECAY_MS", "x"},
-	        {"LABYRINTH_PURGE", "lazily"},
-	        {"LABYRINTH_PURGE", ""},
 	        {"LABYRINTH_THP", "Always"},
 	        {"LABYRINTH_THP", "madvise"},
 	        {"LABYRINTH_RESERVE", "1Q"},
@@ -145,7 +139,6 @@ Test(config, parameters_out_of_range_are_refused)
 {
 	cr_assert(!lab_set_param(LAB_PARAM_PERTURB, 256));
 	cr_assert(!lab_set_param((enum lab_param)99, 1));
-	cr_assert(!lab_set_param(LAB_PARAM_PURGE_LAZILY, 2));
 	cr_assert(!lab_set_param(LAB_PARAM_THP, 3));
 	cr_assert(lab_set_param(LAB_PARAM_HUGE_THRESHOLD, 1 << 21));
 	cr_assert_eq(lab_load_rlx(&lab_settings.huge_threshold), 1 << 21);

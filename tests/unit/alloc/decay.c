@@ -33,6 +33,13 @@ use(size_t size)
 	lab_free(p);
 }
 
+/* Calls that gave something back. */
+static size_t
+given_back(void)
+{
+	return world.purges + world.unmaps;
+}
+
 /* A frame above this one, as of a call that a handler has interrupted. */
 #define INTERRUPTED                                                                                                                \
 	{                                                                                                                          \
@@ -136,10 +143,10 @@ Test(decay, a_call_in_a_handler_that_interrupted_the_heap_leaves_it_to_the_next)
 	world.now += 5000;
 	cr_assert(lab_enter(&bracket));
 	call();
-	cr_assert_eq(world.purges, 0);
+	cr_assert_eq(given_back(), 0);
 	lab_leave(&bracket);
 	call();
-	cr_assert_gt(world.purges, 0);
+	cr_assert_gt(given_back(), 0);
 }
 
 /* What threads have left that are dead: blocks are freed into their heaps, and nobody is there to take them. */
@@ -248,29 +255,6 @@ Test(decay, blocks_freed_into_a_heap_that_was_left_borrowed_go_back)
 	check_blocks_go_back(p);
 }
 
-Test(decay, lazily_if_asked_for_and_trim_at_once)
-{
-	start(10000);
-	lab_store_rlx(&lab_settings.purge_lazily, true);
-	use(3 * MIB);
-	world.now += 5000;
-	call();
-	cr_assert_gt(world.lazy_purges, 0);
-	cr_assert_eq(world.purges, 0);
-	cr_assert_eq(lab_purge_dirty_pages(), 0);
-	cr_assert_geq(lab_purge_total_pages(), 5 * MIB / 2 / LAB_PAGE_SIZE);
-	unsigned char *p = lab_calloc(1, 3 * MIB);
-	cr_assert(trace_is_zero(p, 3 * MIB), "what went lazily may read as before");
-	memset(p, 1, 3 * MIB);
-	lab_free(p);
-	world.now += 5000;
-	call();
-	size_t purges = world.purges;
-	cr_assert(lab_trim(0), "what went lazily goes now");
-	cr_assert_gt(world.purges, purges);
-	lab_store_rlx(&lab_settings.purge_lazily, false);
-}
-
 Test(decay, small_blocks_drive_it_too)
 {
 	enum { N = 3000 };
@@ -283,7 +267,7 @@ Test(decay, small_blocks_drive_it_too)
 		p[i] = lab_malloc(1000);
 	for (int i = 0; i < N; i++)
 		lab_free(p[i]);
-	cr_assert_gt(world.purges, 0);
+	cr_assert_gt(given_back(), 0);
 }
 
 Test(decay, a_loop_over_large_blocks_is_never_purged)
@@ -358,13 +342,7 @@ Test(decay, the_threshold_bounds_what_is_kept)
 		lab_free(q);
 		cr_assert_leq(lab_purge_dirty_pages() * LAB_PAGE_SIZE, 8 * MIB);
 	}
-	cr_assert_gt(world.purged, 0);
-}
-
-static size_t
-given_back(void)
-{
-	return world.purges + world.lazy_purges + world.unmaps;
+	cr_assert_gt(given_back(), 0);
 }
 
 static void
@@ -379,26 +357,23 @@ Test(decay, what_is_to_be_kept_stays)
 {
 	enum { ROUNDS = 40 };
 
-	for (int lazily = 0; lazily < 2; lazily++) {
-		start(10000);
-		lab_store_rlx(&lab_settings.purge_lazily, lazily);
-		cr_assert(lab_set_param(LAB_PARAM_TRIM_THRESHOLD, SIZE_MAX));
-		use(60 * MIB);
-		use(60 * MIB);
+	start(10000);
+	cr_assert(lab_set_param(LAB_PARAM_TRIM_THRESHOLD, SIZE_MAX));
+	use(60 * MIB);
+	use(60 * MIB);
+	use_all_sizes();
+	size_t before = given_back(), maps = world.maps;
+	for (int i = 0; i < ROUNDS; i++) {
+		world.now += 700;
 		use_all_sizes();
-		size_t before = given_back(), maps = world.maps;
-		for (int i = 0; i < ROUNDS; i++) {
-			world.now += 700;
-			use_all_sizes();
-			call();
-			tick();
-		}
-		cr_assert_eq(given_back(), before);
-		cr_assert_eq(world.maps, maps);
-		cr_assert_geq(lab_purge_dirty_pages(), 50 * MIB / LAB_PAGE_SIZE, "but for what is in use");
-		cr_assert(lab_trim(0), "unless it is asked for");
-		cr_assert_eq(lab_purge_dirty_pages(), 0);
+		call();
+		tick();
 	}
+	cr_assert_eq(given_back(), before);
+	cr_assert_eq(world.maps, maps);
+	cr_assert_geq(lab_purge_dirty_pages(), 50 * MIB / LAB_PAGE_SIZE, "but for what is in use");
+	cr_assert(lab_trim(0), "unless it is asked for");
+	cr_assert_eq(lab_purge_dirty_pages(), 0);
 	use(20 * MIB);
 	cr_assert(lab_set_param(LAB_PARAM_TRIM_THRESHOLD, 8 * MIB));
 	use(MIB);
@@ -455,13 +430,13 @@ use_ranges(int count)
 static size_t
 look(int times, uint64_t period)
 {
-	size_t before = world.purges + world.lazy_purges;
+	size_t before = world.purges;
 
 	for (int i = 0; i < times; i++) {
 		world.now += period;
 		tick();
 	}
-	return world.purges + world.lazy_purges - before;
+	return world.purges - before;
 }
 
 /* Locked pages, for one. Late looks come once in a decay time, the others twice. */
@@ -470,21 +445,20 @@ Test(decay, what_the_system_refuses_is_asked_for_ever_more_seldom)
 	enum { RANGES = 40 };
 	static const uint64_t periods[] = {500, 1000};
 
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 2; i++) {
 		start(10000);
-		lab_store_rlx(&lab_settings.purge_lazily, i >= 2);
 		struct lab_stats stats;
 		use_ranges(RANGES);
 		lab_stats_get(&stats);
 		size_t segments = stats.segments;
 		cr_assert_gt(segments, 2);
 		world.purge_fails = true;
-		cr_assert_gt(look(2, periods[i % 2]), 0);
-		cr_assert_leq(look(100, periods[i % 2]), segments * LAB_PURGE_TRIES * 8);
-		cr_assert_leq(look(1000, periods[i % 2]), segments * LAB_PURGE_TRIES * (1000 / LAB_PURGE_REST_MAX + 1));
-		cr_assert_gt(look(2 * LAB_PURGE_REST_MAX, periods[i % 2]), 0, "it is asked for again");
+		cr_assert_gt(look(2, periods[i]), 0);
+		cr_assert_leq(look(100, periods[i]), segments * LAB_PURGE_TRIES * 8);
+		cr_assert_leq(look(1000, periods[i]), segments * LAB_PURGE_TRIES * (1000 / LAB_PURGE_REST_MAX + 1));
+		cr_assert_gt(look(2 * LAB_PURGE_REST_MAX, periods[i]), 0, "it is asked for again");
 		world.purge_fails = false;
-		(void)look(2 * LAB_PURGE_REST_MAX, periods[i % 2]);
+		(void)look(2 * LAB_PURGE_REST_MAX, periods[i]);
 		cr_assert_eq(lab_purge_dirty_pages(), 0, "and taken when it can be");
 		use_ranges(RANGES);
 		cr_assert_gt(look(2, 500), 0, "nothing of that is remembered");

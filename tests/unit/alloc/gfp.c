@@ -425,7 +425,7 @@ Test(gfp, nowait_takes_what_others_have_freed)
 	cr_assert_gt(clock_reads, 0, "the next frame is an ordinary one");
 }
 
-Test(gfp, nowait_leaves_a_segment_that_a_purger_has_disturbed)
+Test(gfp, nowait_leaves_a_segment_that_a_purger_has_marked_stale)
 {
 	world_install();
 	char *p = lab_malloc(60000);
@@ -433,7 +433,7 @@ Test(gfp, nowait_leaves_a_segment_that_a_purger_has_disturbed)
 	while (lab_alloc(60000, LAB_GFP_NOWAIT))
 		;
 	lab_store_rlx(&place.segment->purge, UINT64_C(5) << 32 | 12345);
-	lab_segment_disturb(place.segment, LAB_MAY_HAVE_ORPHANS);
+	lab_segment_mark_stale(place.segment, LAB_MAY_HAVE_ORPHANS);
 	world.probes = 0;
 	cr_assert_null(lab_alloc(60000, LAB_GFP_NOWAIT));
 	cr_assert_eq(world.probes, 0);
@@ -507,7 +507,7 @@ make_work(void)
 	/* what would be asked: is the purger alive? */
 	struct lab_place place = lab_map_find(blocks[500]);
 	lab_store_rlx(&place.segment->purge, UINT64_C(5) << 32 | 12345);
-	lab_segment_disturb(place.segment, LAB_MAY_HAVE_ORPHANS);
+	lab_segment_mark_stale(place.segment, LAB_MAY_HAVE_ORPHANS);
 }
 
 static void

@@ -501,37 +501,10 @@ Test(huge, what_counts_under_a_limit)
 
 /* ---- frames that are cut short ---------------------------------------------------------------------------------------------------- */
 
-static void
-call_malloc(void *size)
-{
-	(void)lab_malloc(*(size_t *)size);
-}
-
-static enum lab_huge_kind awaited;
-
 static bool
-is_awaited(void)
+is_any_busy(void)
 {
-	return count_of(awaited) != 0;
-}
-
-/* Held for a block, new or not, when a jump leaves: the heap's repair finds it. */
-Test(huge, a_mapping_in_the_hands_of_a_frame_that_was_left_is_found)
-{
-	size_t size = 9 * MIB;
-
-	for (int again = 0; again < 2; again++) {
-		awaited = LAB_HUGE_HELD;
-		REQUIRE(tear_when(is_awaited, call_malloc, &size));
-		cr_assert_eq(count_of(LAB_HUGE_HELD), 1);
-		lab_free(lab_malloc(50000)); /* enters the heap, and repairs it */
-		cr_assert_eq(count_of(LAB_HUGE_HELD), 0);
-		cr_assert_eq(count_of(LAB_HUGE_CACHED), 1);
-	}
-	char *p = lab_calloc(1, size);
-	cr_assert(trace_is_zero(p, size));
-	cr_assert_eq(count_of(LAB_HUGE_CACHED), 0);
-	lab_free(p);
+	return count_of(LAB_HUGE_BUSY) != 0;
 }
 
 static void
@@ -546,8 +519,7 @@ Test(huge, what_is_being_unmapped_when_its_frame_is_left_is_nobodys_for_ever)
 	char *p = lab_malloc(9 * MIB);
 
 	lab_free(p);
-	awaited = LAB_HUGE_UNMAPPING;
-	REQUIRE(tear_when(is_awaited, call_trim, NULL));
+	REQUIRE(tear_when(is_any_busy, call_trim, NULL));
 	struct lab_huge *huge;
 	size_t i = 0;
 	while ((huge = lab_huge_at(i))->base != p)
@@ -555,7 +527,7 @@ Test(huge, what_is_being_unmapped_when_its_frame_is_left_is_nobodys_for_ever)
 	for (int round = 0; round < 3; round++) {
 		(void)lab_trim(0);
 		lab_huge_finish_frees();
-		cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_UNMAPPING);
+		cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_BUSY);
 	}
 	cr_assert(!lab_owns(p));
 	/* its address may be another block's, in another entry */
@@ -568,28 +540,60 @@ Test(huge, what_is_being_unmapped_when_its_frame_is_left_is_nobodys_for_ever)
 		cr_assert_neq(huge_of(q), huge);
 }
 
-static void
-require_held(void *start, size_t size)
+static bool
+are_signals_held(void)
 {
 	sigset_t set;
 
+	REQUIRE(sigprocmask(SIG_BLOCK, NULL, &set) == 0);
+	return sigismember(&set, SIGUSR1) && !sigismember(&set, SIGSEGV);
+}
+
+/* Asked at each instruction of a call, in the handler of SIGTRAP. */
+static bool
+is_busy_in_the_open(void)
+{
+	return is_any_busy() && !are_signals_held();
+}
+
+static void
+require_held(void *start, size_t size)
+{
 	(void)start;
 	(void)size;
-	REQUIRE(sigprocmask(SIG_BLOCK, NULL, &set) == 0 && sigismember(&set, SIGUSR1) && !sigismember(&set, SIGSEGV));
+	REQUIRE(are_signals_held());
+}
+
+static void
+call_every_step(void *unused)
+{
+	(void)unused;
+	char *p = lab_malloc(9 * MIB);
+	p = lab_realloc(p, 20 * MIB, LAB_GFP_KERNEL);
+	p = lab_realloc(p, 16 * MIB, LAB_GFP_KERNEL);
+	lab_free(p);
+	world.on_purge = require_held;
+	p = lab_malloc(13 * MIB); /* reuses the 16 MiB, and purges the rest */
+	world.on_purge = NULL;
+	lab_free(p);
+	(void)lab_trim(0);
 }
 
 Test(huge, signals_are_held_while_what_is_mapped_and_what_is_said_differ)
 {
-	sigset_t set;
-
 	world_install();
+	world.clock_is_set = true;
+	lab_free(lab_malloc(1));
 	world.on_unmap = require_held;
-	char *p = lab_malloc(9 * MIB);
-	lab_free(lab_realloc(p, 6 * MIB, LAB_GFP_KERNEL));
-	(void)lab_trim(0);
-	cr_assert_eq(world.unmaps, 2);
-	REQUIRE(sigprocmask(SIG_BLOCK, NULL, &set) == 0);
-	cr_assert(!sigismember(&set, SIGUSR1));
+	for (int moves = 0; moves < 2; moves++) {
+		size_t purges = world.purges, unmaps = world.unmaps;
+		world.extend_moves = moves;
+		REQUIRE(!tear_when(is_busy_in_the_open, call_every_step, NULL));
+		cr_assert_geq(world.purges, purges + 1, "what lies behind the last block");
+		cr_assert_geq(world.unmaps, unmaps + 2, "the tail, and the mapping");
+	}
+	cr_assert_eq(count_of(LAB_HUGE_CACHED), 0);
+	cr_assert(!are_signals_held());
 }
 
 /* ---- a thread dies in a free: others finish it ---- */

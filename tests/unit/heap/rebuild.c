@@ -198,7 +198,7 @@ Test(rebuild, a_change_of_the_current_span_that_was_cut_short)
 			unit->current = false;
 			break;
 		case 1:
-			unit->hot -= LAB_HOT_USED_ONE;
+			unit->freelist_state -= LAB_FREELIST_USED_ONE;
 			break;
 		default:
 			break; /* nothing yet */
@@ -233,7 +233,7 @@ Test(rebuild, pages_in_which_carving_was_cut_short_are_not_fresh)
 	char *base = unit->base;
 
 	heap = lab_thread.heap;
-	for (size_t i = unit->limit; i < unit->limit + 4; i++) /* the next page's blocks */
+	for (size_t i = unit->carved; i < unit->carved + 4; i++) /* the next page's blocks */
 		*(uint16_t *)(base + i * 1024) = (uint16_t)((i + 1) * 1024);
 	rebuild();
 	lab_free(p);
@@ -285,12 +285,12 @@ Test(rebuild, a_live_purgers_pages_are_left_a_dead_ones_are_freed)
 	_Atomic uint64_t *purge = &pages.segment->purge;
 
 	lab_store_rlx(purge, UINT64_C(7) << 32 | 555);
-	lab_store_rlx(&pages.segment->disturbed, 0);
+	lab_store_rlx(&pages.segment->view_stale, 0);
 	rebuild();
 	size_t page = pages.page + 3;
 	cr_assert(lab_load_rlx(&pages.segment->taken[page / 64]) >> (page % 64) & 1, "its holder is alive");
 	cr_assert_eq(lab_load_rlx(purge), UINT64_C(7) << 32 | 555);
-	cr_assert_eq(lab_load_rlx(&pages.segment->disturbed), LAB_MAY_HAVE_ORPHANS, "to be looked at again");
+	cr_assert_eq(lab_load_rlx(&pages.segment->view_stale), LAB_MAY_HAVE_ORPHANS, "to be looked at again");
 	world.dead_tid = 555;
 	rebuild();
 	cr_assert(!(lab_load_rlx(&pages.segment->taken[page / 64]) >> (page % 64) & 1));
@@ -436,7 +436,7 @@ Test(rebuild, absorbing_a_torn_heap_finishes_its_drain_and_sends_its_batches)
 	lab_heap_rebuild_owned(third);
 	for (int i = 0; i < 40; i++) {
 		struct lab_heap *from = i < 20 ? dead : third;
-		if (lab_hot_head(from->bins[2].current->hot) == LAB_HOT_NIL)
+		if (lab_freelist_head(from->bins[2].current->freelist_state) == LAB_FREELIST_NIL)
 			REQUIRE(lab_span_refill_owned(from, 2));
 		p[i] = lab_span_pop_owned(from->bins[2].current);
 	}

@@ -36,7 +36,7 @@ make_heap(void)
 static void *
 block_of(struct lab_heap *from)
 {
-	if (lab_hot_head(from->bins[3].current->hot) == LAB_HOT_NIL)
+	if (lab_freelist_head(from->bins[3].current->freelist_state) == LAB_FREELIST_NIL)
 		REQUIRE(lab_span_refill_owned(from, 3));
 	return lab_span_pop_owned(from->bins[3].current);
 }
@@ -374,7 +374,7 @@ Test(remote, blocks_of_every_class_and_runs_empty_their_spans)
 	start();
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
 		for (size_t i = 0; i < LAB_UNIT_SIZE / lab_class_size(c) * 2; i++) {
-			if (lab_hot_head(other->bins[c].current->hot) == LAB_HOT_NIL)
+			if (lab_freelist_head(other->bins[c].current->freelist_state) == LAB_FREELIST_NIL)
 				REQUIRE(lab_span_refill_owned(other, c));
 			void *p = lab_span_pop_owned(other->bins[c].current);
 			lab_batch_add_owned(heap, other, p);

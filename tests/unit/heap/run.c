@@ -226,7 +226,7 @@ Test(run, pages_that_a_purger_held_are_found_again)
 	struct held b = take(8, 1);
 	cr_assert_neq(b.place.segment, segment);
 	lab_segment_give(segment, used + 1, LAB_SEGMENT_PAGES - used - 1, 0);
-	lab_segment_disturb(segment, LAB_VIEW_IS_OLD);
+	lab_segment_mark_stale(segment, LAB_VIEW_IS_OLD);
 	struct held c = take(LAB_SEGMENT_PAGES - 8, 1), d = take(900, 1);
 	cr_assert_eq(d.place.segment, segment, "no third segment");
 	give(&a);

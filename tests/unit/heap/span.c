@@ -30,7 +30,7 @@ pop(unsigned c)
 {
 	struct lab_unit *span = heap->bins[c].current;
 
-	if (!lab_unit_has_free(span, lab_hot_head(span->hot)))
+	if (!lab_unit_has_free(span, lab_freelist_head(span->freelist_state)))
 		REQUIRE(lab_span_refill_owned(heap, c));
 	return lab_span_pop_owned(heap->bins[c].current);
 }
@@ -58,13 +58,13 @@ Test(span, blocks_of_a_new_span_come_in_order_and_are_carved_page_by_page)
 		cr_assert_eq((uintptr_t)first % LAB_UNIT_SIZE, 0);
 		for (size_t i = 1; i < LAB_UNIT_SIZE / size; i++) {
 			size_t limit = size < LAB_PAGE_SIZE ? lab_round_up(i * size, LAB_PAGE_SIZE) / size + 1 : i;
-			REQUIRE(unit->limit <= limit); /* no page is touched before it is needed */
+			REQUIRE(unit->carved <= limit); /* no page is touched before it is needed */
 			REQUIRE(pop(c) == first + i * size);
 		}
-		cr_assert_eq(unit->limit, unit->capacity);
-		cr_assert_eq(lab_hot_head(unit->hot), LAB_HOT_NIL);
+		cr_assert_eq(unit->carved, unit->capacity);
+		cr_assert_eq(lab_freelist_head(unit->freelist_state), LAB_FREELIST_NIL);
 		cr_assert_neq(unit_of(pop(c)), unit, "the next one is another span's");
-		cr_assert(unit->key & LAB_UNIT_CLOSED);
+		cr_assert(unit->owner_key & LAB_UNIT_CLOSED);
 	}
 	(void)heap_check(heap);
 }
@@ -133,7 +133,7 @@ Test(span, retirement_marks_little_more_than_the_carved_pages_dirty)
 	for (int i = 0; i < 16; i++)
 		push(blocks[i]);
 	cr_assert_eq(unit->kind, LAB_UNIT_IS_RETIRED);
-	cr_assert_eq(unit->limit, 0);
+	cr_assert_eq(unit->carved, 0);
 	cr_assert_eq(lab_segment_count_dirty(segment), 16);
 	lab_span_demote_owned(heap, next);
 	lab_bin_set_current(heap, c, &lab_no_span);
@@ -149,10 +149,10 @@ Test(span, double_frees_are_told_where_it_is_cheap)
 	char *a = pop(3), *b = pop(3);
 	struct lab_unit *unit = unit_of(a);
 
-	uint32_t hot = unit->hot;
+	uint32_t freelist_state = unit->freelist_state;
 	push(a);
 	cr_assert_eq(free_in_span(heap, unit, a), LAB_FREE_DOUBLE, "the block freed last");
-	cr_assert_eq(lab_block_link(a), lab_hot_head(hot), "nothing was written");
+	cr_assert_eq(lab_block_link(a), lab_freelist_head(freelist_state), "nothing was written");
 	push(b);
 	cr_assert_eq(free_in_span(heap, unit, b), LAB_FREE_DOUBLE);
 	cr_assert_eq(free_in_span(heap, unit, a), LAB_FREE_DOUBLE, "the span is empty");
@@ -172,7 +172,7 @@ Test(span, a_full_span_is_listed_again_by_its_first_free)
 	struct lab_unit *first = unit_of(blocks[0]), *second = unit_of(blocks[8]);
 	cr_assert(!first->listed && !second->listed);
 	push(blocks[2]);
-	cr_assert(first->listed && !(first->key & LAB_UNIT_CLOSED));
+	cr_assert(first->listed && !(first->owner_key & LAB_UNIT_CLOSED));
 	push(blocks[9]);
 	push(blocks[3]);
 	(void)heap_check(heap);
@@ -236,8 +236,8 @@ Test(span, a_repair_stops_at_a_link_that_leads_nowhere)
 	lab_span_repair_owned(heap);
 	cr_assert_null(heap->changing);
 	cr_assert(!unit->current);
-	uint32_t used = ((unit->hot >> 16) + 1) & 0xffff;
-	cr_assert_eq(used, unit->limit - 25);
+	uint32_t used = ((unit->freelist_state >> 16) + 1) & 0xffff;
+	cr_assert_eq(used, unit->carved - 25);
 }
 
 /* ---- writes to freed blocks (INV-SPAN-1): a head that is no block's number is never made an address ---- */
@@ -256,7 +256,7 @@ damage(unsigned c, int n, uint16_t link)
 	for (int i = 0; i < FREED; i++)
 		freed[i] = pop(c);
 	struct lab_unit *unit = unit_of(kept[0]);
-	if (link < unit->limit || unit != unit_of(freed[FREED - 1])) {
+	if (link < unit->carved || unit != unit_of(freed[FREED - 1])) {
 		for (int i = 0; i < FREED; i++)
 			push(freed[i]);
 		for (int i = 0; i < KEPT; i++)
@@ -274,7 +274,7 @@ damage(unsigned c, int n, uint16_t link)
 	REQUIRE(lab_unit_is_block(its, next));
 	for (int i = 0; i < KEPT; i++)
 		REQUIRE(next != kept[i]);
-	bool is_nil = link == LAB_HOT_NIL;
+	bool is_nil = link == LAB_FREELIST_NIL;
 	REQUIRE(lab_finding_take_owned(heap, &found) == !is_nil);
 	if (!is_nil) {
 		REQUIRE(found.kind == LAB_FOUND_DAMAGE);
@@ -334,7 +334,7 @@ Test(span, an_empty_current_span_is_mended)
 	struct lab_unit *unit = unit_of(blocks[0]);
 	for (int i = 0; i < FREED; i++)
 		push(blocks[i]);
-	lab_poke(&unit->hot, lab_insert16(unit->hot, 40000));
+	lab_poke(&unit->freelist_state, lab_insert16(unit->freelist_state, 40000));
 	REQUIRE(lab_span_refill_owned(heap, 5));
 	cr_assert(lab_finding_take_owned(heap, &found));
 	struct heap_census census = heap_check(heap);

@@ -35,7 +35,7 @@ enum { DEEP = 4096 };
 static void *
 take(struct lab_heap *heap)
 {
-	if (lab_hot_head(heap->bins[0].current->hot) == LAB_HOT_NIL)
+	if (lab_freelist_head(heap->bins[0].current->freelist_state) == LAB_FREELIST_NIL)
 		REQUIRE(lab_span_refill_owned(heap, 0));
 	return lab_span_pop_owned(heap->bins[0].current);
 }

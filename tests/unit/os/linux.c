@@ -44,7 +44,7 @@ Test(os, memory_is_mapped_protected_purged_and_extended)
 	cr_assert(trace_is_zero(q, size));
 	cr_assert(lab_os.unmap(p, 3 * size));
 	cr_assert(lab_os.unmap(q, size));
-	cr_assert(!lab_os_is_readable((uintptr_t)p, (uintptr_t)p + size));
+	cr_assert(!lab_os.is_readable((uintptr_t)p, (uintptr_t)p + size));
 	cr_assert_eq(errno, KEPT);
 }
 
@@ -111,15 +111,15 @@ Test(os, holes_and_guard_pages_cannot_be_read)
 	char *p = lab_os.map(PAGES * LAB_OS_PAGE_SIZE, LAB_ACCESS_WRITE);
 	uintptr_t low = (uintptr_t)p, high = low + PAGES * LAB_OS_PAGE_SIZE;
 
-	cr_assert(lab_os_is_readable(low, high));
-	cr_assert(lab_os_is_readable(low + 5, low + 6));
+	cr_assert(lab_os.is_readable(low, high));
+	cr_assert(lab_os.is_readable(low + 5, low + 6));
 	lab_os.unmap(p + 600 * LAB_OS_PAGE_SIZE, LAB_OS_PAGE_SIZE);
 	cr_assert(lab_os.protect(p + 300 * LAB_OS_PAGE_SIZE, LAB_OS_PAGE_SIZE, LAB_ACCESS_NONE));
 	for (uintptr_t bad = 300; bad <= 600; bad += 300) {
-		cr_assert(!lab_os_is_readable(low + (bad - 5) * LAB_OS_PAGE_SIZE, low + (bad + 5) * LAB_OS_PAGE_SIZE));
-		cr_assert(!lab_os_is_readable(low + (bad - 1) * LAB_OS_PAGE_SIZE + 1, low + bad * LAB_OS_PAGE_SIZE + 1));
-		cr_assert(lab_os_is_readable(low + (bad - 5) * LAB_OS_PAGE_SIZE + 1, low + bad * LAB_OS_PAGE_SIZE));
-		cr_assert(lab_os_is_readable(low + (bad + 1) * LAB_OS_PAGE_SIZE, low + (bad + 5) * LAB_OS_PAGE_SIZE));
+		cr_assert(!lab_os.is_readable(low + (bad - 5) * LAB_OS_PAGE_SIZE, low + (bad + 5) * LAB_OS_PAGE_SIZE));
+		cr_assert(!lab_os.is_readable(low + (bad - 1) * LAB_OS_PAGE_SIZE + 1, low + bad * LAB_OS_PAGE_SIZE + 1));
+		cr_assert(lab_os.is_readable(low + (bad - 5) * LAB_OS_PAGE_SIZE + 1, low + bad * LAB_OS_PAGE_SIZE));
+		cr_assert(lab_os.is_readable(low + (bad + 1) * LAB_OS_PAGE_SIZE, low + (bad + 5) * LAB_OS_PAGE_SIZE));
 	}
 }
 
@@ -289,7 +289,7 @@ static void *
 sleep_on_word(void *slices)
 {
 	while (sleepers_word == 1) {
-		lab_os_wait(&sleepers_word, 1, 20000);
+		lab_os.wait(&sleepers_word, 1, 20000);
 		++*(_Atomic unsigned *)slices;
 	}
 	return NULL;
@@ -305,9 +305,9 @@ Test(os, waits_end_by_a_wake_by_time_and_if_there_is_nothing_to_wait_for, .timeo
 		pthread_create(&threads[i], NULL, sleep_on_word, (void *)&slices);
 	errno = KEPT;
 	uint64_t start = lab_os.clock_ms();
-	lab_os_wait(&sleepers_word, 1, 50);
+	lab_os.wait(&sleepers_word, 1, 50);
 	cr_assert_geq(lab_os.clock_ms() - start, 40); /* the clock is coarse */
-	lab_os_wait(&sleepers_word, 0, 20000);
+	lab_os.wait(&sleepers_word, 0, 20000);
 	sleepers_word = 0;
 	lab_os_wake(&sleepers_word);
 	cr_assert_eq(errno, KEPT);
@@ -439,20 +439,20 @@ Test(os, a_wait_ends_by_its_time_by_a_wake_or_by_the_value)
 	pthread_t thread;
 	uint64_t start = lab_os.clock_ms();
 
-	lab_os_wait(&gate, 5, 60000);
-	lab_os_wait(&gate, 0, 20);
+	lab_os.wait(&gate, 5, 60000);
+	lab_os.wait(&gate, 0, 20);
 	cr_assert(lab_os.clock_ms() - start >= 15 && lab_os.clock_ms() - start < 10000);
 	pthread_create(&thread, NULL, open_gate, NULL);
 	while (gate == 0)
-		lab_os_wait(&gate, 0, 60000);
+		lab_os.wait(&gate, 0, 60000);
 	cr_assert_lt(lab_os.clock_ms() - start, 20000);
 	pthread_join(thread, NULL);
 }
 
 Test(os, threads_of_this_process)
 {
-	cr_assert(lab_os_has_thread(lab_os_tid()));
-	cr_assert_not(lab_os_has_thread(0));
-	cr_assert_not(lab_os_has_thread(1), "another process");
-	cr_assert_not(lab_os_has_thread(4194303));
+	cr_assert(lab_os.has_thread(lab_os_tid()));
+	cr_assert_not(lab_os.has_thread(0));
+	cr_assert_not(lab_os.has_thread(1), "another process");
+	cr_assert_not(lab_os.has_thread(4194303));
 }

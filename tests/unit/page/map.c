@@ -98,7 +98,7 @@ Test(map, every_byte_of_a_span)
 		cr_assert_eq(place.heap_id, lab_thread.heap->id);
 		for (char *p = place.unit->base; p < place.unit->base + LAB_UNIT_SIZE; p++) {
 			size_t n = (size_t)(p - place.unit->base);
-			bool carved = n % lab_class_size(c) == 0 && n / lab_class_size(c) < place.unit->limit;
+			bool carved = n % lab_class_size(c) == 0 && n / lab_class_size(c) < place.unit->carved;
 			REQUIRE(kind_of(p) == LAB_PLACE_SPAN);
 			REQUIRE(lab_owns(p) == carved); /* not inside a block, not where none was made yet */
 		}

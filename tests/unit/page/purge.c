@@ -76,7 +76,7 @@ Test(purge, only_what_is_free_and_dirty_goes_in_one_call_a_range)
 	cr_assert_eq(lab_purge_total_pages(), pages);
 	cr_assert_eq(lab_purge_dirty_pages(), 0);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_VIEW_IS_OLD);
+	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_VIEW_IS_OLD);
 	cr_assert_null(record.segment);
 	cr_assert(trace_is_zero(page_at(0), 100 * LAB_PAGE_SIZE), "INV-PAGE-3");
 	cr_assert(trace_is_zero(page_at(120), 904 * LAB_PAGE_SIZE));
@@ -142,7 +142,7 @@ Test(purge, a_purger_that_was_cut_short_lets_go_of_the_word_and_marks_the_segmen
 	lab_purge_recover(&record); /* repeatable */
 	cr_assert_null(record.segment);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS);
+	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS);
 
 	record.segment = segment; /* cut short before it had the word: another has it now */
 	lab_store_rlx(&segment->purge, CLAIM + EPOCH);
@@ -232,33 +232,6 @@ Test(purge, pages_in_use_are_not_aged)
 	cr_assert_eq(lab_purge_all(&record, &decay), 0, "and young again");
 }
 
-/* ---- MADV_FREE ---- */
-
-Test(purge, lazily_purged_pages_are_dirty_for_calloc_and_done_for_decay)
-{
-	const struct lab_purge_plan lazily = {.young = true, .lazily = true, .enough = SIZE_MAX};
-
-	start();
-	soil(10, 30);
-	cr_assert_eq(lab_purge_all(&record, &lazily), 30);
-	cr_assert_eq(world.lazy_purges, 1);
-	cr_assert_eq(world.purges, 0);
-	cr_assert(!lab_segment_is_fresh(segment, 10, 30), "they may read as before");
-	cr_assert_eq(lab_purge_dirty_pages(), 0);
-	cr_assert_eq(lab_purge_all(&record, &lazily), 0, "once is enough");
-	cr_assert(!lab_purge_age_all());
-	soil(20, 10);
-	cr_assert_eq(lab_purge_dirty_pages(), 10, "used again, they are dirty again");
-	cr_assert_eq(lab_purge_all(&record, &lazily), 10);
-	cr_assert_eq(lab_purge_all(&record, &lab_purge_everything), 30, "trim takes them at once");
-	cr_assert(lab_segment_is_fresh(segment, 10, 30));
-	cr_assert(trace_is_zero(page_at(10), 30 * LAB_PAGE_SIZE));
-	world.purge_fails = true;
-	soil(10, 30);
-	cr_assert_eq(lab_purge_all(&record, &lazily), 0);
-	cr_assert_eq(lab_purge_dirty_pages(), 30);
-}
-
 /* ---- huge pages ---- */
 
 static void
@@ -326,7 +299,6 @@ Test(purge, fresh_pages_read_as_zero_over_a_long_trace)
 		world.purge_fails = trace_below(&random, 4) == 0;
 		const struct lab_purge_plan plan = {
 		        .young = trace_below(&random, 2),
-		        .lazily = trace_below(&random, 3) == 0,
 		        .in_whole = trace_below(&random, 3) == 0,
 		        .enough = SIZE_MAX,
 		};
@@ -361,7 +333,7 @@ Test(purge, in_forks_child_other_purgers_words_are_let_go)
 	REQUIRE(lab_segment_take_at(segment, 9, 1));
 	settle(50, 51);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS, "its pages are the holder's to find");
+	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS, "its pages are the holder's to find");
 	soil(100, 10);
 	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 10, "the segment is purged again");
 }
@@ -373,7 +345,7 @@ Test(purge, in_forks_child_a_namesakes_words_are_let_go)
 	lab_store_rlx(&segment->purge, CLAIM);
 	settle(50, 77);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS);
+	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS);
 	lab_store_rlx(&segment->purge, 77); /* a scan's */
 	settle(50, 77);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
@@ -385,7 +357,7 @@ fork_in_handler(void *start, size_t size)
 	check_taken(start, size);
 	settle(77, 78);
 	REQUIRE(lab_load_rlx(&segment->purge) == CLAIM + 1);
-	REQUIRE(lab_load_rlx(&segment->disturbed) < LAB_MAY_HAVE_ORPHANS);
+	REQUIRE(lab_load_rlx(&segment->view_stale) < LAB_MAY_HAVE_ORPHANS);
 	world.on_purge = NULL;
 }
 
@@ -407,10 +379,10 @@ Test(purge, in_forks_child_the_forking_threads_words_go_on_and_are_let_go)
 	world.on_purge = fork_in_handler_and_jump;
 	if (setjmp(out) == 0)
 		(void)lab_purge_segment(segment, &record, &lab_purge_everything);
-	lab_store_rlx(&segment->disturbed, LAB_UNDISTURBED);
+	lab_store_rlx(&segment->view_stale, LAB_VIEW_IS_FRESH);
 	lab_purge_recover(&record);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->disturbed), LAB_MAY_HAVE_ORPHANS);
+	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS);
 	lab_store_rlx(&segment->purge, 77); /* a scan's, which is let go by value */
 	settle(77, 78);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 77);

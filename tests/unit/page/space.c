@@ -593,23 +593,23 @@ Test(space, places_for_heaps_are_mapped_one_by_one)
 {
 	size_t maps = world.maps;
 
-	cr_assert_eq(lab_space_map_heap(0, 3000), LAB_HEAP_MAPPED);
-	cr_assert_eq(lab_space_map_heap(7, 3000), LAB_HEAP_MAPPED);
-	cr_assert_eq(lab_space_map_heap(7, 3000), LAB_HEAP_MAPPED, "repeatable");
+	cr_assert_eq(lab_space_map_heap(0, 3000), LAB_MAPPED);
+	cr_assert_eq(lab_space_map_heap(7, 3000), LAB_MAPPED);
+	cr_assert_eq(lab_space_map_heap(7, 3000), LAB_MAPPED, "repeatable");
 	cr_assert_eq(world.maps, maps + 2);
 	char *first = lab_space_heap(lab_space(), 0), *seventh = lab_space_heap(lab_space(), 7);
 	cr_assert_eq(seventh - first, 7 * LAB_HEAP_STRIDE);
 	first[0] = seventh[2999] = 1;
 	cr_assert(!world_is_mapped((uintptr_t)first + LAB_PAGE_SIZE, (uintptr_t)first + LAB_PAGE_SIZE + 1));
 	world.maps_left = 0;
-	cr_assert_eq(lab_space_map_heap(8, 3000), LAB_HEAP_NO_MEMORY);
+	cr_assert_eq(lab_space_map_heap(8, 3000), LAB_NOT_MAPPED);
 	world.maps_left = SIZE_MAX;
 	occupied_low = lab_space_heap(lab_space(), 9);
 	occupied_high = occupied_low + 1;
 	world.on_map_at = occupy;
-	cr_assert_eq(lab_space_map_heap(9, 3000), LAB_HEAP_TAKEN);
-	cr_assert_eq(lab_space_map_heap(10, 3000), LAB_HEAP_MAPPED);
-	cr_assert_eq(lab_space_map_heap(LAB_HEAP_MAX - 1, 3000), LAB_HEAP_MAPPED);
+	cr_assert_eq(lab_space_map_heap(9, 3000), LAB_OCCUPIED);
+	cr_assert_eq(lab_space_map_heap(10, 3000), LAB_MAPPED);
+	cr_assert_eq(lab_space_map_heap(LAB_HEAP_MAX - 1, 3000), LAB_MAPPED);
 	cr_assert_lt((uintptr_t)lab_space_heap(lab_space(), LAB_HEAP_MAX - 1), lab_space()->base);
 }
 

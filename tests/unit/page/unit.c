@@ -13,15 +13,15 @@
 #define FAST LAB_WORD_FAST
 
 static struct lab_unit
-make_unit(unsigned c, uint64_t limit)
+make_unit(unsigned c, uint64_t carved)
 {
 	size_t size = lab_class_size(c);
 	struct lab_unit unit = {
-	        .limit = limit,
+	        .carved = carved,
 	        .capacity = (uint16_t)(LAB_UNIT_SIZE / size),
 	        .size_class = (uint8_t)c,
 	        .shift = (uint8_t)lab_ctz(size),
-	        .key = (HEAP | LAB_UNIT_OPEN) + BASE,
+	        .owner_key = (HEAP | LAB_UNIT_OPEN) + BASE,
 	        .base = (char *)BASE,
 	};
 
@@ -33,7 +33,7 @@ make_unit(unsigned c, uint64_t limit)
 static bool
 passes(const struct lab_unit *unit, uintptr_t p, uintptr_t word)
 {
-	return lab_unit_block_number(p + word - unit->key, unit->inverse, unit->shift) < unit->limit;
+	return lab_unit_block_number(p + word - unit->owner_key, unit->inverse, unit->shift) < unit->carved;
 }
 
 Test(unit, the_number_of_a_block_is_exact_for_every_class_limit_and_offset)
@@ -67,11 +67,11 @@ Test(unit, wild_numbers_are_no_blocks)
 			if (i % 2)
 				n = -n;
 			bool expected = n < LAB_UNIT_SIZE / size * size && n % size == 0;
-			REQUIRE((lab_unit_block_number(n, unit.inverse, unit.shift) < unit.limit) == expected);
+			REQUIRE((lab_unit_block_number(n, unit.inverse, unit.shift) < unit.carved) == expected);
 			REQUIRE(passes(&unit, BASE + n, HEAP | FAST) == expected);
 		}
 		for (uint64_t n = size; n > size - 64 && n != 0; n--) /* next to a block, above and below the whole range */
-			REQUIRE(lab_unit_block_number(n, unit.inverse, unit.shift) < unit.limit ? n == size : true);
+			REQUIRE(lab_unit_block_number(n, unit.inverse, unit.shift) < unit.carved ? n == size : true);
 	}
 }
 
@@ -123,11 +123,11 @@ Test(unit, a_closed_span_lets_no_pointer_pass_but_knows_its_blocks_and_heap)
 		size_t size = lab_class_size(c);
 		struct lab_unit unit = make_unit(c, LAB_UNIT_SIZE / size);
 		cr_assert_eq((uintptr_t)lab_unit_heap(&unit), HEAP);
-		unit.key |= LAB_UNIT_CLOSED;
+		unit.owner_key |= LAB_UNIT_CLOSED;
 		cr_assert_eq((uintptr_t)lab_unit_heap(&unit), HEAP);
 		for (uint64_t n = 0; n < LAB_UNIT_SIZE; n++) {
 			REQUIRE(!passes(&unit, BASE + n, HEAP | FAST));
-			REQUIRE(lab_unit_is_block(&unit, (void *)(BASE + n)) == (n % size == 0 && n / size < unit.limit));
+			REQUIRE(lab_unit_is_block(&unit, (void *)(BASE + n)) == (n % size == 0 && n / size < unit.carved));
 		}
 	}
 }

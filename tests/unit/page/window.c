@@ -58,7 +58,7 @@ check_invariants(void)
 	cr_assert_leq(heaps + (size_t)LAB_HEAP_MAX * LAB_HEAP_STRIDE, space->base);
 	/* the last unit's descriptor is there to be read, whatever the address */
 	for (uintptr_t p = 0; p < 2 * window_bytes(); p += window_bytes() / 64 + LAB_UNIT_SIZE)
-		cr_assert_eq(lab_peek(&lab_map_unit((void *)p)->limit), 0);
+		cr_assert_eq(lab_peek(&lab_map_unit((void *)p)->carved), 0);
 }
 
 static void
