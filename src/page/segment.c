@@ -150,7 +150,6 @@ lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count)
 {
 	size_t end = page + count;
 
-	lab_assert(lab_segment_are_taken(segment, page, count)); /* INV-PAGE-3 */
 	for (size_t word = page / 64; word * 64 < end; word++)
 		atomic_fetch_and_explicit(&segment->dirty[word], ~lab_segment_range_mask(word, page, count), memory_order_relaxed);
 }

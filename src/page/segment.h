@@ -165,7 +165,7 @@ void lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t cou
 /* The same for pages of one word. */
 void lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t mask);
 
-/* Marks pages clean that the caller has taken and that read as zero. */
+/* Marks pages clean that read as zero. The caller has taken them, or the segment is its own and empty. */
 void lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count);
 
 /* Pages that are dirty and free. */

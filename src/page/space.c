@@ -159,8 +159,8 @@ unmap(struct lab_space *space, struct lab_segment *segment, uint64_t owner)
 	size_t index = lab_slot_index(space, slot), slots = (size_t)1 << slots_log;
 	uint64_t seq = lab_owner_seq(owner);
 
+	lab_assert(is_empty(owner));
 	/* sc: INV-SPACE-2; pairs with the purge word of lab_purge_segment */
-	lab_assert(is_empty(owner)); /* INV-SPACE-2 */
 	if (!lab_cas64(&slot->owner, owner, lab_owner_make(seq, 0, slots_log, LAB_SLOT_UNMAPPING)))
 		return false;
 	lab_assert(are_used(space, index, slots_log));    /* INV-SPACE-1 */

@@ -78,15 +78,15 @@ Test(decay, free_pages_go_within_the_decay_time_and_not_before_half_of_it)
 	cr_assert_geq(dirty, 2 * MIB / LAB_PAGE_SIZE);
 	world.now += 499;
 	tick();
-	cr_assert_eq(world.purges, 0);
+	cr_assert_eq(given_back(), 0);
 	world.now += 1; /* aged now */
 	tick();
 	world.now += 499;
 	tick();
-	cr_assert_eq(world.purges, 0, "looks are half a decay time apart");
+	cr_assert_eq(given_back(), 0, "looks are half a decay time apart");
 	world.now += 1;
 	tick();
-	cr_assert_gt(world.purges, 0);
+	cr_assert_gt(given_back(), 0);
 	cr_assert_eq(lab_purge_dirty_pages(), 0);
 	cr_assert_eq(lab_purge_total_pages(), dirty);
 }
@@ -96,10 +96,10 @@ Test(decay, frees_drive_it)
 	start(10000);
 	use(200000);
 	use(6 * MIB);
-	cr_assert_eq(world.purges, 0);
+	cr_assert_eq(given_back(), 0);
 	world.now += 3000;
 	use(200000);
-	cr_assert_gt(world.purges, 0);
+	cr_assert_gt(given_back(), 0);
 	cr_assert_leq(lab_purge_dirty_pages(), 200000 / LAB_PAGE_SIZE + 100, "what was used just now stays");
 }
 
@@ -118,11 +118,11 @@ Test(decay, calls_that_free_nothing_drive_it)
 	world.on_clock = count_clock;
 	call();
 	cr_assert_eq(clock_reads, before, "nothing to give back, nobody looks at the clock");
-	size_t purges = world.purges;
+	size_t purges = given_back();
 	use(6 * MIB);
 	world.now += 400;
 	call();
-	cr_assert_eq(world.purges, purges, "time runs from the free on");
+	cr_assert_eq(given_back(), purges, "time runs from the free on");
 }
 
 Test(decay, after_a_long_silence_the_first_call_gives_all_back)
@@ -277,7 +277,7 @@ Test(decay, a_loop_over_large_blocks_is_never_purged)
 		use(20 * MIB);
 		world.now += 10;
 	}
-	cr_assert_eq(world.purged, 0, "they are used again before they decay");
+	cr_assert_eq(given_back(), 0, "they are used again before they decay");
 }
 
 /* As many segments as hold so many blocks of 1 MiB; then they are nobody's, but for one. */
@@ -323,7 +323,7 @@ Test(decay, never_and_at_once)
 	use(2 * MIB);
 	world.now += 1000000;
 	use(2 * MIB);
-	cr_assert_eq(world.purges, 0);
+	cr_assert_eq(given_back(), 0);
 	cr_assert(lab_set_param(LAB_PARAM_DECAY_MS, 0));
 	use(2 * MIB);
 	cr_assert_eq(lab_purge_dirty_pages(), 0);
@@ -408,7 +408,7 @@ Test(decay, what_is_to_be_kept_stays_when_threads_end)
 		call();
 		use(5 * MIB);
 	}
-	cr_assert_eq(world.purges, 0);
+	cr_assert_eq(given_back(), 0);
 }
 
 /* Pages of so many ranges in one segment. */
