@@ -14,20 +14,21 @@
 
 static const char foreign[] = "exclusive block of another thread";
 
-_Static_assert((LAB_GFP_LOCKED & ~LAB_GFP_EXCLUSIVE) >> 9 == LAB_MARK_LOCKED, "the marks have the order of the flags");
-_Static_assert((LAB_GFP_NOFORK & ~LAB_GFP_EXCLUSIVE) >> 9 == LAB_MARK_NOFORK, "the same");
-_Static_assert((LAB_GFP_NOMERGE & ~LAB_GFP_EXCLUSIVE) >> 9 == LAB_MARK_NOMERGE, "the same");
+enum { FIRST_MARK = 9 }; /* of the LAB_GFP_ bits */
+_Static_assert((LAB_GFP_LOCKED & ~LAB_GFP_EXCLUSIVE) >> FIRST_MARK == LAB_MARK_LOCKED, "flags, marks: one order");
+_Static_assert((LAB_GFP_NOFORK & ~LAB_GFP_EXCLUSIVE) >> FIRST_MARK == LAB_MARK_NOFORK, "the same");
+_Static_assert((LAB_GFP_NOMERGE & ~LAB_GFP_EXCLUSIVE) >> FIRST_MARK == LAB_MARK_NOMERGE, "the same");
 
 static uint64_t
 marks_of_gfp(unsigned gfp)
 {
-	return (uint64_t)gfp << LAB_EXCLUSIVE_SHIFT & LAB_EXCLUSIVE_MARKS;
+	return (uint64_t)gfp << (LAB_EXCLUSIVE_MARK_SHIFT - FIRST_MARK) & LAB_EXCLUSIVE_MARKS;
 }
 
 static unsigned
 gfp_of_marks(uint64_t marks)
 {
-	return (unsigned)((marks & LAB_EXCLUSIVE_MARKS) >> LAB_EXCLUSIVE_SHIFT) | LAB_GFP_EXCLUSIVE;
+	return (unsigned)((marks & LAB_EXCLUSIVE_MARKS) >> (LAB_EXCLUSIVE_MARK_SHIFT - FIRST_MARK)) | LAB_GFP_EXCLUSIVE;
 }
 
 static size_t
@@ -56,7 +57,7 @@ lab_exclusive_allocate(struct lab_bracket *bracket, struct lab_request request)
 		return NULL;
 	struct lab_run *run = lab_map_find(p).run;
 	lab_exclusive_begin(run, marks, lab_thread_tid()); /* first: INV-EXCL-2 */
-	if (marks && !lab_os.mark(p, bytes_of(run), (unsigned)(marks >> 33))) {
+	if (marks && !lab_os.mark(p, bytes_of(run), (unsigned)(marks >> LAB_EXCLUSIVE_MARK_SHIFT))) {
 		lab_release(bracket, p, "alloc");
 		return NULL;
 	}
@@ -177,7 +178,7 @@ owner_of(const void *block)
 		return 0; /* the reserve */
 	uint64_t state = lab_load_acq(&place.run->state);
 	if (lab_state_is_exclusive(state))
-		return (int)lab_state_owner(state);
+		return (int)lab_lease_tid(state);
 	return place.kind == LAB_PLACE_RUN ? thread_of(place.heap_id) : 0;
 }
 

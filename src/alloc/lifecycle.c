@@ -69,7 +69,10 @@ start(void)
 	(void)lab_os_tid_to_write(); /* this thread may have been born before */
 	lab_config_read();
 	(void)lab_registry_note_process(); /* before there can be a vfork */
-	lab_on_fork = lab_provision_after_fork;
+	lab_thread_add_leases(lab_reserve_settle);
+	lab_thread_add_leases(lab_share_settle);
+	lab_thread_add_leases(lab_low_settle);
+	lab_thread_add_leases(lab_provision_after_fork);
 	lab_provision_start();
 	lab_provision_report();
 	(void)lab_limit_on_reclaim(lab_caches_shrink);

@@ -352,7 +352,7 @@ find_size(const void *p, const char **why)
 	case LAB_PLACE_RUN:
 	case LAB_PLACE_HUGE:
 		*why = double_free;
-		if ((lab_load_rlx(&place.run->state) & 3) != LAB_RUN_LIVE)
+		if (lab_run_kind_of(lab_load_rlx(&place.run->state)) != LAB_RUN_LIVE)
 			return 0;
 		return lab_load_rlx(&place.run->pages) << LAB_PAGE_SHIFT;
 	case LAB_PLACE_INTERIOR:

@@ -34,11 +34,11 @@ hold_mapping(struct lab_heap *heap, size_t pages, size_t align)
 		return huge;
 	if (!lab_load_rlx(&lab_purge_is_held))
 		(void)lab_purge_huge(&heap->purge, true, pages, tid);
-	huge = lab_huge_map(pages, align, tid, hand);
+	huge = lab_huge_map(pages, align, hand);
 	if (huge)
 		return huge;
 	lab_heap_make_room_owned(heap);
-	return lab_huge_map(pages, align, tid, hand);
+	return lab_huge_map(pages, align, hand);
 }
 
 void *
@@ -57,7 +57,7 @@ lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fre
 	if (lab_charge_is_limited() && !lab_charge(lab_huge_added(huge, pages), false)) {
 		heap->over_limit = true;
 		if (*fresh)
-			(void)lab_huge_unmap(huge, lab_thread_tid(), &heap->purge.hand);
+			(void)lab_huge_unmap(huge, &heap->purge.hand);
 		else
 			lab_huge_put_back(&heap->purge.hand);
 		return NULL;
@@ -81,7 +81,7 @@ lab_huge_resize(struct lab_huge *huge, size_t size)
 		counted = old;
 	if (size > LAB_HUGE_MAX || (lab_charge_is_limited() && !lab_charge(pages > counted ? pages - counted : 0, false)))
 		return NULL;
-	return lab_huge_extend(huge, pages, lab_thread_tid());
+	return lab_huge_extend(huge, pages);
 }
 
 /* ---- frees that a thread's death, or a fork, has cut short -------------------------------------------------------------------------- */
@@ -105,29 +105,10 @@ lab_huge_finish_frees(void)
 		return;
 	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
 		uint64_t state = lab_load_acq(&huge->run.state); /* pairs with the CAS of who began: what the block was made of */
-		if (lab_huge_kind_of(state) != LAB_HUGE_FREEING || !lab_os.thread_is_dead(lab_state_owner(state)))
-			continue;
-		atomic_thread_fence(memory_order_seq_cst); /* the proof comes between the look and the CAS */
-		if (lab_huge_take_over(huge, state, lab_thread_tid()))
-			go_on_freeing(huge);
-	}
-}
-
-/* Where the system does not say which threads there are, what others were freeing stays. */
-void
-lab_huge_after_fork(uint32_t old_tid, uint32_t new_tid)
-{
-	bool is_told = lab_os_has_thread(new_tid);
-	struct lab_huge *huge;
-
-	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
-		uint64_t state = lab_load_acq(&huge->run.state);
-		uint32_t freer = lab_state_owner(state);
 		if (lab_huge_kind_of(state) != LAB_HUGE_FREEING)
 			continue;
-		if (freer == old_tid)
-			(void)lab_huge_take_over(huge, state, new_tid); /* its frame goes on when the handler that forked returns */
-		else if (is_told && !lab_os_has_thread(freer) && lab_huge_take_over(huge, state, new_tid))
+		uint64_t mine = lab_lease_next(state, lab_thread_tid(), lab_lease_tag(state));
+		if (lab_lease_win(&huge->run.state, state, mine, lab_os.thread_is_dead))
 			go_on_freeing(huge);
 	}
 }

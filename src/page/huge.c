@@ -30,7 +30,7 @@ map_aligned(size_t *size, size_t align)
 }
 
 static struct lab_huge *
-map_and_hold(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *hand)
+map_and_hold(size_t pages, size_t align, struct lab_huge_hand *hand)
 {
 	size_t size = pages << LAB_PAGE_SHIFT;
 	char *base = map_aligned(&size, align);
@@ -38,21 +38,21 @@ map_and_hold(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *han
 	if (!base)
 		return NULL;
 	lab_space_apply_huge_pages(base, size);
-	struct lab_huge *huge = lab_huge_win_entry(base, size >> LAB_PAGE_SHIFT, tid);
-	uint64_t held = lab_huge_next_state(lab_load_rlx(&huge->run.state), LAB_HUGE_HELD, tid);
+	struct lab_huge *huge = lab_huge_win_entry(base, size >> LAB_PAGE_SHIFT);
+	uint64_t held = lab_huge_next_state(lab_load_rlx(&huge->run.state), LAB_HUGE_HELD);
 	lab_huge_note(hand, huge, held);
 	lab_store_rel(&huge->run.state, held);
 	return huge;
 }
 
 struct lab_huge *
-lab_huge_map(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *hand)
+lab_huge_map(size_t pages, size_t align, struct lab_huge_hand *hand)
 {
 	uint64_t signals = lab_os_hold_signals();
 	struct lab_huge *huge = NULL;
 
 	if (lab_huge_count_in()) {
-		huge = map_and_hold(pages, align, tid, hand);
+		huge = map_and_hold(pages, align, hand);
 		if (!huge)
 			lab_huge_count_out();
 	}
@@ -61,12 +61,12 @@ lab_huge_map(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *han
 }
 
 bool
-lab_huge_unmap(struct lab_huge *huge, uint32_t tid, struct lab_huge_hand *hand)
+lab_huge_unmap(struct lab_huge *huge, struct lab_huge_hand *hand)
 {
 	uint64_t signals = lab_os_hold_signals();
 	bool done;
 
-	lab_huge_set_state(huge, LAB_HUGE_UNMAPPING, tid);
+	lab_huge_set_state(huge, LAB_HUGE_UNMAPPING);
 	lab_huge_let_go(hand);
 	done = lab_os.unmap(lab_load_rlx(&huge->base), lab_load_rlx(&huge->mapped) << LAB_PAGE_SHIFT);
 	lab_store_rlx(&lab_huge_unmap_is_refused, !done);
@@ -100,7 +100,7 @@ lab_huge_publish(struct lab_huge *huge, size_t pages, struct lab_huge_hand *hand
 	lab_assert(lab_huge_kind(huge) == LAB_HUGE_HELD && pages <= lab_load_rlx(&huge->mapped));
 	purge_behind(huge, pages, lab_charge_is_limited());
 	lab_store_rlx(&huge->run.pages, pages);
-	lab_store_rel(&huge->run.state, lab_huge_next_state(lab_load_rlx(&huge->run.state), LAB_HUGE_LIVE, 0));
+	lab_store_rel(&huge->run.state, lab_huge_next_state(lab_load_rlx(&huge->run.state), LAB_HUGE_LIVE));
 	lab_huge_let_go(hand);
 	return base;
 }
@@ -119,14 +119,6 @@ lab_huge_free(struct lab_huge *huge)
 	soil(huge, lab_load_rlx(&huge->run.pages));
 	lab_huge_cache(huge);
 	lab_purge_note();
-}
-
-bool
-lab_huge_take_over(struct lab_huge *huge, uint64_t state, uint32_t tid)
-{
-	uint64_t step = UINT64_C(1) << LAB_RUN_SEQ_SHIFT, owner = UINT64_C(0x3fffffff) << 2;
-
-	return lab_cas64(&huge->run.state, state, ((state & ~owner) | (uint64_t)tid << 2) + step);
 }
 
 /* The system has it unmapped before anybody can hear of it: what is written before is what the block has afterwards, or if it fails, again. */
@@ -159,9 +151,9 @@ lab_huge_shrink(struct lab_huge *huge, size_t pages)
 
 /* Its address has changed: its state is another entry's. */
 static struct lab_huge *
-enter_anew(struct lab_huge *old, char *base, size_t mapped, uint32_t tid)
+enter_anew(struct lab_huge *old, char *base, size_t mapped)
 {
-	struct lab_huge *huge = lab_huge_win_entry(base, mapped, tid);
+	struct lab_huge *huge = lab_huge_win_entry(base, mapped);
 
 	lab_store_rlx(&huge->dirty, lab_load_rlx(&old->dirty));
 	lab_huge_give_entry_back(old);
@@ -169,25 +161,25 @@ enter_anew(struct lab_huge *old, char *base, size_t mapped, uint32_t tid)
 }
 
 static void *
-extend_mapping(struct lab_huge *huge, size_t pages, uint32_t tid)
+extend_mapping(struct lab_huge *huge, size_t pages)
 {
 	char *base = lab_load_rlx(&huge->base);
 	size_t old = lab_load_rlx(&huge->mapped);
 
-	lab_huge_set_state(huge, LAB_HUGE_MOVING, tid);
+	lab_huge_set_state(huge, LAB_HUGE_MOVING);
 	char *now = lab_os.extend(base, old << LAB_PAGE_SHIFT, pages << LAB_PAGE_SHIFT);
 	if (now && now != base)
-		huge = enter_anew(huge, now, pages, tid);
+		huge = enter_anew(huge, now, pages);
 	else if (now)
 		lab_store_rlx(&huge->mapped, pages);
 	if (now)
 		lab_store_rlx(&huge->run.pages, pages);
-	lab_huge_set_state(huge, LAB_HUGE_LIVE, 0);
+	lab_huge_set_state(huge, LAB_HUGE_LIVE);
 	return now;
 }
 
 void *
-lab_huge_extend(struct lab_huge *huge, size_t pages, uint32_t tid)
+lab_huge_extend(struct lab_huge *huge, size_t pages)
 {
 	void *p = NULL;
 
@@ -198,7 +190,7 @@ lab_huge_extend(struct lab_huge *huge, size_t pages, uint32_t tid)
 	}
 	uint64_t signals = lab_os_hold_signals();
 	if (lab_huge_count_in()) { /* for the entry of another address */
-		p = extend_mapping(huge, pages, tid);
+		p = extend_mapping(huge, pages);
 		if (!p || p == lab_load_rlx(&huge->base))
 			lab_huge_count_out();
 	}

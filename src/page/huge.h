@@ -5,14 +5,17 @@
  * looked up at any time: payload is not read. The table grows by parts, each twice as large as the one before; in each an address has its place
  * and those behind it, up to the farthest that was ever used (`reach`).
  *
- * What a mapping is for is one word, the state of its struct lab_run: {seq:28, marks:4, tid:30, kind:2}. seq grows at each step but those of the
- * block's owner (exclusive.h) and LIVE → FREEING, so that an entry with the same seq is the same mapping, and no value occurs twice.
+ * What a mapping is for is one word, the state of its struct lab_run, a lease. Its epoch grows at each step but those
+ * of the block's owner (exclusive.h) and LIVE → FREEING, so that an entry with the same epoch is the same mapping,
+ * and no value occurs twice.
  *
  *     FREE      no mapping; `base` says what was here
  *     MAKING    won, and not yet filled in
- *     HELD      mapped, and in the hands of a frame: it is about to be a block's, or to be unmapped; see lab_huge_hand
- *     LIVE      a block; the marks and the tid are the owner's, if it is exclusive
- *     FREEING   the block's freer has it
+ *     HELD      mapped, and in the hands of a frame: it is about to be a block's, or to be unmapped; see
+ *               lab_huge_hand. The thread id tells it from what another, who was quicker, has made of the same CACHED
+ *               entry; fork's child leaves it as it is
+ *     LIVE      a block; the marks and the thread id are the owner's, if it is exclusive
+ *     FREEING   the block's freer has it, by its thread id
  *     CACHED    mapped, and nobody's: anyone may take it for a block that fits, or unmap it
  *     MOVING    the block is being made longer, perhaps elsewhere
  *     UNMAPPING may be unmapped by now
@@ -37,11 +40,11 @@ enum lab_huge_kind {
 	LAB_HUGE_FREE = LAB_RUN_DEAD,
 	LAB_HUGE_LIVE = LAB_RUN_LIVE,
 	LAB_HUGE_FREEING = LAB_RUN_FREEING,
-	LAB_HUGE_HELD, /* this and the following: 3 in the kind's bits, and the difference in those of the marks */
+	LAB_HUGE_HELD,
 	LAB_HUGE_CACHED,
 	LAB_HUGE_MAKING,
 	LAB_HUGE_MOVING,
-	LAB_HUGE_UNMAPPING,
+	LAB_HUGE_UNMAPPING, /* at most LAB_RUN_KIND */
 };
 
 struct lab_huge {
@@ -67,7 +70,7 @@ struct lab_huge_hand {
 static inline enum lab_huge_kind
 lab_huge_kind_of(uint64_t state)
 {
-	return (enum lab_huge_kind)((state & 3) == 3 ? LAB_HUGE_HELD + (state >> 32 & 15) : state & 3);
+	return (enum lab_huge_kind)lab_run_kind_of(state);
 }
 
 static inline enum lab_huge_kind
@@ -89,7 +92,7 @@ struct lab_huge *lab_huge_at(size_t i);
 struct lab_huge *lab_huge_take(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *hand);
 
 /* A new mapping, HELD. NULL: the system gives none. */
-struct lab_huge *lab_huge_map(size_t pages, size_t align, uint32_t tid, struct lab_huge_hand *hand);
+struct lab_huge *lab_huge_map(size_t pages, size_t align, struct lab_huge_hand *hand);
 
 /* HELD → LIVE: a block of `pages`. */
 void *lab_huge_publish(struct lab_huge *huge, size_t pages, struct lab_huge_hand *hand);
@@ -98,7 +101,7 @@ void *lab_huge_publish(struct lab_huge *huge, size_t pages, struct lab_huge_hand
 void lab_huge_put_back(struct lab_huge_hand *hand);
 
 /* HELD → UNMAPPING → FREE; if the system refuses, CACHED. True: it is unmapped. */
-bool lab_huge_unmap(struct lab_huge *huge, uint32_t tid, struct lab_huge_hand *hand);
+bool lab_huge_unmap(struct lab_huge *huge, struct lab_huge_hand *hand);
 
 /* FREEING → CACHED, by who has it. No system call. */
 void lab_huge_free(struct lab_huge *huge);
@@ -110,10 +113,7 @@ void lab_huge_shrink(struct lab_huge *huge, size_t pages);
  * Makes the LIVE block of the caller longer, where it lies or elsewhere; its address, NULL: it is as it was. An entry of another address is another
  * entry. Charges (charge.h) are the caller's business.
  */
-void *lab_huge_extend(struct lab_huge *huge, size_t pages, uint32_t tid);
-
-/* FREEING{tid of the dead} → FREEING{ours}. The caller has proved the thread dead after it read `state`. */
-bool lab_huge_take_over(struct lab_huge *huge, uint64_t state, uint32_t tid);
+void *lab_huge_extend(struct lab_huge *huge, size_t pages);
 
 /* Gives CACHED mappings back: those that are aged, or all; until `enough` pages have gone. Pages that were dirty. */
 size_t lab_huge_purge(bool young, size_t enough, uint32_t tid, struct lab_huge_hand *hand);

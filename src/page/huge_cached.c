@@ -17,7 +17,7 @@ lab_huge_note(struct lab_huge_hand *hand, struct lab_huge *huge, uint64_t state)
 static bool
 hold(struct lab_huge *huge, uint64_t state, uint32_t tid, struct lab_huge_hand *hand)
 {
-	uint64_t held = lab_huge_next_state(state, LAB_HUGE_HELD, tid);
+	uint64_t held = lab_lease_next(state, tid, LAB_HUGE_HELD);
 
 	hand->huge = NULL;
 	lab_compiler_barrier();
@@ -72,7 +72,7 @@ void
 lab_huge_cache(struct lab_huge *huge)
 {
 	lab_store_rlx(&huge->aged, false);
-	lab_huge_set_state(huge, LAB_HUGE_CACHED, 0);
+	lab_huge_set_state(huge, LAB_HUGE_CACHED);
 	show(huge);
 }
 
@@ -132,7 +132,7 @@ lab_huge_put_back(struct lab_huge_hand *hand)
 
 	if (!huge)
 		return;
-	if (lab_cas64(&huge->run.state, hand->state, lab_huge_next_state(hand->state, LAB_HUGE_CACHED, 0))) {
+	if (lab_cas64(&huge->run.state, hand->state, lab_huge_next_state(hand->state, LAB_HUGE_CACHED))) {
 		show(huge);
 		lab_purge_note();
 	}
@@ -143,7 +143,7 @@ lab_huge_put_back(struct lab_huge_hand *hand)
 
 /* The pages first: a frame that is cut short has given them back at least. */
 static size_t
-give_back(struct lab_huge *huge, uint32_t tid, struct lab_huge_hand *hand)
+give_back(struct lab_huge *huge, struct lab_huge_hand *hand)
 {
 	size_t dirty = lab_load_rlx(&huge->dirty), left = dirty;
 
@@ -152,7 +152,7 @@ give_back(struct lab_huge *huge, uint32_t tid, struct lab_huge_hand *hand)
 		lab_store_rlx(&huge->dirty, 0);
 		left = 0;
 	}
-	return lab_huge_unmap(huge, tid, hand) ? dirty : dirty - left;
+	return lab_huge_unmap(huge, hand) ? dirty : dirty - left;
 }
 
 size_t
@@ -166,7 +166,7 @@ lab_huge_purge(bool young, size_t enough, uint32_t tid, struct lab_huge_hand *ha
 		if (lab_huge_kind_of(state) != LAB_HUGE_CACHED || !(young || lab_load_rlx(&huge->aged)))
 			continue;
 		if (hold(huge, state, tid, hand))
-			given += give_back(huge, tid, hand);
+			given += give_back(huge, hand);
 		else
 			lab_huge_let_go(hand);
 	}

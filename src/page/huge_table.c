@@ -104,7 +104,7 @@ raise_reach(struct lab_huge_part *part, size_t reach)
 
 /* FREE → MAKING for one of the first `limit` places of an address; NULL: there is none. */
 static struct lab_huge *
-win_in(struct lab_huge_part *part, const char *base, size_t limit, uint32_t tid)
+win_in(struct lab_huge_part *part, const char *base, size_t limit)
 {
 	for (size_t i = 0; i < limit && i < part->count; i++) {
 		struct lab_huge *huge = entry_for(part, base, i);
@@ -112,20 +112,20 @@ win_in(struct lab_huge_part *part, const char *base, size_t limit, uint32_t tid)
 		if (lab_huge_kind_of(state) != LAB_HUGE_FREE)
 			continue;
 		raise_reach(part, i + 1); /* first: a lookup looks no further */
-		if (lab_cas64(&huge->run.state, state, lab_huge_next_state(state, LAB_HUGE_MAKING, tid)))
+		if (lab_cas64(&huge->run.state, state, lab_huge_next_state(state, LAB_HUGE_MAKING)))
 			return huge;
 	}
 	return NULL;
 }
 
 struct lab_huge *
-lab_huge_win_entry(char *base, size_t mapped, uint32_t tid)
+lab_huge_win_entry(char *base, size_t mapped)
 {
 	struct lab_huge *huge = NULL;
 
 	for (size_t limit = SHORT; !huge; limit = SIZE_MAX)
 		for (size_t i = 0; !huge && lab_huge_part_at(i); i++)
-			huge = win_in(lab_huge_part_at(i), base, limit, tid);
+			huge = win_in(lab_huge_part_at(i), base, limit);
 	lab_store_rlx(&huge->base, base);
 	lab_store_rlx(&huge->mapped, mapped);
 	lab_store_rlx(&huge->dirty, 0);
@@ -136,7 +136,7 @@ lab_huge_win_entry(char *base, size_t mapped, uint32_t tid)
 void
 lab_huge_give_entry_back(struct lab_huge *huge)
 {
-	lab_huge_set_state(huge, LAB_HUGE_FREE, 0);
+	lab_huge_set_state(huge, LAB_HUGE_FREE);
 	lab_huge_count_out();
 }
 
@@ -151,7 +151,7 @@ is_block_at(const struct lab_huge *huge, const void *p, bool *was)
 		return false;
 	/* acq above and here: base was read between the two */
 	atomic_thread_fence(memory_order_acquire);
-	if (!lab_huge_is_same(state, lab_load_rlx(&huge->run.state)))
+	if (lab_lease_epoch(state) != lab_lease_epoch(lab_load_rlx(&huge->run.state)))
 		return false;
 	*was |= kind == LAB_HUGE_CACHED || kind == LAB_HUGE_HELD || kind == LAB_HUGE_FREE || kind == LAB_HUGE_UNMAPPING;
 	return kind == LAB_HUGE_LIVE || kind == LAB_HUGE_FREEING;

@@ -18,25 +18,16 @@ struct lab_huge_part {
 struct lab_huge_part *lab_huge_part_at(size_t i);
 
 static inline uint64_t
-lab_huge_next_state(uint64_t state, enum lab_huge_kind kind, uint32_t tid)
+lab_huge_next_state(uint64_t state, enum lab_huge_kind kind)
 {
-	uint64_t seq = ((state >> LAB_RUN_SEQ_SHIFT) + 1) << LAB_RUN_SEQ_SHIFT;
-	uint64_t bits = kind < LAB_HUGE_HELD ? (uint64_t)kind : (uint64_t)(kind - LAB_HUGE_HELD) << 32 | 3;
-
-	return seq | (uint64_t)tid << 2 | bits;
-}
-
-static inline bool
-lab_huge_is_same(uint64_t a, uint64_t b)
-{
-	return a >> LAB_RUN_SEQ_SHIFT == b >> LAB_RUN_SEQ_SHIFT;
+	return lab_lease_next(state, 0, (unsigned)kind);
 }
 
 /* By who has the entry. rel: what was written to it before. */
 static inline void
-lab_huge_set_state(struct lab_huge *huge, enum lab_huge_kind kind, uint32_t tid)
+lab_huge_set_state(struct lab_huge *huge, enum lab_huge_kind kind)
 {
-	lab_store_rel(&huge->run.state, lab_huge_next_state(lab_load_rlx(&huge->run.state), kind, tid));
+	lab_store_rel(&huge->run.state, lab_huge_next_state(lab_load_rlx(&huge->run.state), kind));
 }
 
 /* Adds one to the entries that are in use (INV-HUGE-4), and takes it back. False: no room in the table. */
@@ -44,7 +35,7 @@ bool lab_huge_count_in(void);
 void lab_huge_count_out(void);
 
 /* FREE → MAKING for an entry of this address, by who has counted in; the other words are filled in. */
-struct lab_huge *lab_huge_win_entry(char *base, size_t mapped, uint32_t tid);
+struct lab_huge *lab_huge_win_entry(char *base, size_t mapped);
 
 /* To FREE, and counts out. `base` stays: it says what was here. */
 void lab_huge_give_entry_back(struct lab_huge *huge);

@@ -4,7 +4,7 @@
 static bool
 is_live(const struct lab_run *run)
 {
-	return lab_load_acq(&run->state) != LAB_RUN_DEAD;
+	return lab_run_kind_of(lab_load_acq(&run->state)) != LAB_RUN_DEAD;
 }
 
 /* Is the page inside a live run that starts before it? */
