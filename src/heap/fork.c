@@ -110,6 +110,7 @@ static struct lab_lease_fork fork_pass;
 static void
 settle_all(struct lab_thread *t)
 {
+	lab_os_note_process();
 	uint32_t tid = lab_os_tid_to_write(), cut_tid = t->next_tid;
 
 	t->next_tid = tid;

@@ -121,14 +121,19 @@ bool lab_os_has_thread(uint32_t tid);
 bool lab_os_is_readable(uintptr_t low, uintptr_t high);
 
 /*
- * How the end of a thread is seen (lab_os.thread_is_dead). The kernel clears a word of each thread that libc has made, after the thread's
- * last instruction: pthread_join waits for it. Thread pointers, by which the word is found, are kept in a table by thread id.
- * A thread without such a word (a raw clone, or a child of vfork) is asked for by its id alone.
+ * How the end of a thread is seen (lab_os.thread_is_dead). The kernel clears a word of each thread that libc has
+ * made, after the thread's last instruction: pthread_join waits for it. Thread pointers, by which the word is found,
+ * are kept in a table by thread id. Of threads without such a word (raw clones; all, where the system does not say
+ * where it lies) this process's are asked for by the id, and a child of vfork, or another that shares the memory, by
+ * its id alone, which any process may have later.
  */
 
 /* Learns, in a thread that libc has made, where the word lies, and which stack is the main thread's (lab_os_own_stack_top); to be called when the
  * library starts. */
 void lab_os_learn_threads(void);
+
+/* In fork's child, before its threads are entered: whose they are. */
+void lab_os_note_process(void);
 
 /* The id of the calling thread, which is entered into the table: for those who write it to a word that others judge. Any context. */
 uint32_t lab_os_tid_to_write(void);
