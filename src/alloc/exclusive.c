@@ -78,7 +78,7 @@ owner_of(const void *block)
 		return 0; /* the reserve */
 	uint64_t state = lab_load_acq(&place.run->state);
 	if (lab_state_is_exclusive(state))
-		return (int)lab_state_owner(state);
+		return (int)lab_lease_tid(state);
 	return place.kind == LAB_PLACE_RUN ? thread_of(lab_place_heap(&place)) : 0;
 }
 

@@ -9,21 +9,23 @@
 #include "os/os.h"
 #include "page/map.h"
 
-_Static_assert((LAB_GFP_LOCKED & ~LAB_GFP_EXCLUSIVE) >> 9 == LAB_MARK_LOCKED, "the marks have the order of the flags");
-_Static_assert((LAB_GFP_NOFORK & ~LAB_GFP_EXCLUSIVE) >> 9 == LAB_MARK_NOFORK, "the same");
-_Static_assert((LAB_GFP_NOMERGE & ~LAB_GFP_EXCLUSIVE) >> 9 == LAB_MARK_NOMERGE, "the same");
+enum { LAB_EXCLUSIVE_FIRST_MARK = 9 }; /* of the LAB_GFP_ bits */
+
+_Static_assert((LAB_GFP_LOCKED & ~LAB_GFP_EXCLUSIVE) >> LAB_EXCLUSIVE_FIRST_MARK == LAB_MARK_LOCKED, "flags, marks: one order");
+_Static_assert((LAB_GFP_NOFORK & ~LAB_GFP_EXCLUSIVE) >> LAB_EXCLUSIVE_FIRST_MARK == LAB_MARK_NOFORK, "the same");
+_Static_assert((LAB_GFP_NOMERGE & ~LAB_GFP_EXCLUSIVE) >> LAB_EXCLUSIVE_FIRST_MARK == LAB_MARK_NOMERGE, "the same");
 
 /* The marks of a run that is allocated with these flags; and the flags. */
 static inline uint64_t
 lab_exclusive_marks(unsigned gfp)
 {
-	return (uint64_t)gfp << LAB_EXCLUSIVE_SHIFT & LAB_EXCLUSIVE_MARKS;
+	return (uint64_t)gfp << (LAB_EXCLUSIVE_MARK_SHIFT - LAB_EXCLUSIVE_FIRST_MARK) & LAB_EXCLUSIVE_MARKS;
 }
 
 static inline unsigned
 lab_exclusive_gfp(uint64_t marks)
 {
-	return (unsigned)((marks & LAB_EXCLUSIVE_MARKS) >> LAB_EXCLUSIVE_SHIFT) | LAB_GFP_EXCLUSIVE;
+	return (unsigned)((marks & LAB_EXCLUSIVE_MARKS) >> (LAB_EXCLUSIVE_MARK_SHIFT - LAB_EXCLUSIVE_FIRST_MARK)) | LAB_GFP_EXCLUSIVE;
 }
 
 /* LIVE→FREEING for a run that is not an ordinary live one: what its pages were marked for is undone. False: it stays, as its owner is

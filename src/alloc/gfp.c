@@ -75,7 +75,7 @@ allocate_exclusive(struct lab_bracket *bracket, struct lab_request request)
 		return NULL;
 	struct lab_run *run = lab_map_find(p).run;
 	lab_exclusive_begin(run, marks, lab_thread_tid()); /* first: INV-EXCL-2 */
-	if (marks && !lab_os.mark(p, lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT, (unsigned)(marks >> 33))) {
+	if (marks && !lab_os.mark(p, lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT, (unsigned)(marks >> LAB_EXCLUSIVE_MARK_SHIFT))) {
 		lab_release(bracket, p, "alloc");
 		return NULL;
 	}

@@ -72,7 +72,10 @@ start(void)
 	if (file && !*file)
 		lab_os_keep_stderr();
 	(void)lab_registry_note_process(); /* before there can be a vfork */
-	lab_on_fork = lab_provision_after_fork;
+	lab_thread_add_leases(lab_reserve_settle);
+	lab_thread_add_leases(lab_share_settle);
+	lab_thread_add_leases(lab_low_settle);
+	lab_thread_add_leases(lab_provision_after_fork);
 	lab_provision_start();
 	lab_provision_report();
 	(void)lab_limit_on_reclaim(lab_caches_shrink);

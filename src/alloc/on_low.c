@@ -85,7 +85,7 @@ is_gone(uint64_t value, uintptr_t sp)
 
 /* A thread that was calling is not in the child, and may live on in the parent; the forking one goes on. */
 void
-lab_low_after_fork(const struct lab_lease_fork *fork)
+lab_low_settle(const struct lab_lease_fork *fork)
 {
 	lab_lease_settle(&delivery, fork, 0);
 }

@@ -124,15 +124,11 @@ lab_provision_rearm(void)
 }
 
 void
-lab_provision_after_fork(void)
+lab_provision_after_fork(const struct lab_lease_fork *fork)
 {
-	const struct lab_lease_fork fork = {lab_thread.tid, lab_os_tid(), lab_os.has_thread};
-
-	lab_low_after_fork(&fork);
-	lab_share_after_fork(&fork);
+	(void)fork;
 	if (!lab_reserve_is_installed())
 		return;
-	lab_reserve_after_fork(&fork);
 	lab_store_rlx(&resident, false);
 	(void)atomic_fetch_or_explicit(&lab_reserve_hungry, LAB_HUNGRY_COPIED, memory_order_relaxed);
 }

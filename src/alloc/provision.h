@@ -40,8 +40,8 @@ bool lab_provision_shrink(void);
 /* Makes all that the atomic tier touches resident again, as the process's own. */
 void lab_provision_rearm(void);
 
-/* In fork's child. */
-void lab_provision_after_fork(void);
+/* In fork's child, a lab_lease_kind that has no leases: the copies are to be made. */
+void lab_provision_after_fork(const struct lab_lease_fork *fork);
 
 /* Makes a range of the reserve or a share accessible, resident and, if wanted and allowed, locked; and resident what free() reads to tell
  * that `slots` are no blocks. False: it is not resident. */
@@ -55,7 +55,7 @@ void lab_library_each_range(void (*visit)(struct lab_range range, bool write));
 /* on_low.c: class c is low, or not. */
 void lab_low_note(unsigned c, bool was_low, bool is_low);
 void lab_low_deliver(uintptr_t sp);
-void lab_low_after_fork(const struct lab_lease_fork *fork);
+void lab_low_settle(const struct lab_lease_fork *fork); /* a lab_lease_kind */
 
 /* kswapd.c: once by the constructor, again in fork's child. */
 void lab_kswapd_start(void);

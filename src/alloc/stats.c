@@ -51,7 +51,7 @@ count_segment(struct census *census, const struct lab_segment *segment)
 			if (page % LAB_UNIT_PAGES == 0)
 				count_span(census, unit);
 			page |= LAB_UNIT_PAGES - 1;
-		} else if ((lab_load_acq(&run->state) & 3) == LAB_RUN_LIVE) {
+		} else if (lab_run_kind_of(lab_load_acq(&run->state)) == LAB_RUN_LIVE) {
 			census->runs++;
 			census->run_bytes += lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
 		}

@@ -26,13 +26,7 @@ lab_exclusive_begin(struct lab_run *run, uint64_t marks, uint32_t owner)
 bool
 lab_exclusive_permits(uint64_t state, uint32_t tid)
 {
-	uint32_t owner = lab_state_owner(state);
-
-	if (owner == tid || owner == 0)
-		return true;
-	bool dead = lab_os.thread_is_dead(owner);
-	atomic_thread_fence(memory_order_seq_cst); /* INV-EXCL-1: the state was read before the proof, the CAS comes after */
-	return dead;
+	return lab_lease_tid(state) == tid || lab_lease_is_free(state, tid, lab_os.thread_is_dead);
 }
 
 enum lab_exclusive_free
@@ -42,8 +36,8 @@ lab_exclusive_begin_free(struct lab_run *run, uint32_t tid, uint64_t *state)
 	while (lab_state_is_exclusive(*state = lab_load_acq(&run->state))) {
 		if (!lab_exclusive_permits(*state, tid))
 			return LAB_EXCLUSIVE_REFUSED;
-		uint64_t kept = lab_run_seq(*state) | (*state & LAB_EXCLUSIVE_MARKS);
-		if (lab_cas64(&run->state, *state, kept | (uint64_t)tid << 2 | LAB_RUN_FREEING))
+		uint64_t freeing = lab_lease_make(lab_lease_epoch(*state), tid, LAB_RUN_FREEING);
+		if (lab_cas64(&run->state, *state, freeing | (*state & LAB_EXCLUSIVE_MARKS)))
 			return LAB_EXCLUSIVE_FREEING;
 	}
 	return LAB_EXCLUSIVE_NOT;
@@ -54,31 +48,37 @@ lab_exclusive_give(struct lab_run *run, uint32_t from, uint32_t to)
 {
 	uint64_t state = lab_load_acq(&run->state);
 
-	return lab_state_is_exclusive(state) && lab_state_owner(state) == from &&
+	return lab_state_is_exclusive(state) && lab_lease_tid(state) == from &&
 	       lab_cas64(&run->state, state, lab_state_make(state, state & LAB_EXCLUSIVE_MARKS, to));
 }
 
+static bool
+is_to_settle(uint64_t state, const struct lab_lease_fork *fork)
+{
+	if (lab_run_kind_of(state) == LAB_RUN_FREEING)
+		return lab_lease_is_forkers(state, fork) || fork->is_here(fork->new_tid);
+	return lab_state_is_exclusive(state);
+}
+
 static void
-restamp(struct lab_run *run, uint32_t old_tid, uint32_t new_tid)
+settle(struct lab_run *run, const struct lab_lease_fork *fork)
 {
 	uint64_t state = lab_load_acq(&run->state);
-	uint32_t owner = lab_state_owner(state);
 
-	if (!lab_state_is_exclusive(state) || owner == 0 || owner == new_tid)
-		return;
-	(void)lab_cas64(&run->state, state, lab_state_make(state, state & LAB_EXCLUSIVE_MARKS, owner == old_tid ? new_tid : 0));
+	if (is_to_settle(state, fork))
+		(void)lab_lease_settle(&run->state, fork, lab_lease_nobodys(state));
 }
 
 void
-lab_exclusive_after_fork(uint32_t old_tid, uint32_t new_tid)
+lab_exclusive_settle(const struct lab_lease_fork *fork)
 {
 	struct lab_segment *segment;
 	struct lab_huge *huge;
 	uint64_t owner;
 
-	for (size_t i = 0; lab_exclusive_is_used() && (huge = lab_huge_at(i)) != NULL; i++)
-		restamp(&huge->run, old_tid, new_tid);
+	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++)
+		settle(&huge->run, fork);
 	for (size_t index = 0; lab_exclusive_is_used() && (segment = lab_space_next(&index, &owner)) != NULL;)
 		for (size_t page = 0; page < lab_segment_pages(segment); page++)
-			restamp(&segment->runs[page], old_tid, new_tid);
+			settle(&segment->runs[page], fork);
 }

@@ -74,12 +74,12 @@ struct lab_heap {
 	struct lab_meetings met;
 	uint32_t id;
 	uint32_t whole;
-	uint32_t stamped;    /* the generation (page/space.h) that was to begin when a fork's child last took the heap over */
 	bool nowait;         /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
 	bool over_limit;     /* the frame inside failed to get pages because of the limit (page/charge.h) */
 	uint32_t slow_calls; /* allocations that took the slow path */
 	size_t freed_pages;  /* ever */
-	struct lab_purge_record purge; /* of the pages that a frame inside is giving back */
+	/* of the pages that a frame inside is giving back */
+	struct lab_purge_record purge;
 	struct lab_unit
 	        *changing; /* the span that is becoming current or ceasing to be: `current` and used' may disagree in it alone */
 
@@ -160,7 +160,7 @@ void lab_run_free_frozen(struct lab_segment *segment, struct lab_run *run);
 /* Changes a live run's length in place, if the pages behind it are free. */
 bool lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct lab_run *run, size_t count);
 
-/* LIVE→FREEING{tid}: true for the one freer that wins. Any thread. */
+/* LIVE → FREEING, by tid: true for the one freer that wins. Not of an exclusive block. Any thread. */
 bool lab_run_begin_free(struct lab_run *run, uint32_t tid);
 
 /* ---- huge blocks (huge.c; page/huge.h). They are no heap's: whoever has one resizes and frees it, outside of every heap ---- */
@@ -171,8 +171,6 @@ void *lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, boo
 void *lab_huge_resize(struct lab_huge *huge, size_t size);
 /* Frees the blocks that dead threads were freeing, wherever they were in that. Any context; cut short, it is done again when we are dead. */
 void lab_huge_finish_frees(void);
-/* In fork's child: what the forking thread was freeing is the leader's, what others were is freed. Repeatable. */
-void lab_huge_after_fork(uint32_t old_tid, uint32_t new_tid);
 
 /* ---- repair (rebuild.c) ---- */
 
@@ -196,7 +194,7 @@ void lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t 
 /* The same for a segment of the heap, whose blocks are looked up. */
 void lab_segment_scan_owned(struct lab_heap *heap, struct lab_segment *segment);
 
-/* A value for a purge word that nobody else uses: {epoch, tid}. */
+/* A lease for a purge word. */
 uint64_t lab_purge_claim(void);
 
 /* Puts a span where INV-HEAP-3 wants it, from its freelist state. */

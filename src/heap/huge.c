@@ -87,29 +87,10 @@ lab_huge_finish_frees(void)
 		return;
 	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
 		uint64_t state = lab_load_acq(&huge->run.state); /* pairs with the CAS of who began: what the block was made of */
-		if (lab_huge_kind_of(state) != LAB_HUGE_FREEING || !lab_os.thread_is_dead(lab_state_owner(state)))
-			continue;
-		atomic_thread_fence(memory_order_seq_cst); /* the proof comes between the look and the CAS */
-		if (lab_huge_take_over(huge, state, lab_thread_tid()))
-			go_on_freeing(huge);
-	}
-}
-
-/* Where the system does not say which threads there are, what others were freeing stays. */
-void
-lab_huge_after_fork(uint32_t old_tid, uint32_t new_tid)
-{
-	bool is_told = lab_os.has_thread(new_tid);
-	struct lab_huge *huge;
-
-	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
-		uint64_t state = lab_load_acq(&huge->run.state);
-		uint32_t freer = lab_state_owner(state);
 		if (lab_huge_kind_of(state) != LAB_HUGE_FREEING)
 			continue;
-		if (freer == old_tid)
-			(void)lab_huge_take_over(huge, state, new_tid); /* its frame goes on when the handler that forked returns */
-		else if (is_told && !lab_os.has_thread(freer) && lab_huge_take_over(huge, state, new_tid))
+		uint64_t mine = lab_lease_next(state, lab_thread_tid(), lab_lease_tag(state));
+		if (lab_lease_win(&huge->run.state, state, mine, lab_os.thread_is_dead))
 			go_on_freeing(huge);
 	}
 }

@@ -49,7 +49,7 @@ rebuild_block(struct scan *scan, size_t page)
 		return LAB_UNIT_PAGES;
 	}
 	/* A run whose freer was cut short before it handed the run over stays FREEING: it is the block in hand that is lost. */
-	if (lab_load_acq(&run->state) == LAB_RUN_DEAD)
+	if (lab_run_kind_of(lab_load_acq(&run->state)) == LAB_RUN_DEAD)
 		return 1;
 	size_t count = lab_load_rlx(&run->pages);
 	cover(scan, page, count);
@@ -70,24 +70,30 @@ rebuild_blocks(struct scan *scan)
 	}
 }
 
+static uint64_t
+make_claim(unsigned tag)
+{
+	static _Atomic uint32_t last;
+
+	return lab_lease_make(lab_add_rlx(&last, 1), lab_thread_tid(), tag);
+}
+
 uint64_t
 lab_purge_claim(void)
 {
-	static _Atomic uint32_t last;
-	uint32_t epoch = lab_add_rlx(&last, 1) + 1;
-
-	return (uint64_t)(epoch ? epoch : 1) << 32 | lab_thread_tid();
+	return make_claim(LAB_PURGE_GIVES_BACK);
 }
 
-/* The purge word, for a scan: from nobody, or from a dead purger, by CAS from the exact value. */
+/* The purge word, for a scan. Also from a scan of ours, which a jump has left: one frame has the segment. */
 static bool
-win_purge_word(struct lab_segment *segment, uint64_t claim)
+win_purge_word(struct lab_segment *segment, uint64_t mine)
 {
-	uint64_t now = lab_load_acq(&segment->purge);
+	uint64_t seen = lab_load_acq(&segment->purge); /* pairs with the CAS of who let go */
+	bool is_left = lab_lease_tid(seen) == lab_lease_tid(mine) && lab_lease_tag(seen) == LAB_PURGE_SCANS;
 
-	if (now != 0 && now != claim && !lab_os.thread_is_dead((uint32_t)now))
-		return false;
-	return lab_cas64(&segment->purge, now, claim);
+	if (is_left)
+		return lab_cas64(&segment->purge, seen, mine);
+	return lab_lease_win(&segment->purge, seen, mine, lab_os.thread_is_dead);
 }
 
 static uint64_t
@@ -99,14 +105,14 @@ orphans_in_word(const struct lab_segment *segment, size_t word, const uint64_t c
 void
 lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WORDS])
 {
-	uint64_t claim = lab_thread_tid(), any = 0;
+	uint64_t mine = make_claim(LAB_PURGE_SCANS), any = 0;
 
 	for (size_t word = 0; word < lab_segment_words(segment); word++)
 		any |= orphans_in_word(segment, word, covered);
 	if (!any && lab_load_acq(&segment->purge) == 0)
 		return;
 	/* also where there is nothing to free: a scan or a purger that was cut short may have left the word */
-	if (!win_purge_word(segment, claim)) {
+	if (!win_purge_word(segment, mine)) {
 		lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
 		return;
 	}
@@ -117,7 +123,7 @@ lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t cover
 			lab_and_rel(&segment->taken[word], ~orphans);
 		}
 	}
-	(void)lab_cas64(&segment->purge, claim, 0);
+	(void)lab_lease_release(&segment->purge, mine, 0);
 }
 
 void

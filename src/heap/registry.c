@@ -6,7 +6,6 @@
 #include "page/space.h"
 
 enum {
-	HOLD_BITS = 3,
 	TAKEN_AT_ONCE = 8, /* so many places in a row that are others' are tried one by one */
 };
 
@@ -18,28 +17,10 @@ static _Atomic uint32_t probe_cursor; /* a hint */
 /* A page that the kernel clears in fork's child: here stands the id of the process that wrote the owner words. */
 static _Atomic(_Atomic uint64_t *) fork_mark;
 
-static uint64_t
-make_owner(uint64_t before, uint32_t tid, enum lab_hold hold)
-{
-	return ((before >> 32) + 1) << 32 | (uint64_t)tid << HOLD_BITS | (uint64_t)hold;
-}
-
-enum lab_hold
-lab_registry_hold_in(uint64_t owner)
-{
-	return (enum lab_hold)(owner & ((1 << HOLD_BITS) - 1));
-}
-
 static bool
 is_owned(uint64_t owner)
 {
 	return lab_hold_is_owned(lab_registry_hold_in(owner));
-}
-
-static uint32_t
-tid_of(uint64_t owner)
-{
-	return (uint32_t)owner >> HOLD_BITS;
 }
 
 bool
@@ -90,23 +71,24 @@ lab_registry_hold(uint32_t id)
 uint32_t
 lab_registry_tid(uint32_t id)
 {
-	return tid_of(lab_load_rlx(&owners[id]));
+	return lab_lease_tid(lab_load_rlx(&owners[id]));
 }
 
-/* From exactly `before`. acq pairs with the rel of whoever let go; sc fence after the probe: INV-REG-2. */
+/* From exactly `before`, which names nobody, the caller, or the dead. acq pairs with the rel of whoever let go. */
 static bool
 win(uint32_t id, uint64_t before, uint32_t tid, enum lab_hold hold)
 {
-	return lab_cas64(&owners[id], before, make_owner(before, tid, hold));
+	return lab_cas64(&owners[id], before, lab_lease_next(before, tid, (unsigned)hold));
 }
 
-/* Takes the heap of a thread that was proved dead after `owner` was read. */
+/* Takes the heap of another thread, if that is dead. */
 static struct lab_heap *
 take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_hold hold)
 {
 	struct lab_heap *heap = lab_registry_heap(id);
 
-	atomic_thread_fence(memory_order_seq_cst);
+	if (!lab_lease_is_free(owner, tid, lab_os.thread_is_dead))
+		return NULL;
 	lab_poke(&heap->frame, 0); /* before it is won, as with id: the dead thread's frame says nothing */
 	if (!win(id, owner, tid, hold))
 		return NULL;
@@ -127,8 +109,9 @@ static bool
 is_littered(uint32_t id, uint64_t owner, uint32_t tid)
 {
 	bool idle = lab_registry_hold_in(owner) == LAB_HOLD_IDLE;
+	bool others = is_owned(owner) && lab_lease_tid(owner) != tid;
 
-	return (idle || (is_owned(owner) && tid_of(owner) != tid)) && lab_remote_is_waiting(lab_registry_heap(id));
+	return (idle || others) && lab_remote_is_waiting(lab_registry_heap(id));
 }
 
 static struct lab_heap *
@@ -142,12 +125,12 @@ adopt(uint32_t tid, enum lab_hold hold, unsigned probes, bool littered)
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
 		uint64_t owner = lab_load_acq(&owners[id]);
 		struct lab_heap *heap = NULL;
-		if (littered ? !is_littered(id, owner, tid) : !is_owned(owner) || tid_of(owner) == tid)
+		if (littered ? !is_littered(id, owner, tid) : !is_owned(owner) || lab_lease_tid(owner) == tid)
 			continue;
 		probes--;
 		if (lab_registry_hold_in(owner) == LAB_HOLD_IDLE)
 			heap = lab_registry_take_if_idle(tid, hold, id);
-		else if (lab_os.thread_is_dead(tid_of(owner)))
+		else
 			heap = take_dead(id, owner, tid, hold);
 		if (heap)
 			return heap;
@@ -235,7 +218,7 @@ lab_registry_next_of(uint32_t tid, uint32_t *id, uint64_t *word)
 	while (*id < end && tid != LAB_OS_TID_UNKNOWN) { /* of all those who have none */
 		uint32_t at = (*id)++;
 		*word = lab_load_rlx(&owners[at]);
-		if (is_owned(*word) && tid_of(*word) == tid)
+		if (is_owned(*word) && lab_lease_tid(*word) == tid)
 			return lab_registry_heap(at);
 	}
 	return NULL;
@@ -244,7 +227,7 @@ lab_registry_next_of(uint32_t tid, uint32_t *id, uint64_t *word)
 bool
 lab_registry_claim_own(struct lab_heap *heap, uint64_t word, enum lab_hold hold)
 {
-	return win(heap->id, word, tid_of(word), hold);
+	return win(heap->id, word, lab_lease_tid(word), hold);
 }
 
 uint64_t
@@ -258,7 +241,7 @@ lab_registry_give_back(struct lab_heap *heap, uint64_t word)
 {
 	lab_assert(heap->whole && heap->drain == 0);
 	lab_assert(heap->frame == 0);
-	(void)lab_cas64(&owners[heap->id], word, make_owner(word, 0, LAB_HOLD_IDLE));
+	(void)lab_lease_release(&owners[heap->id], word, lab_lease_next(word, 0, LAB_HOLD_IDLE));
 }
 
 bool
@@ -287,50 +270,34 @@ lab_registry_note_fork(void)
 		lab_store_rlx(mark, 0);
 }
 
-/* Whether it is the forking thread's heap, also one that was stamped by a settling that was cut short, in this process or, if a handler
- * forked in the middle, in its parent. Not any that names the new tid: where the child begins a PID namespace, a thread of the parent may
- * have had it. */
-static bool
-is_leaders(uint32_t id, uint64_t owner, uint32_t old_tid, uint32_t generation)
+static void
+settle(uint32_t id, const struct lab_lease_fork *fork)
 {
-	return is_owned(owner) && (tid_of(owner) == old_tid || lab_registry_heap(id)->stamped == generation);
-}
+	uint64_t owner = lab_load_acq(&owners[id]), frozen = lab_lease_next(owner, 0, LAB_HOLD_FROZEN);
 
-static bool
-is_of_new_thread(uint64_t owner, uint32_t new_tid)
-{
-	return is_owned(owner) && tid_of(owner) != new_tid && lab_os.has_thread(tid_of(owner));
-}
-
-bool
-lab_registry_is_forkers_purge(const struct lab_segment *segment, uint64_t word, uint32_t old_tid)
-{
-	for (uint32_t id = 0, end = lab_registry_count(); id < end; id++)
-		if (is_leaders(id, lab_load_acq(&owners[id]), old_tid, lab_space_generation + 1) &&
-		    lab_purge_is_recorded(&lab_registry_heap(id)->purge, segment, word))
-			return true;
-	return false;
+	switch (lab_lease_settle(&owners[id], fork, frozen)) {
+	case LAB_LEASE_MINE:
+		lab_remote_drop(lab_registry_heap(id));
+		break;
+	case LAB_LEASE_NOBODYS:
+		if (lab_registry_hold_in(owner) != LAB_HOLD_VIRGIN)
+			(void)lab_cas64(&owners[id], owner, frozen);
+		break;
+	case LAB_LEASE_KEPT:
+	case LAB_LEASE_ORPHANED:
+		break;
+	}
 }
 
 void
-lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid)
+lab_registry_settle(const struct lab_lease_fork *fork)
 {
-	uint32_t end = lab_registry_count(), generation = lab_space_generation + 1;
+	for (uint32_t id = 0, end = lab_registry_count(); id < end; id++)
+		settle(id, fork);
+}
 
-	for (uint32_t id = 0; id < end; id++) {
-		uint64_t owner = lab_load_acq(&owners[id]);
-		if (!lab_registry_is_forked())
-			return; /* a handler in between has done it all; else its CAS makes ours fail */
-		if (is_leaders(id, owner, old_tid, generation)) {
-			lab_remote_drop(lab_registry_heap(id));
-			lab_poke(&lab_registry_heap(id)->stamped, generation);
-			(void)win(id, owner, new_tid, lab_registry_hold_in(owner));
-		} else if (lab_registry_hold_in(owner) != LAB_HOLD_VIRGIN && !is_of_new_thread(owner, new_tid)) {
-			/* the rest stays: begun in the child, by a hook that came before ours, or after a raw clone */
-			(void)lab_cas64(&owners[id], owner, make_owner(owner, 0, LAB_HOLD_FROZEN));
-		}
-	}
-	lab_space_generation = generation;
-	/* last: torn before it, all is done again */
+void
+lab_registry_end_fork(void)
+{
 	lab_store_rel(lab_load_acq(&fork_mark), lab_os_pid());
 }

@@ -1,14 +1,15 @@
 /*
  * registry.h - which heap belongs to which thread, and what for.
  *
- * Each heap has an owner word {epoch, tid, hold}. In a child of fork all heaps but those of the forking thread are frozen: their memory was
- * copied while others wrote it, so that nothing is allocated from them again.
+ * Each heap has an owner word, a lease whose tag is the hold. In a child of fork all heaps but those of the forking
+ * thread are frozen: their memory was copied while others wrote it, so that nothing is allocated from them again.
  *
  *     VIRGIN ──make──▶ CURRENT | BORROWED                   IDLE ◀──give back── BORROWED | HELD | ABSORBING
  *     IDLE ──take───▶ CURRENT | BORROWED | HELD | ABSORBING
  *     of a dead thread, or of the caller's left by a jump ──▶ CURRENT | BORROWED | ABSORBING
  *
- * INV-REG-1  Every change of an owner word is a CAS that raises the epoch: no value occurs twice.
+ * INV-REG-1  Every change of an owner word is a CAS that raises the epoch, but for the new thread id in fork's child:
+ *            no value occurs twice.
  * INV-REG-2  Nothing is taken from a living thread: a heap changes hands when it is idle, or when the thread that its word names is
  *            proved dead after the word was read, in the process that wrote it.
  */
@@ -73,29 +74,34 @@ struct lab_heap *lab_registry_next_of(uint32_t tid, uint32_t *id, uint64_t *word
 /* From exactly `word`, which names the caller's thread id already. False: somebody was quicker, who had proved a namesake dead, or a handler. */
 bool lab_registry_claim_own(struct lab_heap *heap, uint64_t word, enum lab_hold hold);
 
-enum lab_hold lab_registry_hold_in(uint64_t word);
+static inline enum lab_hold
+lab_registry_hold_in(uint64_t word)
+{
+	return (enum lab_hold)lab_lease_tag(word);
+}
 
 /* The owner word of a heap that the caller has won, for lab_registry_give_back. */
 uint64_t lab_registry_word(const struct lab_heap *heap);
 
-/* From exactly `word` to IDLE. Nothing of the heap may be touched afterwards. If the word has changed (a fork in between has
- * stamped it anew) nothing happens: the thread finds the heap again. */
+/* From `word`, a lease that the caller has won, to IDLE. Nothing of the heap may be touched afterwards. Of another's
+ * lease nothing is changed. */
 void lab_registry_give_back(struct lab_heap *heap, uint64_t word);
 
 /* Whether the caller is another process than the one whose memory this is: made by vfork or clone with CLONE_VM. True also if that cannot
  * be told. */
 bool lab_registry_is_outside(void);
 
-/* Whether this process is a fork's child in which lab_registry_after_fork has not been through. */
+/* Whether this process is a fork's child whose leases are not settled yet. */
 bool lab_registry_is_forked(void);
 
 /* From libc's hook in the child: the same, where the kernel does not wipe pages. */
 void lab_registry_note_fork(void);
 
-/* In the child's leader, before the next: a lab_purge_owner. */
-bool lab_registry_is_forkers_purge(const struct lab_segment *segment, uint64_t word, uint32_t old_tid);
+/* In fork's child, a lab_lease_kind: heaps are frozen but those of the forking thread, and of threads that the child
+ * has begun. */
+void lab_registry_settle(const struct lab_lease_fork *fork);
 
-/* In the child's leader: its heaps get the new tid, all others are frozen but those of threads that the child has begun. Repeatable. */
-void lab_registry_after_fork(uint32_t old_tid, uint32_t new_tid);
+/* All leases are settled. */
+void lab_registry_end_fork(void);
 
 #endif

@@ -103,7 +103,9 @@ find_target(void *block, struct target *target)
 		return true;
 	target->unit = NULL;
 	target->place = lab_map_find(block);
-	return target->place.kind == LAB_PLACE_RUN && (lab_load_acq(&target->place.run->state) & 3) == LAB_RUN_FREEING;
+	if (target->place.kind != LAB_PLACE_RUN)
+		return false;
+	return lab_run_kind_of(lab_load_acq(&target->place.run->state)) == LAB_RUN_FREEING;
 }
 
 static enum lab_free_result

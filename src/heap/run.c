@@ -293,16 +293,17 @@ lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fre
 	*fresh = lab_segment_is_fresh(pages.segment, pages.page, count);
 	struct lab_run *run = &pages.segment->runs[pages.page];
 	lab_store_rlx(&run->pages, count);
-	lab_store_rel(&run->state, LAB_RUN_LIVE); /* pairs with the acq of lab_map_find */
+	lab_store_rel(&run->state, lab_run_state(LAB_RUN_LIVE)); /* pairs with the acq of lab_map_find */
 	return pages.segment->base + pages.page * LAB_PAGE_SIZE;
 }
 
 bool
 lab_run_begin_free(struct lab_run *run, uint32_t tid)
 {
-	uint64_t state = lab_load_acq(&run->state), seq = lab_run_seq(state);
+	uint64_t state = lab_load_acq(&run->state);
 
-	return state == (seq | LAB_RUN_LIVE) && lab_cas64(&run->state, state, seq | (uint64_t)tid << 2 | LAB_RUN_FREEING);
+	return lab_lease_tag(state) == LAB_RUN_LIVE &&
+	       lab_cas64(&run->state, state, lab_lease_make(lab_lease_epoch(state), tid, LAB_RUN_FREEING));
 }
 
 void
@@ -310,7 +311,7 @@ lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct la
 {
 	size_t count = lab_load_rlx(&run->pages);
 
-	lab_store_rlx(&run->state, LAB_RUN_DEAD);
+	lab_store_rlx(&run->state, lab_run_state(LAB_RUN_DEAD));
 	lab_compiler_barrier();
 	lab_pages_give_owned(heap, segment, (size_t)(run - segment->runs), count, count);
 }
@@ -327,7 +328,7 @@ lab_run_free_frozen(struct lab_segment *segment, struct lab_run *run)
 	uint64_t owner = lab_load_acq(lab_segment_owner(segment));
 
 	lab_store_rlx(&segment->unheld, owner);
-	lab_store_rlx(&run->state, LAB_RUN_DEAD);
+	lab_store_rlx(&run->state, lab_run_state(LAB_RUN_DEAD));
 	lab_compiler_barrier();
 	lab_segment_give(segment, (size_t)(run - segment->runs), count, count);
 	/* pairs with release_unheld's: one of us sees that both have cleared their bits */

@@ -2,7 +2,6 @@
 #include "heap/thread.h"
 #include "base/check.h"
 #include "heap/claim.h"
-#include "heap/exclusive.h"
 #include "heap/finding.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -16,37 +15,14 @@ enum {
 
 _Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
 _Atomic uintptr_t lab_word_tag = LAB_WORD_FAST;
-void (*lab_on_fork)(void);
 
 uint32_t
 lab_thread_tid(void)
 {
-	return lab_thread.heap ? lab_thread.tid : lab_os_tid_to_write();
-}
-
-static void
-after_fork(struct lab_thread *t, bool is_leader)
-{
-	uint32_t tid = lab_os_tid_to_write();
-
-	if (!is_leader && tid != lab_os_pid())
-		return; /* the leader does it; until then all heaps count as alive */
-	lab_purge_after_fork(t->tid, tid, lab_registry_is_forkers_purge);
-	if (lab_on_fork)
-		lab_on_fork();
-	lab_exclusive_after_fork(t->tid, tid);
-	lab_huge_after_fork(t->tid, tid);
-	lab_registry_after_fork(t->tid, tid);
-	do /* a handler may have forked in between: this is its child then */
-		t->tid = lab_os_tid_to_write();
-	while (t->tid != lab_os_tid());
-}
-
-void
-lab_thread_settle_fork(bool is_leader)
-{
-	if (lab_unlikely(lab_registry_is_forked()))
-		after_fork(&lab_thread, is_leader);
+	if (lab_likely(lab_thread.heap != NULL))
+		return lab_thread.tid;
+	lab_thread_settle_fork(false); /* first: what the leader takes with its new id is not the parent's */
+	return lab_os_tid_to_write();
 }
 
 /* INV-HEAP-4, for a slow frame that has entered. */
@@ -67,8 +43,7 @@ enter_own(struct lab_thread *t, struct lab_bracket *bracket)
 	lab_set_word(t, bracket->sp);
 	t->borrowing = 0;
 	t->met.flag = 0; /* what has the same stack pointer later is another frame */
-	if (lab_unlikely(lab_registry_is_forked()))
-		after_fork(t, false);
+	lab_thread_settle_fork(false);
 	bool newborn = !t->heap;
 	bracket->heap = newborn ? lab_win_at_birth(t) : t->heap;
 	bracket->word = 0;
@@ -117,8 +92,7 @@ static bool
 enter_another(struct lab_thread *t, struct lab_bracket *bracket, bool is_outside)
 {
 	bracket->reentrant = true;
-	if (lab_registry_is_forked())
-		after_fork(t, false);
+	lab_thread_settle_fork(false);
 	if (!lab_win_to_borrow(t, bracket, is_outside))
 		return false;
 	begin_slow(bracket->heap);
@@ -148,6 +122,7 @@ is_without_heap(struct lab_thread *t)
 {
 	if (lab_likely(t->heap != NULL))
 		return false;
+	lab_thread_settle_fork(false);  /* by the old id */
 	t->tid = lab_os_tid_to_write(); /* asked again until birth: a child of vfork may have been here before, with the same TLS */
 	return t->tid == LAB_OS_TID_UNKNOWN || lab_registry_is_outside();
 }

@@ -46,6 +46,7 @@ struct lab_thread {
 	_Atomic uint16_t share;  /* the thread's first share of the reserve, as reserve/share.h numbers them */
 	struct lab_meetings met; /* with the frame in word */
 	bool may_have_left;      /* another heap was won since they were looked for */
+	uint32_t next_tid;       /* what the pass over leases that the thread is in makes of tid (fork.c); or 0 */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
 
@@ -103,12 +104,17 @@ bool lab_thread_clear_litter(unsigned probes);
 void lab_thread_before_fork_owned(struct lab_heap *heap);
 void lab_thread_after_fork_owned(void);
 
-/* In a child of fork, before anything that reads thread ids: what its first bracket does. Nothing elsewhere. is_leader: the caller is known to be
- * the child's first thread, also if the system does not say so. */
+/*
+ * In a child of fork, before anything that reads thread ids: what its first bracket does. All leases are settled
+ * (base/lease.h), in one pass, by the child's leader. Nothing elsewhere. is_leader: the caller is known to be that,
+ * also if the system does not say so.
+ */
 void lab_thread_settle_fork(bool is_leader);
 
-/* Called by that, once or more: what the layer above has to do. Set before threads are. */
-extern void (*lab_on_fork)(void) LAB_HIDDEN;
+/* Adds a kind of leases of a layer above, or what else is to be done then; LAB_KINDS_ABOVE at most. Before there are
+ * threads. */
+enum { LAB_KINDS_ABOVE = 4 };
+void lab_thread_add_leases(lab_lease_kind *kind);
 
 /* The thread id, as the registry knows it; asked of the kernel if need be. */
 uint32_t lab_thread_tid(void);

@@ -118,18 +118,21 @@ void lab_os_release_signals(uint64_t before);
 void lab_os_wake(_Atomic uint32_t *word);
 
 /*
- * How the end of a thread is seen (lab_os.thread_is_dead). The kernel clears a word of each thread that libc has made,
- * after the thread's last instruction: pthread_join waits for it. Thread pointers, by which the word is found, are kept
- * in a table by thread id. A thread without such a word (a raw clone, or a child of vfork) is asked for by its id
- * alone.
+ * How the end of a thread is seen (lab_os.thread_is_dead). The kernel clears a word of each thread that libc has
+ * made, after the thread's last instruction: pthread_join waits for it. Thread pointers, by which the word is found,
+ * are kept in a table by thread id. Of threads without such a word (raw clones; all, where the system does not say
+ * where it lies) this process's are asked for by the id, and a child of vfork, or another that shares the memory, by
+ * its id alone, which any process may have later.
  */
 
 /* Learns where the word lies, and which stack is the main thread's (lab_os_own_stack_top). Called when the library
  * starts, in a thread that libc has made. */
 void lab_os_learn_threads(void);
 
-/* The id of the calling thread, for a word by which other threads judge whether it has ended; it is entered into the
- * table. Any context. */
+/* In fork's child, before its threads are entered: whose they are. */
+void lab_os_note_process(void);
+
+/* The id of the calling thread, which is entered into the table: for those who write it to a word that others judge. Any context. */
 uint32_t lab_os_tid_to_write(void);
 
 /* Whether there are eight bytes at p that can be read, and have this value. Any address: it does not fault. */

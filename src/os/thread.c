@@ -1,4 +1,5 @@
 /* thread.c - thread and process ids, whether a thread is alive, and what signals it holds. Any context. */
+#include <errno.h>
 #include <signal.h>
 #include <sys/prctl.h>
 
@@ -24,7 +25,9 @@ lab_os_pid(void)
 }
 
 /*
- * An entry is {thread pointer / 64: 41, thread id: 22}; 0: empty. A thread pointer of 0 says that there was no word.
+ * An entry is {thread pointer / 64: 41, thread id: 22}; 0: empty. Where there was no word, the thread pointer is
+ * OF_THIS_PROCESS for a thread of this process, and 0 for one of another that shares its memory: that one is asked
+ * for by its id alone.
  *
  * INV-END-1  A thread is entered before its id stands in any word that other threads judge, in the place of an older
  *            entry with the same id. So for an id that was read in such a word the entry of that thread is found, or of
@@ -37,12 +40,14 @@ enum {
 	POINTER_SHIFT = 6,
 	TABLE = 1 << 15,
 	WINDOW = 32, /* places in which an id may stand */
+	OF_THIS_PROCESS = 1 << POINTER_SHIFT,
 };
 
 /* Of the thread in which the library started: a program without threads touches no page of the table. */
 static _Atomic uint64_t first;
 static _Atomic uint64_t table[TABLE];
 static _Atomic ptrdiff_t distance; /* of the word from the thread pointer; 0: not known */
+static _Atomic uint32_t process;   /* the id of the one whose threads are entered; 0: not known yet */
 
 static _Atomic uint64_t *
 place(uint32_t tid, unsigned i)
@@ -62,14 +67,17 @@ end_word(uintptr_t thread_pointer)
 	return (const _Atomic uint32_t *)(thread_pointer + (uintptr_t)lab_load_rlx(&distance));
 }
 
-/* The entry of the thread; its end can be seen only if libc's word holds its id, and its thread pointer fits. */
+/* The entry of the calling thread. Its end shows in libc's word only if that holds its id, and the thread pointer
+ * fits. */
 static uint64_t
 make_entry(uint32_t tid)
 {
 	uintptr_t self = lab_thread_pointer();
 	bool fits = self % (1u << POINTER_SHIFT) == 0 && self >> 47 == 0 && lab_load_rlx(&distance) != 0;
 
-	return (fits && lab_load_rlx(end_word(self)) == tid ? (uint64_t)self << (TID_BITS - POINTER_SHIFT) : 0) | tid;
+	if (!fits || lab_load_rlx(end_word(self)) != tid)
+		self = lab_os_pid() == lab_load_rlx(&process) ? OF_THIS_PROCESS : 0;
+	return (uint64_t)self << (TID_BITS - POINTER_SHIFT) | tid;
 }
 
 static bool
@@ -79,6 +87,8 @@ has_ended(uint64_t entry)
 
 	if (pointer == 0)
 		return false;
+	if (pointer == OF_THIS_PROCESS)
+		return lab_syscall(SYS_tgkill, (long)lab_load_rlx(&process), (long)tid_in(entry), 0, 0, 0) == -ESRCH;
 	enum lab_compared answer = lab_linux_compare((const void *)end_word(pointer), tid_in(entry));
 	if (answer != LAB_WORD_DIFFERS && answer != LAB_WORD_IS_NOT_THERE)
 		return false;
@@ -122,7 +132,7 @@ note(uint32_t tid)
 			return;
 	}
 	if (mine >> TID_BITS == 0)
-		return; /* without an entry it is asked for by id as well */
+		return; /* without an entry it is asked for by id alone as well */
 	for (unsigned i = 0; i <= WINDOW; i++)
 		if (lab_cas64(place(tid, i), 0, mine)) /* pairs with the acq of find */
 			return;
@@ -141,10 +151,17 @@ lab_os_tid_to_write(void)
 }
 
 void
+lab_os_note_process(void)
+{
+	lab_store_rlx(&process, lab_os_pid());
+}
+
+void
 lab_os_learn_threads(void)
 {
 	uintptr_t word = 0;
 
+	lab_os_note_process();
 	lab_linux_note_main_stack();
 	if (lab_syscall_failed(lab_syscall(SYS_prctl, PR_GET_TID_ADDRESS, (long)&word, 0, 0, 0)) || word == 0)
 		return;
@@ -160,8 +177,7 @@ lab_linux_thread_is_dead(uint32_t tid)
 
 	if (at && tid_in(entry) == tid && entry >> TID_BITS != 0)
 		return has_ended(entry);
-	/* tkill, not tgkill: a process made with CLONE_VM has another thread group. */
-	return tid != LAB_OS_TID_UNKNOWN && lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -3 /* ESRCH */;
+	return tid != LAB_OS_TID_UNKNOWN && lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -ESRCH;
 }
 
 bool

@@ -184,15 +184,6 @@ lab_huge_free(struct lab_huge *huge)
 	lab_purge_note();
 }
 
-bool
-lab_huge_take_over(struct lab_huge *huge, uint64_t state, uint32_t tid)
-{
-	uint64_t step = UINT64_C(1) << LAB_RUN_SEQ_SHIFT, owner = UINT64_C(0x3fffffff) << 2;
-
-	/* pairs with the CAS of the thread that began the free */
-	return lab_cas64(&huge->run.state, state, ((state & ~owner) | (uint64_t)tid << 2) + step);
-}
-
 /*
  * A fork in another thread may copy the entry between any two of these steps. So `mapped` and `dirty` are written
  * first: in the child the tail is lost, or unmapped.

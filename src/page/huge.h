@@ -6,9 +6,9 @@
  * large as the one before. In each part an address has its place and those behind it, up to the farthest that was ever
  * used (`reach`).
  *
- * What an entry is for is one word, the state of its struct lab_run: {seq:28, marks:4, tid:30, kind:2}. seq grows at
- * each step but those of the block's owner (exclusive.h) and LIVE → FREEING. So an entry with the same seq is the same
- * mapping, and no value occurs twice.
+ * What an entry is for is one word, the state of its struct lab_run, a lease. Its epoch grows at each step but those of
+ * the block's owner (exclusive.h) and LIVE → FREEING. So an entry with the same epoch is the same mapping, and no value
+ * occurs twice.
  *
  *     FREE      no mapping; `base` says which one was here last
  *     BUSY      a thread, with its signals held back, maps, moves or unmaps it
@@ -40,8 +40,8 @@ enum lab_huge_kind {
 	LAB_HUGE_FREE = LAB_RUN_DEAD,
 	LAB_HUGE_LIVE = LAB_RUN_LIVE,
 	LAB_HUGE_FREEING = LAB_RUN_FREEING,
-	LAB_HUGE_CACHED, /* this and the next: 3 in the kind's bits, and the difference in those of the marks */
-	LAB_HUGE_BUSY,
+	LAB_HUGE_CACHED,
+	LAB_HUGE_BUSY, /* at most LAB_RUN_KIND */
 };
 
 struct lab_huge {
@@ -58,7 +58,7 @@ _Static_assert(sizeof(struct lab_huge) == 64, "an entry is a cache line");
 static inline enum lab_huge_kind
 lab_huge_kind_of(uint64_t state)
 {
-	return (enum lab_huge_kind)((state & 3) == 3 ? LAB_HUGE_CACHED + (state >> 32 & 15) : state & 3);
+	return (enum lab_huge_kind)lab_run_kind_of(state);
 }
 
 static inline enum lab_huge_kind
@@ -96,9 +96,6 @@ void lab_huge_shrink(struct lab_huge *huge, size_t pages);
  * system gives nothing or the memory limit forbids it. A block with another address has another entry.
  */
 void *lab_huge_extend(struct lab_huge *huge, size_t pages);
-
-/* FREEING{tid of the dead} → FREEING{ours}. The caller has proved the thread dead after it read `state`. */
-bool lab_huge_take_over(struct lab_huge *huge, uint64_t state, uint32_t tid);
 
 /* Unmaps CACHED mappings: those that are aged, or all if `young`; until `enough` pages have gone. Returns the dirty
  * ones. */

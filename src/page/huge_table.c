@@ -198,7 +198,7 @@ is_block_at(const struct lab_huge *huge, const void *p, bool *was)
 	if (lab_load_rlx(&huge->base) != p)
 		return false;
 	atomic_thread_fence(memory_order_acquire); /* pairs as the load above: `base` belongs to that state */
-	if (lab_run_seq(state) != lab_run_seq(lab_load_rlx(&huge->run.state)))
+	if (lab_lease_epoch(state) != lab_lease_epoch(lab_load_rlx(&huge->run.state)))
 		return false;
 	*was |= kind == LAB_HUGE_CACHED || kind == LAB_HUGE_FREE;
 	return kind == LAB_HUGE_LIVE || kind == LAB_HUGE_FREEING;

@@ -20,9 +20,7 @@ struct lab_huge_part *lab_huge_part_at(size_t i);
 static inline uint64_t
 lab_huge_next_state(uint64_t state, enum lab_huge_kind kind)
 {
-	uint64_t seq = ((state >> LAB_RUN_SEQ_SHIFT) + 1) << LAB_RUN_SEQ_SHIFT;
-
-	return seq | (kind < LAB_HUGE_CACHED ? (uint64_t)kind : (uint64_t)(kind - LAB_HUGE_CACHED) << 32 | 3);
+	return lab_lease_next(state, 0, (unsigned)kind);
 }
 
 /* By the entry's owner. */

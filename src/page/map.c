@@ -4,7 +4,7 @@
 static bool
 is_live(const struct lab_run *run)
 {
-	return lab_load_acq(&run->state) != LAB_RUN_DEAD; /* pairs with the rel of heap/run.c */
+	return lab_run_kind_of(lab_load_acq(&run->state)) != LAB_RUN_DEAD; /* pairs with the rel of heap/run.c */
 }
 
 /* Whether the page lies inside a live run that starts before it. */
@@ -99,7 +99,7 @@ lab_place_size(const struct lab_place *place, const void *p)
 		return lab_unit_is_block(place->unit, p) ? lab_peek(&place->unit->size) : 0;
 	case LAB_PLACE_RUN:
 	case LAB_PLACE_HUGE: {
-		bool is_live = (lab_load_rlx(&place->run->state) & 3) == LAB_RUN_LIVE;
+		bool is_live = lab_run_kind_of(lab_load_rlx(&place->run->state)) == LAB_RUN_LIVE;
 		return is_live ? lab_load_rlx(&place->run->pages) << LAB_PAGE_SHIFT : 0;
 	}
 	case LAB_PLACE_SLOT:

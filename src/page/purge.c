@@ -175,29 +175,12 @@ release_unheld(struct lab_segment *segment, uint64_t owner)
 		(void)lab_space_release(segment, owner);
 }
 
-/* By epoch, which no other purger has: a fork in a handler that interrupted us has given the word our new thread id. */
-static bool
-has_word(const struct lab_segment *segment, uint64_t claim, uint64_t *word)
-{
-	*word = lab_load_acq(&segment->purge); /* pairs with the CAS of the purger */
-	return *word >> 32 == claim >> 32;
-}
-
-static void
-let_go(struct lab_segment *segment, uint64_t claim)
-{
-	uint64_t word;
-
-	if (has_word(segment, claim, &word))
-		(void)lab_cas64(&segment->purge, word, 0); /* pairs with the CAS of the next purger */
-}
-
 size_t
 lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record, const struct lab_purge_plan *plan)
 {
 	size_t given = 0;
 
-	lab_assert(record->claim >> 32 != 0);
+	lab_assert(lab_lease_tid(record->claim) != 0);
 	record->segment = segment;
 	lab_compiler_barrier();
 	/* sc: INV-SPACE-2; the CAS and the load pair with the UNMAPPING of unmap in space.c, and its load of the purge word */
@@ -207,7 +190,7 @@ lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record, 
 			given = purge_free_pages(segment, plan);
 			release_unheld(segment, owner);
 		}
-		let_go(segment, record->claim);
+		(void)lab_lease_release(&segment->purge, record->claim, 0);
 	}
 	lab_compiler_barrier();
 	record->segment = NULL;
@@ -219,47 +202,25 @@ void
 lab_purge_recover(struct lab_purge_record *record)
 {
 	struct lab_segment *segment = record->segment;
-	uint64_t word;
 
 	/* The mark first: cut short between the two, the word is still there to be let go. */
-	if (segment && has_word(segment, record->claim, &word)) {
+	if (segment && lab_lease_is_same(lab_load_acq(&segment->purge), record->claim)) {
 		lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
-		(void)lab_cas64(&segment->purge, word, 0); /* pairs with the CAS of the next purger */
+		(void)lab_lease_release(&segment->purge, record->claim, 0);
 	}
 	lab_compiler_barrier();
 	record->segment = NULL;
 }
 
-bool
-lab_purge_is_recorded(const struct lab_purge_record *record, const struct lab_segment *segment, uint64_t word)
-{
-	return record->segment == segment && record->claim >> 32 == word >> 32;
-}
-
-/* Not by the thread id alone: another thread of the parent may have had the new one, where the child begins a PID namespace. */
-static void
-settle_word(struct lab_segment *segment, uint32_t old_tid, uint32_t new_tid, lab_purge_owner *is_forkers)
-{
-	uint64_t word = lab_load_rlx(&segment->purge), epoch = word >> 32;
-
-	if (word == 0 || (epoch == 0 && word == old_tid)) /* a scan's word is let go by value by the frame that has it */
-		return;
-	if (epoch != 0 && is_forkers(segment, word, old_tid)) {
-		(void)lab_cas64(&segment->purge, word, epoch << 32 | new_tid); /* pairs with the acq of has_word */
-		return;
-	}
-	lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
-	(void)lab_cas64(&segment->purge, word, 0); /* pairs with the CAS of the next purger */
-}
-
 void
-lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid, lab_purge_owner *is_forkers)
+lab_purge_settle(const struct lab_lease_fork *fork)
 {
 	struct lab_segment *segment;
 	uint64_t owner;
 
 	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
-		settle_word(segment, old_tid, new_tid, is_forkers);
+		if (lab_lease_settle(&segment->purge, fork, 0) == LAB_LEASE_ORPHANED)
+			lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
 }
 
 size_t

@@ -11,7 +11,7 @@
 /* What a purger is doing, kept where it is found if the purger is cut short. segment == NULL: nothing. */
 struct lab_purge_record {
 	struct lab_segment *segment;
-	uint64_t claim; /* {epoch, tid}, the value of the purge word; not 0. Epoch 0 is the scan's (heap/rebuild.c) */
+	uint64_t claim; /* the lease that the purge word is to be: its epoch is no other purger's */
 };
 
 enum {
@@ -19,7 +19,13 @@ enum {
 	LAB_PURGE_TRIES = 8,     /* ranges of a segment that are refused, and none taken, until the others are not asked for */
 };
 
-/* Which free and dirty pages go. */
+/* Tags of a purge word. */
+enum {
+	LAB_PURGE_GIVES_BACK = 0,
+	LAB_PURGE_SCANS = 1, /* by the segment's holder, for what others have left (heap/rebuild.c) */
+};
+
+/* Which free and dirty pages go, and how. */
 struct lab_purge_plan {
 	bool young;    /* also those that are not aged */
 	bool in_whole; /* where 2 MiB, aligned, are free only: a huge page is not split */
@@ -48,17 +54,8 @@ bool lab_purge_age_all(void);
  * segment is marked for that. */
 void lab_purge_recover(struct lab_purge_record *record);
 
-/* Whether the record says that `word` is its purger's. */
-bool lab_purge_is_recorded(const struct lab_purge_record *record, const struct lab_segment *segment, uint64_t word);
-
-/* Whether a record of the forking thread, whose id was old_tid, says so. */
-typedef bool lab_purge_owner(const struct lab_segment *segment, uint64_t word, uint32_t old_tid);
-
-/*
- * In fork's child: who else was purging does not exist here. His purge words are let go, and the segments are marked. The forking thread
- * may have been purging itself, if it forked in a handler: its words get its new id. Repeatable.
- */
-void lab_purge_after_fork(uint32_t old_tid, uint32_t new_tid, lab_purge_owner *is_forkers);
+/* In fork's child, a lab_lease_kind: of other purgers' pages the segment's holder is told. */
+void lab_purge_settle(const struct lab_lease_fork *fork);
 
 /*
  * Whether there may be something to give back: pages, or blocks freed into a heap whose thread may be dead. Who frees sets it after the fact; who

@@ -15,30 +15,34 @@
 #ifndef LAB_PAGE_SEGMENT_H
 #define LAB_PAGE_SEGMENT_H
 
-#include "base/atomic.h"
+#include "base/lease.h"
 #include "page/buddy.h"
 #include "page/geometry.h"
 
-/* State of a run of pages that is one block: DEAD (0) → LIVE → FREEING{tid} → DEAD. Valid in the entry of its first
- * page. */
-enum lab_run_state {
+/* What a run of pages that is one block is: DEAD → LIVE → FREEING → DEAD. Valid in the entry of its first page. */
+enum lab_run_kind {
 	LAB_RUN_DEAD = 0,
 	LAB_RUN_LIVE = 1,
 	LAB_RUN_FREEING = 2,
+	LAB_RUN_KIND = 7, /* bits of a lease's tag; huge.h has more kinds, heap/exclusive.h what the others say */
 };
 
-/* From this bit on: a number that grows with each state of a huge block's entry (huge.h). 0 in a run of a segment. */
-#define LAB_RUN_SEQ_SHIFT 36
-
+/* Its state is a lease: of who is freeing it, or owns it exclusively. The epoch is 0, but in a huge block's entry. */
 struct lab_run {
-	_Atomic uint64_t state; /* enum lab_run_state, and the freer's tid above it; heap/exclusive.h says what else */
+	_Atomic uint64_t state;
 	_Atomic uint64_t pages; /* length */
 };
 
-static inline uint64_t
-lab_run_seq(uint64_t state)
+static inline unsigned
+lab_run_kind_of(uint64_t state)
 {
-	return state >> LAB_RUN_SEQ_SHIFT << LAB_RUN_SEQ_SHIFT;
+	return lab_lease_tag(state) & LAB_RUN_KIND;
+}
+
+static inline uint64_t
+lab_run_state(enum lab_run_kind kind)
+{
+	return lab_lease_make(0, 0, kind);
 }
 
 /* What the holder of a segment is to look at before it adds another segment. */
@@ -55,8 +59,8 @@ struct lab_slot;
 
 /* Describes a segment of any size up to `capacity` pages. */
 struct lab_segment {
-	/* written by the thread that wins each */
-	LAB_ALIGNED(64) _Atomic uint64_t purge; /* {tid, epoch} of the purger, or 0 */
+	/* written by whoever wins them */
+	LAB_ALIGNED(64) _Atomic uint64_t purge; /* the purger's lease, or 0 */
 	_Atomic uint32_t view_stale;            /* enum lab_view_state; lab_segment_mark_stale */
 	uint32_t generation;                    /* written by the thread that claims the segment: INV-PAGE-3 */
 	char *base;                             /* set once, and so are `slot`, the segment's first, and `capacity` */

@@ -146,14 +146,14 @@ lab_reserve_undo_close(const struct lab_chunk *chunk)
 }
 
 void
-lab_reserve_after_fork(const struct lab_lease_fork *fork)
+lab_reserve_settle(const struct lab_lease_fork *fork)
 {
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
 		struct lab_pool *pool = &lab_reserve_state.pools[c];
 		for (uint32_t i = 0; i < lab_load_acq(&pool->open_words); i++) {
 			uint64_t value = lab_load_rlx(&pool->grown[i]);
 			if (lab_slots_is_closing(value))
-				lab_lease_settle(&pool->grown[i], fork, lab_lease_make(0, 0, lab_lease_tag(value)));
+				lab_lease_settle(&pool->grown[i], fork, lab_lease_nobodys(value));
 		}
 	}
 }

@@ -110,7 +110,7 @@ bool lab_reserve_open(const struct lab_chunk *chunk);
 bool lab_reserve_begin_close(unsigned c, uint32_t *from, uint32_t tid, lab_is_dead *is_dead, struct lab_chunk *chunk);
 
 /* In fork's child: anybody may go on with what other threads were closing. */
-void lab_reserve_after_fork(const struct lab_lease_fork *fork);
+void lab_reserve_settle(const struct lab_lease_fork *fork);
 void lab_reserve_end_close(const struct lab_chunk *chunk);
 void lab_reserve_undo_close(const struct lab_chunk *chunk);
 

@@ -212,7 +212,7 @@ lab_share_let_go(struct lab_share *share)
 }
 
 void
-lab_share_after_fork(const struct lab_lease_fork *fork)
+lab_share_settle(const struct lab_lease_fork *fork)
 {
 	struct lab_share *share;
 

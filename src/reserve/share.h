@@ -67,8 +67,8 @@ void lab_share_attach(_Atomic uint16_t *own, struct lab_share *share);
 void lab_share_detach(_Atomic uint16_t *own, struct lab_share *share);
 void lab_share_let_go(struct lab_share *share);
 
-/* In fork's child: other threads' shares are nobody's. */
-void lab_share_after_fork(const struct lab_lease_fork *fork);
+/* A lab_lease_kind: other threads' shares are nobody's. */
+void lab_share_settle(const struct lab_lease_fork *fork);
 
 static inline uint32_t
 lab_share_tid(const struct lab_share *share)

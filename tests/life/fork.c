@@ -1,13 +1,15 @@
 /*
- * fork.c - processes made in every way (G8, G10) by a process whose other threads are in the middle of malloc: fork, _Fork, a raw clone,
- * and all three in a handler that interrupted malloc; chains of forks; what of the memory of other threads the child gets back; that
- * what the child takes for zero is zero.
+ * fork.c - processes made in every way (G8, G10) by a process whose other threads are in the middle of malloc: fork,
+ * _Fork, a raw clone, and all three in a handler that interrupted malloc; chains of forks; a child that begins a PID
+ * namespace; what of the memory of other threads the child gets back; that what the child takes for zero is zero.
  *
  * Clauses: G8.2.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <pty.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -535,6 +537,103 @@ wrappers(void)
 	leave_inheritance();
 }
 
+/* ---- a child that begins a PID namespace ---- */
+
+enum { NOT_RUN = 77 };
+
+static void *(*library_alloc)(size_t size, unsigned gfp);
+static int (*library_owner)(const void *block);
+static void *firsts_block; /* exclusive, of the process's first thread: it has id 1, as the child's leader */
+
+/* A word that names the leader's id was written by the first thread of the parent, which is not here. */
+static void
+live_as_namesake(void)
+{
+	REQUIRE(gettid() == 1);
+	use_heap(7);
+	int owner = library_owner(firsts_block);
+	if (owner != 0)
+		fail("a namesake's block is taken for the child's own: owner", (uintptr_t)owner, 0);
+	free(firsts_block);
+	live_as_child(false);
+}
+
+static void *
+fork_into_namespace(void *result)
+{
+	free(malloc(100)); /* a heap of its own */
+	for (unsigned i = 0; i < 10 * scale; i++) {
+		pid_t child = (pid_t)syscall(SYS_clone, (long)(SIGCHLD | CLONE_NEWPID), NULL, NULL, NULL, 0L);
+		if (child < 0)
+			_exit(NOT_RUN);
+		if (child == 0) {
+			alarm(300);
+			live_as_namesake();
+			_exit(0);
+		}
+		wait_for(child);
+	}
+	*(_Atomic bool *)result = true;
+	return NULL;
+}
+
+/* The first process of a namespace: its first thread, which has id 1, is in the middle of malloc when another forks. */
+static void
+be_first(void)
+{
+	static _Atomic bool is_done;
+	pthread_t thread;
+
+	alarm(300);
+	REQUIRE(gettid() == 1);
+	make_inheritance();
+	firsts_block = library_alloc(5000, LAB_GFP_EXCLUSIVE);
+	REQUIRE(firsts_block && library_owner(firsts_block) == 1);
+	REQUIRE(pthread_create(&thread, NULL, fork_into_namespace, (void *)&is_done) == 0);
+	for (uint32_t n = 0; !is_done; n++)
+		use_heap(n);
+	REQUIRE(pthread_join(thread, NULL) == 0);
+	leave_inheritance();
+}
+
+/* 0, or NOT_RUN. */
+static int
+in_namespace_of_one(void)
+{
+	int status;
+
+	if (unshare(CLONE_NEWPID) != 0)
+		return NOT_RUN;
+	pid_t first = fork();
+	REQUIRE(first >= 0);
+	if (first == 0) {
+		be_first();
+		_exit(0);
+	}
+	REQUIRE(waitpid(first, &status, 0) == first);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+static void
+namespaces(void)
+{
+	int status;
+
+	*(void **)&library_alloc = dlsym(RTLD_DEFAULT, "lab_alloc");
+	*(void **)&library_owner = dlsym(RTLD_DEFAULT, "lab_owner");
+	if (!library_alloc || !library_owner)
+		return;
+	pid_t helper = fork();
+	REQUIRE(helper >= 0);
+	if (helper == 0)
+		_exit(in_namespace_of_one());
+	REQUIRE(waitpid(helper, &status, 0) == helper);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_RUN)
+		printf("not run: no PID namespace can be made here\n");
+	else if (status != 0)
+		fail("a child that began a PID namespace, or its parent: status", (uintptr_t)status, 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -548,6 +647,7 @@ main(int argc, char **argv)
 	        {"given back", given_back},
 	        {"zero", zero},
 	        {"wrappers", wrappers},
+	        {"namespaces", namespaces},
 	};
 
 	start_test(argc, argv, 600);

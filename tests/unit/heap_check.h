@@ -104,7 +104,7 @@ heap_check_segment(const struct lab_heap *heap, const struct lab_segment *segmen
 			heap_check_span(heap, unit, census);
 			length = LAB_UNIT_PAGES;
 		} else if (taken) {
-			REQUIRE(lab_load_rlx(&run->state) != LAB_RUN_DEAD); /* else an orphan: INV-PAGE-1 */
+			REQUIRE(lab_run_kind_of(lab_load_rlx(&run->state)) != LAB_RUN_DEAD); /* or an orphan */
 			length = lab_load_rlx(&run->pages);
 			census->runs++;
 			census->pages += length;

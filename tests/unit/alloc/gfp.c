@@ -432,7 +432,7 @@ Test(gfp, nowait_leaves_a_segment_that_a_purger_has_marked_stale)
 	struct lab_place place = lab_map_find(p);
 	while (lab_alloc(60000, LAB_GFP_NOWAIT))
 		;
-	lab_store_rlx(&place.segment->purge, UINT64_C(5) << 32 | 12345);
+	lab_store_rlx(&place.segment->purge, lab_lease_make(5, 12345, LAB_PURGE_GIVES_BACK));
 	lab_segment_mark_stale(place.segment, LAB_MAY_HAVE_ORPHANS);
 	world.probes = 0;
 	cr_assert_null(lab_alloc(60000, LAB_GFP_NOWAIT));
@@ -506,7 +506,7 @@ make_work(void)
 		lab_remote_push(lab_thread.heap, blocks[i], blocks[i]);
 	/* what would be asked: is the purger alive? */
 	struct lab_place place = lab_map_find(blocks[500]);
-	lab_store_rlx(&place.segment->purge, UINT64_C(5) << 32 | 12345);
+	lab_store_rlx(&place.segment->purge, lab_lease_make(5, 12345, LAB_PURGE_GIVES_BACK));
 	lab_segment_mark_stale(place.segment, LAB_MAY_HAVE_ORPHANS);
 }
 

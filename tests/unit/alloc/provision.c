@@ -482,7 +482,7 @@ Test(provision, a_call_that_was_left_is_not_the_last)
 /* A jump out of a handler that interrupted it: the request is gone, the copies are not made. */
 Test(provision, copies_that_were_cut_short_are_made_by_the_next_look)
 {
-	lab_provision_after_fork();
+	lab_provision_after_fork(NULL);
 	(void)atomic_exchange(&lab_reserve_hungry, 0);
 	cr_assert_eq(info().mode, LAB_RESERVE_COPIED);
 	(void)lab_reserve_balance();

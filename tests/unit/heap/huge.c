@@ -670,9 +670,11 @@ is_taken_over(void)
 {
 	struct lab_huge *huge;
 
-	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++)
-		if (lab_huge_kind(huge) == LAB_HUGE_FREEING && lab_state_owner(lab_load_rlx(&huge->run.state)) != DEAD_TID)
+	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
+		uint64_t state = lab_load_rlx(&huge->run.state);
+		if (lab_huge_kind_of(state) == LAB_HUGE_FREEING && lab_lease_tid(state) != DEAD_TID)
 			return true;
+	}
 	return false;
 }
 
@@ -683,6 +685,13 @@ call_finish(void *unused)
 	lab_huge_finish_frees();
 }
 
+/* From here on this thread is another one, and what it was has ended. */
+static void
+die_and_be_another(void)
+{
+	world.dead_tid = lab_thread.tid++;
+}
+
 Test(huge, who_dies_while_finishing_is_followed_by_the_next)
 {
 	let_die(DEAD_TID);
@@ -690,7 +699,7 @@ Test(huge, who_dies_while_finishing_is_followed_by_the_next)
 	REQUIRE(tear_when(is_taken_over, call_finish, NULL));
 	lab_huge_finish_frees();
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_FREEING, "we are not dead");
-	world.dead_tid = lab_thread.tid;
+	die_and_be_another();
 	lab_huge_finish_frees();
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
 }
@@ -712,8 +721,10 @@ free_and_begin_again(uint32_t tid)
 static void
 be_quicker(uint32_t tid)
 {
+	uint64_t state = lab_load_rlx(&torn->run.state);
+
 	world.on_probe = NULL;
-	REQUIRE(lab_huge_take_over(torn, lab_load_rlx(&torn->run.state), tid));
+	REQUIRE(lab_cas64(&torn->run.state, state, lab_lease_next(state, tid, lab_lease_tag(state))));
 }
 
 static void
@@ -743,7 +754,7 @@ Test(huge, marked_pages_that_the_dead_was_freeing_are_renewed_first)
 	lab_huge_finish_frees();
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_FREEING, "marked still");
 	world.renew_fails = false;
-	world.dead_tid = lab_thread.tid;
+	die_and_be_another();
 	lab_huge_finish_frees();
 	cr_assert_eq(world.renewals, 2);
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
@@ -757,24 +768,6 @@ no_thread(uint32_t tid)
 	return tid == lab_os_tid();
 }
 
-Test(huge, in_forks_child_the_forkers_frees_are_the_leaders_and_others_are_finished)
-{
-	let_die(0);
-	struct lab_huge *own = leave_half_freed(LAB_GFP_KERNEL), *others = leave_half_freed(LAB_GFP_EXCLUSIVE | LAB_GFP_NOFORK);
-	uint64_t state = lab_load_rlx(&own->run.state);
-
-	REQUIRE(lab_huge_take_over(own, state, DEAD_TID + 1));
-	for (int pass = 0; pass < 2; pass++) { /* repeatable */
-		lab_os.has_thread = no_thread;
-		lab_huge_after_fork(DEAD_TID + 1, lab_os_tid());
-		cr_assert_eq(lab_huge_kind(own), LAB_HUGE_FREEING);
-		cr_assert_eq(lab_state_owner(lab_load_rlx(&own->run.state)), lab_os_tid());
-		cr_assert_eq(lab_huge_kind(others), LAB_HUGE_CACHED);
-	}
-	lab_huge_free(own); /* the frame that forked in a handler goes on */
-	cr_assert_eq(lab_huge_kind(own), LAB_HUGE_CACHED);
-}
-
 static bool
 cannot_tell(uint32_t tid)
 {
@@ -782,13 +775,36 @@ cannot_tell(uint32_t tid)
 	return false;
 }
 
+Test(huge, in_forks_child_the_forkers_frees_are_the_leaders_and_others_are_finished)
+{
+	const struct lab_lease_fork fork = {.old_tid = DEAD_TID + 1, .new_tid = lab_os_tid(), .is_here = no_thread};
+
+	let_die(0);
+	struct lab_huge *own = leave_half_freed(LAB_GFP_KERNEL), *others = leave_half_freed(LAB_GFP_EXCLUSIVE | LAB_GFP_NOFORK);
+	uint64_t state = lab_load_rlx(&own->run.state);
+
+	lab_store_rlx(&own->run.state, lab_lease_next(state, DEAD_TID + 1, lab_lease_tag(state)));
+	lab_exclusive_settle(&fork);
+	lab_huge_finish_frees();
+	cr_assert_eq(lab_huge_kind(own), LAB_HUGE_FREEING);
+	cr_assert_eq(lab_lease_tid(lab_load_rlx(&own->run.state)), lab_os_tid());
+	cr_assert_eq(lab_huge_kind(others), LAB_HUGE_CACHED);
+	cr_assert_eq(world.renewals, 1, "its marks are known still");
+	lab_huge_free(own); /* the frame that forked in a handler goes on */
+	cr_assert_eq(lab_huge_kind(own), LAB_HUGE_CACHED);
+}
+
 Test(huge, in_forks_child_nothing_is_finished_where_threads_cannot_be_told)
 {
+	const struct lab_lease_fork fork = {.old_tid = DEAD_TID + 1, .new_tid = lab_os_tid(), .is_here = cannot_tell};
+
 	let_die(0);
 	struct lab_huge *huge = leave_half_freed(LAB_GFP_KERNEL);
+	uint64_t state = lab_load_rlx(&huge->run.state);
 
-	lab_os.has_thread = cannot_tell;
-	lab_huge_after_fork(DEAD_TID + 1, lab_os_tid());
+	lab_exclusive_settle(&fork);
+	cr_assert_eq(lab_load_rlx(&huge->run.state), state);
+	lab_huge_finish_frees();
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_FREEING);
 }
 

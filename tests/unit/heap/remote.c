@@ -430,7 +430,7 @@ Test(remote, a_run_on_an_old_heaps_stack_is_freed_once)
 	cr_assert_eq(lab_registry_take_if_idle(TID, LAB_HOLD_BORROWED, heap->id), heap);
 	lab_remote_drain_owned(heap);
 	lab_remote_drain_owned(other);
-	cr_assert_eq(lab_load_rlx(&lab_map_find(again).run->state), LAB_RUN_LIVE, "a live block was freed");
+	cr_assert_eq(lab_load_rlx(&lab_map_find(again).run->state), lab_run_state(LAB_RUN_LIVE), "it lived");
 }
 
 Test(remote, dropping_forgets_the_list_and_keeps_the_parity)
@@ -627,7 +627,7 @@ Test(remote, a_link_to_what_is_no_block_is_not_followed)
 		cr_assert_neq(finding(heap).kind, LAB_FOUND_NOTHING);
 		cr_assert_eq(used(heap), BLOCKS - 1 - i, "the block itself is free");
 	}
-	cr_assert_eq(lab_load_rlx(&lab_map_find(live).run->state), LAB_RUN_LIVE);
+	cr_assert_eq(lab_load_rlx(&lab_map_find(live).run->state), lab_run_state(LAB_RUN_LIVE));
 }
 
 /* Damage in a list that somebody else takes in: it is found, and passed on to the heap that is left in the end. */

@@ -12,8 +12,7 @@
 #include "trace.h"
 #include "world.h"
 
-#define EPOCH (UINT64_C(1) << 32)
-#define CLAIM (5 * EPOCH | 77)
+#define CLAIM (UINT64_C(77) << LAB_LEASE_TID_SHIFT | 5) /* lab_lease_make(5, 77, LAB_PURGE_GIVES_BACK), as a constant */
 
 static struct lab_purge_record record = {.claim = CLAIM};
 
@@ -145,9 +144,9 @@ Test(purge, a_purger_that_was_cut_short_lets_go_of_the_word_and_marks_the_segmen
 	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS);
 
 	record.segment = segment; /* cut short before it had the word: another has it now */
-	lab_store_rlx(&segment->purge, CLAIM + EPOCH);
+	lab_store_rlx(&segment->purge, lab_lease_next(CLAIM, 78, 0));
 	lab_purge_recover(&record);
-	cr_assert_eq(lab_load_rlx(&segment->purge), CLAIM + EPOCH);
+	cr_assert_eq(lab_load_rlx(&segment->purge), lab_lease_next(CLAIM, 78, 0));
 }
 
 /* Where the plan sets no end they go as a whole. */
@@ -313,17 +312,16 @@ Test(purge, fresh_pages_read_as_zero_over_a_long_trace)
 /* ---- fork: purge words that were copied ---- */
 
 static bool
-is_recorded(const struct lab_segment *of, uint64_t word, uint32_t old_tid)
+no_other(uint32_t tid)
 {
-	(void)old_tid;
-	return lab_purge_is_recorded(&record, of, word);
+	(void)tid;
+	return false;
 }
 
 static void
 settle(uint32_t old_tid, uint32_t new_tid)
 {
-	lab_purge_after_fork(old_tid, new_tid, is_recorded);
-	lab_purge_after_fork(old_tid, new_tid, is_recorded); /* repeatable */
+	lab_purge_settle(&(struct lab_lease_fork){.old_tid = old_tid, .new_tid = new_tid, .is_here = no_other});
 }
 
 Test(purge, in_forks_child_other_purgers_words_are_let_go)
@@ -341,14 +339,16 @@ Test(purge, in_forks_child_other_purgers_words_are_let_go)
 /* Where the child begins a PID namespace it may have the id of any thread of the parent: 1 in a container. */
 Test(purge, in_forks_child_a_namesakes_words_are_let_go)
 {
+	static const unsigned tags[] = {LAB_PURGE_GIVES_BACK, LAB_PURGE_SCANS};
+
 	start();
-	lab_store_rlx(&segment->purge, CLAIM);
-	settle(50, 77);
-	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS);
-	lab_store_rlx(&segment->purge, 77); /* a scan's */
-	settle(50, 77);
-	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
+	for (int i = 0; i < 2; i++) {
+		lab_store_rlx(&segment->purge, lab_lease_make(5, 77, tags[i]));
+		lab_store_rlx(&segment->view_stale, LAB_VIEW_IS_FRESH);
+		settle(50, 77);
+		cr_assert_eq(lab_load_rlx(&segment->purge), 0);
+		cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS);
+	}
 }
 
 static void
@@ -356,7 +356,7 @@ fork_in_handler(void *start, size_t size)
 {
 	check_taken(start, size);
 	settle(77, 78);
-	REQUIRE(lab_load_rlx(&segment->purge) == CLAIM + 1);
+	REQUIRE(lab_load_rlx(&segment->purge) == lab_lease_make(5, 78, LAB_PURGE_GIVES_BACK));
 	REQUIRE(lab_load_rlx(&segment->view_stale) < LAB_MAY_HAVE_ORPHANS);
 	world.on_purge = NULL;
 }
@@ -383,9 +383,9 @@ Test(purge, in_forks_child_the_forking_threads_words_go_on_and_are_let_go)
 	lab_purge_recover(&record);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
 	cr_assert_eq(lab_load_rlx(&segment->view_stale), LAB_MAY_HAVE_ORPHANS);
-	lab_store_rlx(&segment->purge, 77); /* a scan's, which is let go by value */
+	lab_store_rlx(&segment->purge, lab_lease_make(6, 77, LAB_PURGE_SCANS)); /* a scan's */
 	settle(77, 78);
-	cr_assert_eq(lab_load_rlx(&segment->purge), 77);
+	cr_assert_eq(lab_load_rlx(&segment->purge), lab_lease_make(6, 78, LAB_PURGE_SCANS));
 }
 
 /* ---- a segment without a holder: of a heap that is frozen in fork's child ---- */
@@ -421,7 +421,7 @@ fork_meanwhile(void *start, size_t size)
 {
 	(void)start;
 	(void)size;
-	lab_purge_after_fork((uint32_t)CLAIM, 78, is_recorded);
+	settle(77, 78);
 }
 
 /* A handler has forked in the middle: in the child the purger goes on, under its new id. */
@@ -432,7 +432,7 @@ Test(purge, the_word_is_let_go_in_the_child_too)
 	world.on_purge = fork_meanwhile;
 	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 9);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);
-	lab_store_rlx(&segment->purge, CLAIM - 77 + 78); /* and there it is left by a jump */
+	lab_store_rlx(&segment->purge, lab_lease_make(5, 78, 0)); /* and there it is left by a jump */
 	record.segment = segment;
 	lab_purge_recover(&record);
 	cr_assert_eq(lab_load_rlx(&segment->purge), 0);

@@ -95,11 +95,11 @@ is_13(uint32_t tid)
 
 Test(share, in_a_child_the_forking_threads_get_its_new_id_and_others_are_nobodys)
 {
-	const struct lab_lease_fork fork = {11, 99, is_13};
+	const struct lab_lease_fork fork = {.old_tid = 11, .new_tid = 99, .is_here = is_13};
 	struct lab_share *mine = make(6, 8, 11), *other = make(6, 8, 12), *of_new_thread = make(6, 8, 13);
 
 	lab_share_attach(&own, mine);
-	lab_share_after_fork(&fork);
+	lab_share_settle(&fork);
 	cr_assert_eq(lab_share_tid(mine), 99);
 	cr_assert_eq(lab_share_tid(other), 0);
 	cr_assert_eq(lab_share_tid(of_new_thread), 13);
