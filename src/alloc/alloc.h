@@ -142,6 +142,7 @@ struct lab_settings {
 	_Atomic uint8_t perturb;
 	_Atomic bool count_allocations;
 	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */
+	bool background;                  /* LABYRINTH_KSWAPD; read at start */
 	_Atomic(const char *) stats_file; /* where the figures go at exit; "" is stderr, NULL is nowhere */
 };
 extern struct lab_settings lab_settings;
@@ -149,8 +150,14 @@ extern struct lab_settings lab_settings;
 /* Takes the settings from the environment; what is wrong is reported once and ignored. */
 void lab_config_read(void);
 
-/* Decimal digits, then perhaps one of K, M, G, T. Returns what follows; NULL if it is no size. */
-const char *lab_parse_size(const char *text, size_t *value);
+/* Starts the background thread, if it is asked for: once by the constructor, again in fork's child. */
+void lab_background_start(void);
+
+/* One line on stderr if a reserve was asked for by name and is not strict: in which mode it is, and why. */
+void lab_reserve_report(void);
+
+/* "none", "populated only", "strict", "copied by fork". */
+const char *lab_reserve_mode_name(enum lab_reserve_mode mode);
 
 /* Chooses between fast and slow calls, from the settings. */
 void lab_config_apply(void);

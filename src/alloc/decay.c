@@ -7,7 +7,7 @@
  * come late, as nobody has called, purge all. Source: the clock algorithm for page replacement (Corbato, 1968).
  */
 #include "alloc/alloc.h"
-#include "alloc/provision.h"
+#include "backing/shares.h"
 #include "heap/finding.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -176,6 +176,6 @@ lab_trim(size_t keep)
 	else
 		purge_above(&bracket, dirty_bytes(), keep);
 	lab_limit_notify();
-	bool shrunk = lab_provision_shrink();
+	bool shrunk = lab_shares_shrink();
 	return shrunk || lab_purge_total_pages() != before;
 }

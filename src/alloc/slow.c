@@ -7,7 +7,7 @@
 #include "alloc/alloc.h"
 #include "alloc/fastpath.h"
 #include "alloc/foreign.h"
-#include "alloc/provision.h"
+#include "backing/backing.h"
 #include "base/check.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -128,7 +128,7 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 		bool look = ++bracket->heap->slow_calls % CALLS_PER_LOOK == 0;
 		lab_leave(bracket);
 		if (!bracket->reentrant) {
-			lab_provision_tick(bracket->sp);
+			lab_backing_tick(bracket->sp);
 			if (look)
 				lab_decay_poll(bracket);
 		}
@@ -139,7 +139,7 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 		p = lab_allocate_from_reserve(request, bracket->reentrant);
 	if (p)
 		lab_fill_new(p, request, fresh);
-	if (lab_unlikely(lab_load_rlx(&lab_reserve_unmet) - 1 < SIZE_MAX - 1) && !bracket->reentrant)
+	if (lab_unlikely(lab_load_rlx(&lab_reserve.first_failure) - 1 < SIZE_MAX - 1) && !bracket->reentrant)
 		lab_tell_atomic_failure();
 	return p;
 }
@@ -197,7 +197,7 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, void *p, const
 		lab_decay_tick(bracket);
 	}
 	if (!bracket->reentrant)
-		lab_provision_tick(bracket->sp);
+		lab_backing_tick(bracket->sp);
 }
 
 static void

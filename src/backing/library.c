@@ -1,12 +1,12 @@
 /*
- * library.c - the pages of this shared library, from its own program headers: a fault in its text is a fault in the atomic tier, too.
+ * library.c - see library.h: the pages of this shared library, from its own program headers: a fault in its text is a fault in the atomic tier, too.
  *
  * In a statically linked program there is nothing: the headers are the program's, and to lock all of it is not ours to decide.
  */
 #include <elf.h>
 #include <link.h>
 
-#include "alloc/provision.h"
+#include "backing/library.h"
 #include "heap/registry.h"
 #include "os/os.h"
 

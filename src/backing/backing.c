@@ -1,0 +1,144 @@
+/* backing.c - see backing.h. */
+#include "backing/backing.h"
+#include "backing/library.h"
+#include "backing/on_low.h"
+#include "backing/resident.h"
+#include "backing/settings.h"
+#include "backing/shares.h"
+#include "heap/registry.h"
+#include "heap/thread.h"
+#include "os/os.h"
+
+/* What is made resident cannot be taken back: so much is asked for before. */
+#define ASK_FROM ((size_t)64 << 20)
+
+static _Atomic bool is_own; /* there is a reserve, and its pages are the process's own */
+
+bool
+lab_backing_is_own(void)
+{
+	return lab_load_rlx(&is_own) && !lab_registry_is_forked();
+}
+
+/* ---- residence --------------------------------------------------------------------------------------------------------------- */
+
+/* All slots, and what describes them. */
+static void
+each_slot_range(void (*visit)(struct lab_range range, bool write))
+{
+	struct lab_share *share;
+
+	visit((struct lab_range){lab_reserve.start, lab_reserve.memory}, true);
+	visit((struct lab_range){(char *)&lab_reserve, sizeof lab_reserve}, true);
+	visit((struct lab_range){(char *)&lab_share_table, sizeof lab_share_table}, true);
+	for (unsigned i = 0; (share = lab_share_get(i)) != NULL; i++)
+		visit(lab_share_range(share), true);
+}
+
+static void
+visit_descriptors(struct lab_range range, bool write)
+{
+	(void)write;
+	lab_resident_hold_descriptors(range);
+}
+
+void
+lab_backing_rearm(void)
+{
+	if (!lab_reserve_is_installed())
+		return;
+	each_slot_range(lab_resident_copy);
+	lab_library_each_range(lab_resident_copy);
+}
+
+void
+lab_backing_after_fork(void)
+{
+	const struct lab_lease_fork fork = {lab_thread.tid, lab_os_tid(), lab_os_has_thread};
+
+	lab_low_after_fork(&fork);
+	lab_share_after_fork(&fork);
+	if (!lab_reserve_is_installed())
+		return;
+	lab_store_rlx(&is_own, false);
+	(void)atomic_fetch_or_explicit(&lab_reserve.refill_pending, LAB_REFILL_COPIED, memory_order_relaxed);
+}
+
+/* Locks are not inherited either. */
+static void
+make_copies(void)
+{
+	each_slot_range(lab_resident_hold);
+	lab_library_each_range(lab_resident_hold);
+	each_slot_range(visit_descriptors);
+	lab_store_rlx(&is_own, true);
+}
+
+/* ---- the start ------------------------------------------------------------------------------------------------------------------ */
+
+/* NULL: none is to be had; *why says so. */
+static void *
+map_memory(const struct lab_reserve_plan *plan, const char **why)
+{
+	size_t size = lab_reserve_plan_memory(plan);
+	void *memory = NULL;
+
+	*why = "the system has not so much memory";
+	if (size >= ASK_FROM && !lab_os.may_commit(size))
+		return NULL;
+	*why = "there is no address space";
+	if (size <= lab_os_address_space_limit() / 4 && lab_registry_start())
+		memory = lab_os.map(size, LAB_ACCESS_WRITE);
+	return memory;
+}
+
+void
+lab_backing_start(void)
+{
+	struct lab_reserve_plan plan;
+	const char *why = "the settings ask for none, or for too much";
+
+	if (lab_reserve_is_installed())
+		return;
+	void *memory = lab_backing_plan(&plan) ? map_memory(&plan, &why) : NULL;
+	if (!memory) {
+		lab_store_rlx(&lab_resident_why_not, why);
+		return;
+	}
+	lab_reserve_install(&plan, memory);
+	if (!lab_backing_settings.lock)
+		lab_store_rlx(&lab_resident_why_not, "LABYRINTH_RESERVE_LOCK=0");
+	make_copies();
+}
+
+/* ---- growth --------------------------------------------------------------------------------------------------------------------- */
+
+LAB_COLD bool
+lab_backing_refill(uintptr_t sp)
+{
+	uint32_t asked = atomic_exchange_explicit(&lab_reserve.refill_pending, 0, memory_order_relaxed);
+	struct lab_reserve_figures figures;
+	bool grown = false;
+
+	if (asked & LAB_REFILL_COPIED || (lab_reserve_is_installed() && !lab_load_rlx(&is_own))) /* or a jump has left it */
+		make_copies();
+	for (unsigned c = 0; lab_reserve_figures(c, &figures); c++) {
+		bool was_low = asked >> c & 1;
+		if (was_low)
+			grown |= lab_shares_grow(c);
+		(void)lab_reserve_figures(c, &figures);
+		lab_low_note(c, was_low, figures.plain == 0);
+	}
+	lab_low_deliver(sp);
+	return grown;
+}
+
+bool
+lab_backing_balance(uintptr_t sp)
+{
+	(void)atomic_fetch_or_explicit(&lab_reserve.refill_pending, LAB_REFILL_WATCH, memory_order_relaxed);
+	bool grown = lab_backing_tick(sp);
+	if (!grown)
+		(void)lab_shares_shrink();
+	return grown;
+}
