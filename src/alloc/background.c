@@ -1,6 +1,6 @@
 /*
- * background.c - the optional background thread (LABYRINTH_KSWAPD=1, after the kernel's): growth before a slow call asks for it, decay
- * in a process that has gone idle. Nothing needs it. All signals are blocked in it.
+ * background.c - the optional background thread (LABYRINTH_KSWAPD=1, after the kernel's): growth before a slow call
+ * asks for it, decay in a process that has gone idle. Nothing needs it. All signals are blocked in it.
  */
 #include <pthread.h>
 #include <signal.h>

@@ -1,4 +1,5 @@
-/* reserve_api.c - the API's functions for the reserve. Figures are snapshots, by which nothing is decided, and for any context. */
+/* reserve_api.c - the API's functions for the reserve. Figures are snapshots, by which nothing is decided, and for any
+ * context. */
 #include "alloc/alloc.h"
 #include "backing/backing.h"
 #include "backing/on_low.h"

@@ -20,35 +20,21 @@ lab_backing_is_own(void)
 	return lab_load_rlx(&is_own) && !lab_registry_is_forked();
 }
 
-/* ---- residence --------------------------------------------------------------------------------------------------------------- */
-
-/* All slots, and what describes them. */
-static void
-each_slot_range(void (*visit)(struct lab_range range, bool write))
-{
-	struct lab_share *share;
-
-	visit((struct lab_range){lab_reserve.start, lab_reserve.memory}, true);
-	visit((struct lab_range){(char *)&lab_reserve, sizeof lab_reserve}, true);
-	visit((struct lab_range){(char *)&lab_share_table, sizeof lab_share_table}, true);
-	for (unsigned i = 0; (share = lab_share_get(i)) != NULL; i++)
-		visit(lab_share_range(share), true);
-}
-
-static void
-visit_descriptors(struct lab_range range, bool write)
-{
-	(void)write;
-	lab_resident_hold_descriptors(range);
-}
-
+/* All slots, and all else that the atomic tier touches. */
 void
 lab_backing_rearm(void)
 {
+	struct lab_share *share;
+
 	if (!lab_reserve_is_installed())
 		return;
-	each_slot_range(lab_resident_copy);
-	lab_library_each_range(lab_resident_copy);
+	lab_resident_keep((struct lab_range){lab_reserve.start, lab_reserve.memory}, true);
+	lab_resident_keep((struct lab_range){(char *)&lab_reserve, sizeof lab_reserve}, true);
+	lab_resident_keep((struct lab_range){(char *)&lab_share_table, sizeof lab_share_table}, true);
+	for (unsigned i = 0; (share = lab_share_get(i)) != NULL; i++)
+		lab_resident_keep(lab_share_range(share), true);
+	lab_library_keep();
+	lab_store_rlx(&is_own, true);
 }
 
 void
@@ -61,20 +47,8 @@ lab_backing_after_fork(void)
 	if (!lab_reserve_is_installed())
 		return;
 	lab_store_rlx(&is_own, false);
-	(void)atomic_fetch_or_explicit(&lab_reserve.refill_pending, LAB_REFILL_COPIED, memory_order_relaxed);
+	lab_reserve_ask(LAB_REFILL_LOOK);
 }
-
-/* Locks are not inherited either. */
-static void
-make_copies(void)
-{
-	each_slot_range(lab_resident_hold);
-	lab_library_each_range(lab_resident_hold);
-	each_slot_range(visit_descriptors);
-	lab_store_rlx(&is_own, true);
-}
-
-/* ---- the start ------------------------------------------------------------------------------------------------------------------ */
 
 /* NULL: none is to be had; *why says so. */
 static void *
@@ -95,23 +69,21 @@ map_memory(const struct lab_reserve_plan *plan, const char **why)
 void
 lab_backing_start(void)
 {
-	struct lab_reserve_plan plan;
+	const struct lab_reserve_plan *plan = &lab_backing_settings.plan;
 	const char *why = "the settings ask for none, or for too much";
 
 	if (lab_reserve_is_installed())
 		return;
-	void *memory = lab_backing_plan(&plan) ? map_memory(&plan, &why) : NULL;
+	void *memory = lab_reserve_plan_memory(plan) ? map_memory(plan, &why) : NULL;
 	if (!memory) {
 		lab_store_rlx(&lab_resident_why_not, why);
 		return;
 	}
-	lab_reserve_install(&plan, memory);
+	lab_reserve_install(plan, memory);
 	if (!lab_backing_settings.lock)
 		lab_store_rlx(&lab_resident_why_not, "LABYRINTH_RESERVE_LOCK=0");
-	make_copies();
+	lab_backing_rearm();
 }
-
-/* ---- growth --------------------------------------------------------------------------------------------------------------------- */
 
 LAB_COLD bool
 lab_backing_refill(uintptr_t sp)
@@ -120,8 +92,8 @@ lab_backing_refill(uintptr_t sp)
 	struct lab_reserve_figures figures;
 	bool grown = false;
 
-	if (asked & LAB_REFILL_COPIED || (lab_reserve_is_installed() && !lab_load_rlx(&is_own))) /* or a jump has left it */
-		make_copies();
+	if (!lab_load_rlx(&is_own)) /* fork's child, or a jump has left it */
+		lab_backing_rearm();
 	for (unsigned c = 0; lab_reserve_figures(c, &figures); c++) {
 		bool was_low = asked >> c & 1;
 		if (was_low)
@@ -136,7 +108,7 @@ lab_backing_refill(uintptr_t sp)
 bool
 lab_backing_balance(uintptr_t sp)
 {
-	(void)atomic_fetch_or_explicit(&lab_reserve.refill_pending, LAB_REFILL_WATCH, memory_order_relaxed);
+	lab_reserve_ask(LAB_REFILL_LOOK);
 	bool grown = lab_backing_tick(sp);
 	if (!grown)
 		(void)lab_shares_shrink();

@@ -1,8 +1,8 @@
 /*
  * backing.h - who gives the reserve its memory, keeps it resident, and makes it grow and shrink.
  *
- * Nothing here is called by the atomic tier; a claim that gets below the low mark leaves a bit in lab_reserve.refill_pending, and the next slow
- * call of the normal tier on the thread's own heap sees it.
+ * Nothing here is called by the atomic tier; a claim that gets below the low mark leaves a bit in
+ * lab_reserve.refill_pending, and the next slow call of the normal tier on the thread's own heap sees it.
  */
 #ifndef LAB_BACKING_BACKING_H
 #define LAB_BACKING_BACKING_H
@@ -17,8 +17,8 @@ bool lab_backing_is_own(void);
 
 bool lab_backing_refill(uintptr_t sp);
 
-/* What classes that are low ask for: growth, and the callback. Any thread that is inside no heap and has no frame suspended in one; sp: the API
- * function's entry. errno stays. True if a class was grown. */
+/* What classes that are low ask for: growth, and the callback. Any thread that is inside no heap and has no frame
+ * suspended in one; sp: the API function's entry. errno stays. True if a class was grown. */
 static inline bool
 lab_backing_tick(uintptr_t sp)
 {

@@ -2,9 +2,7 @@
 #ifndef LAB_BACKING_LIBRARY_H
 #define LAB_BACKING_LIBRARY_H
 
-#include "reserve/bank.h"
-
-/* Visits them; whether each is to be written too. Nothing in a statically linked program. */
-void lab_library_each_range(void (*visit)(struct lab_range range, bool write));
+/* Keeps them resident. Nothing in a statically linked program. */
+void lab_library_keep(void);
 
 #endif

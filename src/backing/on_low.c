@@ -1,6 +1,7 @@
 /*
- * on_low.c - see on_low.h. From a slow call of the normal tier, one at a time. A jump may leave the callback, or this code on the way to it: the
- * lease stays; the thread takes it over when a call sees that the frame is gone, others when the thread has ended. What was pending is lost.
+ * on_low.c - see on_low.h. From a slow call of the normal tier, one at a time. A jump may leave the callback, or this
+ * code on the way to it: the lease stays; the thread takes it over when a call sees that the frame is gone, others when
+ * the thread has ended. What was pending is lost.
  */
 #include <errno.h>
 
@@ -31,7 +32,7 @@ lab_low_note(unsigned c, bool was_low, bool is_low)
 	if (!is_low && lab_load_rlx(&notified) & bit)
 		(void)atomic_fetch_and_explicit(&notified, ~bit, memory_order_relaxed);
 	if (is_low && lab_load_rlx(&notified) & bit) /* its rise is to be seen */
-		(void)atomic_fetch_or_explicit(&lab_reserve.refill_pending, LAB_REFILL_WATCH, memory_order_relaxed);
+		lab_reserve_ask(LAB_REFILL_LOOK);
 }
 
 static void
@@ -52,7 +53,8 @@ notifier_by(uintptr_t sp, uint32_t tid)
 	return lab_lease_make((uint32_t)(sp >> 4), tid, 0);
 }
 
-/* The stack pointer of a frame that is on the stack of `sp`. For one on another stack: one that is no frame, and not mapped. */
+/* The stack pointer of a frame that is on the stack of `sp`. For one on another stack: one that is no frame, and not
+ * mapped. */
 static uintptr_t
 frame_of(uint64_t value, uintptr_t sp)
 {

@@ -6,34 +6,25 @@
 
 _Atomic(const char *) lab_resident_why_not = "";
 
+static const char *
+why_no_lock(void)
+{
+	return lab_os_lock_limit() < ((size_t)1 << 30) ? "RLIMIT_MEMLOCK does not allow to lock it"
+	                                               : "the system refused to lock it";
+}
+
 static void
 lock(struct lab_range range)
 {
-	if (!lab_backing_settings.lock || lab_os.lock(range.start, range.size))
-		return;
-	lab_store_rlx(&lab_resident_why_not, lab_os_lock_limit() < ((size_t)1 << 30) ? "RLIMIT_MEMLOCK does not allow to lock it"
-	                                                                             : "the system refused to lock it");
-}
-
-void
-lab_resident_hold(struct lab_range range, bool write)
-{
-	if (!lab_os.populate(range.start, range.size, write))
-		lab_store_rlx(&lab_resident_why_not, "the system refused to make it resident");
-	lock(range);
-}
-
-void
-lab_resident_copy(struct lab_range range, bool write)
-{
-	(void)lab_os.populate(range.start, range.size, write);
+	if (lab_backing_settings.lock && !lab_os.lock(range.start, range.size))
+		lab_store_rlx(&lab_resident_why_not, why_no_lock());
 }
 
 /* Zero pages, one for 4 MiB. */
-void
-lab_resident_hold_descriptors(struct lab_range slots)
+static void
+hold_descriptors(struct lab_range range)
 {
-	uintptr_t at = (uintptr_t)slots.start & ~(LAB_UNIT_SIZE - 1), end = (uintptr_t)slots.start + slots.size;
+	uintptr_t at = (uintptr_t)range.start & ~(LAB_UNIT_SIZE - 1), end = (uintptr_t)range.start + range.size;
 	uintptr_t last = 0;
 
 	for (; at < end; at += LAB_UNIT_SIZE) {
@@ -45,13 +36,20 @@ lab_resident_hold_descriptors(struct lab_range slots)
 }
 
 bool
-lab_resident_fill(struct lab_range slots)
+lab_resident_hold(struct lab_range range, bool write)
 {
-	if (!lab_os.populate(slots.start, slots.size, true))
+	if (!lab_os.populate(range.start, range.size, write))
 		return false;
-	lock(slots);
-	lab_resident_hold_descriptors(slots);
+	lock(range);
+	hold_descriptors(range);
 	return true;
+}
+
+void
+lab_resident_keep(struct lab_range range, bool write)
+{
+	if (!lab_resident_hold(range, write))
+		lab_store_rlx(&lab_resident_why_not, "the system refused to make it resident");
 }
 
 bool

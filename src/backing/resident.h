@@ -1,7 +1,5 @@
-/*
- * resident.h - how the reserve's memory is made resident, and locked where that is wanted and allowed. What could not be done is remembered.
- * KERNEL contexts.
- */
+/* resident.h - how the reserve's memory is made resident, and locked where that is wanted and allowed. KERNEL contexts.
+ * */
 #ifndef LAB_BACKING_RESIDENT_H
 #define LAB_BACKING_RESIDENT_H
 
@@ -10,19 +8,14 @@
 /* Why not all of it is resident and locked, as words for a person; "": it is. */
 extern _Atomic(const char *) lab_resident_why_not;
 
-/* Makes accessible pages resident, `write`: as the process's own, and locks them. */
-void lab_resident_hold(struct lab_range range, bool write);
+/* Makes accessible pages resident, `write`: as the process's own; locks them; and makes resident what free() reads to
+ * tell that an address among them is no block. False: no memory. That they are not locked is noted. */
+bool lab_resident_hold(struct lab_range range, bool write);
 
-/* Without a lock: pages that fork has made copy-on-write. */
-void lab_resident_copy(struct lab_range range, bool write);
+/* The same for what is in use already: a failure is noted. */
+void lab_resident_keep(struct lab_range range, bool write);
 
-/* Makes resident what free() reads to tell that an address of the range is no block. */
-void lab_resident_hold_descriptors(struct lab_range slots);
-
-/* All three for slots. False: no memory. */
-bool lab_resident_fill(struct lab_range slots);
-
-/* Gives their pages back, which stay accessible. False: refused, and they are held as before. */
+/* Gives pages of slots back, which stay accessible. False: refused, and they are held as before. */
 bool lab_resident_give_back(struct lab_range slots);
 
 #endif

@@ -4,8 +4,6 @@
 #include "backing/settings.h"
 #include "base/parse.h"
 
-#define GROWTH_DEFAULT 4u /* times the size */
-
 /* 32 bytes to 64 KiB: 306 KiB, and 18 KiB of overflow. */
 #define MIX                                                                                                                        \
 	{                                                                                                                          \
@@ -13,7 +11,7 @@
 	}
 #define MIX_SIZE ((size_t)324 << 10)
 
-struct lab_backing_settings lab_backing_settings = {.slots = MIX, .lock = true};
+struct lab_backing_settings lab_backing_settings = {.plan.slots = MIX, .lock = true};
 
 static uint32_t
 scaled(uint32_t slots, size_t size)
@@ -33,7 +31,7 @@ lab_backing_set_size(const char *text)
 	if (!lab_parse_whole_size(text, &size))
 		return false;
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
-		lab_backing_settings.slots[c] = scaled(mix[c], size);
+		lab_backing_settings.plan.slots[c] = scaled(mix[c], size);
 	lab_backing_settings.asked = size != 0;
 	return true;
 }
@@ -41,7 +39,7 @@ lab_backing_set_size(const char *text)
 bool
 lab_backing_set_limit(const char *text)
 {
-	return lab_parse_whole_size(text, &lab_backing_settings.limit);
+	return lab_parse_whole_size(text, &lab_backing_settings.plan.limit);
 }
 
 /* "SIZE:COUNT", then the end or a comma. Returns what follows; NULL if it is none. */
@@ -72,7 +70,7 @@ lab_backing_set_classes(const char *text)
 		text = parse_class(text + 1, slots);
 	if (!text)
 		return false;
-	memcpy(lab_backing_settings.slots, slots, sizeof slots);
+	memcpy(lab_backing_settings.plan.slots, slots, sizeof slots);
 	lab_backing_settings.asked = true;
 	return true;
 }
@@ -81,19 +79,4 @@ bool
 lab_backing_set_lock(const char *text)
 {
 	return lab_parse_flag(text, &lab_backing_settings.lock);
-}
-
-bool
-lab_backing_plan(struct lab_reserve_plan *plan)
-{
-	const struct lab_backing_settings *settings = &lab_backing_settings;
-
-	*plan = (struct lab_reserve_plan){0};
-	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
-		plan->slots[c] = settings->slots[c];
-		if (c > 0) /* nothing is rounded up to the least class */
-			plan->overflow[c] = plan->slots[c] / 8;
-	}
-	plan->limit = settings->limit ? settings->limit : lab_reserve_plan_slots(plan) * GROWTH_DEFAULT;
-	return lab_reserve_plan_memory(plan) != 0;
 }

@@ -1,4 +1,5 @@
-/* settings.h - how large the reserve is and what is in it: LABYRINTH_RESERVE and its kin. Read once, by the constructor. */
+/* settings.h - how large the reserve is and what is in it: LABYRINTH_RESERVE and its kin. Read once, by the
+ * constructor. */
 #ifndef LAB_BACKING_SETTINGS_H
 #define LAB_BACKING_SETTINGS_H
 
@@ -11,14 +12,10 @@ bool lab_backing_set_limit(const char *text);
 bool lab_backing_set_lock(const char *text);
 
 struct lab_backing_settings {
-	uint32_t slots[LAB_RESERVE_CLASSES];
-	size_t limit; /* bytes; 0: by default */
-	bool asked;   /* for a reserve, by name */
+	struct lab_reserve_plan plan;
+	bool asked; /* for a reserve, by name */
 	bool lock;
 };
 extern struct lab_backing_settings lab_backing_settings;
-
-/* The plan that the settings ask for. False: no reserve, or more than there can be. */
-bool lab_backing_plan(struct lab_reserve_plan *plan);
 
 #endif

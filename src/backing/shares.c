@@ -1,13 +1,14 @@
 /* shares.c - see shares.h. */
 #include "backing/shares.h"
 #include "backing/resident.h"
+#include "base/check.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
 #include "os/os.h"
 #include "reserve/reserve.h"
 
-/* A closed one, with its memory. The memory of one may have been given back, and may not be had again: then another is tried before one
- * more is made, as there is no end to those otherwise. */
+/* A closed one, with its memory. The memory of one may have been given back, and may not be had again: then another is
+ * tried before one more is made, as there is no end to those otherwise. */
 static struct lab_share *
 reuse(unsigned shift, size_t slots, bool is_growth)
 {
@@ -19,7 +20,7 @@ reuse(unsigned shift, size_t slots, bool is_growth)
 			continue;
 		if (!lab_share_take(share, lab_thread_tid(), lab_os.thread_is_dead))
 			continue;
-		if (lab_resident_fill(lab_share_memory(share)))
+		if (lab_resident_hold(lab_share_memory(share), true))
 			return share;
 		lab_share_let_go(share);
 	}
@@ -36,7 +37,7 @@ make(unsigned shift, size_t slots, bool is_growth)
 
 	if (!memory)
 		return NULL;
-	if (lab_resident_fill((struct lab_range){memory, size}))
+	if (lab_resident_hold((struct lab_range){memory, size}, true))
 		share = lab_share_make(memory, shift, slots, lab_thread_tid(), is_growth);
 	if (!share) {
 		lab_os.unmap(memory, size);
@@ -47,7 +48,8 @@ make(unsigned shift, size_t slots, bool is_growth)
 	return share;
 }
 
-/* A closed share with its memory, whose lease is the caller's: of so many slots, or of fewer for growth. NULL: no memory, or too many shares. */
+/* A closed share with its memory, whose lease is the caller's: of so many slots, or of fewer for growth. NULL: no
+ * memory, or too many shares. */
 static struct lab_share *
 have(unsigned shift, size_t slots, bool is_growth)
 {
@@ -56,7 +58,7 @@ have(unsigned shift, size_t slots, bool is_growth)
 	return share ? share : make(shift, slots, is_growth);
 }
 
-/* ---- growth --------------------------------------------------------------------------------------------------------------------- */
+/* ---- growth ----------------------------------------------------------------------------------------------------- */
 
 /* Half of what there is above the low mark. */
 static bool
@@ -97,7 +99,7 @@ lab_shares_grow(unsigned c)
 	return grown;
 }
 
-/* ---- and back ------------------------------------------------------------------------------------------------------------------- */
+/* ---- and back --------------------------------------------------------------------------------------------------- */
 
 /* Without it there is as much as there was before any growth. */
 static bool
@@ -109,13 +111,21 @@ is_needed(const struct lab_share *share)
 	       figures.plain < figures.slots - figures.low + share->bank.slots;
 }
 
+/* By the holder of its lease. */
+static bool
+give_back(const struct lab_share *share)
+{
+	lab_assert(lab_bank_is_closed(&share->bank)); /* INV-SHARE-2 */
+	return lab_resident_give_back(lab_share_memory(share));
+}
+
 static bool
 shrink(struct lab_share *share)
 {
 	if ((lab_share_tid(share) == 0 && !lab_share_is_everybodys(share)) || is_needed(share) ||
 	    !lab_share_take(share, lab_thread_tid(), lab_os.thread_is_dead))
 		return false;
-	bool given = lab_resident_give_back(lab_share_memory(share));
+	bool given = give_back(share);
 	if (!given && share->is_growth)
 		lab_share_open(share, LAB_SHARE_EVERYBODY);
 	lab_share_let_go(share);
@@ -134,7 +144,7 @@ lab_shares_shrink(void)
 	return shrunk;
 }
 
-/* ---- threads' shares ------------------------------------------------------------------------------------------------------------ */
+/* ---- threads' shares -------------------------------------------------------------------------------------------- */
 
 static void
 give_all_back(unsigned shift)
@@ -147,7 +157,7 @@ give_all_back(unsigned shift)
 			continue;
 		lab_share_detach(&lab_thread.share, share);
 		if (lab_bank_close(&share->bank))
-			(void)lab_resident_give_back(lab_share_memory(share));
+			(void)give_back(share);
 		lab_share_let_go(share);
 	}
 }

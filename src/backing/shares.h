@@ -1,5 +1,6 @@
 /*
- * shares.h - where shares get their memory, by which classes grow and threads have slots of their own, and what becomes of it. KERNEL contexts.
+ * shares.h - where shares get their memory, by which classes grow and threads have slots of their own, and what becomes
+ * of it. KERNEL contexts.
  */
 #ifndef LAB_BACKING_SHARES_H
 #define LAB_BACKING_SHARES_H

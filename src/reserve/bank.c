@@ -4,16 +4,11 @@
 void *
 lab_bank_claim_sig(const struct lab_bank *bank, uint32_t from, uint32_t end, bool *lost)
 {
-	if (from >= end)
-		return NULL;
-	uint32_t first = from / LAB_SLOTS_A_WORD, last = (end - 1) / LAB_SLOTS_A_WORD, words = last - first + 1;
-	uint32_t i = words == 1 ? first : first + lab_slots_start(lab_slots_start_mask(words));
-	for (; words > 0; words--) {
+	for (uint32_t i = from / LAB_SLOTS_A_WORD; from < end && i <= (end - 1) / LAB_SLOTS_A_WORD; i++) {
 		int bit = lab_slots_claim(&bank->words[i], lab_bank_mask(from, end, i));
 		if (bit >= 0)
 			return lab_bank_slot(bank, i, (unsigned)bit);
 		*lost |= bit == LAB_SLOTS_LOST;
-		i = i == last ? first : i + 1;
 	}
 	return NULL;
 }

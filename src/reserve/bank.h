@@ -1,6 +1,7 @@
 /*
- * bank.h - slots of one size, side by side, and the words that say which of them are free. The reserve's classes are banks, and so are the
- * shares that are added to them. Functions with _sig are for any context: no lock, no system call, no loop but over the bank's words.
+ * bank.h - slots of one size, side by side, and the words that say which of them are free. The reserve's classes are
+ * banks, and so are the shares that are added to them. Functions with _sig are for any context: no lock, no system
+ * call, no loop but over the bank's words.
  */
 #ifndef LAB_RESERVE_BANK_H
 #define LAB_RESERVE_BANK_H
@@ -23,7 +24,8 @@ struct lab_bank {
 	uint32_t slots, shift;   /* shift: log2 of bytes a slot */
 };
 
-/* log2 of bytes a slot that a request takes: slots are aligned to their size. align >= 1. It may be more than LAB_RESERVE_MAX_SHIFT. */
+/* log2 of bytes a slot that a request takes: slots are aligned to their size. align >= 1. It may be more than
+ * LAB_RESERVE_MAX_SHIFT. */
 static inline unsigned
 lab_bank_shift_for(size_t size, size_t align)
 {
@@ -69,8 +71,8 @@ lab_bank_slot(const struct lab_bank *bank, uint32_t word, unsigned bit)
 	return bank->base + (((size_t)word * LAB_SLOTS_A_WORD + bit) << bank->shift);
 }
 
-/* A slot of [from, end), from the thread's own word on, once around. NULL: each word was seen without; *lost is set if LAB_SLOTS_TRIES claims
- * of one were lost to others instead. */
+/* The first free slot of [from, end), or NULL: each word was seen without; *lost is set if LAB_SLOTS_TRIES claims of one
+ * were lost to others instead. */
 void *lab_bank_claim_sig(const struct lab_bank *bank, uint32_t from, uint32_t end, bool *lost);
 
 /* p is in the bank. */
@@ -93,7 +95,8 @@ uint32_t lab_bank_free(const struct lab_bank *bank, uint32_t from, uint32_t end)
 /* Opens the words that are closed: all of their slots are free, and their memory is there. */
 void lab_bank_open(const struct lab_bank *bank);
 
-/* Closes all words; false: slots are in use, and all words are open. Not beside the opening or another closing of the same bank. */
+/* Closes all words; false: slots are in use, and all words are open. Not beside the opening or another closing of the
+ * same bank. */
 bool lab_bank_close(const struct lab_bank *bank);
 /* Whether all slots are free in words that are open; whether none is open. */
 bool lab_bank_is_idle(const struct lab_bank *bank);

@@ -3,46 +3,39 @@
 
 struct lab_reserve lab_reserve;
 
-/* ---- claims and releases ------------------------------------------------------------------------------------------------------ */
+/* ---- claims and releases ---------------------------------------------------------------------------------------- */
 
+/* Of the zones from the first to the last. */
 static void *
-claim_in_zone(const struct lab_pool *pool, unsigned zone, bool *lost)
+claim_in_zones(const struct lab_pool *pool, unsigned first, unsigned last, bool *lost)
 {
-	return lab_bank_claim_sig(&pool->bank, pool->zones[zone], pool->zones[zone + 1], lost);
+	return lab_bank_claim_sig(&pool->bank, pool->zones[first], pool->zones[last + 1], lost);
 }
 
 static void *
 claim_grown(const struct lab_pool *pool, bool *lost)
 {
-	return lab_share_claim_listed_sig(lab_load_rlx(&pool->growth), pool->bank.shift, LAB_SHARE_EVERYBODY, lost);
-}
+	uint16_t first = lab_load_rlx(&pool->growth);
 
-static void
-ask_for_growth(unsigned c)
-{
-	uint32_t bit = 1u << c;
-
-	if (!(lab_load_rlx(&lab_reserve.refill_pending) & bit))
-		(void)atomic_fetch_or_explicit(&lab_reserve.refill_pending, bit, memory_order_relaxed);
+	return first ? lab_share_claim_listed_sig(first, pool->bank.shift, LAB_SHARE_EVERYBODY, lost) : NULL;
 }
 
 static void *
 claim_in_class(unsigned c, enum lab_reserve_depth depth, bool *lost)
 {
 	const struct lab_pool *pool = &lab_reserve.pools[c];
-	void *slot = claim_in_zone(pool, LAB_ZONE_PLAIN, lost);
+	void *slot = claim_in_zones(pool, LAB_ZONE_PLAIN, LAB_ZONE_PLAIN, lost);
 
 	if (!slot)
 		slot = claim_grown(pool, lost);
 	if (slot)
 		return slot;
-	ask_for_growth(c);
-	for (unsigned zone = LAB_ZONE_LOW; !slot && zone <= LAB_ZONE_LOW + (unsigned)depth; zone++)
-		slot = claim_in_zone(pool, zone, lost);
+	lab_reserve_ask(1u << c);
+	slot = claim_in_zones(pool, LAB_ZONE_LOW, LAB_ZONE_LOW + (unsigned)depth, lost);
 	if (!slot)
-		slot = claim_in_zone(pool, LAB_ZONE_OVERFLOW, lost);
+		slot = claim_in_zones(pool, LAB_ZONE_OVERFLOW, LAB_ZONE_OVERFLOW, lost);
 	while (!slot && ++c < LAB_RESERVE_CLASSES) { /* INV-RES-3 */
-		slot = claim_in_zone(++pool, LAB_ZONE_OVERFLOW, lost);
+		slot = claim_in_zones(++pool, LAB_ZONE_OVERFLOW, LAB_ZONE_OVERFLOW, lost);
 		if (!slot)
 			slot = claim_grown(pool, lost);
 	}
@@ -72,8 +65,8 @@ lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth)
 
 	if (lab_likely(c < LAB_RESERVE_CLASSES && lab_reserve_is_installed())) {
 		const struct lab_pool *pool = &lab_reserve.pools[c];
-		uint32_t i = lab_slots_start(pool->first_word),
-		         free = (uint32_t)lab_load_rlx(&pool->bank.words[i]) & pool->first_slots;
+		uint32_t i = lab_slots_start(pool->first_word);
+		uint32_t free = (uint32_t)lab_load_rlx(&pool->bank.words[i]) & pool->first_slots;
 		if (lab_likely(free) && lab_likely(lab_slots_take_bit(&pool->bank.words[i], lab_ctz(free))))
 			return lab_bank_slot(&pool->bank, i, lab_ctz(free));
 	}
@@ -110,15 +103,17 @@ lab_reserve_slot_size(const void *p)
 	return lab_reserve_contains(p) ? lab_bank_slot_size(bank_of(p), p) : 0;
 }
 
-/* ---- layout -------------------------------------------------------------------------------------------------------------------- */
+/* ---- layout ----------------------------------------------------------------------------------------------------- */
 
 /* 47 bits of address space are more than any reserve may have. */
-#define SIZE_LIMIT ((size_t)1 << 42)
+#define SIZE_LIMIT     ((size_t)1 << 42)
+#define GROWTH_DEFAULT 4u /* times the size */
+#define TO_ALIGN       ((size_t)1 << LAB_RESERVE_MAX_SHIFT)
 
 static uint32_t
 slots_of(const struct lab_reserve_plan *plan, unsigned c)
 {
-	return plan->slots[c] + plan->overflow[c];
+	return plan->slots[c] + (c > 0 ? plan->slots[c] / 8 : 0);
 }
 
 size_t
@@ -131,21 +126,14 @@ lab_reserve_plan_slots(const struct lab_reserve_plan *plan)
 	return bytes <= SIZE_LIMIT ? bytes : 0;
 }
 
-/* The slots, and their words behind them. */
-static size_t
-whole_size(const struct lab_reserve_plan *plan)
-{
-	size_t words = 0;
-
-	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
-		words += lab_bank_words(slots_of(plan, c));
-	return lab_round_up(lab_reserve_plan_slots(plan) + words * sizeof(uint64_t), LAB_RESERVE_PAGE);
-}
-
 size_t
 lab_reserve_plan_memory(const struct lab_reserve_plan *plan)
 {
-	return lab_reserve_plan_slots(plan) ? whole_size(plan) + ((size_t)1 << LAB_RESERVE_MAX_SHIFT) : 0; /* to align it */
+	size_t slots = lab_reserve_plan_slots(plan), words = 0;
+
+	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
+		words += lab_bank_words(slots_of(plan, c));
+	return slots ? lab_round_up(slots + words * sizeof(uint64_t), LAB_RESERVE_PAGE) + TO_ALIGN : 0;
 }
 
 /* An eighth for MEMALLOC, a quarter for HIGH as well, a half that asks for growth. */
@@ -165,14 +153,14 @@ set_zones(struct lab_pool *pool, uint32_t slots)
 void
 lab_reserve_install(const struct lab_reserve_plan *plan, void *memory)
 {
-	char *at = (char *)lab_round_up((uintptr_t)memory, (size_t)1 << LAB_RESERVE_MAX_SHIFT);
+	char *at = (char *)lab_round_up((uintptr_t)memory, TO_ALIGN);
 	size_t size = lab_reserve_plan_slots(plan);
 	_Atomic uint64_t *words = (_Atomic uint64_t *)(at + size);
 
 	lab_reserve.start = at;
 	lab_reserve.size = size;
-	lab_reserve.limit = plan->limit > size ? plan->limit : size;
-	lab_reserve.memory = whole_size(plan);
+	lab_reserve.limit = plan->limit == 0 ? size * GROWTH_DEFAULT : plan->limit > size ? plan->limit : size;
+	lab_reserve.memory = lab_reserve_plan_memory(plan) - TO_ALIGN;
 	for (unsigned c = LAB_RESERVE_CLASSES; c-- > 0;) {
 		struct lab_pool *pool = &lab_reserve.pools[c];
 		pool->bank = (struct lab_bank){words, at, slots_of(plan, c), c + LAB_RESERVE_MIN_SHIFT};
@@ -184,7 +172,7 @@ lab_reserve_install(const struct lab_reserve_plan *plan, void *memory)
 	lab_store_rel(&lab_reserve.installed, true);
 }
 
-/* ---- figures ------------------------------------------------------------------------------------------------------------------- */
+/* ---- figures ---------------------------------------------------------------------------------------------------- */
 
 bool
 lab_reserve_figures(unsigned c, struct lab_reserve_figures *figures)

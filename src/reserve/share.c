@@ -15,7 +15,7 @@ lab_share_numbered(uint16_t number)
 	return number ? lab_share_get(number - 1u) : NULL;
 }
 
-/* ---- claims and releases ------------------------------------------------------------------------------------------------------ */
+/* ---- claims and releases ---------------------------------------------------------------------------------------- */
 
 void *
 lab_share_claim_listed_sig(uint16_t first, unsigned shift, uintptr_t owner, bool *lost)
@@ -48,7 +48,7 @@ lab_share_find_sig(const void *p)
 	return NULL;
 }
 
-/* ---- making, giving, taking --------------------------------------------------------------------------------------------------- */
+/* ---- making, giving, taking ------------------------------------------------------------------------------------- */
 
 static size_t
 header_bytes(size_t slots)
@@ -137,7 +137,8 @@ lab_share_take(struct lab_share *share, uint32_t tid, lab_is_dead *is_dead)
 {
 	uint64_t lease = lab_load_acq(&share->lease); /* pairs with the CAS of who let go */
 
-	/* slots are looked at after the proof: from then on nobody draws on a thread's share, and slots only become free */
+	/* slots are looked at after the proof: from then on nobody draws on a thread's share, and slots only become
+	 * free */
 	if (!lab_lease_is_free(lease, tid, is_dead) || (!share->is_growth && !lab_bank_is_idle(&share->bank)) ||
 	    !lab_cas64(&share->lease, lease, lab_lease_next(lease, tid, 0)))
 		return false;

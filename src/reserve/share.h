@@ -1,14 +1,17 @@
 /*
- * share.h - slots that were added while the program runs: a thread's, which its ATOMIC calls draw on and nobody else (lab_reserve_thread), or
- * everybody's, by which a class grows.
+ * share.h - slots that were added while the program runs: a thread's, which its ATOMIC calls draw on and nobody else
+ * (lab_reserve_thread), or everybody's, by which a class grows.
  *
- * A share is a mapping of its own, its words in front of its slots. Shares are found by address through a table of pointers that are set once and
- * never taken away, and their class never changes: a share that nobody needs is closed, its memory given back, and opened again for the next.
- * Any thread may free a slot. Functions with _sig are for any context; the rest is for backing/, which maps, fills and empties the memory.
+ * A share is a mapping of its own, its words in front of its slots. Shares are found by address through a table of
+ * pointers that are set once and never taken away, and their class never changes: a share that nobody needs is closed,
+ * its memory given back, and opened again for the next. Any thread may free a slot. Functions with _sig are for any
+ * context; the rest is for backing/, which maps, fills and empties the memory.
  *
- * INV-SHARE-1  A thread draws on a share only while `owner` names it, or everybody. `owner` is set and cleared by who holds the lease.
- * INV-SHARE-2  Words are opened and closed, and memory is given back, by who holds the lease, and memory only when all words are closed. So what
- *              a dead holder has left is open, closed, or partly closed with its memory in place: the next holder may go either way.
+ * INV-SHARE-1  A thread draws on a share only while `owner` names it, or everybody. `owner` is set and cleared by who
+ *              holds the lease.
+ * INV-SHARE-2  Words are opened and closed, and memory is given back, by who holds the lease, and memory only when all
+ *              words are closed. So what a dead holder has left is open, closed, or partly closed with its memory in
+ *              place: the next holder may go either way.
  */
 #ifndef LAB_RESERVE_SHARE_H
 #define LAB_RESERVE_SHARE_H
@@ -37,8 +40,8 @@ struct lab_share_table {
 extern struct lab_share_table lab_share_table LAB_HIDDEN;
 
 /*
- * Shares are in lists: a list's head is the number of its first share, from 1, 0 for none; `next` goes on. A thread's head is in a variable of
- * the thread (there is little room for those), a class's in the class.
+ * Shares are in lists: a list's head is the number of its first share, from 1, 0 for none; `next` goes on. A thread's
+ * head is in a variable of the thread (there is little room for those), a class's in the class.
  */
 
 /* A slot of `owner`'s shares of exactly that size in the list, or NULL. *lost: as lab_bank_claim_sig. */
@@ -73,7 +76,7 @@ lab_share_slot_size(const struct lab_share *share, const void *p)
 struct lab_share *lab_share_get(unsigned i);
 struct lab_share *lab_share_numbered(uint16_t number);
 
-/* ---- for those who can map memory ------------------------------------------------------------------------------------------- */
+/* ---- for those who can map memory ------------------------------------------------------------------------------- */
 
 /* Bytes to map for so many slots of a class; 0: more than there can be. */
 size_t lab_share_bytes(unsigned shift, size_t slots);
@@ -88,7 +91,8 @@ void lab_share_link(_Atomic uint16_t *first, struct lab_share *share);
 /* The calling thread draws on its share no more, and takes it out of its list. */
 void lab_share_detach(_Atomic uint16_t *first, struct lab_share *share);
 
-/* Wins the lease of a share that is nobody's, everybody's, or a dead thread's, and closes it, if all of its slots are free. */
+/* Wins the lease of a share that is nobody's, everybody's, or a dead thread's, and closes it, if all of its slots are
+ * free. */
 bool lab_share_take(struct lab_share *share, uint32_t tid, lab_is_dead *is_dead);
 
 /* By the holder of the lease: opens it, whose memory is there, for `owner`; lets the lease go. */

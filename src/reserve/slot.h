@@ -1,12 +1,15 @@
 /*
- * slot.h - up to 32 slots as bits of one word, claimed and released by one atomic instruction each. Async-signal-safe; wait-free.
+ * slot.h - up to 32 slots as bits of one word, claimed and released by one atomic instruction each. Async-signal-safe;
+ * wait-free.
  *
- * A word is OPEN: bit 63, and a bit for each free slot in the low 32; or CLOSED: 0, and there may be no memory behind it. So a claim that chose
- * its bit when the word was open, and comes when it is closed, finds the bit 0 and goes on.
+ * A word is OPEN: bit 63, and a bit for each free slot in the low 32; or CLOSED: 0, and there may be no memory behind
+ * it. So a claim that chose its bit when the word was open, and comes when it is closed, finds the bit 0 and goes on.
  *
- * INV-RES-1  A bit (1 = free) goes 1→0 for one claimer and 0→1 by the holder of the slot. A stale word only picks a candidate
- *            that the read-modify-write validates: there is no ABA. Open words are changed by read-modify-write only.
- * INV-RES-2  A word is closed only when all of its slots are free, by a CAS from exactly that value. Only who closes words opens them.
+ * INV-RES-1  A bit (1 = free) goes 1→0 for one claimer and 0→1 by the holder of the slot. A stale word only picks a
+ *            candidate that the read-modify-write validates: there is no ABA. Open words are changed by
+ *            read-modify-write only.
+ * INV-RES-2  A word is closed only when all of its slots are free, by a CAS from exactly that value. Only who closes
+ *            words opens them.
  */
 #ifndef LAB_RESERVE_SLOT_H
 #define LAB_RESERVE_SLOT_H
@@ -31,11 +34,12 @@ lab_slots_is_open(uint64_t word)
 	return word & LAB_SLOTS_OPEN;
 }
 
-/* ---- the two instructions --------------------------------------------------------------------------------------------------- */
+/* ---- the two instructions --------------------------------------------------------------------------------------- */
 
 /*
- * Clears or sets a bit and says what it was before. acq_rel: a claim pairs with the release of the slot's last holder. Written out on
- * x86-64, as clang makes a compare-and-swap loop of the C11 form, which is not wait-free; sanitizers are shown the C11 form.
+ * Clears or sets a bit and says what it was before. acq_rel: a claim pairs with the release of the slot's last holder.
+ * Written out on x86-64, as clang makes a compare-and-swap loop of the C11 form, which is not wait-free; sanitizers are
+ * shown the C11 form.
  */
 #if defined(__x86_64__) && !defined(LAB_THREAD_SANITIZER)
 #define LAB_SLOTS_ASM 1
@@ -67,7 +71,7 @@ lab_slots_put_bit(_Atomic uint64_t *word, unsigned bit)
 #endif
 }
 
-/* ---- claim and release of one word ------------------------------------------------------------------------------------------- */
+/* ---- claim and release of one word ------------------------------------------------------------------------------ */
 
 enum lab_slots_result {
 	LAB_SLOTS_NONE = -1, /* no free slot under the mask was seen */

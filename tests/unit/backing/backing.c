@@ -1,6 +1,7 @@
 /*
- * backing.c - the reserve's memory: settings, populating and locking and their failures, growth and shrink, the callback, fork. Run
- * without LABYRINTH_RESERVE: the constructor has made the default one, which the tests look at, or replace by one of their own.
+ * backing.c - the reserve's memory: settings, populating and locking and their failures, growth and shrink, the
+ * callback, fork. Run without LABYRINTH_RESERVE: the constructor has made the default one, which the tests look at, or
+ * replace by one of their own.
  *
  * Clauses: G4.2, G6.5.
  */
@@ -249,18 +250,16 @@ Test(backing, settings)
 /* What the documents call the default is what asking for it gives. */
 Test(backing, default_size)
 {
-	struct lab_reserve_plan unasked, asked;
+	const struct lab_reserve_plan *plan = &lab_backing_settings.plan, unasked = *plan;
 
-	cr_assert(lab_backing_plan(&unasked));
 	cr_assert(lab_backing_set_size("324K"));
-	cr_assert(lab_backing_plan(&asked));
-	cr_assert_eq(memcmp(&unasked, &asked, sizeof asked), 0);
-	cr_assert_eq(lab_reserve_plan_slots(&asked), (size_t)324 << 10);
+	cr_assert_eq(memcmp(&unasked, plan, sizeof unasked), 0);
+	cr_assert_eq(lab_reserve_plan_slots(plan), (size_t)324 << 10);
 	for (size_t size = 64; size <= (size_t)1 << 20; size += 64) { /* KiB */
 		char text[32];
 		snprintf(text, sizeof text, "%zuK", size);
-		cr_assert(lab_backing_set_size(text) && lab_backing_plan(&asked));
-		cr_assert_leq(lab_reserve_plan_slots(&asked), (size << 10) + (size << 6), "%s", text);
+		cr_assert(lab_backing_set_size(text));
+		cr_assert_leq(lab_reserve_plan_slots(plan), (size << 10) + (size << 6), "%s", text);
 	}
 }
 
@@ -358,7 +357,7 @@ count_call(void *context, size_t size)
 
 Test(backing, the_callback_is_made_once_for_each_fall)
 {
-	lab_backing_settings.limit = 1; /* no growth */
+	lab_backing_settings.plan.limit = 1; /* no growth */
 	start_again();
 	struct lab_reserve_class class = class_of(256);
 	lab_reserve_on_low(count_call, &calls);
@@ -461,7 +460,7 @@ call_from_below(void)
 
 Test(backing, a_call_that_was_left_is_not_the_last)
 {
-	lab_backing_settings.limit = 1; /* no growth */
+	lab_backing_settings.plan.limit = 1; /* no growth */
 	start_again();
 	lab_reserve_on_low(leave_call, NULL);
 	is_to_leave = true;

@@ -1,4 +1,5 @@
-/* shares.c - lab_reserve_thread: a thread's own slots, their memory, and what becomes of them when it ends. Clauses: G6.3. */
+/* shares.c - lab_reserve_thread: a thread's own slots, their memory, and what becomes of them when it ends. Clauses:
+ * G6.3. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 

@@ -1,7 +1,9 @@
-/* island.h - a reserve of its own for a test: all of its memory is accessible from the start, and so is that of shares. */
+/* island.h - a reserve of its own for a test: all of its memory is accessible from the start, and so is that of shares.
+ * */
 #ifndef LAB_TESTS_UNIT_RESERVE_ISLAND_H
 #define LAB_TESTS_UNIT_RESERVE_ISLAND_H
 
+#include <string.h>
 #include <sys/mman.h>
 
 #include "reserve/reserve.h"
@@ -17,14 +19,11 @@ island_map(size_t size)
 }
 
 static inline void
-island_make(const uint32_t *slots, uint32_t overflow)
+island_make(const uint32_t *slots)
 {
 	struct lab_reserve_plan plan = {.limit = 0};
 
-	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
-		plan.slots[c] = slots[c];
-		plan.overflow[c] = c ? overflow : 0;
-	}
+	memcpy(plan.slots, slots, sizeof plan.slots);
 	lab_reserve_install(&plan, island_map(lab_reserve_plan_memory(&plan)));
 }
 

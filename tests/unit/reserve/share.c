@@ -1,4 +1,5 @@
-/* share.c - threads' shares: exclusive, freed by anyone, given on only when their owner is dead or has let go, and all is free. Clauses: G6.3. */
+/* share.c - threads' shares: exclusive, freed by anyone, given on only when their owner is dead or has let go, and all
+ * is free. Clauses: G6.3. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 

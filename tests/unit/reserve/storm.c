@@ -1,6 +1,7 @@
 /*
- * storm.c - threads claim and release slots of the reserve as fast as they can, while others open and close growth, and free slots of each
- * other's shares: no slot has two holders, none is lost. Plain programs, as TSan and Criterion do not go together.
+ * storm.c - threads claim and release slots of the reserve as fast as they can, while others open and close growth, and
+ * free slots of each other's shares: no slot has two holders, none is lost. Plain programs, as TSan and Criterion do
+ * not go together.
  *
  * Clauses: G5.1, G5.2, G6.4.
  */
@@ -76,7 +77,7 @@ check_all_free(void)
 static void
 run_claims(void)
 {
-	island_make(slots, 2);
+	island_make(slots);
 	crowd_run(claim_and_release, THREADS);
 	check_all_free();
 }
@@ -88,7 +89,8 @@ nobody_is_dead(uint32_t tid)
 	return false;
 }
 
-/* Two of them: a filler writes to the memory before it opens it, as populating does; a closer wipes it before it lets go. */
+/* Two of them: a filler writes to the memory before it opens it, as populating does; a closer wipes it before it lets
+ * go. */
 static void
 open_and_close(size_t number)
 {
@@ -113,7 +115,7 @@ run_growth(void)
 {
 	struct crowd_member growers[2];
 
-	island_make(slots, 2);
+	island_make(slots);
 	for (unsigned i = 0; i < GROWTH; i++)
 		lab_share_let_go(island_share(LAB_RESERVE_MIN_SHIFT + i % 6, 20 + 10 * i, 1, true));
 	for (size_t i = 0; i < 2; i++)
