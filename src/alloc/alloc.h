@@ -3,6 +3,7 @@
 #define LAB_ALLOC_ALLOC_H
 
 #include "alloc/allocate.h"
+#include "alloc/background.h"
 #include "alloc/cgroup.h"
 #include "alloc/config.h"
 #include "alloc/decay.h"
@@ -13,6 +14,7 @@
 #include "alloc/owned.h"
 #include "alloc/release.h"
 #include "alloc/request.h"
+#include "alloc/reserve_api.h"
 #include "alloc/settings.h"
 
 /* Gives the unused memory of all typed caches back; bytes. Any thread, at any time; for reclaim. */

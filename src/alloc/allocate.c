@@ -9,8 +9,8 @@
 #include "alloc/failure.h"
 #include "alloc/limit.h"
 #include "alloc/owned.h"
-#include "alloc/provision.h"
 #include "alloc/settings.h"
+#include "backing/backing.h"
 #include "os/os.h"
 #include "page/map.h"
 
@@ -72,7 +72,7 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 		bool look = ++bracket->heap->slow_calls % CALLS_PER_LOOK == 0;
 		lab_leave(bracket);
 		if (!bracket->reentrant) {
-			lab_provision_tick(bracket->sp);
+			lab_backing_tick(bracket->sp);
 			if (look)
 				lab_decay_poll(bracket);
 		}
@@ -83,7 +83,7 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 		p = lab_allocate_from_reserve(request, bracket->reentrant);
 	if (p)
 		lab_fill_new(p, request, fresh);
-	if (lab_unlikely(lab_load_rlx(&lab_reserve_unmet) - 1 < SIZE_MAX - 1) && !bracket->reentrant)
+	if (lab_unlikely(lab_load_rlx(&lab_reserve.first_failure) - 1 < SIZE_MAX - 1) && !bracket->reentrant)
 		lab_tell_atomic_failure();
 	return p;
 }

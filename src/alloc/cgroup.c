@@ -1,12 +1,13 @@
 /*
- * cgroup.c - the memory limit of the process's cgroup, for LABYRINTH_LIMIT=cgroup. At start only: the buffers are static.
- * The format is that of cgroups(7) and of the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
+ * cgroup.c - the memory limit of the process's cgroup, for LABYRINTH_LIMIT=cgroup. At start only: the buffers are
+ * static. The format is that of cgroups(7) and of the kernel's Documentation/admin-guide/cgroup-v2.rst and
+ * cgroup-v1/memory.rst.
  */
 #include <string.h>
 
 #include "alloc/cgroup.h"
-#include "alloc/config.h"
 #include "base/format.h"
+#include "base/parse.h"
 #include "os/os.h"
 
 #define NO_MEMORY_HAS ((size_t)1 << 60)
@@ -41,13 +42,10 @@ find_path(char *text, const char *controllers)
 static size_t
 parse(const char *text)
 {
-	size_t value = 0;
+	size_t value;
 
-	if (*text < '0' || *text > '9')
+	if (!lab_parse_number(text, &value))
 		return SIZE_MAX;
-	for (; *text >= '0' && *text <= '9'; text++)
-		if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (size_t)(*text - '0'), &value))
-			return SIZE_MAX;
 	return value < NO_MEMORY_HAS ? value : SIZE_MAX;
 }
 

@@ -7,9 +7,10 @@
 #include "alloc/cgroup.h"
 #include "alloc/config.h"
 #include "alloc/limit.h"
-#include "alloc/provision.h"
 #include "alloc/settings.h"
+#include "backing/settings.h"
 #include "base/format.h"
+#include "base/parse.h"
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/map.h"
@@ -78,43 +79,12 @@ lab_set_param(enum lab_param param, size_t value)
 	return false;
 }
 
-const char *
-lab_parse_size(const char *text, size_t *value)
-{
-	static const char suffixes[] = "KMGT";
-	size_t number = 0;
-
-	if (*text < '0' || *text > '9')
-		return NULL;
-	for (; *text >= '0' && *text <= '9'; text++)
-		if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (size_t)(*text - '0'), &number))
-			return NULL;
-	const char *suffix = *text ? strchr(suffixes, *text) : NULL;
-	if (suffix) {
-		unsigned shift = 10 * (unsigned)(suffix - suffixes + 1);
-		if (number > SIZE_MAX >> shift)
-			return NULL;
-		number <<= shift;
-		text++;
-	}
-	*value = number;
-	return text;
-}
-
-static bool
-parse_size(const char *text, size_t *value)
-{
-	const char *end = lab_parse_size(text, value);
-
-	return end && *end == 0;
-}
-
 static bool
 set_size(enum lab_param param, const char *text)
 {
 	size_t value;
 
-	return parse_size(text, &value) && lab_set_param(param, value);
+	return lab_parse_whole_size(text, &value) && lab_set_param(param, value);
 }
 
 static bool
@@ -156,14 +126,22 @@ set_perturb(const char *text)
 static bool
 set_stats(const char *text)
 {
-	if (strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
+	bool count;
+
+	if (!lab_parse_flag(text, &count))
 		return false;
-	if (*text == '1') {
+	if (count) {
 		lab_store_rlx(&lab_settings.count_allocations, true);
 		if (!lab_load_rlx(&lab_settings.stats_file))
 			lab_store_rlx(&lab_settings.stats_file, "");
 	}
 	return true;
+}
+
+static bool
+set_background(const char *text)
+{
+	return lab_parse_flag(text, &lab_settings.background);
 }
 
 static bool
@@ -219,11 +197,11 @@ static const struct setting {
         {"LABYRINTH_THP", set_thp, "default, never or always"},
         {"LABYRINTH_EXCLUSIVE", set_exclusive, "abort or log"},
         {"LABYRINTH_STATS", set_stats, "0 or 1"},
-        {"LABYRINTH_RESERVE", lab_provision_set_size, "bytes, with K, M, G or T"},
-        {"LABYRINTH_RESERVE_CLASSES", lab_provision_set_classes, "SIZE:COUNT,…, sizes being powers of two from 32 to 64K"},
-        {"LABYRINTH_RESERVE_MAX", lab_provision_set_limit, "bytes, with K, M, G or T"},
-        {"LABYRINTH_RESERVE_LOCK", lab_provision_set_lock, "0 or 1"},
-        {"LABYRINTH_KSWAPD", lab_provision_set_kswapd, "0 or 1"},
+        {"LABYRINTH_RESERVE", lab_backing_set_size, "bytes, with K, M, G or T"},
+        {"LABYRINTH_RESERVE_CLASSES", lab_backing_set_classes, "SIZE:COUNT,…, sizes being powers of two from 32 to 64K"},
+        {"LABYRINTH_RESERVE_MAX", lab_backing_set_limit, "bytes, with K, M, G or T"},
+        {"LABYRINTH_RESERVE_LOCK", lab_backing_set_lock, "0 or 1"},
+        {"LABYRINTH_KSWAPD", set_background, "0 or 1"},
         {"LABYRINTH_STATS_FILE", set_stats_file, "a path of at most 255 bytes"},
 };
 

@@ -8,8 +8,8 @@
  */
 #include "alloc/decay.h"
 #include "alloc/limit.h"
-#include "alloc/provision.h"
 #include "alloc/settings.h"
+#include "backing/shares.h"
 #include "heap/finding.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -180,6 +180,6 @@ lab_trim(size_t keep)
 	else
 		purge_above(&bracket, dirty_bytes(), keep);
 	lab_limit_notify();
-	bool shrunk = lab_provision_shrink();
+	bool shrunk = lab_shares_shrink();
 	return shrunk || lab_purge_total_pages() != before;
 }

@@ -11,7 +11,8 @@ lab_allocate_lasting(struct lab_bracket *bracket, size_t size, size_t align)
 {
 	void *p = lab_allocate(bracket, (struct lab_request){.size = size, .align = align});
 
-	if (!p || lab_map_find_block(p).kind != LAB_PLACE_SLOT)
+	enum lab_place_kind kind = p ? lab_map_find_block(p).kind : LAB_PLACE_FOREIGN;
+	if (kind != LAB_PLACE_SLOT && kind != LAB_PLACE_SHARE)
 		return p;
 	lab_release(bracket, p, "free");
 	return NULL;

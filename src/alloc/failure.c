@@ -13,14 +13,14 @@ lab_note_atomic_failure(size_t size, unsigned gfp)
 	size_t none = 0;
 
 	if (!(gfp & LAB_GFP_NOWARN) && size < SIZE_MAX - 1)
-		(void)atomic_compare_exchange_strong_explicit(&lab_reserve_unmet, &none, size + 1, memory_order_relaxed,
+		(void)atomic_compare_exchange_strong_explicit(&lab_reserve.first_failure, &none, size + 1, memory_order_relaxed,
 		                                              memory_order_relaxed);
 }
 
 void
 lab_tell_atomic_failure(void)
 {
-	size_t noted = atomic_exchange_explicit(&lab_reserve_unmet, SIZE_MAX, memory_order_relaxed);
+	size_t noted = atomic_exchange_explicit(&lab_reserve.first_failure, SIZE_MAX, memory_order_relaxed);
 	char buffer[160];
 	struct lab_text text = lab_text_start(buffer, sizeof buffer);
 

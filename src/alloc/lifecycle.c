@@ -7,7 +7,8 @@
 
 #include "alloc/alloc.h"
 #include "alloc/fork.h"
-#include "alloc/provision.h"
+#include "backing/backing.h"
+#include "backing/on_low.h"
 #include "base/format.h"
 #include "heap/registry.h"
 #include "os/os.h"
@@ -43,7 +44,7 @@ void
 lab_after_fork_in_parent(void)
 {
 	after_fork();
-	lab_provision_rearm();
+	lab_backing_rearm();
 }
 
 void
@@ -59,7 +60,7 @@ static void
 in_child(void)
 {
 	lab_after_fork_in_child();
-	lab_kswapd_start();
+	lab_background_start();
 }
 
 __attribute__((constructor)) static void
@@ -72,15 +73,14 @@ start(void)
 	if (file && !*file)
 		lab_os_keep_stderr();
 	(void)lab_registry_note_process(); /* before there can be a vfork */
-	lab_thread_add_leases(lab_reserve_settle);
 	lab_thread_add_leases(lab_share_settle);
 	lab_thread_add_leases(lab_low_settle);
-	lab_thread_add_leases(lab_provision_after_fork);
-	lab_provision_start();
-	lab_provision_report();
+	lab_thread_add_leases(lab_backing_settle);
+	lab_backing_start();
+	lab_reserve_report();
 	(void)lab_limit_on_reclaim(lab_caches_shrink);
 	(void)pthread_atfork(lab_before_fork, lab_after_fork_in_parent, in_child);
-	lab_kswapd_start();
+	lab_background_start();
 }
 
 /* A path with %p replaced by the process id. */

@@ -6,9 +6,9 @@
 #include "alloc/decay.h"
 #include "alloc/exclusive.h"
 #include "alloc/limit.h"
-#include "alloc/provision.h"
 #include "alloc/release.h"
 #include "alloc/settings.h"
+#include "backing/backing.h"
 #include "base/check.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -67,7 +67,7 @@ release_small(struct lab_bracket *bracket, struct lab_unit *unit, char *p, const
 	if (freed)
 		note_freed_pages(bracket);
 	if (!bracket->reentrant)
-		lab_provision_tick(bracket->sp);
+		lab_backing_tick(bracket->sp);
 }
 
 static void

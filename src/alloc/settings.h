@@ -20,6 +20,7 @@ struct lab_settings {
 	_Atomic size_t wait_ms;
 	_Atomic uint8_t perturb;
 	_Atomic bool count_allocations;
+	bool background; /* LABYRINTH_KSWAPD; read at start */
 	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */
 	_Atomic(const char *) stats_file; /* where the figures go at exit; "" is stderr, NULL is nowhere */
 };

@@ -6,7 +6,6 @@
 
 #include "alloc/alloc.h"
 #include "alloc/cache.h"
-#include "alloc/provision.h"
 #include "base/format.h"
 #include "heap/registry.h"
 #include "page/charge.h"

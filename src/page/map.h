@@ -5,7 +5,7 @@
 #include "os/os.h"
 #include "page/huge.h"
 #include "page/space.h"
-#include "reserve/share.h"
+#include "reserve/reserve.h"
 
 /*
  * What free()'s fast path reads: the descriptors, and the mask that makes an index of a pointer's bits. Before there is
@@ -30,8 +30,8 @@ enum lab_place_kind {
 	LAB_PLACE_SPAN,     /* in a span of small blocks: unit; lab_unit_is_block tells whether one starts at the pointer */
 	LAB_PLACE_RUN,      /* the start of a run of pages: segment, run */
 	LAB_PLACE_HUGE,     /* the start of a huge block: huge, run */
-	LAB_PLACE_SLOT,     /* in the emergency reserve */
-	LAB_PLACE_SHARE,    /* in a thread's share of the reserve: share */
+	LAB_PLACE_SLOT,     /* in the emergency reserve, at a promised slot */
+	LAB_PLACE_SHARE,    /* in a share, by which a thread has or the reserve has got more slots: share */
 	LAB_PLACE_INTERIOR, /* inside a run, not at its start */
 	LAB_PLACE_FREED,    /* the start of something that was freed before */
 };

@@ -1,207 +1,225 @@
-/* reserve.c - claims and releases: see reserve.h. The bound of each loop is the number of words that are there. */
-#include "reserve/layout.h"
+/* reserve.c - see reserve.h. The bound of each loop is the number of words that are there. */
+#include "reserve/reserve.h"
 
-static _Atomic uint64_t no_slots;
-static const uint32_t no_mask;
-struct lab_reserve_state lab_reserve_state = {
-        .pools = {[0 ... LAB_RESERVE_CLASSES - 1] = {.plain = &no_slots, .plain_masks = &no_mask}},
-};
-_Atomic uint32_t lab_reserve_hungry;
-_Atomic size_t lab_reserve_unmet;
+struct lab_reserve lab_reserve;
 
-enum { ORDER_MIN = LAB_RESERVE_MIN_SHIFT - 1 };
+/* ---- claims and releases ---------------------------------------------------------------------------------------- */
 
-/* ORDER_MIN for the least class, one more for each other. A slot is aligned to its size. align >= 1. */
-static inline size_t
-order_for(size_t size, size_t align)
+/* Of the zones from the first to the last. */
+static void *
+claim_in_zones(const struct lab_pool *pool, unsigned first, unsigned last, bool *lost)
 {
-	size_t least = (size > align ? size : align) - 1;
-
-	return lab_log2(least | ((1u << LAB_RESERVE_MIN_SHIFT) - 1));
-}
-
-static inline void *
-slot_address(const struct lab_pool *pool, uint32_t word, int bit)
-{
-	return pool->base + (((size_t)word << pool->word_shift | (unsigned)bit) << pool->shift);
-}
-
-/* From the thread's own word on, once around. */
-static inline void *
-claim_in_zone(const struct lab_pool *pool, const struct lab_zone *zone, bool *lost)
-{
-	uint32_t words = zone->words, i = words ? lab_slots_start(lab_slots_start_mask(words)) : 0;
-
-	for (uint32_t n = words; n > 0; n--) {
-		uint32_t mask = UINT32_MAX;
-		if (i == 0)
-			mask &= zone->first_mask;
-		if (i == words - 1)
-			mask &= zone->last_mask;
-		int bit = lab_slots_claim(&pool->words[zone->first_word + i], mask);
-		if (lab_likely(bit >= 0))
-			return slot_address(pool, zone->first_word + i, bit);
-		*lost |= bit == LAB_SLOTS_LOST;
-		if (++i == words)
-			i = 0;
-	}
-	return NULL;
+	return lab_bank_claim_sig(&pool->bank, pool->zones[first], pool->zones[last + 1], lost);
 }
 
 static void *
-claim_grown(struct lab_pool *pool, bool *lost)
+claim_grown(const struct lab_pool *pool, bool *lost)
 {
-	/* acq pairs with the rel of the opener: the words are there */
-	uint32_t words = lab_load_acq(&pool->open_words), i = words ? lab_slots_start(lab_slots_start_mask(words)) : 0;
+	uint16_t first = lab_load_rlx(&pool->growth);
 
-	for (uint32_t n = words; n > 0; n--) {
-		int bit = lab_slots_claim(&pool->grown[i], UINT32_MAX);
-		if (bit >= 0)
-			return slot_address(pool, pool->grown_from + i, bit);
-		*lost |= bit == LAB_SLOTS_LOST;
-		if (++i == words)
-			i = 0;
-	}
-	return NULL;
+	return first ? lab_share_claim_listed_sig(first, pool->bank.shift, LAB_SHARE_EVERYBODY, lost) : NULL;
 }
 
-static void
-ask_for_growth(unsigned c)
-{
-	uint32_t bit = 1u << c;
-
-	if (!(lab_load_rlx(&lab_reserve_hungry) & bit))
-		(void)atomic_fetch_or_explicit(&lab_reserve_hungry, bit, memory_order_relaxed);
-}
-
-/* Everything but the plain zone. Zones are in the order of depth. */
 static void *
-claim_deep(unsigned c, enum lab_reserve_depth depth, bool *lost)
+claim_in_class(unsigned c, enum lab_reserve_depth depth, bool *lost)
 {
-	struct lab_pool *pool = &lab_reserve_state.pools[c];
-	void *slot = claim_grown(pool, lost);
+	const struct lab_pool *pool = &lab_reserve.pools[c];
+	void *slot = claim_in_zones(pool, LAB_ZONE_PLAIN, LAB_ZONE_PLAIN, lost);
 
+	if (!slot)
+		slot = claim_grown(pool, lost);
 	if (slot)
 		return slot;
-	ask_for_growth(c);
-	for (unsigned z = LAB_ZONE_LOW; !slot && z <= LAB_ZONE_LOW + (unsigned)depth; z++)
-		slot = claim_in_zone(pool, &pool->zones[z], lost);
+	lab_reserve_ask(1u << c);
+	slot = claim_in_zones(pool, LAB_ZONE_LOW, LAB_ZONE_LOW + (unsigned)depth, lost);
 	if (!slot)
-		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_OVERFLOW], lost);
+		slot = claim_in_zones(pool, LAB_ZONE_OVERFLOW, LAB_ZONE_OVERFLOW, lost);
 	while (!slot && ++c < LAB_RESERVE_CLASSES) { /* INV-RES-3 */
-		pool = &lab_reserve_state.pools[c];
-		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_OVERFLOW], lost);
+		slot = claim_in_zones(++pool, LAB_ZONE_OVERFLOW, LAB_ZONE_OVERFLOW, lost);
 		if (!slot)
 			slot = claim_grown(pool, lost);
 	}
 	return slot;
 }
 
-/* Everything but a first try in one word of the plain zone. */
+/* Everything but a first try in one word. */
 static LAB_NOINLINE void *
-claim_slow(size_t size, size_t align, enum lab_reserve_depth depth)
+claim_slow(unsigned c, enum lab_reserve_depth depth)
 {
-	unsigned c = (unsigned)order_for(size, align) - ORDER_MIN;
 	bool lost = false;
-	void *slot = NULL;
 
 	if (!lab_reserve_is_installed())
 		return NULL;
-	if (c < LAB_RESERVE_CLASSES) {
-		const struct lab_pool *pool = &lab_reserve_state.pools[c];
-		slot = claim_in_zone(pool, &pool->zones[LAB_ZONE_PLAIN], &lost);
-		if (!slot)
-			slot = claim_deep(c, depth, &lost);
-	}
+	void *slot = c < LAB_RESERVE_CLASSES ? claim_in_class(c, depth, &lost) : NULL;
 	if (!slot && lost)
-		(void)lab_add_rlx(&lab_reserve_state.lost_races, 1);
+		(void)lab_add_rlx(&lab_reserve.lost_races, 1);
 	if (!slot && depth != LAB_DEPTH_MIN)
-		(void)lab_add_rlx(&lab_reserve_state.failures, 1);
+		(void)lab_add_rlx(&lab_reserve.failures, 1);
 	return slot;
 }
 
 void *
 lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth)
 {
-	size_t order = order_for(size, align);
+	unsigned c = lab_bank_shift_for(size, align) - LAB_RESERVE_MIN_SHIFT;
 
-	if (lab_unlikely(order >= LAB_RESERVE_CLASSES + ORDER_MIN))
-		return claim_slow(size, align, depth);
-	const struct lab_pool *pool = &lab_reserve_state.pools[order - ORDER_MIN];
-	size_t i = lab_slots_start(lab_load_acq(&pool->plain_start));
-	_Atomic uint64_t *word = &lab_load_acq(&pool->plain)[i];
-	uint32_t free = (uint32_t)lab_load_rlx(word) & pool->plain_masks[i];
-	if (lab_unlikely(!free))
-		return claim_slow(size, align, depth);
-	unsigned bit = (unsigned)__builtin_ctz(free);
-	if (lab_unlikely(!lab_slots_take_bit(word, bit)))
-		return claim_slow(size, align, depth);
-	return pool->plain_base + (i << pool->word_bytes_shift) + ((size_t)bit << pool->shift);
+	if (lab_likely(c < LAB_RESERVE_CLASSES && lab_reserve_is_installed())) {
+		const struct lab_pool *pool = &lab_reserve.pools[c];
+		uint32_t i = lab_slots_start(pool->first_word);
+		uint32_t free = (uint32_t)lab_load_rlx(&pool->bank.words[i]) & pool->first_slots;
+		if (lab_likely(free) && lab_likely(lab_slots_take_bit(&pool->bank.words[i], lab_ctz(free))))
+			return lab_bank_slot(&pool->bank, i, lab_ctz(free));
+	}
+	return claim_slow(c, depth);
 }
 
 bool
 lab_reserve_contains(const void *p)
 {
-	return (uintptr_t)p - lab_reserve_state.first < lab_reserve_state.size;
+	return (uintptr_t)p - (uintptr_t)lab_reserve.start < lab_reserve.size;
 }
 
-/* The pool in whose range p lies, which is in the reserve. */
-static inline struct lab_pool *
-pool_of(const void *p)
+/* The class in which p lies, which is in the reserve: the smallest one that does not begin behind it. */
+static inline const struct lab_bank *
+bank_of(const void *p)
 {
-	return &lab_reserve_state.pools[((uintptr_t)p - lab_reserve_state.first) >> lab_reserve_state.range_shift];
-}
+	unsigned c = 0;
 
-/* The word of a slot that is not a fixed one; NULL if there never was such a chunk. */
-static inline _Atomic uint64_t *
-grown_word(struct lab_pool *pool, size_t slot)
-{
-	size_t word = (slot >> pool->word_shift) - pool->grown_from;
-
-	return word < lab_load_acq(&pool->open_words) ? &pool->grown[word] : NULL;
-}
-
-static LAB_NOINLINE enum lab_reserve_release
-release_grown(struct lab_pool *pool, size_t slot, unsigned bit)
-{
-	_Atomic uint64_t *word = grown_word(pool, slot);
-
-	return word ? lab_slots_release(word, bit) : LAB_RESERVE_NOT_A_SLOT;
+	for (unsigned step = 8; step > 0; step /= 2)
+		if ((const char *)p < lab_reserve.pools[c + step - 1].bank.base)
+			c += step;
+	return &lab_reserve.pools[c].bank;
 }
 
 enum lab_reserve_release
 lab_reserve_release_sig(void *p)
 {
-	struct lab_pool *pool = pool_of(p);
-	size_t offset = (size_t)((char *)p - pool->base), slot = offset >> pool->shift;
-	unsigned bit = (unsigned)slot & pool->in_word;
-
-	if (lab_unlikely(offset & pool->odd))
-		return LAB_RESERVE_NOT_A_SLOT;
-	if (lab_unlikely(slot >= pool->fixed_slots))
-		return release_grown(pool, slot, bit);
-	/* words of fixed slots are never closed */
-	return lab_unlikely(lab_slots_put_bit(&pool->words[slot >> pool->word_shift], bit)) ? LAB_RESERVE_WAS_FREE
-	                                                                                    : LAB_RESERVE_RELEASED;
+	return lab_bank_release_sig(bank_of(p), p);
 }
 
 size_t
 lab_reserve_slot_size(const void *p)
 {
-	if (!lab_reserve_contains(p))
-		return 0;
-	struct lab_pool *pool = pool_of(p);
-	size_t offset = (size_t)((const char *)p - pool->base), slot = offset >> pool->shift;
-	if (offset & pool->odd)
-		return 0;
-	_Atomic uint64_t *word = slot < pool->fixed_slots ? &pool->words[slot >> pool->word_shift] : grown_word(pool, slot);
-	uint64_t value = word ? lab_load_rlx(word) : 0;
-	bool is_free = value >> (slot & pool->in_word) & 1;
-	return lab_slots_is_open(value) && !is_free ? (size_t)1 << pool->shift : 0;
+	return lab_reserve_contains(p) ? lab_bank_slot_size(bank_of(p), p) : 0;
 }
 
-bool
-lab_reserve_is_installed(void)
+/* ---- layout ----------------------------------------------------------------------------------------------------- */
+
+/* 47 bits of address space are more than any reserve may have. */
+#define SIZE_LIMIT     ((size_t)1 << 42)
+#define GROWTH_DEFAULT 4u /* times the size */
+#define TO_ALIGN       ((size_t)1 << LAB_RESERVE_MAX_SHIFT)
+
+static uint32_t
+slots_of(const struct lab_reserve_plan *plan, unsigned c)
 {
-	return lab_load_acq(&lab_reserve_state.installed);
+	return plan->slots[c] + (c > 0 ? plan->slots[c] / 8 : 0);
+}
+
+size_t
+lab_reserve_plan_slots(const struct lab_reserve_plan *plan)
+{
+	size_t bytes = 0;
+
+	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
+		bytes += (size_t)slots_of(plan, c) << (c + LAB_RESERVE_MIN_SHIFT);
+	return bytes <= SIZE_LIMIT ? bytes : 0;
+}
+
+size_t
+lab_reserve_plan_memory(const struct lab_reserve_plan *plan)
+{
+	size_t slots = lab_reserve_plan_slots(plan), words = 0;
+
+	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
+		words += lab_bank_words(slots_of(plan, c));
+	return slots ? lab_round_up(slots + words * sizeof(uint64_t), LAB_RESERVE_PAGE) + TO_ALIGN : 0;
+}
+
+/* An eighth for MEMALLOC, a quarter for HIGH as well, a half that asks for growth. */
+static void
+set_zones(struct lab_pool *pool, uint32_t slots)
+{
+	pool->zones[LAB_ZONE_LOW] = slots - slots / 2;
+	pool->zones[LAB_ZONE_HIGH] = slots - slots / 4;
+	pool->zones[LAB_ZONE_LAST] = slots - slots / 8;
+	pool->zones[LAB_ZONE_OVERFLOW] = slots;
+	pool->zones[LAB_ZONES] = pool->bank.slots;
+	uint32_t plain = pool->zones[LAB_ZONE_LOW];
+	pool->first_word = plain < LAB_SLOTS_A_WORD ? 0 : lab_slots_start_mask(plain / LAB_SLOTS_A_WORD);
+	pool->first_slots = plain < LAB_SLOTS_A_WORD ? (uint32_t)lab_mask(plain) : UINT32_MAX;
+}
+
+void
+lab_reserve_install(const struct lab_reserve_plan *plan, void *memory)
+{
+	char *at = (char *)lab_round_up((uintptr_t)memory, TO_ALIGN);
+	size_t size = lab_reserve_plan_slots(plan);
+	_Atomic uint64_t *words = (_Atomic uint64_t *)(at + size);
+
+	lab_reserve.start = at;
+	lab_reserve.size = size;
+	lab_reserve.limit = plan->limit == 0 ? size * GROWTH_DEFAULT : plan->limit > size ? plan->limit : size;
+	lab_reserve.memory = lab_reserve_plan_memory(plan) - TO_ALIGN;
+	for (unsigned c = LAB_RESERVE_CLASSES; c-- > 0;) {
+		struct lab_pool *pool = &lab_reserve.pools[c];
+		pool->bank = (struct lab_bank){words, at, slots_of(plan, c), c + LAB_RESERVE_MIN_SHIFT};
+		set_zones(pool, plan->slots[c]);
+		lab_bank_open(&pool->bank);
+		words += lab_bank_words(pool->bank.slots);
+		at += lab_bank_bytes(&pool->bank);
+	}
+	lab_store_rel(&lab_reserve.installed, true);
+}
+
+/* ---- figures ---------------------------------------------------------------------------------------------------- */
+
+bool
+lab_reserve_figures(unsigned c, struct lab_reserve_figures *figures)
+{
+	if (!lab_reserve_is_installed() || c >= LAB_RESERVE_CLASSES)
+		return false;
+	const struct lab_pool *pool = &lab_reserve.pools[c];
+	const struct lab_share *share = lab_share_numbered(lab_load_rlx(&pool->growth));
+	const uint32_t *zones = pool->zones;
+	size_t free = lab_bank_free(&pool->bank, 0, zones[LAB_ZONES]), free_grown = 0;
+
+	*figures = (struct lab_reserve_figures){
+	        .size = (size_t)1 << pool->bank.shift,
+	        .slots = zones[LAB_ZONE_OVERFLOW],
+	        .overflow = zones[LAB_ZONES] - zones[LAB_ZONE_OVERFLOW],
+	        .min = zones[LAB_ZONE_OVERFLOW] - zones[LAB_ZONE_HIGH],
+	        .high = zones[LAB_ZONE_OVERFLOW] - zones[LAB_ZONE_LAST],
+	        .low = zones[LAB_ZONE_OVERFLOW] - zones[LAB_ZONE_LOW],
+	};
+	for (; share; share = lab_share_numbered(lab_load_rlx(&share->next)))
+		if (lab_share_is_everybodys(share)) {
+			figures->grown += share->bank.slots;
+			free_grown += lab_bank_free(&share->bank, 0, share->bank.slots);
+		}
+	figures->plain = lab_bank_free(&pool->bank, 0, zones[LAB_ZONE_LOW]) + free_grown;
+	figures->used = zones[LAB_ZONES] - free + (figures->grown > free_grown ? figures->grown - free_grown : 0);
+	return true;
+}
+
+size_t
+lab_reserve_total(void)
+{
+	struct lab_reserve_figures figures;
+	size_t total = 0;
+
+	for (unsigned c = 0; lab_reserve_figures(c, &figures); c++)
+		total += (figures.slots + figures.overflow + figures.grown) * figures.size;
+	return total;
+}
+
+size_t
+lab_reserve_used(void)
+{
+	struct lab_reserve_figures figures;
+	size_t used = 0;
+
+	for (unsigned c = 0; lab_reserve_figures(c, &figures); c++)
+		used += figures.used * figures.size;
+	return used;
 }

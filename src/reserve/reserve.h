@@ -1,34 +1,29 @@
 /*
  * reserve.h - the emergency reserve: fixed slots of 12 classes, 32 bytes to 64 KiB, claimed and released by one atomic
- * instruction each (slot.h). The last resort of re-entrant calls for which the system has no memory, and what LAB_GFP_ATOMIC draws on.
+ * instruction each (slot.h). The last resort of re-entrant calls for which the system has no memory, and what
+ * LAB_GFP_ATOMIC draws on.
  *
- * Functions with _sig are for any context: no lock, no system call, no loop that another thread can prolong beyond its bound. This layer
- * does not talk to the kernel: memory is handed in by alloc/provision.c, which also fills and empties chunks.
+ * Functions with _sig are for any context: no lock, no system call, no loop that another thread can prolong beyond its
+ * bound. This layer does not talk to the kernel: memory is handed in by backing/.
  *
- * One region: a head (bitmap words), and for each class a range of 2^range_shift bytes, so
- * that an address gives class, slot, word and bit by shifts. Slots of a class by index, all aligned to their size:
+ * The promised slots lie side by side, the largest class first, so that all are aligned to their size; then their
+ * words. A class of n slots has these zones, in this order:
  *
- *     [0, high)        MEMALLOC only
- *     [high, min)      HIGH and ATOMIC as well
- *     [min, low)       everybody; a claim that gets here asks for growth
- *     [low, n)         everybody
- *     [n, n+overflow)  requests rounded up from smaller classes, and the class itself when all else is taken
- *     grown            chunks of whole pages, opened and closed while the program runs; everybody
+ *     plain     n - low     everybody
+ *     low       low - min   everybody; a claim that gets here asks for growth
+ *     high      min - high  HIGH and ATOMIC
+ *     last      high        MEMALLOC only
+ *     overflow  more than n requests rounded up from smaller classes, and the class itself when all else is taken
+ *     growth    elsewhere   shares that are everybody's (share.h), opened and closed while the program runs
  *
- * INV-RES-3  A request rounded up takes overflow and grown slots of a larger class only, so that n claims of a class with MEMALLOC succeed
- *            without concurrent releases, whatever the order of frees before and whatever other classes do.
- * INV-RES-4  Word 0 of a chunk is its state: it is the first to be closed and the last to be opened, so that whoever holds it in state
- *            CLOSING has the chunk to himself, and its memory is given back only when all of its words are so held.
+ * INV-RES-3  A request rounded up takes overflow and growth of a larger class only, so that n claims of a class with
+ *            MEMALLOC succeed without concurrent releases, whatever the order of frees before and whatever other
+ *            classes do.
  */
 #ifndef LAB_RESERVE_RESERVE_H
 #define LAB_RESERVE_RESERVE_H
 
-#include "reserve/slot.h"
-
-#define LAB_RESERVE_CLASSES   12u
-#define LAB_RESERVE_MIN_SHIFT 5u
-#define LAB_RESERVE_MAX_SHIFT 16u
-#define LAB_RESERVE_PAGE      ((size_t)4096)
+#include "reserve/share.h"
 
 /* How far down a class's slots a claim may go: the watermarks, by flags (docs/guarantees.md, G6). */
 enum lab_reserve_depth {
@@ -37,15 +32,16 @@ enum lab_reserve_depth {
 	LAB_DEPTH_ALL,     /* takes the last slot: LAB_GFP_MEMALLOC */
 };
 
-/* A slot of at least `size` bytes at a multiple of `align`, a power of two, or NULL: every word that it may reach was seen empty at some
- * instant, or LAB_SLOTS_TRIES claims of a word were lost to others. Contents are indeterminate. O(words that it may reach). */
+/* A slot of at least `size` bytes at a multiple of `align`, a power of two, or NULL: every word that it may reach was
+ * seen empty at some instant, or LAB_SLOTS_TRIES claims of a word were lost to others. Contents are indeterminate.
+ * O(words that it may reach). */
 void *lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth);
+
+/* Whether p points to a promised slot. Grown ones are found by lab_share_find_sig. */
+bool lab_reserve_contains(const void *p);
 
 /* p must be in the reserve. Constant time. */
 enum lab_reserve_release lab_reserve_release_sig(void *p);
-
-/* Whether p points into the reserve. */
-bool lab_reserve_contains(const void *p);
 
 /* Bytes of the slot that starts at p and is taken; 0 if p is no such. */
 size_t lab_reserve_slot_size(const void *p);
@@ -54,84 +50,88 @@ size_t lab_reserve_slot_size(const void *p);
 size_t lab_reserve_total(void);
 size_t lab_reserve_used(void);
 
-/* Bit c: class c has got below its low mark since somebody cleared the bit. The bits above are for those who look (provision.c). */
-extern _Atomic uint32_t lab_reserve_hungry LAB_HIDDEN;
+/* ---- state ------------------------------------------------------------------------------------------------------ */
 
-/* Size + 1 of the first request that was not met and is worth a line; 0: none; SIZE_MAX: it was said. Here, as these pages stay resident. */
-extern _Atomic size_t lab_reserve_unmet LAB_HIDDEN;
+/* Of a class's slots: as above, in that order. */
+enum lab_zone {
+	LAB_ZONE_PLAIN,
+	LAB_ZONE_LOW,
+	LAB_ZONE_HIGH,
+	LAB_ZONE_LAST,
+	LAB_ZONE_OVERFLOW,
+	LAB_ZONES,
+};
 
-/* ---- layout -------------------------------------------------------------------------------------------------------------------- */
+/* There is something else to look at: a class is low and its rise is waited for; fork's child has to make its copies.
+ * */
+#define LAB_REFILL_LOOK (1u << 31)
+
+struct LAB_ALIGNED(64) lab_pool {
+	struct lab_bank bank;
+	uint32_t zones[LAB_ZONES + 1]; /* where each begins, and the last one ends */
+	/* Where a claim's first try is: a number of the bits of first_word, as lab_slots_start has it, of words that
+	 * have these slots in the zone. */
+	uint32_t first_word, first_slots;
+	_Atomic uint16_t growth; /* a list of shares */
+};
+
+/* Constant once installed, but for what is atomic. In a page of its own, so that it can be locked by itself in a
+ * statically linked program. */
+struct LAB_ALIGNED(4096) lab_reserve {
+	struct lab_pool pools[16]; /* of the classes; the others stay empty: a search by address wants a power of two */
+	_Atomic bool installed;    /* rel and acq pair in install and lab_reserve_is_installed */
+	char *start;               /* of the slots */
+	size_t size;               /* of all slots */
+	size_t limit;              /* bytes in slots, growth included */
+	size_t memory;             /* bytes from start on, with the words: whole pages */
+	/* Bit c: class c has got below its low mark since somebody cleared the bit. Or
+	 * LAB_REFILL_LOOK. */
+	_Atomic uint32_t refill_pending;
+	/* Size + 1 of the first request that was not met and is worth a line; 0: none; SIZE_MAX: it was said. Here, as
+	 * this page stays resident. */
+	_Atomic size_t first_failure;
+	_Atomic size_t failures;   /* claims with depth HIGH or ALL that got NULL */
+	_Atomic size_t lost_races; /* claims that got NULL after LAB_SLOTS_TRIES losses */
+};
+extern struct lab_reserve lab_reserve LAB_HIDDEN;
+
+/* Sets bits of refill_pending, for the next slow call of the normal tier. */
+static inline void
+lab_reserve_ask(uint32_t bits)
+{
+	if ((lab_load_rlx(&lab_reserve.refill_pending) & bits) != bits)
+		(void)atomic_fetch_or_explicit(&lab_reserve.refill_pending, bits, memory_order_relaxed);
+}
+
+static inline bool
+lab_reserve_is_installed(void)
+{
+	return lab_load_acq(&lab_reserve.installed);
+}
+
+/* ---- layout ----------------------------------------------------------------------------------------------------- */
 
 struct lab_reserve_plan {
-	uint32_t slots[LAB_RESERVE_CLASSES];    /* n */
-	uint32_t overflow[LAB_RESERVE_CLASSES]; /* more */
-	size_t limit;                           /* bytes in slots, growth included */
-	/* made by lab_reserve_plan: */
-	size_t fixed; /* bytes in slots, growth not included */
-	size_t size;  /* bytes of address space that are needed */
-	size_t head;  /* of them, at the start, to be accessible at once */
-	unsigned range_shift;
+	uint32_t slots[LAB_RESERVE_CLASSES]; /* n; overflow is an eighth more, but nothing is rounded up to the least class */
+	size_t limit;                        /* bytes in slots, growth included; 0: four times what there is without */
 };
 
-/* Completes a plan. False: it asks for more than the address space can give. */
-bool lab_reserve_plan(struct lab_reserve_plan *plan);
+/* Bytes in slots, growth not included; and those of memory that are needed. 0: more than there can be. */
+size_t lab_reserve_plan_slots(const struct lab_reserve_plan *plan);
+size_t lab_reserve_plan_memory(const struct lab_reserve_plan *plan);
 
-/* The memory of class c that is there from the start, in a region at `region`: page-aligned; size 0 if there is none. */
-struct lab_range {
-	char *start;
-	size_t size;
-};
-struct lab_range lab_reserve_fixed_range(const struct lab_reserve_plan *plan, void *region, unsigned c);
+/* Begins to use so much zeroed memory. Once in a process; not at the same time as itself. */
+void lab_reserve_install(const struct lab_reserve_plan *plan, void *memory);
 
-/* Begins to use the region, whose head and fixed ranges are accessible and zero. Once in a process; not at the same time as itself. */
-void lab_reserve_install(const struct lab_reserve_plan *plan, void *region);
-
-/* ---- chunks: for those who can map memory ----------------------------------------------------------------------------------- */
-
-#define LAB_CHUNK_WORDS 4u
-
-/* A chunk as somebody saw it. */
-struct lab_chunk {
-	unsigned c;
-	uint32_t index; /* of the chunk in its class */
-	struct lab_range memory;
-	struct lab_range words; /* the page or pages of its bitmap words */
-	uint64_t seen[LAB_CHUNK_WORDS];
-};
-
-/* A closed chunk of class c that growth may open, within the limit. False: there is none. */
-bool lab_reserve_next_closed(unsigned c, struct lab_chunk *chunk);
-
-/* Opens it; its memory is accessible and resident. False: somebody else has opened or closed it since it was seen. */
-bool lab_reserve_open(const struct lab_chunk *chunk);
-
-/* Begins to close an open chunk of class c all of whose slots are free, from chunk *from on, or goes on with what a dead thread was
- * closing. *from is then behind it. The caller may give the memory back, and calls one of the next two. False: there is none. */
-bool lab_reserve_begin_close(unsigned c, uint32_t *from, uint32_t tid, lab_is_dead *is_dead, struct lab_chunk *chunk);
-
-/* In fork's child: anybody may go on with what other threads were closing. */
-void lab_reserve_settle(const struct lab_lease_fork *fork);
-void lab_reserve_end_close(const struct lab_chunk *chunk);
-void lab_reserve_undo_close(const struct lab_chunk *chunk);
-
-/* The i-th chunk that class c ever had, while it is open. False: it is not. `*end`: there are no more. */
-bool lab_reserve_open_chunk(unsigned c, uint32_t i, struct lab_chunk *chunk, bool *end);
-
-/* ---- figures; snapshots -------------------------------------------------------------------------------------------------------- */
+/* ---- figures; snapshots ----------------------------------------------------------------------------------------- */
 
 struct lab_reserve_figures {
 	size_t size, slots, overflow, used, min, high, low;
-	size_t grown;   /* slots in open chunks */
-	size_t plain;   /* free slots that do not ask for growth: [low, n) and grown */
-	size_t a_chunk; /* slots in a chunk */
+	size_t grown; /* slots of growth that is open */
+	size_t plain; /* free slots that do not ask for growth: [low, n) and growth */
 };
-bool lab_reserve_figures(unsigned c, struct lab_reserve_figures *figures);
-size_t lab_reserve_limit(void);
-size_t lab_reserve_failures(void);   /* claims with depth HIGH or ALL that got NULL */
-size_t lab_reserve_lost_races(void); /* claims that got NULL after LAB_SLOTS_TRIES losses */
-bool lab_reserve_is_installed(void);
 
-/* What the reserve's functions read and write beside the slots: index 0 …; size 0 at the end. Whole pages. */
-struct lab_range lab_reserve_own_range(unsigned i);
+/* False: no such class, or no reserve. */
+bool lab_reserve_figures(unsigned c, struct lab_reserve_figures *figures);
 
 #endif

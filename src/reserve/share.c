@@ -1,53 +1,40 @@
 /* share.c - see share.h. */
 #include "reserve/share.h"
 
-/* Set once each, by CAS; rel and acq pair there. */
-static struct lab_share *_Atomic shares[LAB_SHARE_MAX];
-
-static uint32_t
-words_for(size_t slots)
-{
-	return (uint32_t)((slots + LAB_SLOTS_A_WORD - 1) / LAB_SLOTS_A_WORD);
-}
+struct lab_share_table lab_share_table;
 
 struct lab_share *
 lab_share_get(unsigned i)
 {
-	return i < LAB_SHARE_MAX ? lab_load_acq(&shares[i]) : NULL;
+	return i < LAB_SHARE_MAX ? lab_load_acq(&lab_share_table.shares[i]) : NULL;
 }
 
-/* By number; NULL: none. */
-static struct lab_share *
-numbered(uint16_t number)
+struct lab_share *
+lab_share_numbered(uint16_t number)
 {
 	return number ? lab_share_get(number - 1u) : NULL;
 }
 
-/* ---- claims and releases ------------------------------------------------------------------------------------------------------ */
+/* ---- claims and releases ---------------------------------------------------------------------------------------- */
 
-static void *
-claim_in(struct lab_share *share)
+void *
+lab_share_claim_listed_sig(uint16_t first, unsigned shift, uintptr_t owner, bool *lost)
 {
-	for (uint32_t i = 0; i < words_for(share->slots); i++) {
-		int bit = lab_slots_claim(&share->words[i], UINT32_MAX);
-		if (bit >= 0)
-			return share->base + (((size_t)i * LAB_SLOTS_A_WORD + (unsigned)bit) << share->shift);
-	}
-	return NULL;
+	struct lab_share *share = lab_share_numbered(first);
+	void *slot = NULL;
+
+	for (unsigned n = 0; share && !slot && n < LAB_SHARE_MAX; n++, share = lab_share_numbered(lab_load_rlx(&share->next)))
+		if (share->bank.shift == shift && lab_load_rlx(&share->owner) == owner) /* INV-SHARE-1 */
+			slot = lab_bank_claim_sig(&share->bank, 0, share->bank.slots, lost);
+	return slot;
 }
 
 void *
 lab_share_claim_own_sig(uint16_t own, size_t size, size_t align)
 {
-	size_t least = (size > align ? size : align) - 1;
-	unsigned shift = lab_log2(least | ((1u << LAB_RESERVE_MIN_SHIFT) - 1)) + 1;
-	struct lab_share *share = numbered(own);
-	void *slot = NULL;
+	bool lost = false;
 
-	for (unsigned n = 0; share && !slot && n < LAB_SHARE_MAX; n++, share = numbered(lab_load_rlx(&share->next)))
-		if (share->shift == shift && lab_load_rlx(&share->drawer) == lab_thread_pointer()) /* INV-SHARE-1 */
-			slot = claim_in(share);
-	return slot;
+	return lab_share_claim_listed_sig(own, lab_bank_shift_for(size, align), lab_thread_pointer(), &lost);
 }
 
 struct lab_share *
@@ -56,47 +43,17 @@ lab_share_find_sig(const void *p)
 	struct lab_share *share;
 
 	for (unsigned i = 0; (share = lab_share_get(i)) != NULL; i++)
-		if ((uintptr_t)p - (uintptr_t)share->base < (size_t)share->slots << share->shift)
+		if (lab_bank_contains(&share->bank, p))
 			return share;
 	return NULL;
 }
 
-static bool
-number_of(const struct lab_share *share, const void *p, size_t *number)
-{
-	size_t offset = (size_t)((const char *)p - share->base);
-
-	*number = offset >> share->shift;
-	return *number << share->shift == offset;
-}
-
-enum lab_reserve_release
-lab_share_release_sig(struct lab_share *share, void *p)
-{
-	size_t n;
-
-	if (!number_of(share, p, &n))
-		return LAB_RESERVE_NOT_A_SLOT;
-	return lab_slots_release(&share->words[n / LAB_SLOTS_A_WORD], n % LAB_SLOTS_A_WORD);
-}
-
-size_t
-lab_share_slot_size(const struct lab_share *share, const void *p)
-{
-	size_t n;
-
-	if (!number_of(share, p, &n))
-		return 0;
-	bool is_free = lab_load_rlx(&share->words[n / LAB_SLOTS_A_WORD]) >> (n % LAB_SLOTS_A_WORD) & 1;
-	return is_free ? 0 : (size_t)1 << share->shift;
-}
-
-/* ---- making, giving, taking --------------------------------------------------------------------------------------------------- */
+/* ---- making, giving, taking ------------------------------------------------------------------------------------- */
 
 static size_t
 header_bytes(size_t slots)
 {
-	return lab_round_up(sizeof(struct lab_share) + words_for(slots) * sizeof(uint64_t), LAB_RESERVE_PAGE);
+	return lab_round_up(sizeof(struct lab_share) + lab_bank_words((uint32_t)slots) * sizeof(uint64_t), LAB_RESERVE_PAGE);
 }
 
 static size_t
@@ -113,102 +70,98 @@ lab_share_bytes(unsigned shift, size_t slots)
 	return header_bytes(slots) + lab_round_up(slots << shift, LAB_RESERVE_PAGE) + slot_align(shift) - LAB_RESERVE_PAGE;
 }
 
-static void
-open_words(struct lab_share *share)
-{
-	uint32_t left = share->slots;
-
-	for (uint32_t i = 0; i < words_for(share->slots); i++) {
-		unsigned n = left < LAB_SLOTS_A_WORD ? left : LAB_SLOTS_A_WORD;
-		lab_store_rlx(&share->words[i], lab_slots_all_free(n));
-		left -= n;
-	}
-}
-
 struct lab_share *
-lab_share_make(void *memory, unsigned shift, size_t slots, uint32_t tid)
+lab_share_make(void *memory, unsigned shift, size_t slots, uint32_t tid, bool is_growth)
 {
 	struct lab_share *share = memory;
 
-	share->size = lab_share_bytes(shift, slots);
-	share->base = (char *)lab_round_up((uintptr_t)memory + header_bytes(slots), slot_align(shift));
-	share->slots = (uint32_t)slots;
-	share->shift = shift;
-	open_words(share);
-	lab_store_rlx(&share->owner, lab_lease_make(0, tid, 0));
-	for (unsigned i = 0; i < LAB_SHARE_MAX; i++) {
+	share->bank.words = share->words;
+	share->bank.base = (char *)lab_round_up((uintptr_t)memory + header_bytes(slots), slot_align(shift));
+	share->bank.slots = (uint32_t)slots;
+	share->bank.shift = shift;
+	share->is_growth = is_growth;
+	lab_store_rlx(&share->lease, lab_lease_make(0, tid, 0));
+	for (unsigned i = 0; i < (is_growth ? LAB_SHARE_MAX : LAB_SHARE_OF_THREAD); i++) {
 		struct lab_share *none = NULL;
 		share->number = (uint16_t)(i + 1);
-		if (atomic_compare_exchange_strong_explicit(&shares[i], &none, share, memory_order_acq_rel, memory_order_relaxed))
+		if (atomic_compare_exchange_strong_explicit(&lab_share_table.shares[i], &none, share, memory_order_acq_rel,
+		                                            memory_order_relaxed))
 			return share;
 	}
 	return NULL;
 }
 
-size_t
-lab_share_used(const struct lab_share *share)
-{
-	size_t free = 0;
-
-	for (uint32_t i = 0; i < words_for(share->slots); i++)
-		free += (size_t)__builtin_popcountll(lab_load_acq(&share->words[i]) & LAB_SLOTS_MASK);
-	return share->slots - free;
-}
-
-/* While nobody draws on it, slots only become free: so the answer yes holds. */
-bool
-lab_share_is_all_free(const struct lab_share *share)
-{
-	return lab_share_used(share) == 0;
-}
-
-/* The slots are looked at after the proof: from then on nobody draws on the share. */
-bool
-lab_share_win(struct lab_share *share, uint32_t tid, lab_is_dead *is_dead)
-{
-	uint64_t owner = lab_load_acq(&share->owner); /* pairs with the CAS of who let go */
-
-	return lab_lease_is_free(owner, tid, is_dead) && lab_share_is_all_free(share) &&
-	       lab_cas64(&share->owner, owner, lab_lease_next(owner, tid, 0));
-}
-
 struct lab_range
 lab_share_memory(const struct lab_share *share)
 {
-	return (struct lab_range){share->base, lab_round_up((size_t)share->slots << share->shift, LAB_RESERVE_PAGE)};
+	return (struct lab_range){share->bank.base, lab_round_up(lab_bank_bytes(&share->bank), LAB_RESERVE_PAGE)};
+}
+
+struct lab_range
+lab_share_range(const struct lab_share *share)
+{
+	struct lab_range memory = lab_share_memory(share);
+	char *start = (char *)(uintptr_t)share;
+
+	if (lab_bank_is_closed(&share->bank))
+		return (struct lab_range){start, header_bytes(share->bank.slots)};
+	return (struct lab_range){start, (size_t)(memory.start - start) + memory.size};
 }
 
 void
-lab_share_attach(_Atomic uint16_t *own, struct lab_share *share)
+lab_share_link(_Atomic uint16_t *first, struct lab_share *share)
 {
-	uint16_t first = lab_load_rlx(own);
+	uint16_t next = lab_load_rlx(first);
 
-	lab_store_rlx(&share->drawer, lab_thread_pointer());
-	do /* handlers of this thread may do the same */
-		lab_store_rlx(&share->next, first);
-	while (!atomic_compare_exchange_strong_explicit(own, &first, share->number, memory_order_release, memory_order_relaxed));
+	do
+		lab_store_rlx(&share->next, next);
+	while (!atomic_compare_exchange_strong_explicit(first, &next, share->number, memory_order_release, memory_order_relaxed));
 }
 
 void
-lab_share_detach(_Atomic uint16_t *own, struct lab_share *share)
+lab_share_detach(_Atomic uint16_t *first, struct lab_share *share)
 {
-	_Atomic uint16_t *link = own;
+	_Atomic uint16_t *link = first;
 
-	lab_store_rlx(&share->drawer, 0);
-	lab_compiler_barrier();
-	for (unsigned n = 0; n < LAB_SHARE_MAX && lab_load_rlx(link); n++, link = &numbered(lab_load_rlx(link))->next)
+	lab_store_rlx(&share->owner, 0);
+	lab_compiler_barrier(); /* handlers of this thread draw on it no more */
+	for (unsigned n = 0; n < LAB_SHARE_MAX && lab_load_rlx(link); n++, link = &lab_share_numbered(lab_load_rlx(link))->next)
 		if (lab_load_rlx(link) == share->number) {
 			lab_store_rlx(link, lab_load_rlx(&share->next));
 			return;
 		}
 }
 
+bool
+lab_share_take(struct lab_share *share, uint32_t tid, lab_is_dead *is_dead)
+{
+	uint64_t lease = lab_load_acq(&share->lease); /* pairs with the CAS of who let go */
+
+	/* slots are looked at after the proof: from then on nobody draws on a thread's share, and slots only become
+	 * free */
+	if (!lab_lease_is_free(lease, tid, is_dead) || (!share->is_growth && !lab_bank_is_idle(&share->bank)) ||
+	    !lab_cas64(&share->lease, lease, lab_lease_next(lease, tid, 0)))
+		return false;
+	bool closed = lab_bank_close(&share->bank);
+	lab_store_rlx(&share->owner, !closed && share->is_growth ? LAB_SHARE_EVERYBODY : 0);
+	if (!closed)
+		lab_share_let_go(share);
+	return closed;
+}
+
+void
+lab_share_open(struct lab_share *share, uintptr_t owner)
+{
+	lab_bank_open(&share->bank);
+	lab_store_rlx(&share->owner, owner);
+}
+
 void
 lab_share_let_go(struct lab_share *share)
 {
-	uint64_t owner = lab_load_rlx(&share->owner);
+	uint64_t lease = lab_load_rlx(&share->lease);
 
-	(void)lab_cas64(&share->owner, owner, lab_lease_next(owner, 0, 0)); /* pairs with the acq of lab_share_win */
+	(void)lab_cas64(&share->lease, lease, lab_lease_next(lease, 0, 0)); /* pairs with the acq of lab_share_take */
 }
 
 void
@@ -217,5 +170,5 @@ lab_share_settle(const struct lab_lease_fork *fork)
 	struct lab_share *share;
 
 	for (unsigned i = 0; (share = lab_share_get(i)) != NULL; i++)
-		lab_lease_settle(&share->owner, fork, lab_lease_next(lab_load_rlx(&share->owner), 0, 0));
+		lab_lease_settle(&share->lease, fork, lab_lease_next(lab_load_rlx(&share->lease), 0, 0));
 }

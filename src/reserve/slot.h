@@ -1,33 +1,25 @@
 /*
- * slot.h - up to 32 slots as bits of one word, claimed and released by one atomic instruction each. The reserve, threads' shares and
- * typed caches use it. Async-signal-safe; wait-free.
+ * slot.h - up to 32 slots as bits of one word, claimed and released by one atomic instruction each. Async-signal-safe;
+ * wait-free.
  *
- * A word is one of
+ * A word is OPEN: bit 63, and a bit for each free slot in the low 32; or CLOSED: 0, and there may be no memory behind
+ * it. So a claim that chose its bit when the word was open, and comes when it is closed, finds the bit 0 and goes on.
  *
- *     OPEN    bit 63, and a bit for each free slot in the low 32
- *     CLOSED  bits 63 and 62 clear, a ticket in bits 32 to 61: there is no memory behind it. All zero is a closed word.
- *     CLOSING bit 62, a ticket in bits 54 to 61, and a thread's id: a lease (base/lease.h) of who is giving the memory back
- *
- * The low half of a word that is not open is 0, so that a claim that chose its bit when the word was open finds it 0 and goes on.
- *
- * INV-RES-1  A bit (1 = free) goes 1→0 for one claimer and 0→1 by the holder of the slot. A stale word only picks a candidate
- *            that the read-modify-write validates: there is no ABA. Open words are changed by read-modify-write only.
- * INV-RES-2  A word leaves OPEN only when all of its slots are free, and CLOSED only by a CAS from the exact value, whose ticket no
- *            other closing was given (of 2^30): a filler that comes late opens nothing.
+ * INV-RES-1  A bit (1 = free) goes 1→0 for one claimer and 0→1 by the holder of the slot. A stale word only picks a
+ *            candidate that the read-modify-write validates: there is no ABA. Open words are changed by
+ *            read-modify-write only.
+ * INV-RES-2  A word is closed only when all of its slots are free, by a CAS from exactly that value. Only who closes
+ *            words opens them.
  */
 #ifndef LAB_RESERVE_SLOT_H
 #define LAB_RESERVE_SLOT_H
 
+#include "base/atomic.h"
 #include "base/bits.h"
-#include "base/lease.h"
 
-#define LAB_SLOTS_A_WORD       32u
-#define LAB_SLOTS_MASK         UINT64_C(0xffffffff)
-#define LAB_SLOTS_OPEN         (UINT64_C(1) << 63)
-#define LAB_SLOTS_BEING_CLOSED (UINT64_C(1) << 62)
-#define LAB_SLOTS_TRIES        64
-
-/* ---- transitions, as functions of values ---------------------------------------------------------------------------------- */
+#define LAB_SLOTS_A_WORD 32u
+#define LAB_SLOTS_OPEN   (UINT64_C(1) << 63)
+#define LAB_SLOTS_TRIES  64
 
 /* All of `slots` slots free. */
 static inline uint64_t
@@ -42,35 +34,12 @@ lab_slots_is_open(uint64_t word)
 	return word & LAB_SLOTS_OPEN;
 }
 
-static inline bool
-lab_slots_is_closing(uint64_t word)
-{
-	return (word & (LAB_SLOTS_OPEN | LAB_SLOTS_BEING_CLOSED)) == LAB_SLOTS_BEING_CLOSED;
-}
-
-static inline bool
-lab_slots_is_closed(uint64_t word)
-{
-	return (word & (LAB_SLOTS_OPEN | LAB_SLOTS_BEING_CLOSED)) == 0;
-}
-
-static inline uint64_t
-lab_slots_closed(uint32_t ticket)
-{
-	return (uint64_t)(ticket & 0x3fffffffu) << 32;
-}
-
-static inline uint64_t
-lab_slots_closing(uint32_t ticket, uint32_t tid)
-{
-	return LAB_SLOTS_BEING_CLOSED | lab_lease_make(0, tid, ticket & 0xffu);
-}
-
-/* ---- the two instructions --------------------------------------------------------------------------------------------------- */
+/* ---- the two instructions --------------------------------------------------------------------------------------- */
 
 /*
- * Clears or sets a bit and says what it was before. acq_rel: a claim pairs with the release of the slot's last holder. Written out on
- * x86-64, as clang makes a compare-and-swap loop of the C11 form, which is not wait-free; sanitizers are shown the C11 form.
+ * Clears or sets a bit and says what it was before. acq_rel: a claim pairs with the release of the slot's last holder.
+ * Written out on x86-64, as clang makes a compare-and-swap loop of the C11 form, which is not wait-free; sanitizers are
+ * shown the C11 form.
  */
 #if defined(__x86_64__) && !defined(LAB_THREAD_SANITIZER)
 #define LAB_SLOTS_ASM 1
@@ -102,7 +71,7 @@ lab_slots_put_bit(_Atomic uint64_t *word, unsigned bit)
 #endif
 }
 
-/* ---- claim and release of one word ------------------------------------------------------------------------------------------- */
+/* ---- claim and release of one word ------------------------------------------------------------------------------ */
 
 enum lab_slots_result {
 	LAB_SLOTS_NONE = -1, /* no free slot under the mask was seen */

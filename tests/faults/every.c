@@ -4,7 +4,7 @@
 
 #include "alloc/alloc.h"
 #include "faults.h"
-#include "reserve/layout.h"
+#include "reserve/reserve.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)

@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 #include "alloc/alloc.h"
-#include "alloc/provision.h"
+#include "backing/backing.h"
+#include "backing/settings.h"
 #include "faults.h"
 
 enum { MANY = 400, SHARE = 50 };
@@ -62,9 +63,8 @@ info(void)
 static void
 start(void)
 {
-	lab_provision_settings.size = (size_t)300 << 10;
-	lab_provision_settings.limit = (size_t)2 << 20;
-	lab_provision_start();
+	REQUIRE(lab_backing_set_size("300K") && lab_backing_set_limit("2M"));
+	lab_backing_start();
 }
 
 /* There is a reserve with all of its slots, or none, which is said. */

@@ -1,9 +1,9 @@
 /*
- * rlimits.c - limits that a process sets itself, or is started under: RLIMIT_AS at a ladder of values, and lowered when much is mapped; RLIMIT_DATA;
- * RLIMIT_MEMLOCK 0; RLIMIT_NPROC, so that there can be no background thread; small RLIMIT_STACK. One thread and several allocate until there is
- * no more; then all is freed, and all works again.
+ * rlimits.c - the addresses that a process takes, and limits that it sets itself, or is started under: RLIMIT_AS at a ladder of values, and lowered
+ * when much is mapped; RLIMIT_DATA; RLIMIT_MEMLOCK 0; RLIMIT_NPROC, so that there can be no background thread; small RLIMIT_STACK. One thread and
+ * several allocate until there is no more; then all is freed, and all works again.
  *
- * Clauses: G9.2, G10.5.
+ * Clauses: G9.2, G10.5, G10.6.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -94,6 +94,54 @@ lines_with(const char *output, const char *text)
 		lines++;
 	}
 	return lines;
+}
+
+/* ---- addresses without a limit --------------------------------------------------------------------------------------------------------- */
+
+static int
+say_size(void)
+{
+	fprintf(stderr, "%zu\n", process_status("VmSize:"));
+	return 0;
+}
+
+static void
+begin_with_it(size_t value)
+{
+	(void)value;
+}
+
+static void
+begin_without_it(size_t value)
+{
+	(void)value;
+	unsetenv("LD_PRELOAD");
+	setenv("LIMITS_ROLE", "size", 1);
+	execl("/proc/self/exe", "size", (char *)NULL);
+}
+
+static size_t
+size_of_process(void (*begin)(size_t value))
+{
+	struct start start = {.role = "size", .become = begin};
+	int status = run(&start);
+
+	if (status != 0)
+		fputs(start.output, stderr), fail("a process that does nothing: status", (uintptr_t)status, 0);
+	return strtoul(start.output, NULL, 10);
+}
+
+/* What a process that does nothing has more of: the table, of 72 MiB for a window of 64 GiB, and little else; no room for growth of the reserve. */
+static void
+addresses(void)
+{
+	size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGE_SIZE), window = (size_t)64 << 30;
+	size_t bare = size_of_process(begin_without_it), more = size_of_process(begin_with_it) - bare;
+
+	while (window < 2 * memory)
+		window *= 2;
+	if (more > 72 * MIB * (window >> 36) + 8 * MIB)
+		fail("bytes of addresses more than without it, and without it", more, bare);
 }
 
 /* ---- RLIMIT_AS ---------------------------------------------------------------------------------------------------------------------- */
@@ -317,10 +365,14 @@ main(int argc, char **argv)
 {
 	const char *role = getenv("LIMITS_ROLE");
 
+	if (role && strcmp(role, "size") == 0)
+		return say_size(); /* on any malloc */
 	load_start(argc, argv, 600);
 	if (role)
 		return play(role);
 	process_prepare();
+	if (scenario("addresses without a limit"))
+		addresses();
 	if (scenario("RLIMIT_AS"))
 		ladder();
 	if (scenario("RLIMIT_AS lowered"))

@@ -30,7 +30,7 @@ SETTING = re.compile(r"^[A-Z_]+=")
 
 ENTRIES = """malloc calloc realloc reallocarray free memalign aligned_alloc posix_memalign valloc pvalloc malloc_usable_size
 malloc_trim""".split()
-BY_POINTER = re.compile(r"^linux_|^(lab_provision_after_fork|lab_caches_shrink)$")
+BY_POINTER = re.compile(r"^linux_|^(lab_backing_after_fork|lab_caches_shrink)$")
 OWN_ENTRIES = """lab_free lab_alloc_aligned lab_alloc_pages lab_free_pages lab_usable_size lab_owner lab_transfer lab_reserve_thread
 lab_reserve_balance lab_reserve_on_low lab_reserve_info""".split()
 ENDS = re.compile(r"^(lab_report_misuse|lab_assert_failed|say_and_abort)$|\.cold$")

@@ -27,7 +27,6 @@ struct world {
 	size_t purges, purged; /* calls, bytes */
 	bool purge_fails;      /* madvise gives an error */
 	void (*on_purge)(void *start, size_t size);
-	void (*on_protect)(void *start, size_t size);
 	size_t huge_pages, huge_bytes; /* calls, and what the last one was */
 	enum lab_huge_pages huge_when;
 	size_t marks, renewals; /* calls */
@@ -36,6 +35,7 @@ struct world {
 	size_t waits;                     /* calls */
 	void (*on_wait)(void);            /* instead of waiting */
 	size_t populates, locks, unlocks; /* calls */
+	size_t populates_to_fail;         /* so many more */
 	bool populate_fails, lock_fails;
 	size_t extends; /* calls */
 	bool extend_fails;
@@ -99,8 +99,6 @@ static bool
 world_protect(void *start, size_t size, enum lab_access access)
 {
 	world.protects++;
-	if (world.on_protect)
-		world.on_protect(start, size);
 	if (world.protects_left == 0)
 		return false;
 	world.protects_left--;
@@ -156,6 +154,10 @@ static bool
 world_populate(void *start, size_t size, bool write)
 {
 	world.populates++;
+	if (world.populates_to_fail > 0) {
+		world.populates_to_fail--;
+		return false;
+	}
 	return !world.populate_fails && world.real.populate(start, size, write);
 }
 

@@ -1,27 +1,41 @@
-/* island.h - a reserve of its own for a test: all of its memory is accessible from the start, and is mapped once. */
+/* island.h - a reserve of its own for a test: all of its memory is accessible from the start, and so is that of shares.
+ * */
 #ifndef LAB_TESTS_UNIT_RESERVE_ISLAND_H
 #define LAB_TESTS_UNIT_RESERVE_ISLAND_H
 
+#include <string.h>
 #include <sys/mman.h>
 
-#include "reserve/layout.h"
+#include "reserve/reserve.h"
 #include "trace.h"
 
-static struct lab_reserve_plan island_plan;
-
-/* `limit` 0: no growth. */
-static inline void
-island_make(const uint32_t *slots, uint32_t overflow, size_t limit)
+static inline void *
+island_map(size_t size)
 {
-	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
-		island_plan.slots[c] = slots[c];
-		island_plan.overflow[c] = c ? overflow : 0;
-	}
-	island_plan.limit = limit;
-	REQUIRE(lab_reserve_plan(&island_plan));
-	void *region = mmap(NULL, island_plan.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	REQUIRE(region != MAP_FAILED);
-	lab_reserve_install(&island_plan, region);
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	REQUIRE(size != 0 && memory != MAP_FAILED);
+	return memory;
+}
+
+static inline void
+island_make(const uint32_t *slots)
+{
+	struct lab_reserve_plan plan = {.limit = 0};
+
+	memcpy(plan.slots, slots, sizeof plan.slots);
+	lab_reserve_install(&plan, island_map(lab_reserve_plan_memory(&plan)));
+}
+
+/* A closed share whose lease is tid's; one for growth is in its class's list. NULL: the table is full. */
+static inline struct lab_share *
+island_share(unsigned shift, size_t slots, uint32_t tid, bool is_growth)
+{
+	struct lab_share *share = lab_share_make(island_map(lab_share_bytes(shift, slots)), shift, slots, tid, is_growth);
+
+	if (share && is_growth)
+		lab_share_link(&lab_reserve.pools[shift - LAB_RESERVE_MIN_SHIFT].growth, share);
+	return share;
 }
 
 static inline struct lab_reserve_figures

@@ -1,12 +1,12 @@
 /*
- * storm.c - threads claim and release slots of the reserve as fast as they can, while others open and close chunks, and free slots of each
- * other's shares: no slot has two holders, none is lost. Plain programs, as TSan and Criterion do not go together.
+ * storm.c - threads claim and release slots of the reserve as fast as they can, while others open and close growth, and
+ * free slots of each other's shares: no slot has two holders, none is lost. Plain programs, as TSan and Criterion do
+ * not go together.
  *
  * Clauses: G5.1, G5.2, G6.4.
  */
 #include "crowd.h"
 #include "island.h"
-#include "reserve/share.h"
 
 #if defined(LAB_THREAD_SANITIZER)
 enum { STEPS = 30000 };
@@ -14,10 +14,26 @@ enum { STEPS = 30000 };
 enum { STEPS = 300000 };
 #endif
 
-enum { THREADS = 4, HELD = 40 };
+enum { THREADS = 4, HELD = 40, GROWTH = 12 };
 
 static const uint32_t slots[LAB_RESERVE_CLASSES] = {16, 40, 8, 8, 8, 8, 4, 4, 2, 2, 1, 1};
 static _Atomic bool stop;
+
+static void
+release(void *p)
+{
+	struct lab_share *share = lab_reserve_contains(p) ? NULL : lab_share_find_sig(p);
+
+	REQUIRE((share ? lab_share_release_sig(share, p) : lab_reserve_release_sig(p)) == LAB_RESERVE_RELEASED);
+}
+
+static size_t
+size_of(const void *p)
+{
+	struct lab_share *share = lab_share_find_sig(p);
+
+	return share ? lab_share_slot_size(share, p) : lab_reserve_slot_size(p);
+}
 
 static void
 claim_and_release(size_t number)
@@ -31,20 +47,20 @@ claim_and_release(size_t number)
 			size_t *slot = lab_reserve_claim_sig(size, 16, LAB_DEPTH_ALL);
 			if (!slot)
 				continue;
-			sizes[live] = lab_reserve_slot_size(slot) / sizeof *slot;
+			sizes[live] = size_of(slot) / sizeof *slot;
 			REQUIRE(sizes[live] != 0);
 			slot[0] = slot[sizes[live] - 1] = number; /* plain stores: TSan sees two holders, too */
 			held[live++] = slot;
 		} else if (live > 0) {
 			size_t victim = trace_below(&random, live);
 			REQUIRE(held[victim][0] == number && held[victim][sizes[victim] - 1] == number);
-			REQUIRE(lab_reserve_release_sig(held[victim]) == LAB_RESERVE_RELEASED);
+			release(held[victim]);
 			held[victim] = held[--live];
 			sizes[victim] = sizes[live];
 		}
 	}
 	while (live > 0)
-		REQUIRE(lab_reserve_release_sig(held[--live]) == LAB_RESERVE_RELEASED);
+		release(held[--live]);
 }
 
 static void
@@ -61,7 +77,7 @@ check_all_free(void)
 static void
 run_claims(void)
 {
-	island_make(slots, 2, 0);
+	island_make(slots);
 	crowd_run(claim_and_release, THREADS);
 	check_all_free();
 }
@@ -73,25 +89,24 @@ nobody_is_dead(uint32_t tid)
 	return false;
 }
 
-/* Two of them: a filler writes to the chunk before it opens it, as populating does; a closer wipes it before it says that it is closed. */
+/* Two of them: a filler writes to the memory before it opens it, as populating does; a closer wipes it before it lets
+ * go. */
 static void
 open_and_close(size_t number)
 {
 	struct trace_random random = {number + 99};
 
 	while (!atomic_load(&stop)) {
-		struct lab_chunk chunk;
-		unsigned c = (unsigned)trace_below(&random, 6);
-		uint32_t from = 0;
-		if (trace_below(&random, 2) && lab_reserve_next_closed(c, &chunk)) {
-			for (size_t i = 0; i < chunk.memory.size; i += 4096)
-				(void)__atomic_fetch_add(&chunk.memory.start[i], 0, __ATOMIC_RELAXED);
-			(void)lab_reserve_open(&chunk);
-		} else if (lab_reserve_begin_close(c, &from, (uint32_t)number + 1, nobody_is_dead, &chunk)) {
-			for (size_t i = 0; i < chunk.memory.size; i++)
-				__atomic_store_n(&chunk.memory.start[i], 0, __ATOMIC_RELAXED);
-			lab_reserve_end_close(&chunk);
-		}
+		struct lab_share *share = lab_share_get((unsigned)trace_below(&random, GROWTH));
+		bool closes = lab_share_is_everybodys(share);
+		if (!lab_share_take(share, (uint32_t)number + 1, nobody_is_dead))
+			continue;
+		struct lab_range memory = lab_share_memory(share);
+		for (size_t i = 0; i < memory.size; i++)
+			__atomic_store_n(&memory.start[i], 0, __ATOMIC_RELAXED);
+		if (!closes)
+			lab_share_open(share, LAB_SHARE_EVERYBODY);
+		lab_share_let_go(share);
 	}
 }
 
@@ -100,7 +115,9 @@ run_growth(void)
 {
 	struct crowd_member growers[2];
 
-	island_make(slots, 2, (size_t)1 << 20);
+	island_make(slots);
+	for (unsigned i = 0; i < GROWTH; i++)
+		lab_share_let_go(island_share(LAB_RESERVE_MIN_SHIFT + i % 6, 20 + 10 * i, 1, true));
 	for (size_t i = 0; i < 2; i++)
 		crowd_begin(&growers[i], open_and_close, i);
 	crowd_run(claim_and_release, THREADS);
@@ -118,12 +135,11 @@ static _Atomic(size_t *) mailbox[THREADS];
 static void
 hand_over(size_t number)
 {
-	size_t size = lab_share_bytes(6, SHARED);
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct lab_share *own = lab_share_make(memory, 6, SHARED, (uint32_t)number + 1);
+	struct lab_share *own = island_share(6, SHARED, (uint32_t)number + 1, false);
 	_Atomic uint16_t first = 0;
 
-	lab_share_attach(&first, own);
+	lab_share_open(own, lab_thread_pointer());
+	lab_share_link(&first, own);
 	for (size_t step = 0; step < STEPS; step++) {
 		size_t *slot = lab_share_claim_sig(first, 64, 1);
 		if (slot) {
@@ -146,7 +162,7 @@ run_shares(void)
 		if (mailbox[i])
 			REQUIRE(lab_share_release_sig(lab_share_find_sig(mailbox[i]), mailbox[i]) == LAB_RESERVE_RELEASED);
 	for (unsigned i = 0; i < THREADS; i++)
-		REQUIRE(lab_share_is_all_free(lab_share_get(i)));
+		REQUIRE(lab_bank_free(&lab_share_get(i)->bank, 0, SHARED) == SHARED);
 }
 
 int

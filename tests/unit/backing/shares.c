@@ -1,9 +1,11 @@
-/* shares.c - lab_reserve_thread: a thread's own slots, their memory, and what becomes of them when it ends. Clauses: G6.3. */
+/* shares.c - lab_reserve_thread: a thread's own slots, their memory, and what becomes of them when it ends. Clauses:
+ * G6.3. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 
 #include "alloc/alloc.h"
-#include "alloc/provision.h"
+#include "backing/shares.h"
+#include "reserve/reserve.h"
 #include "trace.h"
 #include "world.h"
 
@@ -76,21 +78,11 @@ Test(shares, any_thread_frees_and_nobody_else_draws)
 	cr_assert_eq(used(), 0);
 }
 
-/* Of each lab_reserve_thread the first call. */
-static void
-refuse_first(void *start, size_t size)
-{
-	(void)start;
-	(void)size;
-	world.protects_left = world.protects == 1 ? 0 : SIZE_MAX;
-}
-
 Test(shares, a_share_that_cannot_be_had_again_now_and_then_does_not_add_another_each_time)
 {
 	world_install();
 	for (int i = 0; i < 600; i++) { /* more often than there is room for shares */
-		world.protects = 0;
-		world.on_protect = i > 0 ? refuse_first : NULL;
+		world.populates_to_fail = i > 0 ? 1 : 0;
 		REQUIRE(lab_reserve_thread(100, SLOTS) && lab_reserve_thread(100, 0));
 	}
 	cr_assert_leq(world.maps, 2);
@@ -113,9 +105,9 @@ Test(shares, a_dead_threads_slots_are_used_again_when_all_are_free)
 	world.deaths_are_set = true;
 	REQUIRE(pthread_create(&thread, NULL, reserve_and_die, &world.dead_tid) == 0 && pthread_join(thread, NULL) == 0);
 	size_t maps = world.maps;
-	cr_assert(!lab_provision_shrink(), "one is in use");
+	cr_assert(!lab_shares_shrink(), "one is in use");
 	lab_free(held[0]);
-	cr_assert(lab_provision_shrink());
+	cr_assert(lab_shares_shrink());
 	cr_assert_eq(bytes_in_shares(), 0);
 	cr_assert_eq(world.purged, 8 * 4096);
 	cr_assert(lab_reserve_thread(4096, 8));

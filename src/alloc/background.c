@@ -1,12 +1,13 @@
 /*
- * kswapd.c - the optional background thread (LABYRINTH_KSWAPD=1), named after the kernel's: growth before a slow call asks for it, decay
- * in a process that has gone idle. Nothing needs it. All signals are blocked in it.
+ * background.c - the optional background thread (LABYRINTH_KSWAPD=1, after the kernel's): growth before a slow call
+ * asks for it, decay in a process that has gone idle. Nothing needs it. All signals are blocked in it.
  */
 #include <pthread.h>
 #include <signal.h>
 
 #include "alloc/alloc.h"
-#include "alloc/provision.h"
+#include "backing/backing.h"
+#include "backing/shares.h"
 #include "os/os.h"
 #include "page/purge.h"
 
@@ -18,23 +19,23 @@ watch(void *unused)
 	(void)unused;
 	for (unsigned poll = 1;; poll++) {
 		struct lab_bracket bracket = LAB_BRACKET_HERE;
-		(void)lab_provision_tick(bracket.sp);
+		(void)lab_backing_tick(bracket.sp);
 		lab_decay_poll(&bracket);
 		if (poll % POLLS_TO_SHRINK == 0 && !lab_load_rlx(&lab_purge_is_held))
-			(void)lab_provision_shrink();
+			(void)lab_shares_shrink();
 		lab_os_sleep_ms(POLL_MS);
 	}
 	return NULL;
 }
 
 void
-lab_kswapd_start(void)
+lab_background_start(void)
 {
 	sigset_t all, before;
 	pthread_attr_t attributes;
 	pthread_t thread;
 
-	if (!lab_provision_settings.kswapd || pthread_attr_init(&attributes) != 0)
+	if (!lab_settings.background || pthread_attr_init(&attributes) != 0)
 		return;
 	(void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
 	(void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

@@ -1,6 +1,7 @@
 /*
- * provision.c - the reserve's memory: settings, populating and locking and their failures, growth and shrink, the callback, fork. Run
- * without LABYRINTH_RESERVE: the constructor has made the default one, which the tests look at, or replace by one of their own.
+ * backing.c - the reserve's memory: settings, populating and locking and their failures, growth and shrink, the
+ * callback, fork. Run without LABYRINTH_RESERVE: the constructor has made the default one, which the tests look at, or
+ * replace by one of their own.
  *
  * Clauses: G4.2, G6.5.
  */
@@ -13,8 +14,8 @@
 #include <unistd.h>
 
 #include "alloc/alloc.h"
-#include "alloc/provision.h"
-#include "reserve/layout.h"
+#include "backing/backing.h"
+#include "backing/settings.h"
 #include "trace.h"
 #include "world.h"
 
@@ -27,15 +28,8 @@ static size_t count;
 static void
 start_again(void)
 {
-	static _Atomic uint64_t no_slots;
-	static const uint32_t no_mask;
-
-	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
-		struct lab_pool *pool = &lab_reserve_state.pools[c];
-		*pool = (struct lab_pool){.plain = &no_slots, .plain_masks = &no_mask};
-	}
-	lab_store_rlx(&lab_reserve_state.installed, false);
-	lab_provision_start();
+	lab_reserve = (struct lab_reserve){.installed = false};
+	lab_backing_start();
 }
 
 static struct lab_reserve_info
@@ -95,7 +89,7 @@ slow_call(void)
 	lab_free(lab_malloc((size_t)5 << 20));
 }
 
-Test(provision, the_default_is_there_from_the_start)
+Test(backing, the_default_is_there_from_the_start)
 {
 	struct lab_reserve_info now = info();
 
@@ -128,7 +122,7 @@ check_that_nothing_faults(void)
 	cr_assert_eq(minor_faults(), before);
 }
 
-Test(provision, no_slot_faults)
+Test(backing, no_slot_faults)
 {
 	memset(blocks, 1, sizeof blocks);
 	long before = minor_faults();
@@ -137,7 +131,7 @@ Test(provision, no_slot_faults)
 	give_everything();
 }
 
-Test(provision, in_the_parent_nothing_faults_after_fork)
+Test(backing, in_the_parent_nothing_faults_after_fork)
 {
 	memset(blocks, 1, sizeof blocks);
 	(void)minor_faults();
@@ -172,7 +166,7 @@ be_a_child(void)
 	REQUIRE(minor_faults() == before);
 }
 
-Test(provision, a_child_makes_its_copies_in_its_first_slow_call)
+Test(backing, a_child_makes_its_copies_in_its_first_slow_call)
 {
 	int status;
 	pid_t child = fork();
@@ -185,7 +179,7 @@ Test(provision, a_child_makes_its_copies_in_its_first_slow_call)
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-Test(provision, what_cannot_be_locked_is_reported)
+Test(backing, what_cannot_be_locked_is_reported)
 {
 	world_install();
 	world.lock_fails = true;
@@ -196,7 +190,7 @@ Test(provision, what_cannot_be_locked_is_reported)
 	check_that_nothing_faults();
 }
 
-Test(provision, what_cannot_be_populated_is_reported)
+Test(backing, what_cannot_be_populated_is_reported)
 {
 	world_install();
 	world.populate_fails = true;
@@ -206,28 +200,32 @@ Test(provision, what_cannot_be_populated_is_reported)
 	cr_assert_gt(take_everything(), 400);
 }
 
-Test(provision, without_address_space_growth_goes_first_and_then_the_reserve)
+Test(backing, without_address_space_there_is_no_growth_or_no_reserve)
 {
-	size_t whole = info().limit;
-
 	world_install();
-	world.map_limit = (size_t)4 << 20;
 	start_again();
-	cr_assert(info().limit < whole && info().limit >= info().total && info().total > 0);
+	size_t maps = world.maps;
 	world.maps_left = 0;
+	take_everything();
+	cr_assert(!lab_reserve_balance() && info().grown == 0 && info().mode != LAB_RESERVE_NONE);
+	cr_assert_gt(world.maps, maps);
+	give_everything();
 	start_again();
 	cr_assert_eq(info().mode, LAB_RESERVE_NONE);
 	cr_assert(*info().why);
 	cr_assert_null(lab_alloc(10, LAB_GFP_ATOMIC));
 	world_install();
-	world.protects_left = 3;
+	struct rlimit limit;
+	REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
+	limit.rlim_cur = (size_t)1 << 20; /* a quarter of it is less than the reserve */
+	REQUIRE(setrlimit(RLIMIT_AS, &limit) == 0);
 	start_again();
-	cr_assert_eq(info().mode, LAB_RESERVE_NONE);
+	cr_assert(info().mode == LAB_RESERVE_NONE && world.maps == 0);
 }
 
-Test(provision, settings)
+Test(backing, settings)
 {
-	cr_assert(lab_provision_set_classes("64:1000,4K:3,65536:2"));
+	cr_assert(lab_backing_set_classes("64:1000,4K:3,65536:2"));
 	start_again();
 	cr_assert_eq(class_of(64).slots, 1000);
 	cr_assert_eq(class_of(4096).slots, 3);
@@ -235,14 +233,14 @@ Test(provision, settings)
 	cr_assert_eq(class_of(128).slots, 0);
 	cr_assert_geq(take(64, 1000), 1000);
 	give_everything();
-	cr_assert(lab_provision_set_size("4M") && lab_provision_set_limit("5M"));
+	cr_assert(lab_backing_set_size("4M") && lab_backing_set_limit("5M"));
 	start_again();
 	cr_assert(info().total > (3900 << 10) && info().total < (4500 << 10), "%zu", info().total);
 	cr_assert_eq(info().limit, (size_t)5 << 20);
-	cr_assert(lab_provision_set_lock("0"));
+	cr_assert(lab_backing_set_lock("0"));
 	start_again();
 	cr_assert_str_eq(info().why, "LABYRINTH_RESERVE_LOCK=0");
-	cr_assert(lab_provision_set_size("0"));
+	cr_assert(lab_backing_set_size("0"));
 	start_again();
 	cr_assert_eq(info().mode, LAB_RESERVE_NONE);
 	cr_assert_null(lab_alloc(10, LAB_GFP_ATOMIC));
@@ -250,37 +248,36 @@ Test(provision, settings)
 }
 
 /* What the documents call the default is what asking for it gives. */
-Test(provision, default_size)
+Test(backing, default_size)
 {
-	struct lab_reserve_plan unasked, asked;
+	const struct lab_reserve_plan *plan = &lab_backing_settings.plan, unasked = *plan;
 
-	cr_assert(lab_provision_plan(&unasked));
-	cr_assert(lab_provision_set_size("324K"));
-	cr_assert(lab_provision_plan(&asked));
-	cr_assert_eq(memcmp(&unasked, &asked, sizeof asked), 0);
-	cr_assert_eq(asked.fixed, (size_t)324 << 10);
+	cr_assert(lab_backing_set_size("324K"));
+	cr_assert_eq(memcmp(&unasked, plan, sizeof unasked), 0);
+	cr_assert_eq(lab_reserve_plan_slots(plan), (size_t)324 << 10);
 	for (size_t size = 64; size <= (size_t)1 << 20; size += 64) { /* KiB */
-		lab_provision_settings.size = size << 10;
-		cr_assert(lab_provision_plan(&asked));
-		cr_assert_leq(asked.fixed, (size << 10) + (size << 6), "%zu KiB", size);
+		char text[32];
+		snprintf(text, sizeof text, "%zuK", size);
+		cr_assert(lab_backing_set_size(text));
+		cr_assert_leq(lab_reserve_plan_slots(plan), (size << 10) + (size << 6), "%s", text);
 	}
 }
 
-Test(provision, wrong_settings_change_nothing)
+Test(backing, wrong_settings_change_nothing)
 {
 	static const char *const classes[] = {
 	        "", "64", "64:", ":3", "64:3,", "63:1", "16:1", "128K:1", "64:3;", "64:99999999999", "64:3x"};
-	const struct lab_provision_settings before = lab_provision_settings;
+	const struct lab_backing_settings before = lab_backing_settings;
 
 	for (unsigned i = 0; i < sizeof classes / sizeof *classes; i++)
-		cr_assert(!lab_provision_set_classes(classes[i]), "%s", classes[i]);
-	cr_assert(!lab_provision_set_size("x") && !lab_provision_set_size("") && !lab_provision_set_limit("-1"));
-	cr_assert(!lab_provision_set_lock("2") && !lab_provision_set_kswapd("yes"));
-	cr_assert_eq(memcmp(&before, &lab_provision_settings, sizeof before), 0);
-	cr_assert(lab_provision_set_size("8000000G"));
+		cr_assert(!lab_backing_set_classes(classes[i]), "%s", classes[i]);
+	cr_assert(!lab_backing_set_size("x") && !lab_backing_set_size("") && !lab_backing_set_limit("-1"));
+	cr_assert(!lab_backing_set_lock("2") && !lab_backing_set_lock("") && !lab_backing_set_lock("01"));
+	cr_assert_eq(memcmp(&before, &lab_backing_settings, sizeof before), 0);
+	cr_assert(lab_backing_set_size("8000000G"));
 	start_again();
 	cr_assert_eq(info().mode, LAB_RESERVE_NONE, "more than there can be");
-	cr_assert(lab_provision_set_size("400G")); /* more than this machine has: nothing is made resident */
+	cr_assert(lab_backing_set_size("400G")); /* more than this machine has: nothing is made resident */
 	start_again();
 	cr_assert_eq(info().mode, LAB_RESERVE_NONE);
 	cr_assert_str_eq(info().why, "the system has not so much memory");
@@ -288,7 +285,7 @@ Test(provision, wrong_settings_change_nothing)
 
 /* ---- growth ---- */
 
-Test(provision, a_slow_call_grows_what_is_low_and_balance_gives_it_back)
+Test(backing, a_slow_call_grows_what_is_low_and_balance_gives_it_back)
 {
 	struct lab_reserve_class class = class_of(1024);
 	size_t before = info().total;
@@ -320,14 +317,14 @@ Test(provision, a_slow_call_grows_what_is_low_and_balance_gives_it_back)
 	cr_assert_eq(info().total, before);
 }
 
-Test(provision, growth_ends_at_the_limit_and_without_memory)
+Test(backing, growth_ends_at_the_limit_and_without_memory)
 {
 	world_install();
-	world.protects_left = 0;
+	world.maps_left = 0;
 	take_everything();
 	cr_assert(!lab_reserve_balance());
 	cr_assert_eq(info().grown, 0);
-	world.protects_left = SIZE_MAX;
+	world.maps_left = SIZE_MAX;
 	world.populate_fails = true;
 	take(64, 1);
 	cr_assert(!lab_reserve_balance());
@@ -354,13 +351,13 @@ count_call(void *context, size_t size)
 	calls++;
 	last_size = size;
 	errno = 5;
-	take(512, 20); /* another class gets low while one is told */
+	take(512, 20); /* another class gets low while the call for another is made */
 	slow_call();   /* and this is no call in a call */
 }
 
-Test(provision, the_callback_is_made_once_for_each_fall)
+Test(backing, the_callback_is_made_once_for_each_fall)
 {
-	lab_provision_settings.limit = 1; /* no growth */
+	lab_backing_settings.plan.limit = 1; /* no growth */
 	start_again();
 	struct lab_reserve_class class = class_of(256);
 	lab_reserve_on_low(count_call, &calls);
@@ -411,7 +408,7 @@ call_slowly(void *unused)
 	return unused;
 }
 
-Test(provision, a_child_of_fork_has_its_calls_though_another_thread_was_calling)
+Test(backing, a_child_of_fork_has_its_calls_though_another_thread_was_calling)
 {
 	struct lab_reserve_class class = class_of(256);
 	pthread_t thread;
@@ -461,9 +458,9 @@ call_from_below(void)
 	below[1] = below[0];
 }
 
-Test(provision, a_call_that_was_left_is_not_the_last)
+Test(backing, a_call_that_was_left_is_not_the_last)
 {
-	lab_provision_settings.limit = 1; /* no growth */
+	lab_backing_settings.plan.limit = 1; /* no growth */
 	start_again();
 	lab_reserve_on_low(leave_call, NULL);
 	is_to_leave = true;
@@ -480,16 +477,16 @@ Test(provision, a_call_that_was_left_is_not_the_last)
 }
 
 /* A jump out of a handler that interrupted it: the request is gone, the copies are not made. */
-Test(provision, copies_that_were_cut_short_are_made_by_the_next_look)
+Test(backing, copies_that_were_cut_short_are_made_by_the_next_look)
 {
-	lab_provision_after_fork(NULL);
-	(void)atomic_exchange(&lab_reserve_hungry, 0);
+	lab_backing_settle(NULL);
+	(void)atomic_exchange(&lab_reserve.refill_pending, 0);
 	cr_assert_eq(info().mode, LAB_RESERVE_COPIED);
 	(void)lab_reserve_balance();
 	cr_assert_neq(info().mode, LAB_RESERVE_COPIED);
 }
 
-Test(provision, a_reentrant_call_neither_grows_nor_calls)
+Test(backing, a_reentrant_call_neither_grows_nor_calls)
 {
 	struct lab_bracket outer = {.sp = (uintptr_t)__builtin_frame_address(0) + 256};
 
@@ -515,16 +512,16 @@ grows_by_itself(void)
 	return info().grown > 0;
 }
 
-Test(provision, kswapd_grows_in_an_idle_process_and_in_forks_child)
+Test(backing, the_background_thread_grows_in_an_idle_process_and_in_forks_child)
 {
 	int status;
 
-	lab_provision_settings.kswapd = true;
+	lab_settings.background = true;
 	pid_t child = fork();
 	if (child == 0)
 		_exit(grows_by_itself() ? 0 : 1);
 	waitpid(child, &status, 0);
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	lab_kswapd_start();
+	lab_background_start();
 	cr_assert(grows_by_itself());
 }

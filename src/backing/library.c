@@ -1,12 +1,15 @@
 /*
- * library.c - the pages of this shared library, from its own program headers: a fault in its text is a fault in the atomic tier, too.
+ * library.c - see library.h: the pages of this shared library, from its own program headers: a fault in its text is a
+ * fault in the atomic tier, too.
  *
- * In a statically linked program there is nothing: the headers are the program's, and to lock all of it is not ours to decide.
+ * In a statically linked program there is nothing: the headers are the program's, and to lock all of it is not ours to
+ * decide.
  */
 #include <elf.h>
 #include <link.h>
 
-#include "alloc/provision.h"
+#include "backing/library.h"
+#include "backing/resident.h"
 #include "heap/registry.h"
 #include "os/os.h"
 
@@ -30,27 +33,27 @@ end_of_relro(void)
 }
 
 static void
-visit_pages(uintptr_t from, uintptr_t to, bool write, void (*visit)(struct lab_range range, bool write))
+keep_pages(uintptr_t from, uintptr_t to, bool write)
 {
 	from &= ~(LAB_OS_PAGE_SIZE - 1);
 	to = lab_round_up(to, LAB_OS_PAGE_SIZE);
 	if (from < to)
-		visit((struct lab_range){(char *)from, to - from}, write);
+		lab_resident_keep((struct lab_range){(char *)from, to - from}, write);
 }
 
 /* Without the owner words of heaps, whose pages are whole. */
 static void
-visit_writable(uintptr_t from, uintptr_t to, void (*visit)(struct lab_range range, bool write))
+keep_writable(uintptr_t from, uintptr_t to)
 {
 	size_t size;
 	uintptr_t table = (uintptr_t)lab_registry_table(&size);
 
-	visit_pages(from, table, true, visit);
-	visit_pages(table + size, to, true, visit);
+	keep_pages(from, table, true);
+	keep_pages(table + size, to, true);
 }
 
 void
-lab_library_each_range(void (*visit)(struct lab_range range, bool write))
+lab_library_keep(void)
 {
 	const ElfW(Phdr) *header = program_headers();
 	uintptr_t relro = end_of_relro();
@@ -62,11 +65,11 @@ lab_library_each_range(void (*visit)(struct lab_range range, bool write))
 		if (header->p_type != PT_LOAD)
 			continue;
 		if (!(header->p_flags & PF_W)) {
-			visit_pages(from, to, false, visit);
+			keep_pages(from, to, false);
 		} else {
 			uintptr_t writable = relro > from && relro <= to ? relro : from;
-			visit_pages(from, writable, false, visit);
-			visit_writable(writable, to, visit);
+			keep_pages(from, writable, false);
+			keep_writable(writable, to);
 		}
 	}
 }

@@ -1,0 +1,21 @@
+/* settings.h - how large the reserve is and what is in it: LABYRINTH_RESERVE and its kin. Read once, by the
+ * constructor. */
+#ifndef LAB_BACKING_SETTINGS_H
+#define LAB_BACKING_SETTINGS_H
+
+#include "reserve/reserve.h"
+
+/* Of the environment's values. False: not understood, and nothing is changed. */
+bool lab_backing_set_size(const char *text);
+bool lab_backing_set_classes(const char *text);
+bool lab_backing_set_limit(const char *text);
+bool lab_backing_set_lock(const char *text);
+
+struct lab_backing_settings {
+	struct lab_reserve_plan plan;
+	bool asked; /* for a reserve, by name */
+	bool lock;
+};
+extern struct lab_backing_settings lab_backing_settings;
+
+#endif
