@@ -89,6 +89,10 @@ bool lab_owns(const void *p);
 #define LAB_GFP_ZERO     0x040u /* zeroed */
 #define LAB_GFP_NOWARN   0x080u /* a failure is not worth a line on stderr */
 
+/* Modifiers of KERNEL for a call that the limit stops: it reclaims once and does not wait, or does neither. Without limit they mean nothing. */
+#define LAB_GFP_NORETRY   0x1000u
+#define LAB_GFP_NORECLAIM 0x3000u
+
 /*
  * An exclusive block: shares no page with another block, belongs to the calling thread, and is freed or resized by its owner only
  * (LABYRINTH_EXCLUSIVE=abort, the default, or log: the free of another is reported and the block stays). KERNEL only. The others

@@ -40,8 +40,23 @@ lab_depth_of(unsigned gfp)
 /* The kind, as two bits: 0 is KERNEL. */
 #define LAB_GFP_KIND 0x3u
 
-/* Whether an API function's gfp has a meaning; sets errno = EINVAL if not and the kind is not ATOMIC. */
-bool lab_gfp_check(unsigned gfp);
+static inline bool
+lab_gfp_is(unsigned gfp, unsigned kind)
+{
+	return (gfp & LAB_GFP_KIND) == (kind & LAB_GFP_KIND);
+}
+
+/* A modifier that only lab_allocate and lab_allocate_quietly know: not from the reserve, which is no place for what stays. */
+#define LAB_GFP_LASTING 0x8000u
+
+/* Whether an API function's gfp has a meaning, and none of `refused`; sets errno = EINVAL if not and the kind is not ATOMIC. */
+bool lab_gfp_check_but(unsigned gfp, unsigned refused);
+
+static inline bool
+lab_gfp_check(unsigned gfp)
+{
+	return lab_gfp_check_but(gfp, 0);
+}
 
 /* A block inside the heap, which the caller has entered; contents as they come. *fresh: it reads as zero. */
 void *lab_allocate_owned(struct lab_heap *heap, struct lab_request request, bool *fresh);
@@ -96,8 +111,21 @@ lab_decay_poll(struct lab_bracket *bracket)
 /* The same by who has freed pages: sees to the trim threshold as well. */
 void lab_decay_tick(struct lab_bracket *bracket);
 
-/* Gives the unused memory of all typed caches back; bytes. Any thread, at any time; for reclaim. */
-size_t lab_caches_shrink(void);
+/* What the layer above answers for, once it has something: the objects of typed caches, which lie inside of blocks. Any context. */
+struct lab_objects {
+	/* The bytes of the object p; 0: it is none. p lies in a block of the caller's. With a `call` the object is freed by it, and a double
+	 * free is its misuse. */
+	size_t (*visit)(void *p, const char *call);
+	/* A line for each cache. */
+	void (*print)(void (*write_line)(void *context, const char *line), void *context);
+};
+extern _Atomic(const struct lab_objects *) lab_objects;
+
+/* Frees the object p, which is no block, or reports a misuse of `call`: p is `why`. */
+void lab_release_object(void *p, const char *call, const char *why);
+
+/* The bytes of the object p; 0: it is none. */
+size_t lab_object_size(const void *p);
 
 /*
  * For a KERNEL call that the limit has stopped, on the thread's own heap, outside of it: reclaims, tries again, and waits for others' frees

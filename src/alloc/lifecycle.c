@@ -72,7 +72,6 @@ start(void)
 	lab_on_fork = lab_provision_after_fork;
 	lab_provision_start();
 	lab_provision_report();
-	(void)lab_limit_on_reclaim(lab_caches_shrink);
 	(void)pthread_atfork(lab_before_fork, lab_after_fork_in_parent, in_child);
 	lab_kswapd_start();
 }

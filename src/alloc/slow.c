@@ -109,7 +109,7 @@ lab_fill_new(void *p, struct lab_request request, bool fresh)
 void *
 lab_allocate_from_reserve(struct lab_request request, bool reentrant)
 {
-	if (request.gfp & LAB_GFP_EXCLUSIVE || !(reentrant || request.gfp & (LAB_GFP_HIGH | LAB_GFP_MEMALLOC)))
+	if (request.gfp & (LAB_GFP_EXCLUSIVE | LAB_GFP_LASTING) || !(reentrant || request.gfp & (LAB_GFP_HIGH | LAB_GFP_MEMALLOC)))
 		return NULL;
 	return lab_reserve_claim_sig(request.size, request.align, lab_depth_of(request.gfp));
 }
@@ -133,7 +133,7 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 				lab_decay_poll(bracket);
 		}
 	}
-	if (lab_unlikely(!p && over_limit) && !bracket->reentrant)
+	if (lab_unlikely(!p && over_limit) && !bracket->reentrant && !(request.gfp & LAB_GFP_NORECLAIM & ~LAB_GFP_NORETRY))
 		p = lab_limit_allocate(bracket, request, &fresh);
 	if (!p)
 		p = lab_allocate_from_reserve(request, bracket->reentrant);
@@ -250,7 +250,8 @@ check_release(enum lab_reserve_release result, void *p, const char *call)
 	case LAB_RESERVE_RELEASED:
 		break;
 	case LAB_RESERVE_NOT_A_SLOT:
-		lab_report_misuse(call, p, not_start);
+		lab_release_object(p, call, not_start);
+		break;
 	case LAB_RESERVE_WAS_FREE:
 		lab_report_misuse(call, p, double_free);
 	}
@@ -267,10 +268,12 @@ static void
 release_foreign(void *p, const char *call)
 {
 	void (*libc_free)(void *) = lab_load_rlx(&lab_foreign.keep) ? lab_load_rlx(&lab_foreign.free) : NULL;
+	bool is_inside = lab_huge_covers(p);
 
-	if (!libc_free)
-		lab_report_misuse(call, p, lab_huge_covers(p) ? not_start : not_ours);
-	libc_free(p);
+	if (libc_free && !is_inside)
+		libc_free(p);
+	else
+		lab_release_object(p, call, is_inside ? not_start : not_ours);
 }
 
 /* The bytes of a block of libc's heap; 0: there are none, or nobody says that p is one (libc would believe any pointer). */
@@ -303,9 +306,10 @@ lab_release(struct lab_bracket *bracket, void *p, const char *call)
 	struct lab_place place = lab_map_find(p);
 	switch (place.kind) {
 	case LAB_PLACE_SPAN:
-		if (!lab_unit_is_block(place.unit, p))
-			lab_report_misuse(call, p, not_start);
-		release_small(bracket, place.unit, p, call);
+		if (lab_unit_is_block(place.unit, p))
+			release_small(bracket, place.unit, p, call);
+		else
+			lab_release_object(p, call, not_start);
 		break;
 	case LAB_PLACE_RUN:
 		release_run(bracket, &place, p, call);
@@ -314,9 +318,11 @@ lab_release(struct lab_bracket *bracket, void *p, const char *call)
 		release_huge(bracket, &place, p, call);
 		break;
 	case LAB_PLACE_INTERIOR:
-		lab_report_misuse(call, p, not_start);
+		lab_release_object(p, call, not_start);
+		break;
 	case LAB_PLACE_FREED:
-		lab_report_misuse(call, p, double_free);
+		lab_release_object(p, call, double_free);
+		break;
 	case LAB_PLACE_FOREIGN:
 		release_foreign(p, call);
 		break;
@@ -382,6 +388,8 @@ lab_block_size(const void *p, const char *call)
 	size_t size = find_size(p, &why);
 	if (size == 0 && call && why == not_ours && lab_huge_covers(p))
 		why = not_start;
+	if (size == 0 && call) /* else nobody says that p is a block, and what it lies in may go */
+		size = lab_object_size(p);
 	if (size == 0 && why == not_ours)
 		size = foreign_size(p, call != NULL);
 	if (size == 0 && call)
