@@ -323,8 +323,9 @@ kmem_cache_line_align(unsigned int size)
 	return size <= 16 ? 16 : size <= 32 ? 32 : 64;
 }
 
-/* A name that another cache has is worth a line on stderr. `align` 0: 16. NULL also (errno EINVAL) if it is not a power of two, for flags that are not among those above, and (errno ENOMEM) for a size or an
- * alignment above KMALLOC_MAX_SIZE. Objects of size 0 are distinct. */
+/* A name that another cache has is worth a line on stderr. `align` 0: 16. NULL also (errno EINVAL) if it is not a power of
+ * two, for flags that are not among those above, and (errno ENOMEM) for a size or an alignment above KMALLOC_MAX_SIZE.
+ * Objects of size 0 are distinct. */
 static inline struct kmem_cache *
 kmem_cache_create(const char *name, unsigned int size, unsigned int align, slab_flags_t flags, void (*ctor)(void *))
 {
@@ -439,7 +440,8 @@ mempool_destroy(mempool_t *pool)
 	lab_mempool_destroy((struct lab_mempool *)pool);
 }
 
-/* From what is free; then from the pool; then GFP_KERNEL reclaims, and waits for an element. __GFP_ZERO is not for pools. */
+/* From what is free; then from the pool; then GFP_KERNEL reclaims, and waits for an element. __GFP_ZERO is not for
+ * pools. */
 static inline void *
 mempool_alloc(mempool_t *pool, gfp_t gfp)
 {
@@ -453,7 +455,8 @@ mempool_free(void *element, mempool_t *pool)
 		lab_mempool_free((struct lab_mempool *)pool, element);
 }
 
-/* 0: elements that there is no memory for now come by later frees. -ENOMEM: no memory for the pool itself. -EINVAL: less than no element. */
+/* 0: elements that there is no memory for now come by later frees. -ENOMEM: no memory for the pool itself, or more than
+ * LAB_MEMPOOL_MAX. -EINVAL: less than no element. */
 static inline int
 mempool_resize(mempool_t *pool, int min_nr)
 {

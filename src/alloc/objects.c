@@ -1,4 +1,4 @@
-/* objects.c - the doorway to the layer above, for pointers at which no block begins: see struct lab_objects. Any context. */
+/* objects.c - what the layer above answers for: see struct lab_objects in alloc.h. Any context. */
 #include "alloc/alloc.h"
 #include "base/check.h"
 

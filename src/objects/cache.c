@@ -1,9 +1,9 @@
 /*
  * cache.c - see cache.h. lab_cache_alloc and lab_cache_free: any context, re-entrant at any instruction.
  *
- * An allocation looks for an object that is there (lab_slabs_take: 64 slabs; NOWAIT: all); then KERNEL and NOWAIT open a slab, and ATOMIC goes to
- * the reserve. A frame that is cut short loses at most the object in its hand. Nothing of this needs a lock: an object changes hands by
- * one read-modify-write of its slab's word.
+ * An allocation looks for an object that is there (lab_slabs_take: 64 slabs; NOWAIT: all); then KERNEL and NOWAIT
+ * open a slab, and ATOMIC goes to the reserve. A frame that is cut short loses at most the object in its hand.
+ * Nothing of this needs a lock: an object changes hands by one read-modify-write of its slab's word.
  */
 #include "objects/cache.h"
 
@@ -17,14 +17,7 @@
 
 enum { WALK = 64 };
 
-static _Atomic(struct lab_cache *) caches;
-
-/* acq pairs with the rel of push. */
-static struct lab_cache *
-first_cache(void)
-{
-	return lab_load_acq(&caches);
-}
+static _Atomic(struct lab_cache *) caches; /* newest first; the acq of its loads pairs with the rel of push */
 
 static bool
 is_live(const struct lab_cache *cache)
@@ -32,9 +25,8 @@ is_live(const struct lab_cache *cache)
 	return lab_load_acq(&cache->state) == LAB_CACHE_LIVE;
 }
 
-/* ---- allocation ------------------------------------------------------------------------------------------------------------------ */
-
-/* An object in the reserve, as deep as the flags allow; also for a re-entrant KERNEL call for which the system has no memory. */
+/* An object in the reserve, as deep as the flags allow; also for a re-entrant KERNEL call for which the system has no
+ * memory. */
 static void *
 take_from_reserve(struct lab_cache *cache, unsigned gfp, bool reentrant)
 {
@@ -90,8 +82,6 @@ lab_cache_alloc(struct lab_cache *cache, unsigned gfp)
 	return object;
 }
 
-/* ---- release --------------------------------------------------------------------------------------------------------------------- */
-
 /* The slot of the reserve of which p is the object; NULL: none. */
 static struct lab_slab_head *
 find_in_reserve(const struct lab_cache *cache, void *p)
@@ -138,13 +128,11 @@ visit_any(void *p, const char *call)
 	const char *why;
 	size_t size = 0;
 
-	for (struct lab_cache *cache = first_cache(); cache && !size; cache = cache->next)
+	for (struct lab_cache *cache = lab_load_acq(&caches); cache && !size; cache = cache->next)
 		if (is_live(cache))
 			size = visit(cache, p, call, &why);
 	return size;
 }
-
-/* ---- caches as a whole ----------------------------------------------------------------------------------------------------------- */
 
 LAB_EXPORT size_t
 lab_cache_shrink(struct lab_cache *cache)
@@ -162,7 +150,7 @@ lab_caches_shrink(void)
 {
 	size_t bytes = 0;
 
-	for (struct lab_cache *cache = first_cache(); cache; cache = cache->next)
+	for (struct lab_cache *cache = lab_load_acq(&caches); cache; cache = cache->next)
 		if (is_live(cache))
 			bytes += lab_cache_shrink(cache);
 	return bytes;
@@ -198,16 +186,17 @@ get_name(const struct lab_cache *cache, char *name)
 static void
 print_caches(void (*write_line)(void *context, const char *line), void *context)
 {
+	static const char heading[] = "  cache size        live       slabs       bytes allocations  of reserve    failures  name";
 	struct lab_cache_stats s;
 	char name[LAB_CACHE_NAME], buffer[128];
 
-	write_line(context, "  cache size        live       slabs       bytes allocations  of reserve    failures  name");
-	for (struct lab_cache *cache = first_cache(); cache; cache = cache->next) {
+	write_line(context, heading);
+	for (struct lab_cache *cache = lab_load_acq(&caches); cache; cache = cache->next) {
 		struct lab_text text = lab_text_start(buffer, sizeof buffer);
 		lab_cache_stats_get(cache, &s);
-		const uint64_t columns[] = {s.size, s.live, s.slabs, s.bytes, s.allocations, s.from_reserve, s.failures};
-		for (unsigned i = 0; i < sizeof columns / sizeof *columns; i++)
-			lab_text_column(&text, columns[i], 12);
+		const uint64_t row[] = {s.size, s.live, s.slabs, s.bytes, s.allocations, s.from_reserve, s.failures};
+		for (unsigned i = 0; i < sizeof row / sizeof *row; i++)
+			lab_text_column(&text, row[i], 12);
 		get_name(cache, name);
 		lab_text_string(&text, "  ");
 		lab_text_string(&text, name);
@@ -216,16 +205,15 @@ print_caches(void (*write_line)(void *context, const char *line), void *context)
 	}
 }
 
-/* A line on stderr. */
+/* A line on stderr, of the caller's own cache. */
 static void
 warn(const struct lab_cache *cache, size_t number, const char *what)
 {
-	char name[LAB_CACHE_NAME], buffer[160];
+	char buffer[160];
 	struct lab_text text = lab_text_start(buffer, sizeof buffer);
 
-	get_name(cache, name);
 	lab_text_string(&text, "labyrinth: cache ");
-	lab_text_string(&text, name);
+	lab_text_string(&text, cache->name);
 	lab_text_string(&text, ": ");
 	if (number)
 		lab_text_number(&text, number);
@@ -233,40 +221,33 @@ warn(const struct lab_cache *cache, size_t number, const char *what)
 	lab_os_write(NULL, buffer, text.length);
 }
 
-/* ---- creation and destruction ---------------------------------------------------------------------------------------------------- */
-
 static bool
-change_state(struct lab_cache *cache, uint32_t from, uint32_t to)
+begin_to_make(struct lab_cache *cache, uint32_t from)
 {
-	/* acq_rel: what was written while MAKING is seen by who sees LIVE. */
-	return atomic_compare_exchange_strong_explicit(&cache->state, &from, to, memory_order_acq_rel, memory_order_relaxed);
-}
-
-static void
-push(struct lab_cache *cache)
-{
-	static const struct lab_objects objects = {visit_any, print_caches};
-	struct lab_cache *first = lab_load_rlx(&caches);
-
-	lab_store_rel(&lab_objects, &objects);
-	(void)lab_limit_on_reclaim(lab_caches_shrink);
-	do
-		cache->next = first;
-	while (!atomic_compare_exchange_weak_explicit(&caches, &first, cache, memory_order_release, memory_order_relaxed));
+	return atomic_compare_exchange_strong_explicit(&cache->state, &from, LAB_CACHE_MAKING, memory_order_acq_rel,
+	                                               memory_order_relaxed);
 }
 
 /* A cache in state MAKING, used before or new. A frame that is cut short between here and LIVE loses it. */
 static struct lab_cache *
 claim_cache(struct lab_bracket *bracket)
 {
-	for (struct lab_cache *cache = first_cache(); cache; cache = cache->next)
-		if (lab_load_rlx(&cache->state) == LAB_CACHE_UNUSED && change_state(cache, LAB_CACHE_UNUSED, LAB_CACHE_MAKING))
+	static const struct lab_objects objects = {visit_any, print_caches};
+	struct lab_cache *first = lab_load_acq(&caches);
+
+	for (struct lab_cache *cache = first; cache; cache = cache->next)
+		if (lab_load_rlx(&cache->state) == LAB_CACHE_UNUSED && begin_to_make(cache, LAB_CACHE_UNUSED))
 			return cache;
-	struct lab_cache *cache = lab_allocate(bracket, (struct lab_request){sizeof *cache, 64, LAB_GFP_LASTING | LAB_GFP_ZERO});
-	if (cache) {
-		lab_store_rlx(&cache->state, LAB_CACHE_MAKING);
-		push(cache);
-	}
+	const struct lab_request request = {sizeof(struct lab_cache), 64, LAB_GFP_LASTING | LAB_GFP_ZERO};
+	struct lab_cache *cache = lab_allocate(bracket, request);
+	if (!cache)
+		return NULL;
+	lab_store_rel(&lab_objects, &objects);
+	(void)lab_limit_on_reclaim(lab_caches_shrink);
+	lab_store_rlx(&cache->state, LAB_CACHE_MAKING);
+	do
+		cache->next = first;
+	while (!atomic_compare_exchange_weak(&caches, &first, cache));
 	return cache;
 }
 
@@ -280,15 +261,14 @@ set_name(struct lab_cache *cache, const char *name)
 static bool
 has_namesake(const struct lab_cache *cache)
 {
-	char name[LAB_CACHE_NAME], others[LAB_CACHE_NAME];
+	char name[LAB_CACHE_NAME] = "";
+	bool found = false;
 
-	get_name(cache, name);
-	for (const struct lab_cache *other = first_cache(); *name && other; other = other->next) {
-		get_name(other, others);
-		if (other != cache && is_live(other) && memcmp(name, others, sizeof name) == 0)
-			return true;
+	for (struct lab_cache *other = lab_load_acq(&caches); other && !found; other = other->next) {
+		get_name(other, name);
+		found = *name && other != cache && is_live(other) && strcmp(cache->name, name) == 0;
 	}
-	return false;
+	return found;
 }
 
 LAB_EXPORT struct lab_cache *
@@ -301,17 +281,16 @@ lab_cache_create(const char *name, size_t size, size_t align, void (*construct)(
 		return NULL;
 	}
 	struct lab_cache *cache = claim_cache(&bracket);
-	if (!cache)
+	bool fits = cache && lab_slabs_lay_out(&cache->slabs, size, align ? align : LAB_ALIGN_DEFAULT);
+	if (cache && !fits)
+		lab_store_rel(&cache->state, LAB_CACHE_UNUSED);
+	if (!fits)
 		return lab_or_enomem(NULL);
-	if (!lab_slabs_lay_out(&cache->slabs, size, align ? align : LAB_ALIGN_DEFAULT)) {
-		(void)change_state(cache, LAB_CACHE_MAKING, LAB_CACHE_UNUSED);
-		return lab_or_enomem(NULL);
-	}
 	set_name(cache, name);
 	cache->slabs.construct = construct;
 	if (has_namesake(cache))
 		warn(cache, 0, "another one has this name\n");
-	(void)change_state(cache, LAB_CACHE_MAKING, LAB_CACHE_LIVE);
+	lab_store_rel(&cache->state, LAB_CACHE_LIVE); /* pairs with the acq of is_live */
 	return cache;
 }
 
@@ -329,7 +308,7 @@ lab_cache_destroy(struct lab_cache *cache)
 		warn(cache, stats.live, " objects are in use, and it is not destroyed\n");
 		return false;
 	}
-	if (!change_state(cache, LAB_CACHE_LIVE, LAB_CACHE_MAKING))
+	if (!begin_to_make(cache, LAB_CACHE_LIVE))
 		lab_report_misuse("lab_cache_destroy", cache, "not a cache, or destroyed before");
 	for (struct lab_slab *slab = lab_load_acq(&cache->slabs.list); slab; slab = slab->next) {
 		(void)lab_slab_close(slab, LAB_SLAB_ALL_FREE, &bracket);
@@ -338,6 +317,6 @@ lab_cache_destroy(struct lab_cache *cache)
 	}
 	lab_store_rlx(&cache->from_reserve, 0);
 	lab_store_rlx(&cache->failures, 0);
-	(void)change_state(cache, LAB_CACHE_MAKING, LAB_CACHE_UNUSED);
+	lab_store_rel(&cache->state, LAB_CACHE_UNUSED);
 	return true;
 }

@@ -1,11 +1,12 @@
 /*
- * cache.h - typed caches (lab_cache_…, include/labyrinth/labyrinth.h): objects of slabs (slab.h) and, one by one, of the reserve.
+ * cache.h - typed caches (lab_cache_…, include/labyrinth/labyrinth.h): objects of slabs (slab.h) and, one by one, of
+ * the reserve.
  *
- * All caches that ever were are in one list, to which new ones are pushed and from which none is taken: a destroyed cache is kept, with
- * its slab descriptors, for the next lab_cache_create. (64 bytes a slab, at the most there were.)
+ * All caches that ever were are in one list, to which new ones are pushed and from which none is taken: a destroyed
+ * cache is kept, with its slab descriptors, for the next lab_cache_create. (64 bytes a slab, at the most there were.)
  *
- * No object begins where a block does, as a head lies before it: what free() and its like do not know they ask this file about
- * (struct lab_objects, alloc/alloc.h). So an object may be freed by them, and is counted as free then.
+ * No object begins where a block does, as a head lies before it: what free() and its like do not know they ask this
+ * file about (struct lab_objects, alloc/alloc.h). So an object may be freed by them, and is counted as free then.
  */
 #ifndef LAB_OBJECTS_CACHE_H
 #define LAB_OBJECTS_CACHE_H

@@ -1,18 +1,21 @@
 /*
- * mempool.c - pools that keep a number of elements in hand, after the Linux kernel's mempool (Documentation/core-api/mm-api.rst).
+ * mempool.c - pools that keep a number of elements in hand, after the Linux kernel's mempool
+ * (Documentation/core-api/mm-api.rst).
  *
- * The elements in hand are in slots: an element is put into an empty slot by CAS and taken out by exchange. There is no link to
- * follow and no count to keep in step, so that a frame that is cut short anywhere loses at most the element that it has in its hand,
- * and an element can never be handed out twice. alloc and free are wait-free but for the pool's own waiting: O(min). The slots are
- * in chunks of 16, 32, 64… that stay where they are until the pool is destroyed.
+ * The elements in hand are in slots: an element is put into an empty slot by CAS and taken out by exchange. There is
+ * no link to follow and no count to keep in step, so that a frame that is cut short anywhere loses at most the
+ * element that it has in its hand, and an element can never be handed out twice. alloc and free are wait-free but for
+ * the pool's own waiting: O(min). The slots are in chunks of 16, 32, 64… that stay where they are until the pool is
+ * destroyed.
  *
- * Waiting (KERNEL only): `waiting` = 1 says that somebody may sleep. The waiter stores it and then looks at the slots; who puts an element
- * in looks at it afterwards: both are sc, so that one sees the other. Sleeps are slices of at most 10 ms all the same, since an
- * element may also become available from `alloc`. A waiter that is jumped out of leaves a 1 that costs one free a system call.
+ * Waiting (KERNEL only): `waiting` = 1 says that somebody may sleep. The waiter stores it and then looks at the
+ * slots; who puts an element in looks at it afterwards: both are sc, so that one sees the other. Sleeps are slices of
+ * at most 10 ms all the same, since an element may also become available from `alloc`. A waiter that is jumped out of
+ * leaves a 1 that costs one free a system call.
  *
- * A KERNEL call does not wait if its thread is inside its heap: it stands in a handler that interrupted malloc or free, perhaps in the
- * release of the very element. What such a call cannot see is a handler that interrupted the only holder of elements: as in the
- * kernel, handlers use ATOMIC or NOWAIT.
+ * A KERNEL call does not wait if its thread is inside its heap: it stands in a handler that interrupted malloc or
+ * free, perhaps in the release of the very element. What such a call cannot see is a handler that interrupted the
+ * only holder of elements: as in the kernel, handlers use ATOMIC or NOWAIT.
  *
  * INV-POOL-1  An element is in at most one slot, and whoever took it out by exchange is its only holder.
  * INV-POOL-2  At rest no slot from `min` on is filled: who put an element there while `min` fell takes it out again.
@@ -22,6 +25,8 @@
 
 #include "alloc/alloc.h"
 #include "os/os.h"
+
+#define ASK_FROM ((size_t)1 << 30)
 
 enum { WAIT_SLICE_MS = 10, FIRST_SHIFT = 4, CHUNKS = 17 };
 _Static_assert(((((size_t)1 << CHUNKS) - 1) << FIRST_SHIFT) >= LAB_MEMPOOL_MAX, "the chunks hold the largest pool");
@@ -48,14 +53,6 @@ release_sized(void *element, void *size)
 	lab_free(element);
 }
 
-static bool
-is_sized(const struct lab_mempool *pool)
-{
-	return pool->alloc == alloc_sized;
-}
-
-/* ---- slots ------------------------------------------------------------------------------------------------------------------------- */
-
 /* Slots before chunk k, which has 16 more. */
 static size_t
 slots_before(unsigned k)
@@ -76,7 +73,8 @@ slot_of(const struct lab_mempool *pool, size_t index)
 static void *
 take_from(_Atomic(void *) *slot)
 {
-	/* sc: the element as its last holder left it, and the order with `waiting`. The load spares empty slots the exchange. */
+	/* sc: the element as its last holder left it, and the order with `waiting`. The load spares empty slots the
+	 * exchange. */
 	return atomic_load(slot) ? atomic_exchange(slot, NULL) : NULL;
 }
 
@@ -123,24 +121,24 @@ put(struct lab_mempool *pool, void *element)
 		pool->release(element, pool->data);
 }
 
-/* ---- alloc and free ---------------------------------------------------------------------------------------------------------------- */
-
 static bool
-may_wait(const struct lab_mempool *pool)
+may_wait(const struct lab_mempool *pool, unsigned gfp)
 {
 	uintptr_t word = lab_thread.word;
 	bool inside = word != 0 && !(word & LAB_WORD_IDLE);
 
-	return !inside && atomic_load(&pool->min) > 0;
+	return lab_gfp_is(gfp, LAB_GFP_KERNEL) && !inside && atomic_load(&pool->min) > 0;
 }
 
-/* Until there is an element; NULL never. The source reclaims, but the waiting is done here, where it ends with a free. */
+/* What the source and the pool have not got without reclaim. The source reclaims, but the waiting is done here, where
+ * a free ends it. */
 static void *
 wait_for_element(struct lab_mempool *pool, unsigned gfp)
 {
-	void *element = pool->alloc(gfp | LAB_GFP_NORETRY, pool->data);
+	bool waits = may_wait(pool, gfp);
+	void *element = pool->alloc(waits ? gfp | LAB_GFP_NORETRY : gfp, pool->data);
 
-	while (!element) {
+	while (!element && waits) {
 		atomic_store(&pool->waiting, 1);
 		element = take(pool);
 		if (element)
@@ -151,31 +149,23 @@ wait_for_element(struct lab_mempool *pool, unsigned gfp)
 	return element;
 }
 
-/* The source with what is free; the pool; and, KERNEL, the source with what can be reclaimed. *is_of_pool: the element was used before. */
-static void *
-get_element(struct lab_mempool *pool, unsigned gfp)
-{
-	bool is_kernel = lab_gfp_is(gfp, LAB_GFP_KERNEL);
-	void *element = pool->alloc(is_kernel ? gfp | LAB_GFP_NORECLAIM : gfp, pool->data);
-
-	if (lab_likely(element != NULL))
-		return element;
-	element = take(pool);
-	if (!element && is_kernel)
-		element = may_wait(pool) ? wait_for_element(pool, gfp) : pool->alloc(gfp, pool->data);
-	if (element && gfp & LAB_GFP_ZERO)
-		memset(element, 0, (size_t)pool->data);
-	return element;
-}
-
 LAB_EXPORT void *
 lab_mempool_alloc(struct lab_mempool *pool, unsigned gfp)
 {
 	int saved = errno;
 
-	if (lab_unlikely(!lab_gfp_check_but(gfp, LAB_GFP_EXCLUSIVE | (is_sized(pool) ? 0 : LAB_GFP_ZERO))))
+	if (lab_unlikely(!lab_gfp_check_but(gfp, LAB_GFP_EXCLUSIVE | (pool->alloc == alloc_sized ? 0 : LAB_GFP_ZERO))))
 		return NULL;
-	void *element = get_element(pool, gfp | LAB_GFP_NOWARN);
+	bool is_kernel = lab_gfp_is(gfp, LAB_GFP_KERNEL);
+	gfp |= LAB_GFP_NOWARN;
+	void *element = pool->alloc(is_kernel ? gfp | LAB_GFP_NORECLAIM : gfp, pool->data);
+	if (lab_likely(element != NULL))
+		return element;
+	element = take(pool);
+	if (!element && is_kernel)
+		element = wait_for_element(pool, gfp);
+	if (element && gfp & LAB_GFP_ZERO)
+		memset(element, 0, (size_t)pool->data);
 	errno = element || lab_gfp_is(gfp, LAB_GFP_ATOMIC) ? saved : ENOMEM;
 	return element;
 }
@@ -188,8 +178,6 @@ lab_mempool_free(struct lab_mempool *pool, void *element)
 	put(pool, element);
 	wake_waiters(pool);
 }
-
-/* ---- size -------------------------------------------------------------------------------------------------------------------------- */
 
 /* Takes out what is in the slots [from, to): into lower slots where there is room, else back to where it came from. */
 static void
@@ -204,11 +192,10 @@ static bool
 extend(struct lab_mempool *pool, struct lab_bracket *bracket, size_t min)
 {
 	for (unsigned k = 0; slots_before(k) < min; k++) {
-		size_t size = sizeof(_Atomic(void *)) << (k + FIRST_SHIFT);
+		const struct lab_request request = {sizeof(void *) << (k + FIRST_SHIFT), 64, LAB_GFP_LASTING | LAB_GFP_ZERO};
 		void *chunk = lab_load_rlx(&pool->chunks[k]);
 		if (!chunk)
-			chunk = lab_allocate(bracket,
-			                     (struct lab_request){size, LAB_ALIGN_DEFAULT, LAB_GFP_LASTING | LAB_GFP_ZERO});
+			chunk = lab_allocate(bracket, request);
 		if (!chunk)
 			return false;
 		lab_store_rel(&pool->chunks[k], chunk);
@@ -216,26 +203,18 @@ extend(struct lab_mempool *pool, struct lab_bracket *bracket, size_t min)
 	return true;
 }
 
-/* Whether it is worth trying: not what nobody has, which would be found out element by element. */
-static bool
-may_have(const struct lab_mempool *pool, size_t min)
-{
-	size_t bytes = 0;
-
-	if (min > LAB_MEMPOOL_MAX || (is_sized(pool) && __builtin_mul_overflow(min, (size_t)pool->data, &bytes)))
-		return false;
-	return bytes >> 30 == 0 || lab_os.may_commit(bytes);
-}
-
 LAB_EXPORT bool
 lab_mempool_resize(struct lab_mempool *pool, size_t min)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;
-	size_t old = atomic_load(&pool->min);
+	size_t old = atomic_load(&pool->min), size = pool->alloc == alloc_sized ? (size_t)pool->data : 0, bytes;
 	void *element = pool;
 	int saved = errno;
 
-	if (!may_have(pool, min) || !extend(pool, &bracket, min))
+	if (min > LAB_MEMPOOL_MAX || __builtin_mul_overflow(min, size, &bytes))
+		return lab_or_enomem(NULL);
+	/* what nobody has would be found out element by element */
+	if ((bytes >= ASK_FROM && !lab_os.may_commit(bytes)) || !extend(pool, &bracket, min))
 		return lab_or_enomem(NULL);
 	atomic_store(&pool->min, min);
 	if (min < old)
@@ -285,7 +264,8 @@ lab_mempool_create(size_t min, void *(*alloc)(unsigned gfp, void *data), void (*
 		errno = EINVAL;
 		return NULL;
 	}
-	struct lab_mempool *pool = lab_allocate(&bracket, (struct lab_request){sizeof *pool, 64, LAB_GFP_LASTING | LAB_GFP_ZERO});
+	const struct lab_request request = {sizeof(struct lab_mempool), 64, LAB_GFP_LASTING | LAB_GFP_ZERO};
+	struct lab_mempool *pool = lab_allocate(&bracket, request);
 	if (!pool)
 		return lab_or_enomem(NULL);
 	pool->alloc = alloc;

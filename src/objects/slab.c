@@ -129,34 +129,31 @@ allocate(struct lab_bracket *bracket, size_t size, size_t align, unsigned gfp)
 {
 	const struct lab_request request = {size, align, LAB_GFP_LASTING | (gfp & LAB_GFP_NORECLAIM)};
 
-	return lab_gfp_is(gfp, LAB_GFP_NOWAIT) ? lab_allocate_quietly(bracket, request) : lab_allocate(bracket, request);
+	if (lab_gfp_is(gfp, LAB_GFP_NOWAIT))
+		return lab_allocate_quietly(bracket, request);
+	return lab_allocate(bracket, request);
 }
 
+/* A slab in state OPENING: one that is there without memory, else a new one. */
 static struct lab_slab *
-claim_closed(struct lab_slabs *slabs)
+claim(struct lab_slabs *slabs, struct lab_bracket *bracket, unsigned gfp)
 {
-	if (!lab_load_rlx(&slabs->some_closed))
-		return NULL;
-	lab_store_rlx(&slabs->some_closed, false); /* first: who closes one from here on says so again */
-	for (struct lab_slab *slab = lab_load_acq(&slabs->list); slab; slab = slab->next)
+	struct lab_slab *first = lab_load_acq(&slabs->list);
+
+	/* false first: who closes one from here on says so again */
+	bool may_be = atomic_exchange_explicit(&slabs->some_closed, false, memory_order_relaxed);
+	for (struct lab_slab *slab = may_be ? first : NULL; slab; slab = slab->next)
 		if (lab_load_rlx(&slab->word) == 0 && lab_cas64(&slab->word, 0, LAB_SLAB_OPENING)) {
 			lab_store_rlx(&slabs->some_closed, true); /* there may be more */
 			return slab;
 		}
-	return NULL;
-}
-
-static struct lab_slab *
-make(struct lab_slabs *slabs, struct lab_bracket *bracket, unsigned gfp)
-{
-	struct lab_slab *slab = allocate(bracket, sizeof *slab, sizeof *slab, gfp), *first = lab_load_rlx(&slabs->list);
-
+	struct lab_slab *slab = allocate(bracket, sizeof *slab, sizeof *slab, gfp);
 	if (!slab)
 		return NULL;
 	*slab = (struct lab_slab){.word = LAB_SLAB_OPENING, .slabs = slabs};
 	do
 		slab->next = first;
-	while (!atomic_compare_exchange_weak_explicit(&slabs->list, &first, slab, memory_order_release, memory_order_relaxed));
+	while (!atomic_compare_exchange_weak(&slabs->list, &first, slab));
 	return slab;
 }
 
@@ -170,7 +167,8 @@ construct_all(const struct lab_slabs *slabs, struct lab_slab_head *memory)
 		slabs->construct(object_at(slabs, memory, i));
 }
 
-/* OPENING or CLOSING → 0, by the frame that made it so; the memory is that frame's. rel pairs with the CAS of the next. */
+/* OPENING or CLOSING → 0, by the frame that made it so; the memory is that frame's. rel pairs with the CAS of the
+ * next. */
 static struct lab_slab_head *
 leave_closed(struct lab_slab *slab)
 {
@@ -185,17 +183,13 @@ leave_closed(struct lab_slab *slab)
 void *
 lab_slabs_open(struct lab_slabs *slabs, struct lab_bracket *bracket, unsigned gfp)
 {
-	struct lab_slab *slab = claim_closed(slabs);
+	struct lab_slab *slab = claim(slabs, bracket, gfp);
+	struct lab_slab_head *memory = slab ? allocate(bracket, slabs->slab_size, slabs->slab_size, gfp) : NULL;
 
-	if (!slab)
-		slab = make(slabs, bracket, gfp);
-	if (!slab)
-		return NULL;
-	struct lab_slab_head *memory = allocate(bracket, slabs->slab_size, slabs->slab_size, gfp);
-	if (!memory) {
+	if (slab && !memory)
 		(void)leave_closed(slab);
+	if (!memory)
 		return NULL;
-	}
 	*memory = (struct lab_slab_head){slabs, slab};
 	lab_store_rlx(&slab->memory, memory);
 	construct_all(slabs, memory);

@@ -213,7 +213,7 @@ alloc_quietly(void *cache)
 	return object;
 }
 
-/* What is there, then slabs of what the thread's heap has; no system call. A thread's first call has no heap to take from. */
+/* What is there, then slabs of what the thread's heap has; no system call. A thread's first call has none. */
 Test(cache, nowait_opens_slabs_where_the_heap_has_pages)
 {
 	struct lab_bracket bracket = LAB_BRACKET_HERE;

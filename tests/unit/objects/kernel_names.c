@@ -196,7 +196,7 @@ reserve_used(void)
 	return stats.reserve_used;
 }
 
-/* "kfree() … objects allocated by kmem_cache_alloc() may be freed by kfree() or kvfree() as well", wherever they lie. */
+/* "Use kfree() or kvfree() for objects of kmem_cache_alloc(), too" (memory-allocation.rst), wherever they lie. */
 Test(gfp_h, objects_may_be_freed_as_blocks)
 {
 	static const unsigned sizes[] = {1, 20, 48, 200, 3000, 4096, 20000, 70000, 1 << 20, 1 << 22};
@@ -360,7 +360,7 @@ Test(gfp_h, bulk_of_what_is_not_there)
 	cr_assert(stats.live == 0 && stats.allocations > 1);
 }
 
-/* "GFP_NOWAIT … from the free pages": a slab that is not there is made of what the thread's heap has. */
+/* A slab that is not there is made of what the thread's heap has. */
 Test(gfp_h, nowait_makes_objects)
 {
 	struct kmem_cache *cache = kmem_cache_create("nowait", 100, 0, 0, construct);
@@ -412,7 +412,7 @@ Test(gfp_h, pools)
 	cr_assert_null(mempool_create_kmalloc_pool(1, KMALLOC_MAX_SIZE + 1));
 }
 
-/* "mempool_alloc … will only fail if … not allowed to wait": it takes from the pool before it waits for the memory of others. */
+/* mempool_alloc takes from the pool before it waits for memory. */
 Test(gfp_h, pool_has_elements_where_the_limit_leaves_nothing, .timeout = 200)
 {
 	mempool_t *pool = mempool_create_kmalloc_pool(8, 100000);
@@ -489,7 +489,8 @@ Test(gfp_h, pool_tries_without_reclaim_first, .timeout = 200)
 	cr_assert_eq(asked[1], GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
 }
 
-/* "mempool_resize … cannot be guaranteed that the pool will be grown to the new size immediately, but new mempool_free() calls will refill it." */
+/* "It cannot be guaranteed that the pool will be grown to the new size immediately, but new mempool_free() calls will
+ * refill it" (mempool_resize). */
 Test(gfp_h, pool_of_none_keeps_one_and_grows_by_frees)
 {
 	int left = 3;
