@@ -487,6 +487,35 @@ Test(cache, malloc_block_is_reported, .signal = SIGABRT)
 	lab_cache_free(cache, lab_malloc(48));
 }
 
+/* A slot that had an object before has none now. */
+Test(cache, slot_of_a_former_object_is_none, .signal = SIGABRT)
+{
+	struct lab_cache *cache = new_cache();
+	char *object = lab_cache_alloc(cache, LAB_GFP_ATOMIC);
+
+	lab_cache_free(cache, object);
+	char *slot = lab_alloc(cache->slabs.first + cache->slabs.size, LAB_GFP_ATOMIC);
+	cr_assert_eq(slot, object - cache->slabs.first);
+	lab_free(object);
+}
+
+/* A block of the program's that looks like a slab: what its head leads to does not lead back. */
+Test(cache, forged_head_is_no_slab, .signal = SIGABRT)
+{
+	struct lab_cache *cache = new_cache();
+	struct lab_slab_head *head = lab_aligned_alloc(cache->slabs.slab_size, cache->slabs.slab_size);
+	struct lab_slab *forged = lab_calloc(1, sizeof *forged);
+	unsigned object;
+	const char *why;
+
+	*head = (struct lab_slab_head){&cache->slabs, (struct lab_slab *)(uintptr_t)0x123456789000};
+	cr_assert_null(lab_slabs_find(&cache->slabs, (char *)head + cache->slabs.first, &object, &why));
+	*head = (struct lab_slab_head){&cache->slabs, forged};
+	forged->word = LAB_SLOTS_OPEN;
+	forged->memory = head;
+	lab_free((char *)head + cache->slabs.first);
+}
+
 Test(cache, wild_pointer_is_reported, .signal = SIGABRT)
 {
 	lab_cache_free(new_cache(), (void *)(uintptr_t)0x123456789000);

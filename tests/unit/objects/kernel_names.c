@@ -348,6 +348,23 @@ Test(gfp_h, name_that_another_cache_has_is_worth_a_line)
 	kmem_cache_destroy(cache);
 }
 
+static void
+make_gone(struct kmem_cache *cache)
+{
+	(void)cache;
+	cr_assert(kmem_cache_create("gone", 100, 0, 0, NULL));
+}
+
+Test(gfp_h, name_of_a_cache_that_is_gone_may_be_used_again)
+{
+	struct kmem_cache *gone = kmem_cache_create("gone", 100, 0, 0, NULL), *other = kmem_cache_create("other", 100, 0, 0, NULL);
+
+	kmem_cache_destroy(gone);
+	kmem_cache_destroy(other);
+	listen_to(make_gone, NULL);
+	cr_assert_str_eq(said, "");
+}
+
 /* All or none. */
 Test(gfp_h, bulk_of_what_is_not_there)
 {
