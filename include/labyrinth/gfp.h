@@ -11,7 +11,7 @@
  *     kernel; in one that interrupted the allocator it gives NULL instead.
  *   - GFP_ATOMIC: at most 64 KiB (order 4). GFP_NOWAIT: what the thread's own heap holds, so that a thread's first one may fail.
  *   - struct page is opaque: a page has an address and nothing else. There are no page counts: get_page and put_page do not exist.
- *   - kmem_cache_destroy of a cache with objects in use leaves it as it was.
+ *   - kmem_cache_destroy of a cache with objects in use says how many there are, and leaves the cache as it was.
  *   - GFP_KERNEL is 0, so that its parts (__GFP_DIRECT_RECLAIM, __GFP_IO, __GFP_FS) cannot be taken out of it; there are GFP_NOWAIT, and
  *     gfpflags_allow_blocking to ask.
  * Not defined, since they could not be kept: __GFP_NOFAIL, GFP_DMA, GFP_DMA32, __GFP_HIGHMEM, __GFP_THISNODE, __GFP_NOMEMALLOC,
@@ -37,6 +37,7 @@ typedef unsigned int gfp_t;
 #define __GFP_HIGH     ((gfp_t)LAB_GFP_HIGH)
 #define __GFP_MEMALLOC ((gfp_t)LAB_GFP_MEMALLOC)
 #define __GFP_NOWARN   ((gfp_t)LAB_GFP_NOWARN)
+#define __GFP_NORETRY  ((gfp_t)LAB_GFP_NORETRY) /* over a limit: one round of reclaim, no waiting */
 
 /* What these ask for is so anyway: nothing is tried for ever, everything counts against the limit, reclaim calls nobody's code back, pages
  * of one allocation belong together. */
@@ -44,7 +45,6 @@ typedef unsigned int gfp_t;
 #define GFP_USER            GFP_KERNEL
 #define GFP_NOIO            GFP_KERNEL
 #define GFP_NOFS            GFP_KERNEL
-#define __GFP_NORETRY       ((gfp_t)0)
 #define __GFP_RETRY_MAYFAIL ((gfp_t)0)
 #define __GFP_ACCOUNT       ((gfp_t)0)
 #define __GFP_COMP          ((gfp_t)0)
@@ -193,6 +193,7 @@ kcalloc(size_t n, size_t size, gfp_t gfp)
 	return kmalloc_array(n, size, gfp | __GFP_ZERO);
 }
 
+/* Any block, and an object of any cache. */
 static inline void
 kfree(const void *p)
 {
@@ -322,8 +323,9 @@ kmem_cache_line_align(unsigned int size)
 	return size <= 16 ? 16 : size <= 32 ? 32 : 64;
 }
 
-/* `align` 0: 16. NULL also (errno EINVAL) if it is not a power of two, for flags that are not among those above, and (errno ENOMEM) for a size or an
- * alignment above KMALLOC_MAX_SIZE. Objects of size 0 are distinct. */
+/* A name that another cache has is worth a line on stderr. `align` 0: 16. NULL also (errno EINVAL) if it is not a power of
+ * two, for flags that are not among those above, and (errno ENOMEM) for a size or an alignment above KMALLOC_MAX_SIZE.
+ * Objects of size 0 are distinct. */
 static inline struct kmem_cache *
 kmem_cache_create(const char *name, unsigned int size, unsigned int align, slab_flags_t flags, void (*ctor)(void *))
 {
@@ -357,7 +359,7 @@ kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 	return lab_cache_alloc((struct lab_cache *)cache, gfp);
 }
 
-/* Not for a cache with a constructor. */
+/* Zeroed, whatever the constructor made of it. */
 static inline void *
 kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp)
 {
@@ -421,7 +423,7 @@ typedef struct mempool_s mempool_t;
 typedef void *(mempool_alloc_t)(gfp_t gfp, void *data);
 typedef void(mempool_free_t)(void *element, void *data);
 
-/* NULL also for less than no element, or more than LAB_MEMPOOL_MAX. */
+/* A pool keeps one element at least. NULL also for less than no element, or more than LAB_MEMPOOL_MAX. */
 static inline mempool_t *
 mempool_create(int min_nr, mempool_alloc_t *alloc, mempool_free_t *release, void *data)
 {
@@ -429,7 +431,7 @@ mempool_create(int min_nr, mempool_alloc_t *alloc, mempool_free_t *release, void
 		errno = EINVAL;
 		return NULL;
 	}
-	return (mempool_t *)lab_mempool_create((size_t)min_nr, alloc, release, data);
+	return (mempool_t *)lab_mempool_create(min_nr ? (size_t)min_nr : 1, alloc, release, data);
 }
 
 static inline void
@@ -438,7 +440,8 @@ mempool_destroy(mempool_t *pool)
 	lab_mempool_destroy((struct lab_mempool *)pool);
 }
 
-/* GFP_KERNEL waits for an element. __GFP_ZERO is not for pools. */
+/* From what is free; then from the pool; then GFP_KERNEL reclaims, and waits for an element. __GFP_ZERO is not for
+ * pools. */
 static inline void *
 mempool_alloc(mempool_t *pool, gfp_t gfp)
 {
@@ -452,13 +455,14 @@ mempool_free(void *element, mempool_t *pool)
 		lab_mempool_free((struct lab_mempool *)pool, element);
 }
 
-/* 0, -ENOMEM, or -EINVAL: less than no element. */
+/* 0: elements that there is no memory for now come by later frees. -ENOMEM: no memory for the pool itself, or more than
+ * LAB_MEMPOOL_MAX. -EINVAL: less than no element. */
 static inline int
 mempool_resize(mempool_t *pool, int min_nr)
 {
 	if (min_nr < 0)
 		return -EINVAL;
-	return lab_mempool_resize((struct lab_mempool *)pool, (size_t)min_nr) ? 0 : -ENOMEM;
+	return lab_mempool_resize((struct lab_mempool *)pool, min_nr ? (size_t)min_nr : 1) ? 0 : -ENOMEM;
 }
 
 static inline void *

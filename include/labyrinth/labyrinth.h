@@ -89,6 +89,10 @@ bool lab_owns(const void *p);
 #define LAB_GFP_ZERO     0x040u /* zeroed */
 #define LAB_GFP_NOWARN   0x080u /* a failure is not worth a line on stderr */
 
+/* Modifiers of KERNEL for a call that the limit stops: it reclaims once and does not wait, or does neither. Without limit they mean nothing. */
+#define LAB_GFP_NORETRY   0x1000u
+#define LAB_GFP_NORECLAIM 0x3000u
+
 /*
  * An exclusive block: shares no page with another block, belongs to the calling thread, and is freed or resized by its owner only
  * (LABYRINTH_EXCLUSIVE=abort, the default, or log: the free of another is reported and the block stays). KERNEL only. The others
@@ -179,11 +183,13 @@ bool lab_reserve_balance(void);
 /* ---- pools and typed caches ---------------------------------------------------------------------------------------- */
 
 /*
- * A pool that always has `min` elements to give back what was freed: allocation goes to `alloc` first (with ATOMIC, so the reserve first),
- * then to the pool; freed elements fill the pool up before they go to `release`. With KERNEL the pool waits for an element; NOWAIT and
- * ATOMIC never do. alloc and free: any context that `alloc` and `release` may be called in; O(min). The others: KERNEL contexts.
- * create: EINVAL without both functions; more than LAB_MEMPOOL_MAX elements fail at once, as memory that nobody has does. alloc: EINVAL for
- * unknown, contradictory or EXCLUSIVE flags, and for ZERO where the elements' size is not known.
+ * A pool that always has `min` elements to give back what was freed: allocation goes to `alloc` first (with ATOMIC, so
+ * the reserve first; with KERNEL, and NORECLAIM), then to the pool; freed elements fill the pool up before they go to
+ * `release`. With KERNEL `alloc` is then called with NORETRY, and the pool waits for an element; NOWAIT and ATOMIC never
+ * wait. alloc and free: any context that `alloc` and `release` may be called in; O(min). The others: KERNEL contexts.
+ * create: EINVAL without both functions; NULL without `min` elements; more than LAB_MEMPOOL_MAX elements fail at once, as
+ * memory that nobody has does. alloc: EINVAL for unknown, contradictory or EXCLUSIVE flags, and for ZERO where the
+ * elements' size is not known.
  */
 #define LAB_MEMPOOL_MAX ((size_t)1 << 20)
 struct lab_mempool;
@@ -192,23 +198,27 @@ struct lab_mempool *lab_mempool_create(size_t min, void *(*alloc)(unsigned gfp, 
 struct lab_mempool *lab_mempool_create_sized(size_t min, size_t size);
 void *lab_mempool_alloc(struct lab_mempool *pool, unsigned gfp);
 void lab_mempool_free(struct lab_mempool *pool, void *element);
-/* False: no memory for more elements; the pool stays as it was. Not at the same time as another resize or destroy. */
+/* Elements that `alloc` does not have now come by later frees. False: no memory for the pool itself, or more than
+ * LAB_MEMPOOL_MAX; it stays as it was. Not at the same time as another resize or destroy. */
 bool lab_mempool_resize(struct lab_mempool *pool, size_t min);
 size_t lab_mempool_available(const struct lab_mempool *pool); /* elements in the pool */
 void lab_mempool_destroy(struct lab_mempool *pool);           /* every element has been freed */
 
 /*
- * A cache of objects of one type. `construct` (or NULL) is called once for each object when its memory is made, and objects are
- * freed in their constructed state. ATOMIC: from objects that are there, else from the reserve, then `construct` is called there and
- * then. align 0: 16; not a power of two: EINVAL; a size or an alignment above 16 MiB fails as memory that nobody has does. alloc: EINVAL for unknown,
- * contradictory or EXCLUSIVE flags, and for ZERO where there is a constructor. alloc and free: any context; the others: KERNEL contexts.
+ * A cache of objects of one type. `construct` (or NULL) is called once for each object when its memory is made, and
+ * objects are freed in their constructed state. NOWAIT: from objects that are there, else as lab_alloc. ATOMIC: from
+ * objects that are there, else from the reserve, 16 bytes more or their alignment, then `construct` is called there and
+ * then. ZERO clears what it made. lab_free, lab_realloc and lab_usable_size take objects, too.
+ * create: align 0: 16; not a power of two: EINVAL; a size or an alignment above 16 MiB fails as memory that nobody has
+ * does; a name that another cache has is worth a line on stderr. alloc: EINVAL for unknown, contradictory or EXCLUSIVE
+ * flags. alloc and free: any context; the others: KERNEL contexts.
  */
 struct lab_cache;
 struct lab_cache *lab_cache_create(const char *name, size_t size, size_t align, void (*construct)(void *object));
 void *lab_cache_alloc(struct lab_cache *cache, unsigned gfp);
 void lab_cache_free(struct lab_cache *cache, void *object);
 size_t lab_cache_shrink(struct lab_cache *cache); /* gives unused memory back; bytes */
-/* False: objects are in use; the cache stays. No other call may be under way. */
+/* False, and a line on stderr: objects are in use; the cache stays. No other call may be under way. */
 bool lab_cache_destroy(struct lab_cache *cache);
 
 struct lab_cache_stats {

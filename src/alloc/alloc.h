@@ -11,13 +11,11 @@
 #include "alloc/failure.h"
 #include "alloc/gfp.h"
 #include "alloc/limit.h"
+#include "alloc/objects.h"
 #include "alloc/owned.h"
 #include "alloc/release.h"
 #include "alloc/request.h"
 #include "alloc/reserve_api.h"
 #include "alloc/settings.h"
-
-/* Gives the unused memory of all typed caches back; bytes. Any thread, at any time; for reclaim. */
-size_t lab_caches_shrink(void);
 
 #endif

@@ -53,7 +53,7 @@ lab_fill_new(void *p, struct lab_request request, bool fresh)
 void *
 lab_allocate_from_reserve(struct lab_request request, bool reentrant)
 {
-	if (request.gfp & LAB_GFP_EXCLUSIVE || !(reentrant || request.gfp & (LAB_GFP_HIGH | LAB_GFP_MEMALLOC)))
+	if (request.gfp & (LAB_GFP_EXCLUSIVE | LAB_GFP_LASTING) || !(reentrant || request.gfp & (LAB_GFP_HIGH | LAB_GFP_MEMALLOC)))
 		return NULL;
 	return lab_reserve_claim_sig(request.size, request.align, lab_depth_of(request.gfp));
 }
@@ -77,7 +77,7 @@ lab_allocate(struct lab_bracket *bracket, struct lab_request request)
 				lab_decay_poll(bracket);
 		}
 	}
-	if (lab_unlikely(!p && over_limit) && !bracket->reentrant)
+	if (lab_unlikely(!p && over_limit) && !bracket->reentrant && !(request.gfp & LAB_GFP_NORECLAIM & ~LAB_GFP_NORETRY))
 		p = lab_limit_allocate(bracket, request, &fresh);
 	if (!p)
 		p = lab_allocate_from_reserve(request, bracket->reentrant);

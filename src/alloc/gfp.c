@@ -18,7 +18,8 @@
 
 #define KIND_ATOMIC (LAB_GFP_ATOMIC & LAB_GFP_KIND)
 #define EXCLUSIVES  (LAB_GFP_LOCKED | LAB_GFP_NOFORK | LAB_GFP_NOMERGE)
-#define KNOWN       (LAB_GFP_KIND | LAB_GFP_HIGH | LAB_GFP_MEMALLOC | LAB_GFP_ZERO | LAB_GFP_NOWARN | EXCLUSIVES)
+#define MODIFIERS   (LAB_GFP_HIGH | LAB_GFP_MEMALLOC | LAB_GFP_ZERO | LAB_GFP_NOWARN | LAB_GFP_NORECLAIM)
+#define KNOWN       (LAB_GFP_KIND | MODIFIERS | EXCLUSIVES)
 
 /* What shares no page can come from no reserve, and needs the system: KERNEL, and neither HIGH nor MEMALLOC. */
 static bool
@@ -32,9 +33,9 @@ is_meaningful(unsigned gfp)
 }
 
 bool
-lab_gfp_check(unsigned gfp)
+lab_gfp_check_but(unsigned gfp, unsigned refused)
 {
-	if (lab_likely(is_meaningful(gfp)))
+	if (lab_likely(is_meaningful(gfp) && !(gfp & refused)))
 		return true;
 	if (!(gfp & KIND_ATOMIC))
 		errno = EINVAL;

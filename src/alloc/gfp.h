@@ -5,8 +5,14 @@
 #include "alloc/request.h"
 #include "heap/thread.h"
 
-/* Whether an API function's gfp has a meaning; sets errno = EINVAL if not and the kind is not ATOMIC. */
-bool lab_gfp_check(unsigned gfp);
+/* Whether an API function's gfp has a meaning, and none of `refused`; sets errno = EINVAL if not and the kind is not ATOMIC. */
+bool lab_gfp_check_but(unsigned gfp, unsigned refused);
+
+static inline bool
+lab_gfp_check(unsigned gfp)
+{
+	return lab_gfp_check_but(gfp, 0);
+}
 
 /* What lab_alloc does, whatever gfp is: any kind, any modifiers, and errno. */
 void *lab_allocate_any(struct lab_bracket *bracket, struct lab_request request);

@@ -78,7 +78,6 @@ start(void)
 	lab_thread_add_leases(lab_backing_settle);
 	lab_backing_start();
 	lab_reserve_report();
-	(void)lab_limit_on_reclaim(lab_caches_shrink);
 	(void)pthread_atfork(lab_before_fork, lab_after_fork_in_parent, in_child);
 	lab_background_start();
 }

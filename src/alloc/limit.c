@@ -101,7 +101,8 @@ wait_for_frees(uint32_t seen, uint64_t left)
 static void *
 allocate_in_time(struct lab_bracket *bracket, struct lab_request request, bool *fresh)
 {
-	uint64_t start = lab_os.clock_ms(), wait = start ? lab_load_rlx(&lab_settings.wait_ms) : 0, passed = 0;
+	uint64_t start = lab_os.clock_ms(), passed = 0;
+	uint64_t wait = start && !(request.gfp & LAB_GFP_NORETRY) ? lab_load_rlx(&lab_settings.wait_ms) : 0;
 	bool over_limit, waited = false;
 
 	for (;;) {

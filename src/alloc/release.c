@@ -6,6 +6,7 @@
 #include "alloc/decay.h"
 #include "alloc/exclusive.h"
 #include "alloc/limit.h"
+#include "alloc/objects.h"
 #include "alloc/release.h"
 #include "alloc/settings.h"
 #include "backing/backing.h"
@@ -108,7 +109,8 @@ check_release(enum lab_reserve_release result, void *p, const char *call)
 	case LAB_RESERVE_RELEASED:
 		break;
 	case LAB_RESERVE_NOT_A_SLOT:
-		lab_report_misuse(call, p, "not the start of a block");
+		lab_release_object(p, call, "not the start of a block");
+		break;
 	case LAB_RESERVE_WAS_FREE:
 		lab_report_misuse(call, p, double_free);
 	}
@@ -119,9 +121,10 @@ lab_release_place(struct lab_bracket *bracket, const struct lab_place *place, vo
 {
 	switch (place->kind) {
 	case LAB_PLACE_SPAN:
-		if (!lab_unit_is_block(place->unit, p))
-			lab_report_misuse(call, p, lab_place_fault(place, p));
-		release_small(bracket, place->unit, p, call);
+		if (lab_unit_is_block(place->unit, p))
+			release_small(bracket, place->unit, p, call);
+		else
+			lab_release_object(p, call, lab_place_fault(place, p));
 		break;
 	case LAB_PLACE_RUN:
 		if (begin_release(bracket, place, p, call))
@@ -140,16 +143,23 @@ lab_release_place(struct lab_bracket *bracket, const struct lab_place *place, vo
 		check_release(lab_share_release_sig(place->share, p), p, call);
 		break;
 	default:
-		lab_report_misuse(call, p, lab_place_fault(place, p));
+		lab_release_object(p, call, lab_place_fault(place, p));
 	}
 }
 
 void
 lab_release(struct lab_bracket *bracket, void *p, const char *call)
 {
-	struct lab_place place = lab_map_find_block(p);
+	struct lab_unit *unit = lab_map_unit(p);
 
-	lab_release_place(bracket, &place, p, call);
+	if (lab_likely(lab_unit_is_block(unit, p))) {
+		release_small(bracket, unit, p, call);
+	} else if (lab_reserve_contains(p)) { /* at once: the atomic tier's free is to be short */
+		check_release(lab_reserve_release_sig(p), p, call);
+	} else {
+		struct lab_place place = lab_map_find_outside_reserve(p);
+		lab_release_place(bracket, &place, p, call);
+	}
 }
 
 void
@@ -173,6 +183,8 @@ lab_block_find(const void *p, size_t *size, const char *call)
 	struct lab_place place = lab_map_find_block(p);
 
 	*size = lab_place_size(&place, p);
+	if (lab_unlikely(*size == 0) && call) /* else nobody says that p is a block, and what it lies in may go */
+		*size = lab_object_size(p);
 	if (lab_unlikely(*size == 0) && call)
 		lab_report_misuse(call, p, lab_place_fault(&place, p));
 	return place;

@@ -25,4 +25,13 @@ lab_depth_of(unsigned gfp)
 /* The kind, as two bits: 0 is KERNEL. */
 #define LAB_GFP_KIND 0x3u
 
+static inline bool
+lab_gfp_is(unsigned gfp, unsigned kind)
+{
+	return (gfp & LAB_GFP_KIND) == (kind & LAB_GFP_KIND);
+}
+
+/* A modifier that only lab_allocate and lab_allocate_quietly know: not from the reserve, which is no place for what stays. */
+#define LAB_GFP_LASTING 0x8000u
+
 #endif

@@ -71,13 +71,15 @@ find_elsewhere(struct lab_place *place, const void *p)
 struct lab_place
 lab_map_find(const void *p)
 {
+	return lab_reserve_contains(p) ? (struct lab_place){.kind = LAB_PLACE_SLOT} : lab_map_find_outside_reserve(p);
+}
+
+struct lab_place
+lab_map_find_outside_reserve(const void *p)
+{
 	struct lab_place place = {.kind = LAB_PLACE_FOREIGN};
 	uint64_t owner = 0;
 
-	if (lab_reserve_contains(p)) {
-		place.kind = LAB_PLACE_SLOT;
-		return place;
-	}
 	place.segment = lab_space_find(p, &owner);
 	if (place.segment) {
 		place.unit = lab_map_unit(p);

@@ -49,7 +49,10 @@ struct lab_place {
 /* What p is: any pointer value, in any thread, at any time. Of a block of the caller's the answer is exact. */
 struct lab_place lab_map_find(const void *p);
 
-/* The same, at once for a block of a span; `unit` is then all that is told. */
+/* The same, of a pointer that lies in no promised slot of the reserve. */
+struct lab_place lab_map_find_outside_reserve(const void *p);
+
+/* As lab_map_find, at once for a block of a span, of which `unit` is then all that is told. */
 static inline struct lab_place
 lab_map_find_block(const void *p)
 {

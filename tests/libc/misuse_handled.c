@@ -276,7 +276,7 @@ exclusive(void)
 static void
 cache_object(void)
 {
-	struct lab_cache *cache = lab.cache_create("misused", 100, 0, NULL);
+	struct lab_cache *cache = lab.cache_create(NULL, 100, 0, NULL);
 	void *beside = lab.cache_alloc(cache, LAB_GFP_KERNEL), *p = lab.cache_alloc(cache, LAB_GFP_KERNEL);
 
 	(void)check_opaque(beside);

@@ -56,7 +56,10 @@ __attribute__((unused)) static const unsigned flags[] = {
         LAB_GFP_EXCLUSIVE | LAB_GFP_HIGH,
         LAB_GFP_LOCKED & ~LAB_GFP_EXCLUSIVE,
         0x4,
-        0x1000,
+        LAB_GFP_NORETRY,
+        LAB_GFP_NOWAIT | LAB_GFP_NORECLAIM,
+        0x4000,
+        0x8000,
         0x80000000,
         UINT_MAX,
 };
@@ -66,8 +69,8 @@ __attribute__((unused)) static const unsigned flags[] = {
 static inline bool
 is_sound(unsigned gfp)
 {
-	const unsigned known = 3 | LAB_GFP_HIGH | LAB_GFP_MEMALLOC | LAB_GFP_ZERO | LAB_GFP_NOWARN | LAB_GFP_LOCKED |
-	                       LAB_GFP_NOFORK | LAB_GFP_NOMERGE;
+	const unsigned known = 3 | LAB_GFP_HIGH | LAB_GFP_MEMALLOC | LAB_GFP_ZERO | LAB_GFP_NOWARN | LAB_GFP_NORECLAIM |
+	                       LAB_GFP_LOCKED | LAB_GFP_NOFORK | LAB_GFP_NOMERGE;
 	const unsigned exclusive = (LAB_GFP_LOCKED | LAB_GFP_NOFORK | LAB_GFP_NOMERGE);
 
 	if (gfp & ~known || (gfp & 3) == 3)

@@ -52,7 +52,7 @@ Test(gfp, contradictory_and_unknown_flags)
 	        0x3,
 	        0x4,
 	        0x8,
-	        0x1000,
+	        0x4000,
 	        1u << 31,
 	        0x200,
 	        0x400,

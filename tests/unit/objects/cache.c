@@ -1,11 +1,12 @@
 /* cache.c - typed caches: constructed objects, layout, shrinking, the reserve, misuse, figures; and the word of a slab alone. Clauses: G9.4. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 
-#include "alloc/cache.h"
+#include "objects/cache.h"
 #include "trace.h"
 #include "world.h"
 
@@ -41,56 +42,73 @@ stats_of(const struct lab_cache *cache)
 	return stats;
 }
 
-/* ---- the word (INV-SLAB-1, -2) --------------------------------------------------------------------------------------- */
+/* Descriptors of slabs, with memory or without. */
+static size_t
+descriptors(struct lab_cache *cache)
+{
+	size_t count = 0;
+
+	for (struct lab_slab *slab = cache->slabs.list; slab; slab = slab->next)
+		count++;
+	return count;
+}
+
+/* ---- the word (INV-SLAB-1) ----------------------------------------------------------------------------------------------- */
 
 Test(slab, claims_each_free_object_once)
 {
-	_Atomic uint64_t word = lab_slab_opened(lab_slab_changing(0), 0x8000ff01);
+	_Atomic uint64_t word = LAB_SLOTS_OPEN | 0x8000ff01;
 	uint32_t claimed = 0;
 	int bit;
 
-	while ((bit = lab_slab_claim(&word)) >= 0) {
+	while ((bit = lab_slots_claim(&word, UINT32_MAX)) >= 0) {
 		cr_assert_not(claimed >> bit & 1);
 		claimed |= UINT32_C(1) << bit;
 	}
 	cr_assert_eq(claimed, 0x8000ff01);
-	cr_assert_eq(lab_slab_release(&word, 31) >> 31 & 1, 0);
-	cr_assert_eq(lab_slab_release(&word, 31) >> 31 & 1, 1, "a double release");
-	cr_assert_eq(lab_slab_claim(&word), 31);
+	cr_assert_eq(lab_slots_release(&word, 31), LAB_RESERVE_RELEASED);
+	cr_assert_eq(lab_slots_release(&word, 31), LAB_RESERVE_WAS_FREE, "a double release");
+	cr_assert_eq(lab_slots_claim(&word, UINT32_MAX), 31);
 }
 
 Test(slab, that_is_not_open_gives_nothing_and_is_not_changed_by_stale_claims)
 {
-	uint64_t changing = lab_slab_changing(0), closed = lab_slab_closed(lab_slab_opened(changing, 7));
-	const uint64_t words[] = {0, changing, closed};
+	const uint64_t words[] = {0, LAB_SLAB_OPENING, LAB_SLAB_CLOSING};
 
 	for (int i = 0; i < 3; i++) {
 		_Atomic uint64_t word = words[i];
-		cr_assert_not(lab_slab_is_open(words[i]));
-		cr_assert_eq(lab_slab_claim(&word), -1);
-		cr_assert_eq(lab_and_acq_rel(&word, ~UINT64_C(4)) & 4, 0);
+		cr_assert_not(lab_slots_is_open(words[i]));
+		cr_assert_eq(lab_slots_claim(&word, UINT32_MAX), LAB_SLOTS_NONE);
+		cr_assert_not(lab_slots_take_bit(&word, 2));
 		cr_assert_eq(word, words[i]);
 	}
-	cr_assert(lab_slab_is_closed(0) && lab_slab_is_closed(closed) && !lab_slab_is_closed(changing));
+	cr_assert(words[1] != words[2] && words[1] != LAB_SLAB_ALL_FREE);
 }
 
-Test(slab, epochs_grow_with_each_opening_and_never_make_a_word_zero)
+/* Who closes a slab need not know how many objects it has: the bits that are none stay set, and are never claimed. */
+Test(slab, is_all_free_by_one_word_whatever_its_layout)
 {
-	uint64_t word = 0, last = 0;
-
-	for (int i = 0; i < 100; i++) {
-		uint64_t changing = lab_slab_changing(word), open = lab_slab_opened(changing, 0);
-		cr_assert(lab_slab_is_open(open) && open != last);
-		last = open;
-		word = lab_slab_closed(open);
+	for (size_t size = 1; size <= 200000; size = size * 3 + 1) {
+		struct lab_cache *cache = lab_cache_create(NULL, size, 0, NULL);
+		void *objects[LAB_SLOTS_A_WORD];
+		for (size_t i = 0; i < cache->slabs.objects; i++)
+			objects[i] = lab_cache_alloc(cache, LAB_GFP_KERNEL);
+		struct lab_slab *slab = cache->slabs.list;
+		cr_assert(stats_of(cache).slabs == 1 && stats_of(cache).live == cache->slabs.objects && !slab->next);
+		cr_assert_eq(lab_slots_claim(&slab->word, (uint32_t)lab_mask(cache->slabs.objects)), LAB_SLOTS_NONE);
+		for (size_t i = 0; i < cache->slabs.objects; i++) {
+			cr_assert_neq(slab->word, LAB_SLAB_ALL_FREE);
+			cr_assert_eq(lab_cache_shrink(cache), 0);
+			lab_cache_free(cache, objects[i]);
+		}
+		cr_assert_eq(slab->word, LAB_SLAB_ALL_FREE);
+		cr_assert(lab_cache_destroy(cache));
 	}
-	word = lab_slab_closed(LAB_SLAB_EPOCH);
-	cr_assert(lab_slab_is_open(lab_slab_opened(lab_slab_changing(word), 0)), "after the last epoch");
 }
 
 /* ---- objects ----------------------------------------------------------------------------------------------------------- */
 
-/* INV-CACHE-2. */
+/* INV-SLAB-2. */
 Test(cache, objects_are_constructed_once_and_stay_so)
 {
 	struct lab_cache *cache = new_cache();
@@ -140,8 +158,9 @@ Test(cache, wastes_little)
 {
 	for (size_t size = 16; size <= 65536; size += size / 5 / 16 * 16 + 16) {
 		struct lab_cache *cache = lab_cache_create("size", size, 0, NULL);
-		cr_assert(cache->objects * size * 100 >= cache->slab_size * 72, "%zu: %u in %zu", size, cache->objects,
-		          cache->slab_size);
+		const struct lab_slabs *slabs = &cache->slabs;
+		cr_assert(slabs->objects * size * 100 >= slabs->slab_size * 72, "%zu: %u in %zu", size, slabs->objects,
+		          slabs->slab_size);
 		cr_assert(lab_cache_destroy(cache));
 	}
 }
@@ -156,13 +175,13 @@ Test(cache, refuses_what_cannot_be)
 	cr_assert_null(lab_cache_create("x", SIZE_MAX / 2, 16, NULL));
 	cr_assert_eq(errno, ENOMEM);
 	errno = 0;
-	cr_assert_null(lab_cache_alloc(cache, LAB_GFP_KERNEL | LAB_GFP_ZERO), "has a constructor");
-	cr_assert_eq(errno, EINVAL);
-	errno = 0;
-	cr_assert_null(lab_cache_alloc(cache, LAB_GFP_ATOMIC | LAB_GFP_ZERO));
+	cr_assert_null(lab_cache_alloc(cache, 3));
 	cr_assert_null(lab_cache_alloc(cache, LAB_GFP_ATOMIC | LAB_GFP_EXCLUSIVE));
 	cr_assert_eq(errno, 0);
 	cr_assert_null(lab_cache_alloc(cache, LAB_GFP_EXCLUSIVE));
+	cr_assert_eq(errno, EINVAL);
+	errno = 0;
+	cr_assert_null(lab_cache_alloc(cache, 0x10000));
 	cr_assert_eq(errno, EINVAL);
 }
 
@@ -175,23 +194,52 @@ Test(cache, zeroes_on_request)
 	lab_cache_free(cache, object);
 	object = lab_cache_alloc(cache, LAB_GFP_NOWAIT | LAB_GFP_ZERO);
 	cr_assert(object && trace_is_zero(object, 200));
+	/* what its constructor made included */
+	cache = new_cache();
+	object = lab_cache_alloc(cache, LAB_GFP_KERNEL | LAB_GFP_ZERO);
+	cr_assert(object && trace_is_zero(object, sizeof(struct thing)));
+	object = lab_cache_alloc(cache, LAB_GFP_ATOMIC | LAB_GFP_ZERO);
+	cr_assert(object && trace_is_zero(object, sizeof(struct thing)));
 }
 
 /* ---- contexts ---------------------------------------------------------------------------------------------------------- */
 
-Test(cache, nowait_takes_what_is_there_and_no_more)
+static void *
+alloc_quietly(void *cache)
 {
+	errno = 0;
+	void *object = lab_cache_alloc(cache, LAB_GFP_NOWAIT);
+	cr_assert(object || errno == ENOMEM);
+	return object;
+}
+
+/* What is there, then slabs of what the thread's heap has; no system call. A thread's first call has none. */
+Test(cache, nowait_opens_slabs_where_the_heap_has_pages)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
 	struct lab_cache *cache = new_cache();
 	size_t got = 0;
+	pthread_t thread;
+	void *object;
 
-	errno = 0;
-	cr_assert_null(lab_cache_alloc(cache, LAB_GFP_NOWAIT));
-	cr_assert_eq(errno, ENOMEM);
-	cr_assert(lab_cache_alloc(cache, LAB_GFP_KERNEL));
-	while (lab_cache_alloc(cache, LAB_GFP_NOWAIT))
+	pthread_create(&thread, NULL, alloc_quietly, cache);
+	pthread_join(thread, &object);
+	cr_assert(!object && stats_of(cache).failures == 1 && stats_of(cache).slabs == 0);
+	world_install();
+	lab_free(lab_malloc(500000)); /* pages */
+	world.maps_left = world.protects_left = 0;
+	while ((object = alloc_quietly(cache)) != NULL) {
+		cr_assert_eq(((struct thing *)object)->magic, MAGIC);
 		got++;
-	cr_assert_eq(got, cache->objects - 1);
-	cr_assert(stats_of(cache).slabs == 1 && stats_of(cache).failures == 2 && stats_of(cache).from_reserve == 0);
+	}
+	cr_assert_eq(got, stats_of(cache).slabs * cache->slabs.objects);
+	struct lab_cache_stats stats = stats_of(cache);
+	cr_assert(stats.slabs > 1 && stats.failures == 2 && stats.from_reserve == 0, "%zu slabs, %zu failures", stats.slabs,
+	          stats.failures);
+	world_install();
+	cr_assert(lab_enter(&bracket));
+	cr_assert_null(alloc_quietly(cache), "in a handler that interrupted the heap");
+	lab_leave(&bracket);
 }
 
 /* One object is free among 100 slabs, further than a KERNEL call walks: NOWAIT finds it. */
@@ -205,9 +253,10 @@ Test(cache, nowait_looks_everywhere)
 	while (lab_cache_alloc(cache, LAB_GFP_NOWAIT))
 		;
 	lab_cache_free(cache, first);
-	for (int i = 0; i < LAB_CACHE_HINTS; i++)
-		cache->hints[i].slab = 99;
-	cache->cursor = 7;
+	struct lab_slab *slab = cache->slabs.list;
+	for (int i = 0; i < LAB_SLAB_HINTS; i++)
+		cache->slabs.hints[i].slab = slab;
+	cache->slabs.cursor = slab->next;
 	cr_assert_eq(lab_cache_alloc(cache, LAB_GFP_NOWAIT), first);
 }
 
@@ -290,7 +339,7 @@ Test(cache, shrink_gives_back_what_is_unused)
 	for (int i = 1; i < 2000; i++)
 		lab_cache_free(cache, things[i]);
 	size_t slabs = stats_of(cache).slabs;
-	cr_assert_eq(lab_cache_shrink(cache), (slabs - 1) * cache->slab_size);
+	cr_assert_eq(lab_cache_shrink(cache), (slabs - 1) * cache->slabs.slab_size);
 	cr_assert(stats_of(cache).slabs == 1 && stats_of(cache).live == 1 && stats_of(cache).allocations == 2000);
 	lab_stats_get(&after);
 	cr_assert_leq(after.in_use, before.in_use + 65536 * 2);
@@ -299,7 +348,7 @@ Test(cache, shrink_gives_back_what_is_unused)
 		things[i] = lab_cache_alloc(cache, LAB_GFP_KERNEL);
 		cr_assert_eq(things[i]->magic, MAGIC);
 	}
-	cr_assert(stats_of(cache).slabs == slabs && cache->slab_count == slabs);
+	cr_assert(stats_of(cache).slabs == slabs && descriptors(cache) == slabs);
 }
 
 Test(cache, reclaim_finds_all_caches)
@@ -308,7 +357,7 @@ Test(cache, reclaim_finds_all_caches)
 
 	lab_cache_free(a, lab_cache_alloc(a, LAB_GFP_KERNEL));
 	lab_cache_free(b, lab_cache_alloc(b, LAB_GFP_KERNEL));
-	cr_assert_eq(lab_caches_shrink(), a->slab_size + b->slab_size);
+	cr_assert_eq(lab_caches_shrink(), a->slabs.slab_size + b->slabs.slab_size);
 	cr_assert_eq(lab_caches_shrink(), 0);
 }
 
@@ -328,29 +377,31 @@ Test(cache, destroyed_and_made_again)
 		cr_assert(stats.live == 0 && stats.slabs == 0 && stats.allocations == 0 && stats.size == (size_t)i * 3);
 		cr_assert_str_eq(stats.name, "a name that is far too long for");
 	}
-	cr_assert_leq(a->slab_count, 2);
+	cr_assert_leq(descriptors(a), 2);
 }
 
-/* INV-CACHE-1: a closer that has not let go of the memory yet, perhaps for ever, keeps its slab from being opened. */
+/* INV-SLAB-1: a closer that has not let go of the memory yet, perhaps for ever, keeps its slab from being opened. */
 Test(cache, slab_whose_closer_is_parked_is_left_alone)
 {
 	struct lab_cache *cache = new_cache();
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
 
 	lab_cache_free(cache, lab_cache_alloc(cache, LAB_GFP_KERNEL));
-	struct lab_slab *slab = lab_cache_slab(cache, 0);
-	slab->word = lab_slab_closed(slab->word);
-	cache->closed = 1;
-	uintptr_t memory = slab->memory;
+	struct lab_slab *slab = cache->slabs.list;
+	struct lab_slab_head *memory = slab->memory;
+	slab->word = LAB_SLAB_CLOSING;
+	cache->slabs.some_closed = true;
 	cr_assert(lab_cache_alloc(cache, LAB_GFP_KERNEL));
-	cr_assert(slab->memory == memory && lab_slab_is_closed(slab->word) && cache->slab_count == 2);
+	cr_assert(slab->memory == memory && slab->word == LAB_SLAB_CLOSING && descriptors(cache) == 2);
+	cr_assert_eq(lab_slab_close(slab, LAB_SLAB_ALL_FREE, &bracket) + lab_slab_close(slab, LAB_SLAB_OPENING, &bracket), 0);
 	/* it goes on */
-	slab->memory = 0;
-	lab_free(lab_slab_block(memory));
-	cache->closed = 1;
-	while (lab_cache_alloc(cache, LAB_GFP_NOWAIT))
-		;
-	cr_assert(lab_cache_alloc(cache, LAB_GFP_KERNEL));
-	cr_assert(lab_slab_is_open(slab->word) && cache->slab_count == 2);
+	slab->memory = NULL;
+	slab->word = 0;
+	cache->slabs.some_closed = true;
+	lab_free(memory);
+	while (!lab_slots_is_open(slab->word))
+		cr_assert(lab_cache_alloc(cache, LAB_GFP_KERNEL));
+	cr_assert_eq(descriptors(cache), 2);
 }
 
 static void (*jump_in_construct)(void);
@@ -434,6 +485,35 @@ Test(cache, malloc_block_is_reported, .signal = SIGABRT)
 
 	(void)lab_cache_alloc(cache, LAB_GFP_KERNEL);
 	lab_cache_free(cache, lab_malloc(48));
+}
+
+/* A slot that had an object before has none now. */
+Test(cache, slot_of_a_former_object_is_none, .signal = SIGABRT)
+{
+	struct lab_cache *cache = new_cache();
+	char *object = lab_cache_alloc(cache, LAB_GFP_ATOMIC);
+
+	lab_cache_free(cache, object);
+	char *slot = lab_alloc(cache->slabs.first + cache->slabs.size, LAB_GFP_ATOMIC);
+	cr_assert_eq(slot, object - cache->slabs.first);
+	lab_free(object);
+}
+
+/* A block of the program's that looks like a slab: what its head leads to does not lead back. */
+Test(cache, forged_head_is_no_slab, .signal = SIGABRT)
+{
+	struct lab_cache *cache = new_cache();
+	struct lab_slab_head *head = lab_aligned_alloc(cache->slabs.slab_size, cache->slabs.slab_size);
+	struct lab_slab *forged = lab_calloc(1, sizeof *forged);
+	unsigned object;
+	const char *why;
+
+	*head = (struct lab_slab_head){&cache->slabs, (struct lab_slab *)(uintptr_t)0x123456789000};
+	cr_assert_null(lab_slabs_find(&cache->slabs, (char *)head + cache->slabs.first, &object, &why));
+	*head = (struct lab_slab_head){&cache->slabs, forged};
+	forged->word = LAB_SLOTS_OPEN;
+	forged->memory = head;
+	lab_free((char *)head + cache->slabs.first);
 }
 
 Test(cache, wild_pointer_is_reported, .signal = SIGABRT)

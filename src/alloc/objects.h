@@ -1,0 +1,24 @@
+/* objects.h - what the layer above answers for, once it has something: the objects of typed caches, which lie inside of blocks. Any context. */
+#ifndef LAB_ALLOC_OBJECTS_H
+#define LAB_ALLOC_OBJECTS_H
+
+#include <stddef.h>
+
+#include "base/atomic.h"
+
+struct lab_objects {
+	/* The bytes of the object p; 0: it is none. p lies in a block of the caller's. With a `call` the object is freed by it, and a double
+	 * free is its misuse. */
+	size_t (*visit)(void *p, const char *call);
+	/* A line for each cache. */
+	void (*print)(void (*write_line)(void *context, const char *line), void *context);
+};
+extern _Atomic(const struct lab_objects *) lab_objects;
+
+/* Frees the object p, which is no block, or reports a misuse of `call`: p is `why`. */
+void lab_release_object(void *p, const char *call, const char *why);
+
+/* The bytes of the object p; 0: it is none. */
+size_t lab_object_size(const void *p);
+
+#endif
