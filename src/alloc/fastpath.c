@@ -1,7 +1,6 @@
 /* fastpath.c - lab_malloc and lab_free: see fastpath.h, and allocate.c, release.c for the rest. */
 #include "alloc/fastpath.h"
 #include "alloc/allocate.h"
-#include "alloc/release.h"
 
 LAB_EXPORT void *
 lab_malloc(size_t size)
@@ -30,15 +29,6 @@ lab_malloc_medium(size_t size)
 		block = lab_pop_and_leave(t, word, heap->bins[lab_class_of(size)].current);
 	}
 	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
-}
-
-LAB_NOINLINE void
-lab_free_slow(void *p)
-{
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
-
-	if (p)
-		lab_release(&bracket, p, "free");
 }
 
 LAB_EXPORT void

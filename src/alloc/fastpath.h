@@ -8,6 +8,7 @@
 #ifndef LAB_ALLOC_FASTPATH_H
 #define LAB_ALLOC_FASTPATH_H
 
+#include "alloc/release.h"
 #include "heap/thread.h"
 #include "page/map.h"
 
@@ -15,7 +16,6 @@
 void *lab_malloc_slow(size_t size) LAB_HIDDEN;
 /* The same path for the small sizes that need their class computed; then the slow one. */
 void *lab_malloc_medium(size_t size) LAB_HIDDEN;
-void lab_free_slow(void *p) LAB_HIDDEN;
 
 #ifndef LAB_BRACKET
 #define LAB_BRACKET 1

@@ -147,19 +147,39 @@ lab_release_place(struct lab_bracket *bracket, const struct lab_place *place, vo
 	}
 }
 
-void
-lab_release(struct lab_bracket *bracket, void *p, const char *call)
+/* p is in no promised slot of the reserve. */
+static void
+release_outside_reserve(struct lab_bracket *bracket, void *p, const char *call)
 {
 	struct lab_unit *unit = lab_map_unit(p);
 
 	if (lab_likely(lab_unit_is_block(unit, p))) {
 		release_small(bracket, unit, p, call);
-	} else if (lab_reserve_contains(p)) { /* at once: the atomic tier's free is to be short */
-		check_release(lab_reserve_release_sig(p), p, call);
 	} else {
 		struct lab_place place = lab_map_find_outside_reserve(p);
 		lab_release_place(bracket, &place, p, call);
 	}
+}
+
+void
+lab_release(struct lab_bracket *bracket, void *p, const char *call)
+{
+	if (lab_reserve_contains(p))
+		check_release(lab_reserve_release_sig(p), p, call);
+	else
+		release_outside_reserve(bracket, p, call);
+}
+
+/* The reserve comes first: the atomic tier's free is to be short. */
+LAB_NOINLINE void
+lab_free_slow(void *p)
+{
+	struct lab_bracket bracket = LAB_BRACKET_HERE;
+
+	if (lab_reserve_contains(p))
+		check_release(lab_reserve_release_sig(p), p, "free");
+	else if (p)
+		release_outside_reserve(&bracket, p, "free");
 }
 
 void

@@ -5,6 +5,9 @@
 #include "heap/thread.h"
 #include "page/map.h"
 
+/* free, as the fast path leaves it. */
+void lab_free_slow(void *p) LAB_HIDDEN;
+
 /* Frees p, whatever it is, or reports it as a misuse of the function `call`. */
 void lab_release(struct lab_bracket *bracket, void *p, const char *call);
 

@@ -73,12 +73,6 @@ lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth)
 	return claim_slow(c, depth);
 }
 
-bool
-lab_reserve_contains(const void *p)
-{
-	return (uintptr_t)p - (uintptr_t)lab_reserve.start < lab_reserve.size;
-}
-
 /* The class in which p lies, which is in the reserve: the smallest one that does not begin behind it. */
 static inline const struct lab_bank *
 bank_of(const void *p)

@@ -37,9 +37,6 @@ enum lab_reserve_depth {
  * O(words that it may reach). */
 void *lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth);
 
-/* Whether p points to a promised slot. Grown ones are found by lab_share_find_sig. */
-bool lab_reserve_contains(const void *p);
-
 /* p must be in the reserve. Constant time. */
 enum lab_reserve_release lab_reserve_release_sig(void *p);
 
@@ -101,6 +98,13 @@ lab_reserve_ask(uint32_t bits)
 {
 	if ((lab_load_rlx(&lab_reserve.refill_pending) & bits) != bits)
 		(void)atomic_fetch_or_explicit(&lab_reserve.refill_pending, bits, memory_order_relaxed);
+}
+
+/* Whether p points to a promised slot. Grown ones are found by lab_share_find_sig. */
+static inline bool
+lab_reserve_contains(const void *p)
+{
+	return (uintptr_t)p - (uintptr_t)lab_reserve.start < lab_reserve.size;
 }
 
 static inline bool
