@@ -10,7 +10,7 @@
 LAB_EXPORT void *
 lab_calloc(size_t count, size_t size)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	size_t bytes;
 
 	if (lab_unlikely(__builtin_mul_overflow(count, size, &bytes)))
@@ -18,29 +18,29 @@ lab_calloc(size_t count, size_t size)
 	void *p = lab_likely(bytes <= LAB_DIRECT_MAX) ? lab_malloc_try(bytes) : NULL;
 	if (lab_likely(p != NULL))
 		return memset(p, 0, bytes);
-	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){bytes, LAB_ALIGN_DEFAULT, LAB_GFP_ZERO}));
+	return lab_or_enomem(lab_allocate(&guard, (struct lab_request){bytes, LAB_ALIGN_DEFAULT, LAB_GFP_ZERO}));
 }
 
 LAB_EXPORT void *
 lab_aligned_alloc(size_t alignment, size_t size)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	if (lab_unlikely(!lab_is_power_of_two(alignment))) {
 		errno = EINVAL;
 		return NULL;
 	}
-	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, alignment, LAB_GFP_KERNEL}));
+	return lab_or_enomem(lab_allocate(&guard, (struct lab_request){size, alignment, LAB_GFP_KERNEL}));
 }
 
 LAB_EXPORT int
 lab_posix_memalign(void **block, size_t alignment, size_t size)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	if (alignment % sizeof(void *) != 0 || !lab_is_power_of_two(alignment))
 		return EINVAL;
-	void *p = lab_allocate(&bracket, (struct lab_request){size, alignment, LAB_GFP_KERNEL});
+	void *p = lab_allocate(&guard, (struct lab_request){size, alignment, LAB_GFP_KERNEL});
 	if (!p)
 		return ENOMEM;
 	*block = p;
@@ -50,7 +50,7 @@ lab_posix_memalign(void **block, size_t alignment, size_t size)
 LAB_EXPORT void
 lab_free_sized(void *block, size_t size)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	size_t have;
 
 	if (!block)
@@ -58,13 +58,13 @@ lab_free_sized(void *block, size_t size)
 	struct lab_place place = lab_block_find(block, &have, "free_sized");
 	if (lab_unlikely(size > have))
 		lab_report_misuse("free_sized", block, "wrong size");
-	lab_release_place(&bracket, &place, block, "free_sized");
+	lab_release_place(&guard, &place, block, "free_sized");
 }
 
 LAB_EXPORT void
 lab_free_aligned_sized(void *block, size_t alignment, size_t size)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	size_t have;
 
 	if (!block)
@@ -74,7 +74,7 @@ lab_free_aligned_sized(void *block, size_t alignment, size_t size)
 		lab_report_misuse("free_aligned_sized", block, "wrong size");
 	if (lab_unlikely(!lab_is_power_of_two(alignment) || (uintptr_t)block % alignment != 0))
 		lab_report_misuse("free_aligned_sized", block, "wrong alignment");
-	lab_release_place(&bracket, &place, block, "free_aligned_sized");
+	lab_release_place(&guard, &place, block, "free_aligned_sized");
 }
 
 LAB_EXPORT size_t

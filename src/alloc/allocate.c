@@ -55,50 +55,50 @@ lab_allocate_from_reserve(struct lab_request request, bool reentrant)
 {
 	if (request.gfp & (LAB_GFP_EXCLUSIVE | LAB_GFP_LASTING) || !(reentrant || request.gfp & (LAB_GFP_HIGH | LAB_GFP_MEMALLOC)))
 		return NULL;
-	return lab_reserve_claim_sig(request.size, request.align, lab_depth_of(request.gfp));
+	return lab_reserve_claim(request.size, request.align, lab_depth_of(request.gfp));
 }
 
 void *
-lab_allocate(struct lab_bracket *bracket, struct lab_request request)
+lab_allocate(struct lab_guard *guard, struct lab_request request)
 {
 	bool fresh = false, over_limit = false;
 	void *p = NULL;
 
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
-	if (lab_enter(bracket)) {
-		p = lab_allocate_owned(bracket->heap, request, &fresh);
-		over_limit = bracket->heap->over_limit;
-		bool look = ++bracket->heap->slow_calls % CALLS_PER_LOOK == 0;
-		lab_leave(bracket);
-		if (!bracket->reentrant) {
-			lab_backing_tick(bracket->sp);
+	if (lab_enter(guard)) {
+		p = lab_allocate_owned(guard->heap, request, &fresh);
+		over_limit = guard->heap->over_limit;
+		bool look = ++guard->heap->slow_calls % CALLS_PER_LOOK == 0;
+		lab_leave(guard);
+		if (!guard->reentrant) {
+			lab_backing_tick(guard->sp);
 			if (look)
-				lab_decay_poll(bracket);
+				lab_decay_poll(guard);
 		}
 	}
-	if (lab_unlikely(!p && over_limit) && !bracket->reentrant && !(request.gfp & LAB_GFP_NORECLAIM & ~LAB_GFP_NORETRY))
-		p = lab_limit_allocate(bracket, request, &fresh);
+	if (lab_unlikely(!p && over_limit) && !guard->reentrant && !(request.gfp & LAB_GFP_NORECLAIM & ~LAB_GFP_NORETRY))
+		p = lab_limit_allocate(guard, request, &fresh);
 	if (!p)
-		p = lab_allocate_from_reserve(request, bracket->reentrant);
+		p = lab_allocate_from_reserve(request, guard->reentrant);
 	if (p)
 		lab_fill_new(p, request, fresh);
-	if (lab_unlikely(lab_load_rlx(&lab_reserve.first_failure) - 1 < SIZE_MAX - 1) && !bracket->reentrant)
+	if (lab_unlikely(lab_load_rlx(&lab_reserve.first_failure) - 1 < SIZE_MAX - 1) && !guard->reentrant)
 		lab_tell_atomic_failure();
 	return p;
 }
 
 void *
-lab_allocate_quietly(struct lab_bracket *bracket, struct lab_request request)
+lab_allocate_nowait(struct lab_guard *guard, struct lab_request request)
 {
 	bool fresh = false;
 	void *p = NULL;
 
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
-	if (lab_enter_quietly(bracket)) {
-		p = lab_allocate_owned(bracket->heap, request, &fresh);
-		lab_leave(bracket);
+	if (lab_enter_nowait(guard)) {
+		p = lab_allocate_owned(guard->heap, request, &fresh);
+		lab_leave(guard);
 	}
 	if (!p)
 		p = lab_allocate_from_reserve(request, false);

@@ -18,9 +18,9 @@ watch(void *unused)
 {
 	(void)unused;
 	for (unsigned poll = 1;; poll++) {
-		struct lab_bracket bracket = LAB_BRACKET_HERE;
-		(void)lab_backing_tick(bracket.sp);
-		lab_decay_poll(&bracket);
+		struct lab_guard guard = LAB_GUARD_HERE;
+		(void)lab_backing_tick(guard.sp);
+		lab_decay_poll(&guard);
 		if (poll % POLLS_TO_SHRINK == 0 && !lab_load_rlx(&lab_purge_is_held))
 			(void)lab_shares_shrink();
 		lab_os_sleep_ms(POLL_MS);

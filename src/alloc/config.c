@@ -32,7 +32,7 @@ lab_config_apply(void)
 LAB_EXPORT bool
 lab_set_param(enum lab_param param, size_t value)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	switch (param) {
 	case LAB_PARAM_TRIM_THRESHOLD:
@@ -72,8 +72,8 @@ lab_set_param(enum lab_param param, size_t value)
 		lab_store_rlx(&lab_settings.perturb, (uint8_t)value);
 		lab_config_apply();
 		/* the calling thread's next call sees it; others see it after their next slow path */
-		if (lab_try_enter(&bracket))
-			lab_leave(&bracket);
+		if (lab_try_enter(&guard))
+			lab_leave(&guard);
 		return true;
 	}
 	return false;

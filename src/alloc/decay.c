@@ -17,7 +17,7 @@
 #include "page/purge.h"
 
 enum {
-	LITTERED = 16, /* heaps that are cleared in one look */
+	HEAPS_A_LOOK = 16, /* heaps that are cleared in one look */
 };
 
 static _Atomic uint64_t last_look; /* milliseconds; whoever raises it looks */
@@ -36,20 +36,20 @@ purge_owned(struct lab_heap *heap, const struct lab_purge_plan *plan)
 
 /* Not in a handler that interrupted the heap. A thread that has none gets one: the background thread, or one that only frees. */
 static bool
-enter(struct lab_bracket *bracket)
+enter(struct lab_guard *guard)
 {
-	return lab_thread.word == 0 ? lab_enter(bracket) : lab_try_enter(bracket);
+	return lab_thread.word == 0 ? lab_enter(guard) : lab_try_enter(guard);
 }
 
 static bool
-purge(struct lab_bracket *bracket, size_t enough)
+purge(struct lab_guard *guard, size_t enough)
 {
 	const struct lab_purge_plan plan = {.young = true, .insist = true, .enough = enough};
 
-	if (!enter(bracket))
+	if (!enter(guard))
 		return false;
-	purge_owned(bracket->heap, &plan);
-	lab_leave(bracket);
+	purge_owned(guard->heap, &plan);
+	lab_leave(guard);
 	return true;
 }
 
@@ -60,21 +60,21 @@ dirty_bytes(void)
 }
 
 static void
-purge_above(struct lab_bracket *bracket, size_t dirty, size_t threshold)
+purge_above(struct lab_guard *guard, size_t dirty, size_t threshold)
 {
-	if (dirty <= threshold || !purge(bracket, (dirty - threshold) >> LAB_PAGE_SHIFT))
+	if (dirty <= threshold || !purge(guard, (dirty - threshold) >> LAB_PAGE_SHIFT))
 		return;
 	dirty = dirty_bytes();
 	lab_store_rlx(&refused, dirty > threshold ? dirty : 0);
 }
 
 static void
-keep_below(struct lab_bracket *bracket, size_t threshold)
+keep_below(struct lab_guard *guard, size_t threshold)
 {
 	size_t dirty = dirty_bytes();
 
 	if (dirty > lab_load_rlx(&refused))
-		purge_above(bracket, dirty, threshold);
+		purge_above(guard, dirty, threshold);
 }
 
 /* What was freed into this heap, into idle ones, and into those of the dead. */
@@ -83,7 +83,7 @@ take_in_owned(struct lab_heap *heap)
 {
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
-	for (int i = 0; i < LITTERED && lab_thread_clear_litter(LITTERED); i++)
+	for (int i = 0; i < HEAPS_A_LOOK && lab_thread_take_remote_frees(HEAPS_A_LOOK); i++)
 		;
 }
 
@@ -92,7 +92,7 @@ static void
 age_all(void)
 {
 	for (int pass = 0; pass < 2; pass++) {
-		bool left = lab_purge_age_all() || lab_registry_is_littered(lab_thread_tid());
+		bool left = lab_purge_age_all() || lab_registry_has_remote_frees(lab_thread_tid());
 		(void)atomic_exchange(&lab_purge_pending, left ? LAB_PURGE_SEEN : LAB_PURGE_NOTHING);
 		if (left)
 			break;
@@ -132,7 +132,7 @@ begin(uint64_t now)
 }
 
 void
-lab_decay_look(struct lab_bracket *bracket)
+lab_decay_look(struct lab_guard *guard)
 {
 	size_t decay = lab_load_rlx(&lab_settings.decay_ms);
 
@@ -145,40 +145,40 @@ lab_decay_look(struct lab_bracket *bracket)
 	if (now < last) /* a process that was restored from an image, perhaps */
 		lab_store_rlx(&last_look, last = now);
 	uint64_t passed = now - last;
-	if (passed < decay / 2 || !enter(bracket))
+	if (passed < decay / 2 || !enter(guard))
 		return;
 	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed, memory_order_relaxed))
-		look_owned(bracket->heap, passed >= decay);
-	lab_leave(bracket);
+		look_owned(guard->heap, passed >= decay);
+	lab_leave(guard);
 }
 
 void
-lab_decay_tick(struct lab_bracket *bracket)
+lab_decay_tick(struct lab_guard *guard)
 {
 	size_t threshold = lab_load_rlx(&lab_settings.trim_threshold);
 
 	if (threshold < LAB_TRIM_BY_DECAY)
-		keep_below(bracket, threshold);
-	lab_decay_poll(bracket);
+		keep_below(guard, threshold);
+	lab_decay_poll(guard);
 }
 
 LAB_EXPORT bool
 lab_trim(size_t keep)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	lab_huge_finish_frees();
 	/* What others have freed into this thread's heap and those of the dead is taken, and spans that are empty but current go. */
-	if (enter(&bracket)) {
-		take_in_owned(bracket.heap);
-		lab_heap_rebuild_owned(bracket.heap);
-		lab_leave(&bracket);
+	if (enter(&guard)) {
+		take_in_owned(guard.heap);
+		lab_heap_rebuild_owned(guard.heap);
+		lab_leave(&guard);
 	}
 	size_t before = lab_purge_total_pages();
 	if (keep == 0)
-		(void)purge(&bracket, SIZE_MAX);
+		(void)purge(&guard, SIZE_MAX);
 	else
-		purge_above(&bracket, dirty_bytes(), keep);
+		purge_above(&guard, dirty_bytes(), keep);
 	lab_limit_notify();
 	bool shrunk = lab_shares_shrink();
 	return shrunk || lab_purge_total_pages() != before;

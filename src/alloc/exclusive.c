@@ -13,9 +13,9 @@
 static const char foreign[] = "exclusive block of another thread";
 
 void
-lab_exclusive_settle_fork(struct lab_bracket *bracket)
+lab_exclusive_settle_fork(struct lab_guard *guard)
 {
-	struct lab_bracket inner = {.sp = bracket->sp};
+	struct lab_guard inner = {.sp = guard->sp};
 
 	if (lab_unlikely(lab_registry_is_forked()) && lab_enter(&inner))
 		lab_leave(&inner);
@@ -31,11 +31,11 @@ lab_exclusive_refuse(const char *call, const void *p)
 
 /* There is no advice that undoes MADV_NOHUGEPAGE: new pages in the place of the old undo all of it, and leave nothing of the contents. */
 bool
-lab_exclusive_begin_release(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call)
+lab_exclusive_begin_release(struct lab_guard *guard, const struct lab_place *place, void *p, const char *call)
 {
 	uint64_t state;
 
-	lab_exclusive_settle_fork(bracket);
+	lab_exclusive_settle_fork(guard);
 	switch (lab_exclusive_begin_free(place->run, lab_thread_tid(), &state)) {
 	case LAB_EXCLUSIVE_FREEING:
 		return !(state & LAB_EXCLUSIVE_MARKS) ||
@@ -60,7 +60,7 @@ lab_exclusive_run(const struct lab_place *place)
 static int
 thread_of(uint32_t heap_id)
 {
-	uint32_t tid = lab_hold_is_owned(lab_registry_hold(heap_id)) ? lab_registry_tid(heap_id) : 0;
+	uint32_t tid = lab_heap_state_is_owned(lab_registry_state(heap_id)) ? lab_registry_tid(heap_id) : 0;
 
 	return tid == LAB_OS_TID_UNKNOWN ? 0 : (int)tid;
 }
@@ -85,23 +85,23 @@ owner_of(const void *block)
 LAB_EXPORT int
 lab_owner(const void *block)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	if (!block)
 		return -1;
-	lab_exclusive_settle_fork(&bracket);
+	lab_exclusive_settle_fork(&guard);
 	return owner_of(block);
 }
 
 LAB_EXPORT bool
 lab_transfer(void *block, int tid)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	struct lab_place place = lab_map_find_block(block);
 	struct lab_run *run = lab_exclusive_run(&place);
 
 	if (!run || tid <= 0 || !lab_os.has_thread((uint32_t)tid))
 		return false;
-	lab_exclusive_settle_fork(&bracket);
+	lab_exclusive_settle_fork(&guard);
 	return lab_exclusive_give(run, lab_thread_tid(), (uint32_t)tid);
 }

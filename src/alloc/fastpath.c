@@ -11,9 +11,9 @@ lab_malloc(size_t size)
 LAB_NOINLINE void *
 lab_malloc_slow(size_t size)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
-	return lab_or_enomem(lab_allocate(&bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, LAB_GFP_KERNEL}));
+	return lab_or_enomem(lab_allocate(&guard, (struct lab_request){size, LAB_ALIGN_DEFAULT, LAB_GFP_KERNEL}));
 }
 
 void *

@@ -1,5 +1,5 @@
 /*
- * fastpath.h - malloc and free as they nearly always run: a test, a bracket of two stores around the one store that commits, and a
+ * fastpath.h - malloc and free as they nearly always run: a test, a guard of two stores around the one store that commits, and a
  * jump to the slow path, which does everything again from the start if anything at all is unusual. Any context.
  *
  * They are inline because they exist twice: as lab_malloc and lab_free, and under libc's names in preload/.
@@ -17,31 +17,31 @@ void *lab_malloc_slow(size_t size) LAB_HIDDEN;
 /* The same path for the small sizes that need their class computed; then the slow one. */
 void *lab_malloc_medium(size_t size) LAB_HIDDEN;
 
-#ifndef LAB_BRACKET
-#define LAB_BRACKET 1
+#ifndef LAB_GUARD
+#define LAB_GUARD 1
 #endif
 
 /*
- * The bracket. LAB_BRACKET is 1: a build without (meson's -Dbracket=false) is not signal-safe, and is there to measure what the bracket
- * costs (bench/bracket.py). The test of the word stays, and so does the bracket of the slow paths (lab_enter).
+ * The guard. LAB_GUARD is 1: a build without (meson's -Dguard=false) is not signal-safe, and is there to measure what the guard
+ * costs (bench/guard.py). The test of the word stays, and so does the guard of the slow paths (lab_enter).
  */
 static inline void
 lab_fast_enter(struct lab_thread *t)
 {
-	if (LAB_BRACKET)
+	if (LAB_GUARD)
 		lab_store_stack_pointer(&t->word);
 }
 
 static inline void
 lab_fast_leave(struct lab_thread *t, uintptr_t word)
 {
-	if (LAB_BRACKET) {
+	if (LAB_GUARD) {
 		lab_compiler_barrier();
 		t->word = word;
 	}
 }
 
-/* Takes a block of the span, inside the bracket, and leaves the bracket; NULL if the span has none, or its list is damaged. */
+/* Takes a block of the span, inside the guard, and leaves the guard; NULL if the span has none, or its list is damaged. */
 static inline void *
 lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
 {

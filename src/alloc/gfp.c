@@ -46,10 +46,10 @@ lab_gfp_check_but(unsigned gfp, unsigned refused)
 static inline void *
 claim_atomic(size_t size, size_t align, unsigned gfp)
 {
-	void *p = lab_share_claim_sig(lab_load_rlx(&lab_thread.share), size, align);
+	void *p = lab_share_claim(lab_load_rlx(&lab_thread.share), size, align);
 
 	if (lab_likely(!p))
-		p = lab_reserve_claim_sig(size, align, lab_depth_of(gfp));
+		p = lab_reserve_claim(size, align, lab_depth_of(gfp));
 	if (lab_unlikely(!p))
 		lab_note_atomic_failure(size, gfp);
 	return p;
@@ -67,24 +67,24 @@ allocate_atomic(struct lab_request request)
 
 /* An exclusive block. */
 static void *
-allocate_exclusive(struct lab_bracket *bracket, struct lab_request request)
+allocate_exclusive(struct lab_guard *guard, struct lab_request request)
 {
 	uint64_t marks = lab_exclusive_marks(request.gfp);
-	void *p = lab_allocate(bracket, request);
+	void *p = lab_allocate(guard, request);
 
 	if (!p)
 		return NULL;
 	struct lab_run *run = lab_map_find(p).run;
 	lab_exclusive_begin(run, marks, lab_thread_tid()); /* first: INV-EXCL-2 */
 	if (marks && !lab_os.mark(p, lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT, (unsigned)(marks >> LAB_EXCLUSIVE_MARK_SHIFT))) {
-		lab_release(bracket, p, "alloc");
+		lab_release(guard, p, "alloc");
 		return NULL;
 	}
 	return p;
 }
 
 void *
-lab_allocate_any(struct lab_bracket *bracket, struct lab_request request)
+lab_allocate_any(struct lab_guard *guard, struct lab_request request)
 {
 	if (lab_unlikely(!lab_gfp_check(request.gfp)))
 		return NULL;
@@ -92,20 +92,20 @@ lab_allocate_any(struct lab_bracket *bracket, struct lab_request request)
 	case KIND_ATOMIC:
 		return allocate_atomic(request);
 	case LAB_GFP_NOWAIT:
-		return lab_or_enomem(lab_allocate_quietly(bracket, request));
+		return lab_or_enomem(lab_allocate_nowait(guard, request));
 	default:
 		if (request.gfp & LAB_GFP_EXCLUSIVE)
-			return lab_or_enomem(allocate_exclusive(bracket, request));
-		return lab_or_enomem(lab_allocate(bracket, request));
+			return lab_or_enomem(allocate_exclusive(guard, request));
+		return lab_or_enomem(lab_allocate(guard, request));
 	}
 }
 
 static LAB_NOINLINE void *
 alloc_other(size_t size, unsigned gfp)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
-	return lab_allocate_any(&bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+	return lab_allocate_any(&guard, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 }
 
 /* Apart, so that it saves no registers for the other kinds. */
@@ -130,32 +130,32 @@ lab_alloc(size_t size, unsigned gfp)
 LAB_EXPORT void *
 lab_alloc_aligned(size_t alignment, size_t size, unsigned gfp)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	if (lab_unlikely(!lab_is_power_of_two(alignment))) {
 		if (!(gfp & KIND_ATOMIC))
 			errno = EINVAL;
 		return NULL;
 	}
-	return lab_allocate_any(&bracket, (struct lab_request){size, alignment, gfp});
+	return lab_allocate_any(&guard, (struct lab_request){size, alignment, gfp});
 }
 
 LAB_EXPORT void *
 lab_alloc_pages(unsigned gfp, unsigned order)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	/* beyond the greatest order: a size that no kind has */
 	size_t size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : LAB_SIZE_MAX;
 	size_t align = order <= LAB_ORDER_MAX_ALLOC ? size : LAB_PAGE_SIZE;
 
-	return lab_allocate_any(&bracket, (struct lab_request){size, align, gfp});
+	return lab_allocate_any(&guard, (struct lab_request){size, align, gfp});
 }
 
 /* A slot of the reserve may be one of a larger class; any other block of so many pages has exactly that size. */
 LAB_EXPORT void
 lab_free_pages(void *pages, unsigned order)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	if (!pages)
 		return;
@@ -164,23 +164,23 @@ lab_free_pages(void *pages, unsigned order)
 	bool is_slot = place.kind == LAB_PLACE_SLOT || place.kind == LAB_PLACE_SHARE;
 	if (lab_unlikely(is_slot ? have < size : have != size))
 		lab_report_misuse("free_pages", pages, "wrong order");
-	lab_release_place(&bracket, &place, pages, "free_pages");
+	lab_release_place(&guard, &place, pages, "free_pages");
 }
 
 LAB_EXPORT void *
 lab_alloc_pages_exact(size_t size, unsigned gfp)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	if (size <= LAB_SIZE_MAX - LAB_PAGE_SIZE)
 		size = lab_round_up(size ? size : 1, LAB_PAGE_SIZE);
-	return lab_allocate_any(&bracket, (struct lab_request){size, LAB_PAGE_SIZE, gfp});
+	return lab_allocate_any(&guard, (struct lab_request){size, LAB_PAGE_SIZE, gfp});
 }
 
 LAB_EXPORT void
 lab_free_pages_exact(void *pages, size_t size)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	if (!pages)
 		return;
@@ -188,5 +188,5 @@ lab_free_pages_exact(void *pages, size_t size)
 	struct lab_place place = lab_block_find(pages, &have, "free_pages_exact");
 	if (lab_unlikely((uintptr_t)pages % LAB_PAGE_SIZE != 0 || size > have))
 		lab_report_misuse("free_pages_exact", pages, "wrong size");
-	lab_release_place(&bracket, &place, pages, "free_pages_exact");
+	lab_release_place(&guard, &place, pages, "free_pages_exact");
 }

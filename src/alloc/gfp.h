@@ -15,6 +15,6 @@ lab_gfp_check(unsigned gfp)
 }
 
 /* What lab_alloc does, whatever gfp is: any kind, any modifiers, and errno. */
-void *lab_allocate_any(struct lab_bracket *bracket, struct lab_request request);
+void *lab_allocate_any(struct lab_guard *guard, struct lab_request request);
 
 #endif

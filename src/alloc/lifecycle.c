@@ -18,11 +18,11 @@
 void
 lab_before_fork(void)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
-	if (lab_try_enter(&bracket)) {
-		lab_thread_before_fork_owned(bracket.heap);
-		lab_leave(&bracket);
+	if (lab_try_enter(&guard)) {
+		lab_thread_before_fork_owned(guard.heap);
+		lab_leave(&guard);
 	}
 }
 
@@ -30,12 +30,12 @@ lab_before_fork(void)
 static void
 after_fork(void)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	lab_thread_settle_fork(true); /* nothing in the parent */
-	if (lab_try_enter(&bracket)) {
+	if (lab_try_enter(&guard)) {
 		lab_thread_after_fork_owned();
-		lab_leave(&bracket);
+		lab_leave(&guard);
 	}
 }
 
@@ -50,7 +50,7 @@ lab_after_fork_in_parent(void)
 void
 lab_after_fork_in_child(void)
 {
-	if (lab_registry_is_outside()) /* the page was not wiped; else it says so itself, or another's hook has had it settled */
+	if (lab_registry_in_shared_memory_child()) /* the page was not wiped; else it says so itself, or another's hook has had it settled */
 		lab_registry_note_fork();
 	after_fork();
 }

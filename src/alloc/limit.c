@@ -73,7 +73,7 @@ reclaim_owned(struct lab_heap *heap)
 static void *
 try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limit)
 {
-	struct lab_bracket bracket = {.sp = sp};
+	struct lab_guard guard = {.sp = sp};
 	void *p = NULL;
 
 	for (unsigned i = 0; i < HOOKS; i++) {
@@ -82,11 +82,11 @@ try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limi
 			(void)hook();
 	}
 	*over_limit = false;
-	if (lab_enter(&bracket)) {
-		reclaim_owned(bracket.heap);
-		p = lab_allocate_owned(bracket.heap, request, fresh);
-		*over_limit = bracket.heap->over_limit;
-		lab_leave(&bracket);
+	if (lab_enter(&guard)) {
+		reclaim_owned(guard.heap);
+		p = lab_allocate_owned(guard.heap, request, fresh);
+		*over_limit = guard.heap->over_limit;
+		lab_leave(&guard);
 	}
 	return p;
 }
@@ -99,7 +99,7 @@ wait_for_frees(uint32_t seen, uint64_t left)
 }
 
 static void *
-allocate_in_time(struct lab_bracket *bracket, struct lab_request request, bool *fresh)
+allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fresh)
 {
 	uint64_t start = lab_os.clock_ms(), passed = 0;
 	uint64_t wait = start && !(request.gfp & LAB_GFP_NORETRY) ? lab_load_rlx(&lab_settings.wait_ms) : 0;
@@ -110,7 +110,7 @@ allocate_in_time(struct lab_bracket *bracket, struct lab_request request, bool *
 		uint32_t seen = lab_load_rlx(&generation);
 		if (wait)
 			lab_store_rlx(&lab_limit_waiting, true);
-		void *p = try_again(bracket->sp, request, fresh, &over_limit);
+		void *p = try_again(guard->sp, request, fresh, &over_limit);
 		if (p || !over_limit || passed >= wait)
 			return p;
 		if (!waited)
@@ -123,17 +123,17 @@ allocate_in_time(struct lab_bracket *bracket, struct lab_request request, bool *
 
 /* A handler's call that interrupted one that waits is re-entrant like one that interrupted the heap: it neither waits nor reclaims. */
 void *
-lab_limit_allocate(struct lab_bracket *bracket, struct lab_request request, bool *fresh)
+lab_limit_allocate(struct lab_guard *guard, struct lab_request request, bool *fresh)
 {
-	if (lab_thread.waiting != 0 && !lab_frame_is_dead(lab_thread.waiting, bracket->sp, lab_thread.tid)) {
-		bracket->reentrant = true;
+	if (lab_thread.waiting != 0 && !lab_frame_is_dead(lab_thread.waiting, guard->sp, lab_thread.tid)) {
+		guard->reentrant = true;
 		return NULL;
 	}
 	if (request.size >> LAB_PAGE_SHIFT > lab_load_rlx(&lab_charge_limit))
 		return NULL;
-	lab_thread.waiting = bracket->sp;
+	lab_thread.waiting = guard->sp;
 	lab_compiler_barrier();
-	void *p = allocate_in_time(bracket, request, fresh);
+	void *p = allocate_in_time(guard, request, fresh);
 	lab_compiler_barrier();
 	lab_thread.waiting = 0;
 	return p;

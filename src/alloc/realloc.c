@@ -30,15 +30,15 @@ resize_huge(const struct lab_place *place, size_t size)
 }
 
 static bool
-resize_run(struct lab_bracket *bracket, const struct lab_place *place, size_t size)
+resize_run(struct lab_guard *guard, const struct lab_place *place, size_t size)
 {
 	bool done = false;
 
-	if (size <= LAB_SMALL_MAX || !lab_try_enter(bracket))
+	if (size <= LAB_SMALL_MAX || !lab_try_enter(guard))
 		return false;
-	if (bracket->heap->id == lab_place_heap(place))
-		done = lab_run_resize_owned(bracket->heap, place->segment, place->run, pages_for(size));
-	lab_leave(bracket);
+	if (guard->heap->id == lab_place_heap(place))
+		done = lab_run_resize_owned(guard->heap, place->segment, place->run, pages_for(size));
+	lab_leave(guard);
 	return done;
 }
 
@@ -51,11 +51,11 @@ struct block {
 
 /* The block as one of `size` bytes: where it is, or where its pages were moved to. NULL: it is as it was. */
 static void *
-resize_block(struct lab_bracket *bracket, const struct block *block, size_t size)
+resize_block(struct lab_guard *guard, const struct block *block, size_t size)
 {
 	switch (block->place.kind) {
 	case LAB_PLACE_RUN:
-		return resize_run(bracket, &block->place, size) ? block->p : NULL;
+		return resize_run(guard, &block->place, size) ? block->p : NULL;
 	case LAB_PLACE_HUGE:
 		return resize_huge(&block->place, size);
 	case LAB_PLACE_SPAN: /* a block that would be less than half used moves */
@@ -66,47 +66,47 @@ resize_block(struct lab_bracket *bracket, const struct block *block, size_t size
 }
 
 static void *
-resize_by_copying(struct lab_bracket *bracket, const struct block *block, size_t size, unsigned gfp)
+resize_by_copying(struct lab_guard *guard, const struct block *block, size_t size, unsigned gfp)
 {
-	struct lab_bracket inner = {.sp = bracket->sp};
+	struct lab_guard inner = {.sp = guard->sp};
 	void *moved = lab_allocate(&inner, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 
 	if (!moved)
 		return size <= block->size ? block->p : NULL;
 	memcpy(moved, block->p, block->size < size ? block->size : size);
-	lab_release_place(bracket, &block->place, block->p, "realloc");
+	lab_release_place(guard, &block->place, block->p, "realloc");
 	return moved;
 }
 
 /* NOWAIT and ATOMIC: a block that fits stays as it is, another moves; nothing is mapped, given back or waited for. */
 static void *
-resize_quietly(struct lab_bracket *bracket, const struct block *block, size_t size, unsigned gfp)
+resize_nowait(struct lab_guard *guard, const struct block *block, size_t size, unsigned gfp)
 {
 	if (size != 0 && size <= block->size)
 		return block->p;
-	void *moved = size ? lab_allocate_any(bracket, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp}) : NULL;
+	void *moved = size ? lab_allocate_any(guard, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp}) : NULL;
 	if (moved)
 		memcpy(moved, block->p, block->size);
 	if (moved || size == 0)
-		lab_release_quietly(bracket, &block->place, block->p, "realloc");
+		lab_release_nowait(guard, &block->place, block->p, "realloc");
 	return moved;
 }
 
 static void *
-resize(struct lab_bracket *bracket, const struct block *block, size_t size, unsigned gfp)
+resize(struct lab_guard *guard, const struct block *block, size_t size, unsigned gfp)
 {
 	if (size == 0) {
-		lab_release_place(bracket, &block->place, block->p, "realloc");
+		lab_release_place(guard, &block->place, block->p, "realloc");
 		return NULL;
 	}
 	if (size > LAB_SIZE_MAX)
 		return lab_or_enomem(NULL);
-	void *resized = resize_block(bracket, block, size);
+	void *resized = resize_block(guard, block, size);
 	if (!resized)
-		resized = resize_by_copying(bracket, block, size, gfp);
+		resized = resize_by_copying(guard, block, size, gfp);
 	/* two blocks at once may be too much where one is not; what could be reclaimed is by now */
 	if (!resized)
-		resized = resize_block(bracket, block, size);
+		resized = resize_block(guard, block, size);
 	return lab_or_enomem(resized);
 }
 
@@ -121,27 +121,27 @@ fits(size_t pages, size_t size)
 
 /* An exclusive block stays one, and keeps its marks. */
 static void *
-move_exclusive(struct lab_bracket *bracket, const struct lab_place *place, void *p, struct lab_request request)
+move_exclusive(struct lab_guard *guard, const struct lab_place *place, void *p, struct lab_request request)
 {
-	struct lab_bracket inner = {.sp = bracket->sp};
+	struct lab_guard inner = {.sp = guard->sp};
 	size_t old = lab_place_size(place, p);
 	void *moved = lab_allocate_any(&inner, request);
 
 	if (moved) {
 		memcpy(moved, p, old < request.size ? old : request.size);
-		lab_release_place(bracket, place, p, "realloc");
+		lab_release_place(guard, place, p, "realloc");
 	}
 	return moved;
 }
 
 static void *
-resize_exclusive(struct lab_bracket *bracket, const struct lab_place *place, void *p, struct lab_request request)
+resize_exclusive(struct lab_guard *guard, const struct lab_place *place, void *p, struct lab_request request)
 {
 	const struct lab_run *run = lab_exclusive_run(place);
 	size_t old = lab_place_size(place, p);
 	uint64_t state = run ? lab_load_acq(&run->state) : 0;
 
-	lab_exclusive_settle_fork(bracket);
+	lab_exclusive_settle_fork(guard);
 	if (run && !lab_exclusive_permits(state = lab_load_acq(&run->state), lab_thread_tid())) {
 		lab_exclusive_refuse("realloc", p);
 		return request.gfp & LAB_GFP_ATOMIC & LAB_GFP_KIND ? NULL : lab_or_enomem(NULL);
@@ -155,7 +155,7 @@ resize_exclusive(struct lab_bracket *bracket, const struct lab_place *place, voi
 		return p;
 	request.gfp |= lab_exclusive_gfp(state);
 	int saved = errno;
-	void *moved = move_exclusive(bracket, place, p, request);
+	void *moved = move_exclusive(guard, place, p, request);
 	if (moved || !marked || request.size > old)
 		return moved;
 	errno = saved; /* it stays, which is no failure */
@@ -189,16 +189,16 @@ is_exclusive(const struct lab_place *place, unsigned gfp)
 
 /* Of any kind, with any modifiers, exclusive blocks too. */
 static void *
-resize_any(struct lab_bracket *bracket, const struct block *block, size_t size, unsigned gfp)
+resize_any(struct lab_guard *guard, const struct block *block, size_t size, unsigned gfp)
 {
 	char *q;
 
 	if (!lab_gfp_check(gfp))
 		return NULL;
 	if (size != 0 && size <= LAB_SIZE_MAX && is_exclusive(&block->place, gfp))
-		q = resize_exclusive(bracket, &block->place, block->p, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+		q = resize_exclusive(guard, &block->place, block->p, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 	else
-		q = (gfp & LAB_GFP_KIND ? resize_quietly : resize)(bracket, block, size, gfp);
+		q = (gfp & LAB_GFP_KIND ? resize_nowait : resize)(guard, block, size, gfp);
 	if (q && gfp & LAB_GFP_ZERO && (q == block->p || block->place.kind == LAB_PLACE_HUGE))
 		clear_behind(q, block->size < size ? block->size : size);
 	return q;
@@ -207,15 +207,15 @@ resize_any(struct lab_bracket *bracket, const struct block *block, size_t size, 
 LAB_EXPORT void *
 lab_realloc(void *p, size_t size, unsigned gfp)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	struct block block = {.p = p};
 
 	if (!p)
 		return lab_alloc(size, gfp);
 	block.place = lab_block_find(p, &block.size, "realloc");
 	if (lab_unlikely(gfp != LAB_GFP_KERNEL || is_exclusive(&block.place, gfp)))
-		return resize_any(&bracket, &block, size, gfp);
-	return resize(&bracket, &block, size, LAB_GFP_KERNEL);
+		return resize_any(&guard, &block, size, gfp);
+	return resize(&guard, &block, size, LAB_GFP_KERNEL);
 }
 
 LAB_EXPORT void *

@@ -35,68 +35,68 @@ push(struct lab_heap *heap, void *p)
 
 /* After a frame that freed pages has left the heap. */
 static void
-note_freed_pages(struct lab_bracket *bracket)
+note_freed_pages(struct lab_guard *guard)
 {
 	lab_limit_notify();
-	lab_decay_tick(bracket);
+	lab_decay_tick(guard);
 }
 
 /* A carved block of a span: to its heap's free list if we are inside that heap, else by the remote stack. */
 static void
-release_small(struct lab_bracket *bracket, struct lab_unit *unit, char *p, const char *call)
+release_small(struct lab_guard *guard, struct lab_unit *unit, char *p, const char *call)
 {
 	struct lab_heap *heap = lab_unit_heap(unit);
 	enum lab_free_result result = LAB_FREED;
 
 	/* Not its first word: if the block is free already that is a link, and this a double free that is still to be found. */
 	fill_freed(p + sizeof(uintptr_t), unit->size - sizeof(uintptr_t));
-	if (!lab_try_enter(bracket) && !lab_borrow_again(bracket, heap)) {
+	if (!lab_try_enter(guard) && !lab_borrow_again(guard, heap)) {
 		push(heap, p);
 		return;
 	}
-	size_t freed_before = bracket->heap->freed_pages;
-	if (bracket->heap == heap)
+	size_t freed_before = guard->heap->freed_pages;
+	if (guard->heap == heap)
 		result = lab_span_free_owned(heap, unit, p, &heap);
-	else if (!lab_batch_add_owned(bracket->heap, heap, p))
+	else if (!lab_batch_add_owned(guard->heap, heap, p))
 		result = LAB_FREE_DOUBLE;
 	if (result == LAB_FREE_FOREIGN)
 		lab_remote_push(heap, p, p);
-	bool freed = bracket->heap->freed_pages != freed_before;
-	lab_leave(bracket);
+	bool freed = guard->heap->freed_pages != freed_before;
+	lab_leave(guard);
 	if (result == LAB_FREE_DOUBLE)
 		lab_report_misuse(call, p, double_free);
 	if (freed)
-		note_freed_pages(bracket);
-	if (!bracket->reentrant)
-		lab_backing_tick(bracket->sp);
+		note_freed_pages(guard);
+	if (!guard->reentrant)
+		lab_backing_tick(guard->sp);
 }
 
 static void
-release_run(struct lab_bracket *bracket, const struct lab_place *place, void *p)
+release_run(struct lab_guard *guard, const struct lab_place *place, void *p)
 {
 	struct lab_heap *heap = lab_registry_heap(lab_place_heap(place));
-	bool entered = lab_try_enter(bracket), is_own = entered && bracket->heap == heap;
+	bool entered = lab_try_enter(guard), is_own = entered && guard->heap == heap;
 
 	if (is_own)
 		lab_run_free_owned(heap, place->segment, place->run);
 	if (entered)
-		lab_leave(bracket);
-	if (!is_own && lab_registry_hold(heap->id) == LAB_HOLD_FROZEN)
+		lab_leave(guard);
+	if (!is_own && lab_registry_state(heap->id) == LAB_HEAP_FROZEN)
 		lab_run_free_frozen(place->segment, place->run);
 	else if (!is_own)
 		push(heap, p);
 	lab_limit_notify();
 	if (is_own)
-		lab_decay_tick(bracket);
+		lab_decay_tick(guard);
 }
 
 /* LIVE→FREEING for a run or a huge block, which p starts. False: it is to stay as it is, which was reported. */
 static bool
-begin_release(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call)
+begin_release(struct lab_guard *guard, const struct lab_place *place, void *p, const char *call)
 {
 	size_t bytes = lab_load_rlx(&place->run->pages) << LAB_PAGE_SHIFT;
 
-	if (!lab_run_begin_free(place->run, lab_thread_tid()) && !lab_exclusive_begin_release(bracket, place, p, call))
+	if (!lab_run_begin_free(place->run, lab_thread_tid()) && !lab_exclusive_begin_release(guard, place, p, call))
 		return false;
 	fill_freed(p, bytes);
 	return true;
@@ -117,30 +117,30 @@ check_release(enum lab_reserve_release result, void *p, const char *call)
 }
 
 void
-lab_release_place(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call)
+lab_release_place(struct lab_guard *guard, const struct lab_place *place, void *p, const char *call)
 {
 	switch (place->kind) {
 	case LAB_PLACE_SPAN:
 		if (lab_unit_is_block(place->unit, p))
-			release_small(bracket, place->unit, p, call);
+			release_small(guard, place->unit, p, call);
 		else
 			lab_release_object(p, call, lab_place_fault(place, p));
 		break;
 	case LAB_PLACE_RUN:
-		if (begin_release(bracket, place, p, call))
-			release_run(bracket, place, p);
+		if (begin_release(guard, place, p, call))
+			release_run(guard, place, p);
 		break;
 	case LAB_PLACE_HUGE:
-		if (!begin_release(bracket, place, p, call))
+		if (!begin_release(guard, place, p, call))
 			break;
 		lab_huge_free(place->huge);
-		note_freed_pages(bracket);
+		note_freed_pages(guard);
 		break;
 	case LAB_PLACE_SLOT:
-		check_release(lab_reserve_release_sig(p), p, call);
+		check_release(lab_reserve_release(p), p, call);
 		break;
 	case LAB_PLACE_SHARE:
-		check_release(lab_share_release_sig(place->share, p), p, call);
+		check_release(lab_share_release(place->share, p), p, call);
 		break;
 	default:
 		lab_release_object(p, call, lab_place_fault(place, p));
@@ -149,48 +149,48 @@ lab_release_place(struct lab_bracket *bracket, const struct lab_place *place, vo
 
 /* p is in no promised slot of the reserve. */
 static void
-release_outside_reserve(struct lab_bracket *bracket, void *p, const char *call)
+release_outside_reserve(struct lab_guard *guard, void *p, const char *call)
 {
 	struct lab_unit *unit = lab_map_unit(p);
 
 	if (lab_likely(lab_unit_is_block(unit, p))) {
-		release_small(bracket, unit, p, call);
+		release_small(guard, unit, p, call);
 	} else {
 		struct lab_place place = lab_map_find_outside_reserve(p);
-		lab_release_place(bracket, &place, p, call);
+		lab_release_place(guard, &place, p, call);
 	}
 }
 
 void
-lab_release(struct lab_bracket *bracket, void *p, const char *call)
+lab_release(struct lab_guard *guard, void *p, const char *call)
 {
 	if (lab_reserve_contains(p))
-		check_release(lab_reserve_release_sig(p), p, call);
+		check_release(lab_reserve_release(p), p, call);
 	else
-		release_outside_reserve(bracket, p, call);
+		release_outside_reserve(guard, p, call);
 }
 
 /* The reserve comes first: the atomic tier's free is to be short. */
 LAB_NOINLINE void
 lab_free_slow(void *p)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	if (lab_reserve_contains(p))
-		check_release(lab_reserve_release_sig(p), p, "free");
+		check_release(lab_reserve_release(p), p, "free");
 	else if (p)
-		release_outside_reserve(&bracket, p, "free");
+		release_outside_reserve(&guard, p, "free");
 }
 
 void
-lab_release_quietly(struct lab_bracket *bracket, const struct lab_place *place, void *p, const char *call)
+lab_release_nowait(struct lab_guard *guard, const struct lab_place *place, void *p, const char *call)
 {
 	bool has_run = place->kind == LAB_PLACE_RUN || place->kind == LAB_PLACE_HUGE;
 
 	if (place->kind == LAB_PLACE_SPAN && lab_unit_is_block(place->unit, p))
 		push(lab_unit_heap(place->unit), p);
 	else if (!has_run || !lab_run_begin_free(place->run, lab_thread.tid)) /* as the id is known: the kernel is not asked */
-		lab_release_place(bracket, place, p, call);                   /* a slot; or a misuse, and it says which */
+		lab_release_place(guard, place, p, call);                     /* a slot; or a misuse, and it says which */
 	else if (place->kind == LAB_PLACE_RUN)
 		push(lab_registry_heap(lab_place_heap(place)), p);
 	else

@@ -9,7 +9,7 @@
 struct lab_request {
 	size_t size;
 	size_t align; /* a power of two; LAB_ALIGN_DEFAULT unless more is asked for */
-	unsigned gfp; /* modifiers of LAB_GFP_KERNEL, or of NOWAIT for lab_allocate_quietly */
+	unsigned gfp; /* modifiers of LAB_GFP_KERNEL, or of NOWAIT for lab_allocate_nowait */
 };
 
 #define LAB_ALIGN_DEFAULT ((size_t)16)
@@ -31,7 +31,7 @@ lab_gfp_is(unsigned gfp, unsigned kind)
 	return (gfp & LAB_GFP_KIND) == (kind & LAB_GFP_KIND);
 }
 
-/* A modifier that only lab_allocate and lab_allocate_quietly know: not from the reserve, which is no place for what stays. */
+/* A modifier that only lab_allocate and lab_allocate_nowait know: not from the reserve, which is no place for what stays. */
 #define LAB_GFP_LASTING 0x8000u
 
 #endif

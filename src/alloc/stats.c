@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alloc/alloc.h"
+#include "alloc/fastpath.h"
 #include "base/format.h"
 #include "heap/registry.h"
 #include "page/charge.h"
@@ -96,7 +97,7 @@ static void
 count_heaps(struct census *census)
 {
 	for (uint32_t id = 0; id < lab_registry_count(); id++) {
-		if (lab_registry_hold(id) == LAB_HOLD_VIRGIN)
+		if (lab_registry_state(id) == LAB_HEAP_UNUSED)
 			continue;
 		const struct lab_heap *heap = lab_registry_heap(id);
 		census->stats->heaps++;
@@ -261,8 +262,8 @@ lab_stats_print(void (*write_line)(void *context, const char *line), void *conte
 	for (unsigned i = 0; i < sizeof figures / sizeof *figures - limited; i++)
 		print_figure(&printer, figures[i].name, figures[i].value);
 	print_reserve(&printer);
-	if (!LAB_BRACKET)
-		write_line(context, "NOT SIGNAL-SAFE: built without brackets, for measurement");
+	if (!LAB_GUARD)
+		write_line(context, "NOT SIGNAL-SAFE: built without guards, for measurement");
 	write_line(context, "  class size        live      carved       spans allocations");
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
 		if (census.classes[c].carved || census.classes[c].allocations)
@@ -278,5 +279,5 @@ lab_version(void)
 #define TEXT_(x) #x
 #define TEXT(x)  TEXT_(x)
 #define VERSION  TEXT(LAB_VERSION_MAJOR) "." TEXT(LAB_VERSION_MINOR) "." TEXT(LAB_VERSION_PATCH)
-	return LAB_BRACKET ? VERSION : VERSION " (not signal-safe: built without brackets, for measurement)";
+	return LAB_GUARD ? VERSION : VERSION " (not signal-safe: built without guards, for measurement)";
 }

@@ -26,7 +26,7 @@ lab_compiler_barrier(void)
 }
 
 /*
- * Stores the stack pointer in *word and is a compiler barrier. One instruction on x86-64: the bracket of the fast
+ * Stores the stack pointer in *word and is a compiler barrier. One instruction on x86-64: the guard of the fast
  * paths depends on it. (__builtin_frame_address would add a frame to a leaf function.)
  */
 static inline void

@@ -50,7 +50,7 @@ inherit(struct lab_thread *t)
 
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
 		lab_poke(&heap->frame, 0);
-		if (!lab_registry_claim_own(heap, word, first ? LAB_HOLD_ABSORBING : LAB_HOLD_CURRENT))
+		if (!lab_registry_claim_own(heap, word, first ? LAB_HEAP_ABSORBING : LAB_HEAP_CURRENT))
 			continue;
 		if (first)
 			t->may_have_left = true;
@@ -68,11 +68,11 @@ lab_win_at_birth(struct lab_thread *t)
 	t->tid = lab_os_tid_to_write();
 	struct lab_heap *heap = inherit(t);
 	if (!heap)
-		heap = lab_registry_adopt(t->tid, LAB_HOLD_CURRENT, PROBES_AT_BIRTH);
+		heap = lab_registry_adopt(t->tid, LAB_HEAP_CURRENT, PROBES_AT_BIRTH);
 	if (!heap)
-		heap = lab_registry_take_idle(t->tid, LAB_HOLD_CURRENT);
+		heap = lab_registry_take_idle(t->tid, LAB_HEAP_CURRENT);
 	if (!heap)
-		heap = lab_registry_make(t->tid, LAB_HOLD_CURRENT);
+		heap = lab_registry_make(t->tid, LAB_HEAP_CURRENT);
 	t->heap = heap;
 	lab_compiler_barrier();
 	return heap;
@@ -83,9 +83,9 @@ lab_win_at_birth(struct lab_thread *t)
 static bool
 may_be_left(const struct lab_heap *heap, uint64_t word)
 {
-	enum lab_hold hold = lab_registry_hold_in(word);
+	enum lab_heap_state hold = lab_registry_state_in(word);
 
-	return (hold == LAB_HOLD_BORROWED || hold == LAB_HOLD_ABSORBING) && heap->frame != 0;
+	return (hold == LAB_HEAP_BORROWED || hold == LAB_HEAP_ABSORBING) && heap->frame != 0;
 }
 
 /*
@@ -108,7 +108,7 @@ take_left(struct lab_thread *t, uintptr_t sp)
 		return NULL;
 	lab_poke(&best->frame, 0);
 	lab_compiler_barrier();
-	return lab_registry_claim_own(best, best_word, LAB_HOLD_BORROWED) ? best : NULL;
+	return lab_registry_claim_own(best, best_word, LAB_HEAP_BORROWED) ? best : NULL;
 }
 
 /* A heap that nobody else has. */
@@ -118,23 +118,23 @@ win_heap(struct lab_thread *t, uintptr_t sp)
 	struct lab_heap *heap = NULL;
 
 	if (t->borrowed < lab_registry_count() && !lab_registry_is_forked())
-		heap = lab_registry_take_if_idle(t->tid, LAB_HOLD_BORROWED, t->borrowed);
+		heap = lab_registry_take_if_idle(t->tid, LAB_HEAP_BORROWED, t->borrowed);
 	if (!heap && t->may_have_left)
 		heap = take_left(t, sp);
 	if (!heap)
-		heap = lab_registry_take_idle(t->tid, LAB_HOLD_BORROWED);
+		heap = lab_registry_take_idle(t->tid, LAB_HEAP_BORROWED);
 	if (!heap)
-		heap = lab_registry_adopt(t->tid, LAB_HOLD_BORROWED, PROBES_TO_BORROW);
+		heap = lab_registry_adopt(t->tid, LAB_HEAP_BORROWED, PROBES_TO_BORROW);
 	if (!heap)
-		heap = lab_registry_make(t->tid, LAB_HOLD_BORROWED);
+		heap = lab_registry_make(t->tid, LAB_HEAP_BORROWED);
 	return heap;
 }
 
 /* Before a heap is won; see lab_give_back_borrowed. */
 static void
-begin_borrowing(struct lab_thread *t, uintptr_t sp, bool is_outside)
+begin_borrowing(struct lab_thread *t, uintptr_t sp, bool in_shared_memory_child)
 {
-	if (!is_outside && !lab_is_borrowing(t, sp))
+	if (!in_shared_memory_child && !lab_is_borrowing(t, sp))
 		t->borrowing = sp;
 	t->may_have_left = true;
 	lab_compiler_barrier();
@@ -149,44 +149,44 @@ end_borrowing(struct lab_thread *t, uintptr_t sp)
 }
 
 static bool
-borrow(struct lab_thread *t, struct lab_bracket *bracket, struct lab_heap *heap)
+borrow(struct lab_thread *t, struct lab_guard *guard, struct lab_heap *heap)
 {
 	if (!heap) {
-		end_borrowing(t, bracket->sp);
+		end_borrowing(t, guard->sp);
 		return false;
 	}
-	heap->frame = bracket->sp;
+	heap->frame = guard->sp;
 	heap->met.flag = 0;
 	t->borrowed = (uint16_t)heap->id;
-	bracket->heap = heap;
-	bracket->word = lab_registry_word(heap);
+	guard->heap = heap;
+	guard->word = lab_registry_word(heap);
 	return true;
 }
 
 bool
-lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, bool is_outside)
+lab_win_to_borrow(struct lab_thread *t, struct lab_guard *guard, bool in_shared_memory_child)
 {
 	if (!lab_registry_start())
 		return false;
-	begin_borrowing(t, bracket->sp, is_outside);
-	return borrow(t, bracket, win_heap(t, bracket->sp));
+	begin_borrowing(t, guard->sp, in_shared_memory_child);
+	return borrow(t, guard, win_heap(t, guard->sp));
 }
 
 bool
-lab_win_again(struct lab_thread *t, struct lab_bracket *bracket)
+lab_win_again(struct lab_thread *t, struct lab_guard *guard)
 {
-	begin_borrowing(t, bracket->sp, false);
-	return borrow(t, bracket, lab_registry_take_if_idle(t->tid, LAB_HOLD_BORROWED, t->borrowed));
+	begin_borrowing(t, guard->sp, false);
+	return borrow(t, guard, lab_registry_take_if_idle(t->tid, LAB_HEAP_BORROWED, t->borrowed));
 }
 
 void
-lab_give_back_borrowed(struct lab_thread *t, struct lab_bracket *bracket)
+lab_give_back_borrowed(struct lab_thread *t, struct lab_guard *guard)
 {
 	lab_assert(!(t->word & LAB_WORD_IDLE)); /* INV-THREAD-2 */
-	bracket->heap->frame = 0;
+	guard->heap->frame = 0;
 	lab_compiler_barrier();
-	lab_registry_give_back(bracket->heap, bracket->word);
-	end_borrowing(t, bracket->sp);
+	lab_registry_give_back(guard->heap, guard->word);
+	end_borrowing(t, guard->sp);
 }
 
 /* ---- repair and absorption ---- */
@@ -219,13 +219,13 @@ lab_repair_one_left(struct lab_thread *t, uintptr_t sp)
 	t->may_have_left = false; /* first: a handler may borrow meanwhile */
 	lab_compiler_barrier();
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
-		enum lab_hold hold = lab_registry_hold_in(word);
-		if (hold != LAB_HOLD_BORROWED && hold != LAB_HOLD_ABSORBING)
+		enum lab_heap_state hold = lab_registry_state_in(word);
+		if (hold != LAB_HEAP_BORROWED && hold != LAB_HEAP_ABSORBING)
 			continue;
 		t->may_have_left = true; /* there may be more */
 		lab_poke(&heap->frame, 0);
 		lab_compiler_barrier();
-		if (lab_registry_claim_own(heap, word, LAB_HOLD_ABSORBING)) {
+		if (lab_registry_claim_own(heap, word, LAB_HEAP_ABSORBING)) {
 			heap->frame = sp;
 			repair_and_give_back(heap);
 		}
@@ -238,7 +238,7 @@ lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 {
 	lab_thread.may_have_left = true;
 	lab_compiler_barrier();
-	struct lab_heap *dead = lab_registry_adopt(lab_thread_tid(), LAB_HOLD_ABSORBING, probes);
+	struct lab_heap *dead = lab_registry_adopt(lab_thread_tid(), LAB_HEAP_ABSORBING, probes);
 	if (!dead)
 		return false;
 	dead->frame = LAB_ENTRY_STACK_POINTER;
@@ -247,11 +247,11 @@ lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 }
 
 bool
-lab_thread_clear_litter(unsigned probes)
+lab_thread_take_remote_frees(unsigned probes)
 {
 	lab_thread.may_have_left = true;
 	lab_compiler_barrier();
-	struct lab_heap *heap = lab_registry_adopt_littered(lab_thread_tid(), probes);
+	struct lab_heap *heap = lab_registry_adopt_with_remote_frees(lab_thread_tid(), probes);
 	if (!heap)
 		return false;
 	heap->frame = LAB_ENTRY_STACK_POINTER;

@@ -27,14 +27,14 @@ bool lab_is_borrowing(const struct lab_thread *t, uintptr_t sp);
 /* The thread's heap, for life. The word is busy already: a handler borrows meanwhile. NULL: there is none and none can be made. */
 struct lab_heap *lab_win_at_birth(struct lab_thread *t);
 
-/* A heap for a call that found the word busy: bracket->heap and word. False: there is none and none can be made. is_outside: by a frame that is not
+/* A heap for a call that found the word busy: guard->heap and word. False: there is none and none can be made. in_shared_memory_child: by a frame that is not
  * the thread's. */
-bool lab_win_to_borrow(struct lab_thread *t, struct lab_bracket *bracket, bool is_outside);
+bool lab_win_to_borrow(struct lab_thread *t, struct lab_guard *guard, bool in_shared_memory_child);
 
 /* The one that was borrowed last, if it is idle. */
-bool lab_win_again(struct lab_thread *t, struct lab_bracket *bracket);
+bool lab_win_again(struct lab_thread *t, struct lab_guard *guard);
 
-void lab_give_back_borrowed(struct lab_thread *t, struct lab_bracket *bracket);
+void lab_give_back_borrowed(struct lab_thread *t, struct lab_guard *guard);
 
 /* Repairs one of the heaps that a jump has left, and gives it back. Inside the thread's own heap, entered when the word was idle or proved stale. */
 void lab_repair_one_left(struct lab_thread *t, uintptr_t sp);

@@ -2,7 +2,7 @@
  * finding.h - misuse that a frame finds while it is inside a heap: it is noted there, the heap is mended, and it is reported when the
  * frame has left the heap. So whatever handler SIGABRT has finds the heap whole, and may allocate, free and jump out.
  *
- * INV-FIND-1  lab_report_… is called outside of every bracket of the frame that calls. What a heap that is not left by lab_leave has in
+ * INV-FIND-1  lab_report_… is called outside of every guard of the frame that calls. What a heap that is not left by lab_leave has in
  *             its note goes to the one that is (lab_finding_pass_owned).
  */
 #ifndef LAB_HEAP_FINDING_H

@@ -51,7 +51,7 @@ hold_idle(struct lab_thread *t)
 	unsigned held = 0;
 
 	for (uint32_t id = 0; id < lab_registry_count() && held < HELD_MAX; id++) {
-		struct lab_heap *heap = lab_registry_take_if_idle(t->tid, LAB_HOLD_HELD, id);
+		struct lab_heap *heap = lab_registry_take_if_idle(t->tid, LAB_HEAP_HELD, id);
 		if (!heap)
 			continue;
 		if (is_bare(heap)) {
@@ -81,7 +81,7 @@ lab_thread_after_fork_owned(void)
 	uint64_t word;
 
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
-		if (lab_registry_hold_in(word) != LAB_HOLD_HELD)
+		if (lab_registry_state_in(word) != LAB_HEAP_HELD)
 			continue;
 		if (!heap->whole) /* a jump has left take_in */
 			lab_heap_rebuild_owned(heap);

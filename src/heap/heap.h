@@ -101,7 +101,7 @@ _Static_assert(sizeof(struct lab_heap) <= LAB_HEAP_STRIDE, "a heap fits its plac
 /* The span that is always empty: a bin without a span points to it, so that malloc needs no test for that. */
 extern struct lab_unit lab_no_span;
 
-/* ---- spans of small blocks (span.c). _owned: by the holder, inside its bracket ---- */
+/* ---- spans of small blocks (span.c). _owned: by the holder, inside its guard ---- */
 
 /* Sees to it that bins[c].current has a free block: drains, mends, carves, takes a listed span or makes one. False: no memory. */
 bool lab_span_refill_owned(struct lab_heap *heap, unsigned c);
@@ -165,7 +165,7 @@ bool lab_run_begin_free(struct lab_run *run, uint32_t tid);
 
 /* ---- huge blocks (huge.c; page/huge.h). They are no heap's: whoever has one resizes and frees it, outside of every heap ---- */
 
-/* A block of `size` bytes at a multiple of `align`, by the holder inside its bracket: cut short, its repair finds the mapping. *fresh: it reads as zero. */
+/* A block of `size` bytes at a multiple of `align`, by the holder inside its guard: cut short, its repair finds the mapping. *fresh: it reads as zero. */
 void *lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fresh);
 /* Makes the caller's LIVE block as long as that, where it lies or elsewhere; its address. NULL: it is as it was. */
 void *lab_huge_resize(struct lab_huge *huge, size_t size);

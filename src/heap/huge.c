@@ -83,7 +83,7 @@ lab_huge_finish_frees(void)
 {
 	struct lab_huge *huge;
 
-	if (lab_registry_is_forked() || lab_registry_is_outside())
+	if (lab_registry_is_forked() || lab_registry_in_shared_memory_child())
 		return;
 	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
 		uint64_t state = lab_load_acq(&huge->run.state); /* pairs with the CAS of who began: what the block was made of */

@@ -20,7 +20,7 @@ static _Atomic(_Atomic uint64_t *) fork_mark;
 static bool
 is_owned(uint64_t owner)
 {
-	return lab_hold_is_owned(lab_registry_hold_in(owner));
+	return lab_heap_state_is_owned(lab_registry_state_in(owner));
 }
 
 bool
@@ -62,10 +62,10 @@ lab_registry_count(void)
 	return lab_load_acq(&count);
 }
 
-enum lab_hold
-lab_registry_hold(uint32_t id)
+enum lab_heap_state
+lab_registry_state(uint32_t id)
 {
-	return lab_registry_hold_in(lab_load_acq(&owners[id]));
+	return lab_registry_state_in(lab_load_acq(&owners[id]));
 }
 
 uint32_t
@@ -76,14 +76,14 @@ lab_registry_tid(uint32_t id)
 
 /* From exactly `before`, which names nobody, the caller, or the dead. acq pairs with the rel of whoever let go. */
 static bool
-win(uint32_t id, uint64_t before, uint32_t tid, enum lab_hold hold)
+win(uint32_t id, uint64_t before, uint32_t tid, enum lab_heap_state hold)
 {
 	return lab_cas64(&owners[id], before, lab_lease_next(before, tid, (unsigned)hold));
 }
 
 /* Takes the heap of another thread, if that is dead. */
 static struct lab_heap *
-take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_hold hold)
+take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_heap_state hold)
 {
 	struct lab_heap *heap = lab_registry_heap(id);
 
@@ -101,21 +101,21 @@ take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_hold hold)
 static bool
 may_probe(void)
 {
-	return lab_registry_count() != 0 && !lab_registry_is_forked() && !lab_registry_is_outside();
+	return lab_registry_count() != 0 && !lab_registry_is_forked() && !lab_registry_in_shared_memory_child();
 }
 
 /* Whether it is another's, or nobody's, and has blocks to take in. */
 static bool
-is_littered(uint32_t id, uint64_t owner, uint32_t tid)
+has_remote_frees(uint32_t id, uint64_t owner, uint32_t tid)
 {
-	bool idle = lab_registry_hold_in(owner) == LAB_HOLD_IDLE;
+	bool idle = lab_registry_state_in(owner) == LAB_HEAP_IDLE;
 	bool others = is_owned(owner) && lab_lease_tid(owner) != tid;
 
 	return (idle || others) && lab_remote_is_waiting(lab_registry_heap(id));
 }
 
 static struct lab_heap *
-adopt(uint32_t tid, enum lab_hold hold, unsigned probes, bool littered)
+adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool remote_frees_only)
 {
 	uint32_t end = lab_registry_count();
 
@@ -125,10 +125,10 @@ adopt(uint32_t tid, enum lab_hold hold, unsigned probes, bool littered)
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
 		uint64_t owner = lab_load_acq(&owners[id]);
 		struct lab_heap *heap = NULL;
-		if (littered ? !is_littered(id, owner, tid) : !is_owned(owner) || lab_lease_tid(owner) == tid)
+		if (remote_frees_only ? !has_remote_frees(id, owner, tid) : !is_owned(owner) || lab_lease_tid(owner) == tid)
 			continue;
 		probes--;
-		if (lab_registry_hold_in(owner) == LAB_HOLD_IDLE)
+		if (lab_registry_state_in(owner) == LAB_HEAP_IDLE)
 			heap = lab_registry_take_if_idle(tid, hold, id);
 		else
 			heap = take_dead(id, owner, tid, hold);
@@ -139,36 +139,36 @@ adopt(uint32_t tid, enum lab_hold hold, unsigned probes, bool littered)
 }
 
 struct lab_heap *
-lab_registry_adopt(uint32_t tid, enum lab_hold hold, unsigned probes)
+lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes)
 {
 	return adopt(tid, hold, probes, false);
 }
 
 struct lab_heap *
-lab_registry_adopt_littered(uint32_t tid, unsigned probes)
+lab_registry_adopt_with_remote_frees(uint32_t tid, unsigned probes)
 {
-	return adopt(tid, LAB_HOLD_ABSORBING, probes, true);
+	return adopt(tid, LAB_HEAP_ABSORBING, probes, true);
 }
 
 bool
-lab_registry_is_littered(uint32_t tid)
+lab_registry_has_remote_frees(uint32_t tid)
 {
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
-		if (is_littered(id, lab_load_acq(&owners[id]), tid))
+		if (has_remote_frees(id, lab_load_acq(&owners[id]), tid))
 			return true;
 	return false;
 }
 
 struct lab_heap *
-lab_registry_take_if_idle(uint32_t tid, enum lab_hold hold, uint32_t id)
+lab_registry_take_if_idle(uint32_t tid, enum lab_heap_state hold, uint32_t id)
 {
 	uint64_t owner = lab_load_rlx(&owners[id]);
 
-	return lab_registry_hold_in(owner) == LAB_HOLD_IDLE && win(id, owner, tid, hold) ? lab_registry_heap(id) : NULL;
+	return lab_registry_state_in(owner) == LAB_HEAP_IDLE && win(id, owner, tid, hold) ? lab_registry_heap(id) : NULL;
 }
 
 struct lab_heap *
-lab_registry_take_idle(uint32_t tid, enum lab_hold hold)
+lab_registry_take_idle(uint32_t tid, enum lab_heap_state hold)
 {
 	uint32_t end = lab_registry_count();
 	struct lab_heap *heap = NULL;
@@ -176,12 +176,12 @@ lab_registry_take_idle(uint32_t tid, enum lab_hold hold)
 	if (lab_registry_is_forked())
 		return NULL;
 	for (uint32_t i = 0; !heap && i < end; i++)
-		heap = lab_registry_take_if_idle(tid, hold, hold == LAB_HOLD_CURRENT ? end - 1 - i : i);
+		heap = lab_registry_take_if_idle(tid, hold, hold == LAB_HEAP_CURRENT ? end - 1 - i : i);
 	return heap;
 }
 
 struct lab_heap *
-lab_registry_make(uint32_t tid, enum lab_hold hold)
+lab_registry_make(uint32_t tid, enum lab_heap_state hold)
 {
 	unsigned taken = 0;
 
@@ -189,7 +189,7 @@ lab_registry_make(uint32_t tid, enum lab_hold hold)
 		struct lab_heap *heap = lab_registry_heap(id);
 		uint64_t owner = lab_load_rlx(&owners[id]);
 		uint32_t end = lab_registry_count();
-		if (lab_registry_hold_in(owner) != LAB_HOLD_VIRGIN)
+		if (lab_registry_state_in(owner) != LAB_HEAP_UNUSED)
 			continue;
 		enum lab_mapped place = lab_space_map_heap(id, sizeof *heap);
 		if (place == LAB_NOT_MAPPED)
@@ -225,7 +225,7 @@ lab_registry_next_of(uint32_t tid, uint32_t *id, uint64_t *word)
 }
 
 bool
-lab_registry_claim_own(struct lab_heap *heap, uint64_t word, enum lab_hold hold)
+lab_registry_claim_own(struct lab_heap *heap, uint64_t word, enum lab_heap_state hold)
 {
 	return win(heap->id, word, lab_lease_tid(word), hold);
 }
@@ -241,7 +241,7 @@ lab_registry_give_back(struct lab_heap *heap, uint64_t word)
 {
 	lab_assert(heap->whole && heap->drain == 0);
 	lab_assert(heap->frame == 0);
-	(void)lab_lease_release(&owners[heap->id], word, lab_lease_next(word, 0, LAB_HOLD_IDLE));
+	(void)lab_lease_release(&owners[heap->id], word, lab_lease_next(word, 0, LAB_HEAP_IDLE));
 }
 
 bool
@@ -253,7 +253,7 @@ lab_registry_is_forked(void)
 }
 
 bool
-lab_registry_is_outside(void)
+lab_registry_in_shared_memory_child(void)
 {
 	_Atomic uint64_t *mark = lab_load_acq(&fork_mark);
 	uint64_t writer = mark ? lab_load_rlx(mark) : 0, pid = lab_os_pid();
@@ -273,14 +273,14 @@ lab_registry_note_fork(void)
 static void
 settle(uint32_t id, const struct lab_lease_fork *fork)
 {
-	uint64_t owner = lab_load_acq(&owners[id]), frozen = lab_lease_next(owner, 0, LAB_HOLD_FROZEN);
+	uint64_t owner = lab_load_acq(&owners[id]), frozen = lab_lease_next(owner, 0, LAB_HEAP_FROZEN);
 
 	switch (lab_lease_settle(&owners[id], fork, frozen)) {
 	case LAB_LEASE_MINE:
 		lab_remote_drop(lab_registry_heap(id));
 		break;
 	case LAB_LEASE_NOBODYS:
-		if (lab_registry_hold_in(owner) != LAB_HOLD_VIRGIN)
+		if (lab_registry_state_in(owner) != LAB_HEAP_UNUSED)
 			(void)lab_cas64(&owners[id], owner, frozen);
 		break;
 	case LAB_LEASE_KEPT:

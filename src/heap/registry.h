@@ -4,7 +4,7 @@
  * Each heap has an owner word, a lease whose tag is the hold. In a child of fork all heaps but those of the forking
  * thread are frozen: their memory was copied while others wrote it, so that nothing is allocated from them again.
  *
- *     VIRGIN ──make──▶ CURRENT | BORROWED                   IDLE ◀──give back── BORROWED | HELD | ABSORBING
+ *     UNUSED ──make──▶ CURRENT | BORROWED                   IDLE ◀──give back── BORROWED | HELD | ABSORBING
  *     IDLE ──take───▶ CURRENT | BORROWED | HELD | ABSORBING
  *     of a dead thread, or of the caller's left by a jump ──▶ CURRENT | BORROWED | ABSORBING
  *
@@ -18,21 +18,21 @@
 
 #include "heap/heap.h"
 
-enum lab_hold {
-	LAB_HOLD_VIRGIN = 0, /* never used */
-	LAB_HOLD_IDLE,       /* whole; anyone may take it */
+enum lab_heap_state {
+	LAB_HEAP_UNUSED = 0, /* never used */
+	LAB_HEAP_IDLE,       /* whole; anyone may take it */
 	/* the thread in the word has it, */
-	LAB_HOLD_CURRENT,   /* for life: its word names it */
-	LAB_HOLD_BORROWED,  /* for one call, which interrupted another */
-	LAB_HOLD_HELD,      /* until its fork has returned; nobody is inside */
-	LAB_HOLD_ABSORBING, /* to take out what is in it, or to repair it */
-	LAB_HOLD_FROZEN,    /* of a thread that this process does not have */
+	LAB_HEAP_CURRENT,   /* for life: its word names it */
+	LAB_HEAP_BORROWED,  /* for one call, which interrupted another */
+	LAB_HEAP_HELD,      /* until its fork has returned; nobody is inside */
+	LAB_HEAP_ABSORBING, /* to take out what is in it, or to repair it */
+	LAB_HEAP_FROZEN,    /* of a thread that this process does not have */
 };
 
 static inline bool
-lab_hold_is_owned(enum lab_hold hold)
+lab_heap_state_is_owned(enum lab_heap_state hold)
 {
-	return hold >= LAB_HOLD_CURRENT && hold <= LAB_HOLD_ABSORBING;
+	return hold >= LAB_HEAP_CURRENT && hold <= LAB_HEAP_ABSORBING;
 }
 
 /* Prepares the window (page/space.h) and the fork mark; repeatable. False if there is no memory. */
@@ -46,38 +46,38 @@ const void *lab_registry_table(size_t *size);
 
 struct lab_heap *lab_registry_heap(uint32_t id);
 uint32_t lab_registry_count(void);
-enum lab_hold lab_registry_hold(uint32_t id);
+enum lab_heap_state lab_registry_state(uint32_t id);
 uint32_t lab_registry_tid(uint32_t id);
 
 /* The heap of a dead thread, found by up to `probes` questions to the kernel; perhaps not whole. NULL if none was found. */
-struct lab_heap *lab_registry_adopt(uint32_t tid, enum lab_hold hold, unsigned probes);
+struct lab_heap *lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes);
 
 /* A heap that blocks were freed into, and whose thread is dead, or which is idle, to be ABSORBING; perhaps not whole. NULL if none was found among
  * up to `probes`. */
-struct lab_heap *lab_registry_adopt_littered(uint32_t tid, unsigned probes);
+struct lab_heap *lab_registry_adopt_with_remote_frees(uint32_t tid, unsigned probes);
 
 /* Whether blocks were freed into a heap of another thread, or of none, and are there still. */
-bool lab_registry_is_littered(uint32_t tid);
+bool lab_registry_has_remote_frees(uint32_t tid);
 
 /* An idle heap; whole. NULL if there is none. For life (CURRENT) from the other end, so that what is borrowed often stays there. */
-struct lab_heap *lab_registry_take_idle(uint32_t tid, enum lab_hold hold);
+struct lab_heap *lab_registry_take_idle(uint32_t tid, enum lab_heap_state hold);
 
 /* The idle heap with this id; whole. NULL if it is not idle. */
-struct lab_heap *lab_registry_take_if_idle(uint32_t tid, enum lab_hold hold, uint32_t id);
+struct lab_heap *lab_registry_take_if_idle(uint32_t tid, enum lab_heap_state hold, uint32_t id);
 
 /* A new heap, not whole: it has to be built first. NULL if there is no memory, or there are LAB_HEAP_MAX. */
-struct lab_heap *lab_registry_make(uint32_t tid, enum lab_hold hold);
+struct lab_heap *lab_registry_make(uint32_t tid, enum lab_heap_state hold);
 
 /* The next heap from *id on whose word, *word, names tid; NULL at the end. *id is then behind it. */
 struct lab_heap *lab_registry_next_of(uint32_t tid, uint32_t *id, uint64_t *word);
 
 /* From exactly `word`, which names the caller's thread id already. False: somebody was quicker, who had proved a namesake dead, or a handler. */
-bool lab_registry_claim_own(struct lab_heap *heap, uint64_t word, enum lab_hold hold);
+bool lab_registry_claim_own(struct lab_heap *heap, uint64_t word, enum lab_heap_state hold);
 
-static inline enum lab_hold
-lab_registry_hold_in(uint64_t word)
+static inline enum lab_heap_state
+lab_registry_state_in(uint64_t word)
 {
-	return (enum lab_hold)lab_lease_tag(word);
+	return (enum lab_heap_state)lab_lease_tag(word);
 }
 
 /* The owner word of a heap that the caller has won, for lab_registry_give_back. */
@@ -89,7 +89,7 @@ void lab_registry_give_back(struct lab_heap *heap, uint64_t word);
 
 /* Whether the caller is another process than the one whose memory this is: made by vfork or clone with CLONE_VM. True also if that cannot
  * be told. */
-bool lab_registry_is_outside(void);
+bool lab_registry_in_shared_memory_child(void);
 
 /* Whether this process is a fork's child whose leases are not settled yet. */
 bool lab_registry_is_forked(void);

@@ -1,5 +1,5 @@
 /*
- * run.c - pages of a heap's segments, and blocks that are runs of them. _owned: the holder, inside its bracket.
+ * run.c - pages of a heap's segments, and blocks that are runs of them. _owned: the holder, inside its guard.
  * Source: the buddy of buddy.h, with the tail of an odd size left free (as alloc_pages_exact does in the Linux kernel).
  */
 #include "base/check.h"

@@ -1,6 +1,6 @@
 /*
  * span.c - spans of small blocks: carving, the lists of a bin, freeing, retirement. All _owned: the holder of the heap, inside its
- * bracket. A tear anywhere loses at most the blocks of one carving step; the lists are rebuilt.
+ * guard. A tear anywhere loses at most the blocks of one carving step; the lists are rebuilt.
  */
 #include "base/check.h"
 #include "heap/finding.h"

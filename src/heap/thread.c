@@ -38,76 +38,76 @@ begin_slow(struct lab_heap *heap)
 
 /* Takes the word, which was idle, unborn, or proved stale: nobody borrows (INV-THREAD-2). False: there is no heap, and none can be had. */
 static bool
-enter_own(struct lab_thread *t, struct lab_bracket *bracket)
+enter_own(struct lab_thread *t, struct lab_guard *guard)
 {
-	lab_set_word(t, bracket->sp);
+	lab_set_word(t, guard->sp);
 	t->borrowing = 0;
 	t->met.flag = 0; /* what has the same stack pointer later is another frame */
 	lab_thread_settle_fork(false);
 	bool newborn = !t->heap;
-	bracket->heap = newborn ? lab_win_at_birth(t) : t->heap;
-	bracket->word = 0;
-	if (lab_unlikely(!bracket->heap)) {
+	guard->heap = newborn ? lab_win_at_birth(t) : t->heap;
+	guard->word = 0;
+	if (lab_unlikely(!guard->heap)) {
 		lab_set_word(t, 0);
 		return false;
 	}
-	begin_slow(bracket->heap);
+	begin_slow(guard->heap);
 	if (lab_unlikely(t->may_have_left))
-		lab_repair_one_left(t, bracket->sp);
+		lab_repair_one_left(t, guard->sp);
 	for (int i = 0; lab_unlikely(newborn) && i < ABSORB_AT_BIRTH; i++)
-		if (!lab_thread_absorb_dead_owned(bracket->heap, PROBES_TO_ABSORB))
+		if (!lab_thread_absorb_dead_owned(guard->heap, PROBES_TO_ABSORB))
 			break;
 	return true;
 }
 
 bool
-lab_try_enter(struct lab_bracket *bracket)
+lab_try_enter(struct lab_guard *guard)
 {
 	struct lab_thread *t = &lab_thread;
 
-	return t->word & LAB_WORD_IDLE && enter_own(t, bracket);
+	return t->word & LAB_WORD_IDLE && enter_own(t, guard);
 }
 
 bool
-lab_enter_quietly(struct lab_bracket *bracket)
+lab_enter_nowait(struct lab_guard *guard)
 {
 	struct lab_thread *t = &lab_thread;
 	uintptr_t word = t->word;
 
 	if (!(word & LAB_WORD_IDLE))
 		return false;
-	lab_set_word(t, bracket->sp);
+	lab_set_word(t, guard->sp);
 	if (!t->heap->whole || lab_registry_is_forked()) {
 		lab_set_word(t, word);
 		return false;
 	}
-	bracket->heap = t->heap;
-	bracket->word = 0;
-	begin_slow(bracket->heap);
-	bracket->heap->nowait = true;
+	guard->heap = t->heap;
+	guard->word = 0;
+	begin_slow(guard->heap);
+	guard->heap->nowait = true;
 	return true;
 }
 
 static bool
-enter_another(struct lab_thread *t, struct lab_bracket *bracket, bool is_outside)
+enter_another(struct lab_thread *t, struct lab_guard *guard, bool in_shared_memory_child)
 {
-	bracket->reentrant = true;
+	guard->reentrant = true;
 	lab_thread_settle_fork(false);
-	if (!lab_win_to_borrow(t, bracket, is_outside))
+	if (!lab_win_to_borrow(t, guard, in_shared_memory_child))
 		return false;
-	begin_slow(bracket->heap);
-	bracket->heap->reentrant++;
+	begin_slow(guard->heap);
+	guard->heap->reentrant++;
 	return true;
 }
 
 bool
-lab_borrow_again(struct lab_bracket *bracket, struct lab_heap *heap)
+lab_borrow_again(struct lab_guard *guard, struct lab_heap *heap)
 {
 	struct lab_thread *t = &lab_thread;
 
-	if (!t->heap || heap->id != t->borrowed || lab_registry_is_forked() || !lab_win_again(t, bracket))
+	if (!t->heap || heap->id != t->borrowed || lab_registry_is_forked() || !lab_win_again(t, guard))
 		return false;
-	bracket->reentrant = true;
+	guard->reentrant = true;
 	begin_slow(heap);
 	return true;
 }
@@ -124,7 +124,7 @@ is_without_heap(struct lab_thread *t)
 		return false;
 	lab_thread_settle_fork(false);  /* by the old id */
 	t->tid = lab_os_tid_to_write(); /* asked again until birth: a child of vfork may have been here before, with the same TLS */
-	return t->tid == LAB_OS_TID_UNKNOWN || lab_registry_is_outside();
+	return t->tid == LAB_OS_TID_UNKNOWN || lab_registry_in_shared_memory_child();
 }
 
 /* Whether a jump has left the frame that the word names, and no frame can be suspended that borrows (INV-THREAD-2). */
@@ -135,33 +135,33 @@ is_stale(struct lab_thread *t, uintptr_t word, uintptr_t sp)
 }
 
 bool
-lab_enter(struct lab_bracket *bracket)
+lab_enter(struct lab_guard *guard)
 {
 	struct lab_thread *t = &lab_thread;
 	uintptr_t word = t->word;
 
 	if (lab_unlikely(is_without_heap(t)))
-		return enter_another(t, bracket, true);
-	if (word == 0 || word & LAB_WORD_IDLE || is_stale(t, word, bracket->sp))
-		return enter_own(t, bracket);
-	return enter_another(t, bracket, false);
+		return enter_another(t, guard, true);
+	if (word == 0 || word & LAB_WORD_IDLE || is_stale(t, word, guard->sp))
+		return enter_own(t, guard);
+	return enter_another(t, guard, false);
 }
 
 void
-lab_leave(struct lab_bracket *bracket)
+lab_leave(struct lab_guard *guard)
 {
 	struct lab_thread *t = &lab_thread;
-	struct lab_heap *heap = bracket->heap;
+	struct lab_heap *heap = guard->heap;
 	struct lab_finding finding;
 
-	if (bracket->word)
+	if (guard->word)
 		lab_batch_flush_owned(heap);
 	bool found = lab_finding_take_owned(heap, &finding);
 	heap->nowait = false;
 	lab_compiler_barrier();
 	heap->whole = 1;
-	if (bracket->word)
-		lab_give_back_borrowed(t, bracket);
+	if (guard->word)
+		lab_give_back_borrowed(t, guard);
 	else
 		lab_set_word(t, (uintptr_t)heap | lab_load_rlx(&lab_word_tag));
 	if (lab_unlikely(found))

@@ -1,5 +1,5 @@
 /*
- * thread.h - the calling thread's heap, and the bracket around every use of it.
+ * thread.h - the calling thread's heap, and the guard around every use of it.
  *
  * A signal handler is a foreign thread: while a frame is inside the heap, the thread's word is that frame's stack pointer, and a handler
  * that finds it so works in another heap, which it borrows. The word is one of
@@ -53,19 +53,19 @@ _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at 
 extern _Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
 
 /* LAB_WORD_FAST, or LAB_WORD_SLOW in a mode in which every call is to take the slow path. A thread takes over a change when it next
- * leaves a bracket. */
+ * leaves a guard. */
 extern _Atomic uintptr_t lab_word_tag;
 
 /* A use of a heap, from lab_enter to lab_leave. */
-struct lab_bracket {
-	uintptr_t sp; /* the stack pointer at the entry of the API function: LAB_BRACKET_HERE */
+struct lab_guard {
+	uintptr_t sp; /* the stack pointer at the entry of the API function: LAB_GUARD_HERE */
 	struct lab_heap *heap;
 	uint64_t word;  /* owner word of a borrowed heap; 0: it is the thread's own */
 	bool reentrant; /* a frame of this thread is, or may be, suspended below: a handler's call */
 };
 
 /* In the API function itself, not in a helper: the proof that a frame is dead compares entries. */
-#define LAB_BRACKET_HERE                                                                                                           \
+#define LAB_GUARD_HERE                                                                                                             \
 	{                                                                                                                          \
 		.sp = LAB_ENTRY_STACK_POINTER                                                                                      \
 	}
@@ -74,27 +74,27 @@ struct lab_bracket {
  * Enters the thread's heap, or one that it borrows while its own is busy. False: no heap can be had. Any context. The heap that it
  * gives is whole.
  */
-bool lab_enter(struct lab_bracket *bracket);
+bool lab_enter(struct lab_guard *guard);
 
 /* The same, but false at once if the thread's own heap is busy or there is none yet: for frees, which can do without. */
-bool lab_try_enter(struct lab_bracket *bracket);
+bool lab_try_enter(struct lab_guard *guard);
 
 /* Enters `heap` if it is the one that this thread has borrowed last, and is idle: for frees that lab_try_enter has refused. So a handler's blocks
  * do not pile up on that heap's stack, where each push would be in the way of what the interrupted frame pushes. */
-bool lab_borrow_again(struct lab_bracket *bracket, struct lab_heap *heap);
+bool lab_borrow_again(struct lab_guard *guard, struct lab_heap *heap);
 
 /* The thread's own heap, if nobody can be in it and nothing is to be repaired or asked of the kernel first; else false at once. Inside,
  * heap->nowait holds. */
-bool lab_enter_quietly(struct lab_bracket *bracket);
+bool lab_enter_nowait(struct lab_guard *guard);
 
 /* The frame that entered leaves. */
-void lab_leave(struct lab_bracket *bracket);
+void lab_leave(struct lab_guard *guard);
 
 /* Finds a dead thread's heap by up to `probes` questions and puts all that it holds into `heap`, which the caller is inside. */
 bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
 
 /* Takes what was freed into one heap whose thread is dead, or which is idle, and leaves it idle. False: none was found among up to `probes`. */
-bool lab_thread_clear_litter(unsigned probes);
+bool lab_thread_take_remote_frees(unsigned probes);
 
 /*
  * Around a fork, by the forking thread, inside its heap. Before: what the heap has for others is sent, the dead are absorbed into it, what others
@@ -105,7 +105,7 @@ void lab_thread_before_fork_owned(struct lab_heap *heap);
 void lab_thread_after_fork_owned(void);
 
 /*
- * In a child of fork, before anything that reads thread ids: what its first bracket does. All leases are settled
+ * In a child of fork, before anything that reads thread ids: what its first guard does. All leases are settled
  * (base/lease.h), in one pass, by the child's leader. Nothing elsewhere. is_leader: the caller is known to be that,
  * also if the system does not say so.
  */

@@ -38,7 +38,7 @@ take_from_reserve(struct lab_cache *cache, unsigned gfp, bool reentrant)
 	if (lab_gfp_is(gfp, LAB_GFP_ATOMIC) || gfp & (LAB_GFP_HIGH | LAB_GFP_MEMALLOC))
 		head = lab_alloc_aligned(slabs->align, size, as_atomic);
 	else if (reentrant)
-		head = lab_reserve_claim_sig(size, slabs->align, LAB_DEPTH_MIN);
+		head = lab_reserve_claim(size, slabs->align, LAB_DEPTH_MIN);
 	if (!head)
 		return NULL;
 	*head = (struct lab_slab_head){.slabs = slabs};
@@ -54,13 +54,13 @@ take_from_reserve(struct lab_cache *cache, unsigned gfp, bool reentrant)
 static LAB_NOINLINE void *
 take_slow(struct lab_cache *cache, unsigned gfp)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	void *object = NULL;
 
 	if (!lab_gfp_is(gfp, LAB_GFP_ATOMIC))
-		object = lab_slabs_open(&cache->slabs, &bracket, gfp);
+		object = lab_slabs_open(&cache->slabs, &guard, gfp);
 	if (!object)
-		object = take_from_reserve(cache, gfp, bracket.reentrant && lab_gfp_is(gfp, LAB_GFP_KERNEL));
+		object = take_from_reserve(cache, gfp, guard.reentrant && lab_gfp_is(gfp, LAB_GFP_KERNEL));
 	if (!object) {
 		lab_add_rlx(&cache->failures, 1);
 		if (!lab_gfp_is(gfp, LAB_GFP_ATOMIC))
@@ -87,7 +87,7 @@ static struct lab_slab_head *
 find_in_reserve(const struct lab_cache *cache, void *p)
 {
 	struct lab_slab_head *head = (struct lab_slab_head *)((char *)p - cache->slabs.first);
-	const struct lab_share *share = lab_share_find_sig(head);
+	const struct lab_share *share = lab_share_find(head);
 	size_t size = share ? lab_share_slot_size(share, head) : lab_reserve_slot_size(head);
 
 	return size != 0 && lab_peek(&head->slabs) == &cache->slabs && !lab_peek(&head->slab) ? head : NULL;
@@ -97,7 +97,7 @@ find_in_reserve(const struct lab_cache *cache, void *p)
 static size_t
 visit(struct lab_cache *cache, void *p, const char *call, const char **why)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	unsigned object;
 	struct lab_slab *slab = lab_slabs_find(&cache->slabs, p, &object, why);
 	struct lab_slab_head *head = slab ? NULL : find_in_reserve(cache, p);
@@ -107,7 +107,7 @@ visit(struct lab_cache *cache, void *p, const char *call, const char **why)
 	if (head && call) {
 		lab_poke(&head->slabs, NULL); /* the slot's next holder may have no object in it */
 		lab_add_rlx(&cache->reserve_live, -1);
-		lab_release(&bracket, head, call);
+		lab_release(&guard, head, call);
 	}
 	return slab || head ? cache->slabs.stride : 0;
 }
@@ -137,11 +137,11 @@ visit_any(void *p, const char *call)
 LAB_EXPORT size_t
 lab_cache_shrink(struct lab_cache *cache)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	size_t bytes = 0;
 
 	for (struct lab_slab *slab = lab_load_acq(&cache->slabs.list); slab; slab = slab->next)
-		bytes += lab_slab_close(slab, LAB_SLAB_ALL_FREE, &bracket);
+		bytes += lab_slab_close(slab, LAB_SLAB_ALL_FREE, &guard);
 	return bytes;
 }
 
@@ -230,7 +230,7 @@ begin_to_make(struct lab_cache *cache, uint32_t from)
 
 /* A cache in state MAKING, used before or new. A frame that is cut short between here and LIVE loses it. */
 static struct lab_cache *
-claim_cache(struct lab_bracket *bracket)
+claim_cache(struct lab_guard *guard)
 {
 	static const struct lab_objects objects = {visit_any, print_caches};
 	struct lab_cache *first = lab_load_acq(&caches);
@@ -239,7 +239,7 @@ claim_cache(struct lab_bracket *bracket)
 		if (lab_load_rlx(&cache->state) == LAB_CACHE_UNUSED && begin_to_make(cache, LAB_CACHE_UNUSED))
 			return cache;
 	const struct lab_request request = {sizeof(struct lab_cache), 64, LAB_GFP_LASTING | LAB_GFP_ZERO};
-	struct lab_cache *cache = lab_allocate(bracket, request);
+	struct lab_cache *cache = lab_allocate(guard, request);
 	if (!cache)
 		return NULL;
 	lab_store_rel(&lab_objects, &objects);
@@ -274,13 +274,13 @@ has_namesake(const struct lab_cache *cache)
 LAB_EXPORT struct lab_cache *
 lab_cache_create(const char *name, size_t size, size_t align, void (*construct)(void *object))
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	if (align && !lab_is_power_of_two(align)) {
 		errno = EINVAL;
 		return NULL;
 	}
-	struct lab_cache *cache = claim_cache(&bracket);
+	struct lab_cache *cache = claim_cache(&guard);
 	bool fits = cache && lab_slabs_lay_out(&cache->slabs, size, align ? align : LAB_ALIGN_DEFAULT);
 	if (cache && !fits)
 		lab_store_rel(&cache->state, LAB_CACHE_UNUSED);
@@ -298,7 +298,7 @@ lab_cache_create(const char *name, size_t size, size_t align, void (*construct)(
 LAB_EXPORT bool
 lab_cache_destroy(struct lab_cache *cache)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	struct lab_cache_stats stats;
 
 	if (!cache)
@@ -311,8 +311,8 @@ lab_cache_destroy(struct lab_cache *cache)
 	if (!begin_to_make(cache, LAB_CACHE_LIVE))
 		lab_report_misuse("lab_cache_destroy", cache, "not a cache, or destroyed before");
 	for (struct lab_slab *slab = lab_load_acq(&cache->slabs.list); slab; slab = slab->next) {
-		(void)lab_slab_close(slab, LAB_SLAB_ALL_FREE, &bracket);
-		(void)lab_slab_close(slab, LAB_SLAB_OPENING, &bracket);
+		(void)lab_slab_close(slab, LAB_SLAB_ALL_FREE, &guard);
+		(void)lab_slab_close(slab, LAB_SLAB_OPENING, &guard);
 		lab_store_rlx(&slab->allocations, 0);
 	}
 	lab_store_rlx(&cache->from_reserve, 0);

@@ -189,13 +189,13 @@ empty_slots(struct lab_mempool *pool, size_t from, size_t to)
 
 /* Sees to it that there are slots for `min` elements. */
 static bool
-extend(struct lab_mempool *pool, struct lab_bracket *bracket, size_t min)
+extend(struct lab_mempool *pool, struct lab_guard *guard, size_t min)
 {
 	for (unsigned k = 0; slots_before(k) < min; k++) {
 		const struct lab_request request = {sizeof(void *) << (k + FIRST_SHIFT), 64, LAB_GFP_LASTING | LAB_GFP_ZERO};
 		void *chunk = lab_load_rlx(&pool->chunks[k]);
 		if (!chunk)
-			chunk = lab_allocate(bracket, request);
+			chunk = lab_allocate(guard, request);
 		if (!chunk)
 			return false;
 		lab_store_rel(&pool->chunks[k], chunk);
@@ -206,7 +206,7 @@ extend(struct lab_mempool *pool, struct lab_bracket *bracket, size_t min)
 LAB_EXPORT bool
 lab_mempool_resize(struct lab_mempool *pool, size_t min)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	size_t old = atomic_load(&pool->min), size = pool->alloc == alloc_sized ? (size_t)pool->data : 0, bytes;
 	void *element = pool;
 	int saved = errno;
@@ -214,7 +214,7 @@ lab_mempool_resize(struct lab_mempool *pool, size_t min)
 	if (min > LAB_MEMPOOL_MAX || __builtin_mul_overflow(min, size, &bytes))
 		return lab_or_enomem(NULL);
 	/* what nobody has would be found out element by element */
-	if ((bytes >= ASK_FROM && !lab_os.may_commit(bytes)) || !extend(pool, &bracket, min))
+	if ((bytes >= ASK_FROM && !lab_os.may_commit(bytes)) || !extend(pool, &guard, min))
 		return lab_or_enomem(NULL);
 	atomic_store(&pool->min, min);
 	if (min < old)
@@ -233,16 +233,16 @@ lab_mempool_resize(struct lab_mempool *pool, size_t min)
 LAB_EXPORT void
 lab_mempool_destroy(struct lab_mempool *pool)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	if (!pool)
 		return;
 	atomic_store(&pool->min, 0);
 	for (unsigned k = 0; k < CHUNKS && lab_load_rlx(&pool->chunks[k]); k++) {
 		empty_slots(pool, slots_before(k), slots_before(k + 1));
-		lab_release(&bracket, (void *)lab_load_rlx(&pool->chunks[k]), "lab_mempool_destroy");
+		lab_release(&guard, (void *)lab_load_rlx(&pool->chunks[k]), "lab_mempool_destroy");
 	}
-	lab_release(&bracket, pool, "lab_mempool_destroy");
+	lab_release(&guard, pool, "lab_mempool_destroy");
 }
 
 LAB_EXPORT size_t
@@ -258,14 +258,14 @@ lab_mempool_available(const struct lab_mempool *pool)
 LAB_EXPORT struct lab_mempool *
 lab_mempool_create(size_t min, void *(*alloc)(unsigned gfp, void *data), void (*release)(void *element, void *data), void *data)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	if (!alloc || !release) {
 		errno = EINVAL;
 		return NULL;
 	}
 	const struct lab_request request = {sizeof(struct lab_mempool), 64, LAB_GFP_LASTING | LAB_GFP_ZERO};
-	struct lab_mempool *pool = lab_allocate(&bracket, request);
+	struct lab_mempool *pool = lab_allocate(&guard, request);
 	if (!pool)
 		return lab_or_enomem(NULL);
 	pool->alloc = alloc;

@@ -125,18 +125,18 @@ lab_slabs_find(struct lab_slabs *slabs, const void *p, unsigned *object, const c
 
 /* As gfp gives it, and never from the reserve, which is no place for what stays. */
 static void *
-allocate(struct lab_bracket *bracket, size_t size, size_t align, unsigned gfp)
+allocate(struct lab_guard *guard, size_t size, size_t align, unsigned gfp)
 {
 	const struct lab_request request = {size, align, LAB_GFP_LASTING | (gfp & LAB_GFP_NORECLAIM)};
 
 	if (lab_gfp_is(gfp, LAB_GFP_NOWAIT))
-		return lab_allocate_quietly(bracket, request);
-	return lab_allocate(bracket, request);
+		return lab_allocate_nowait(guard, request);
+	return lab_allocate(guard, request);
 }
 
 /* A slab in state OPENING: one that is there without memory, else a new one. */
 static struct lab_slab *
-claim(struct lab_slabs *slabs, struct lab_bracket *bracket, unsigned gfp)
+claim(struct lab_slabs *slabs, struct lab_guard *guard, unsigned gfp)
 {
 	struct lab_slab *first = lab_load_acq(&slabs->list);
 
@@ -147,7 +147,7 @@ claim(struct lab_slabs *slabs, struct lab_bracket *bracket, unsigned gfp)
 			lab_store_rlx(&slabs->some_closed, true); /* there may be more */
 			return slab;
 		}
-	struct lab_slab *slab = allocate(bracket, sizeof *slab, sizeof *slab, gfp);
+	struct lab_slab *slab = allocate(guard, sizeof *slab, sizeof *slab, gfp);
 	if (!slab)
 		return NULL;
 	*slab = (struct lab_slab){.word = LAB_SLAB_OPENING, .slabs = slabs};
@@ -181,10 +181,10 @@ leave_closed(struct lab_slab *slab)
 }
 
 void *
-lab_slabs_open(struct lab_slabs *slabs, struct lab_bracket *bracket, unsigned gfp)
+lab_slabs_open(struct lab_slabs *slabs, struct lab_guard *guard, unsigned gfp)
 {
-	struct lab_slab *slab = claim(slabs, bracket, gfp);
-	struct lab_slab_head *memory = slab ? allocate(bracket, slabs->slab_size, slabs->slab_size, gfp) : NULL;
+	struct lab_slab *slab = claim(slabs, guard, gfp);
+	struct lab_slab_head *memory = slab ? allocate(guard, slabs->slab_size, slabs->slab_size, gfp) : NULL;
 
 	if (slab && !memory)
 		(void)leave_closed(slab);
@@ -201,7 +201,7 @@ lab_slabs_open(struct lab_slabs *slabs, struct lab_bracket *bracket, unsigned gf
 }
 
 size_t
-lab_slab_close(struct lab_slab *slab, uint64_t from, struct lab_bracket *bracket)
+lab_slab_close(struct lab_slab *slab, uint64_t from, struct lab_guard *guard)
 {
 	if (lab_load_rlx(&slab->word) != from || !lab_cas64(&slab->word, from, LAB_SLAB_CLOSING))
 		return 0;
@@ -209,6 +209,6 @@ lab_slab_close(struct lab_slab *slab, uint64_t from, struct lab_bracket *bracket
 	lab_assert(memory || from == LAB_SLAB_OPENING); /* INV-SLAB-1 */
 	size_t size = memory ? lab_block_size(memory, NULL) : 0;
 	if (memory)
-		lab_release(bracket, memory, "lab_cache_shrink");
+		lab_release(guard, memory, "lab_cache_shrink");
 	return size;
 }

@@ -70,7 +70,7 @@ void *lab_slabs_take(struct lab_slabs *slabs, size_t most);
 
 /* The first object of a slab that it opens: with memory as LAB_GFP_KERNEL or NOWAIT, whichever `gfp` is, gives it.
  * NULL: no memory. A frame that is cut short leaves one slab OPENING. */
-void *lab_slabs_open(struct lab_slabs *slabs, struct lab_bracket *bracket, unsigned gfp);
+void *lab_slabs_open(struct lab_slabs *slabs, struct lab_guard *guard, unsigned gfp);
 
 /* The slab of which p is an object, and its number there; else NULL, and *why says what p is instead. p: any value
  * that is a block of the caller's, or lies in one. */
@@ -85,6 +85,6 @@ size_t lab_slab_live(const struct lab_slab *slab);
 /* Gives the memory of a slab back if its word is `from`; bytes. From LAB_SLAB_ALL_FREE: any thread, at any time. From
  * LAB_SLAB_OPENING, where a frame left it that did not come back: by the cache's only user. A frame that is cut short
  * after its CAS loses at most that block. */
-size_t lab_slab_close(struct lab_slab *slab, uint64_t from, struct lab_bracket *bracket);
+size_t lab_slab_close(struct lab_slab *slab, uint64_t from, struct lab_guard *guard);
 
 #endif

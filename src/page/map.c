@@ -61,7 +61,7 @@ find_huge(struct lab_place *place, const void *p)
 static void
 find_elsewhere(struct lab_place *place, const void *p)
 {
-	place->share = lab_share_find_sig(p);
+	place->share = lab_share_find(p);
 	if (place->share)
 		place->kind = LAB_PLACE_SHARE;
 	else

@@ -59,7 +59,7 @@ claim_slow(unsigned c, enum lab_reserve_depth depth)
 }
 
 void *
-lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth)
+lab_reserve_claim(size_t size, size_t align, enum lab_reserve_depth depth)
 {
 	unsigned c = lab_bank_shift_for(size, align) - LAB_RESERVE_MIN_SHIFT;
 
@@ -86,7 +86,7 @@ bank_of(const void *p)
 }
 
 enum lab_reserve_release
-lab_reserve_release_sig(void *p)
+lab_reserve_release(void *p)
 {
 	return lab_bank_release_sig(bank_of(p), p);
 }

@@ -35,10 +35,10 @@ enum lab_reserve_depth {
 /* A slot of at least `size` bytes at a multiple of `align`, a power of two, or NULL: every word that it may reach was
  * seen empty at some instant, or LAB_SLOTS_TRIES claims of a word were lost to others. Contents are indeterminate.
  * O(words that it may reach). */
-void *lab_reserve_claim_sig(size_t size, size_t align, enum lab_reserve_depth depth);
+void *lab_reserve_claim(size_t size, size_t align, enum lab_reserve_depth depth);
 
 /* p must be in the reserve. Constant time. */
-enum lab_reserve_release lab_reserve_release_sig(void *p);
+enum lab_reserve_release lab_reserve_release(void *p);
 
 /* Bytes of the slot that starts at p and is taken; 0 if p is no such. */
 size_t lab_reserve_slot_size(const void *p);
@@ -100,7 +100,7 @@ lab_reserve_ask(uint32_t bits)
 		(void)atomic_fetch_or_explicit(&lab_reserve.refill_pending, bits, memory_order_relaxed);
 }
 
-/* Whether p points to a promised slot. Grown ones are found by lab_share_find_sig. */
+/* Whether p points to a promised slot. Grown ones are found by lab_share_find. */
 static inline bool
 lab_reserve_contains(const void *p)
 {

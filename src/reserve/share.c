@@ -30,7 +30,7 @@ lab_share_claim_listed_sig(uint16_t first, unsigned shift, uintptr_t owner, bool
 }
 
 void *
-lab_share_claim_own_sig(uint16_t own, size_t size, size_t align)
+lab_share_claim_own(uint16_t own, size_t size, size_t align)
 {
 	bool lost = false;
 
@@ -38,7 +38,7 @@ lab_share_claim_own_sig(uint16_t own, size_t size, size_t align)
 }
 
 struct lab_share *
-lab_share_find_sig(const void *p)
+lab_share_find(const void *p)
 {
 	struct lab_share *share;
 

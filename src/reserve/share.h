@@ -47,20 +47,20 @@ extern struct lab_share_table lab_share_table LAB_HIDDEN;
 /* A slot of `owner`'s shares of exactly that size in the list, or NULL. *lost: as lab_bank_claim_sig. */
 void *lab_share_claim_listed_sig(uint16_t first, unsigned shift, uintptr_t owner, bool *lost);
 
-void *lab_share_claim_own_sig(uint16_t own, size_t size, size_t align);
+void *lab_share_claim_own(uint16_t own, size_t size, size_t align);
 
 /* A slot of the calling thread's shares of exactly the class of the request, or NULL. */
 static inline void *
-lab_share_claim_sig(uint16_t own, size_t size, size_t align)
+lab_share_claim(uint16_t own, size_t size, size_t align)
 {
-	return lab_likely(!own) ? NULL : lab_share_claim_own_sig(own, size, align);
+	return lab_likely(!own) ? NULL : lab_share_claim_own(own, size, align);
 }
 
 /* The share in which p lies; NULL: none. At most LAB_SHARE_MAX steps. */
-struct lab_share *lab_share_find_sig(const void *p);
+struct lab_share *lab_share_find(const void *p);
 
 static inline enum lab_reserve_release
-lab_share_release_sig(struct lab_share *share, const void *p)
+lab_share_release(struct lab_share *share, const void *p)
 {
 	return lab_bank_release_sig(&share->bank, p);
 }

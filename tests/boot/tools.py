@@ -80,7 +80,7 @@ def traced_by_gdb(library, program, commands):
     demand(re.search(r"Temporary breakpoint \d.*malloc", output), "no stop in malloc", output)
     demand(OURS in output and "exited normally" in output, "the program did not go on", output)
     reentrant = re.search(r"re-entrant.* (\d+)$", figures, re.M)
-    demand(reentrant and int(reentrant[1]) > 5, "no call from the prompt was inside a bracket", figures)
+    demand(reentrant and int(reentrant[1]) > 5, "no call from the prompt was inside a guard", figures)
     return output.count("owned: 1 1")
 
 
@@ -90,7 +90,7 @@ PROMPT = ["set $p = ((void *(*)(unsigned long))malloc)(10)", "set $q = ((void *(
 
 
 def gdb(library, program):
-    """A stop in malloc, then in free: at each instruction from there, those inside the bracket too, the prompt allocates and frees."""
+    """A stop in malloc, then in free: at each instruction from there, those inside the guard too, the prompt allocates and frees."""
     steps = 60
     stops = ["tbreak malloc", "continue", *[*PROMPT, "stepi"] * steps, "tbreak free", "continue", *[*PROMPT, "stepi"] * steps]
     count = traced_by_gdb(library, program, ["tbreak main", "run", *stops, "continue"])

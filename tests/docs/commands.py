@@ -57,7 +57,7 @@ TABLE = {
     "bench/latency.py --markdown latency.md --plot docs/images/latency.svg":
         "bench/latency.py --markdown latency.md --plot docs/images/latency.svg --peers glibc --calls 2000; test -s docs/images/latency.svg",
     "LD_PRELOAD=build/release/preload/liblabyrinth.so build/release/bench/atomic": f"LD_PRELOAD={LIB} build/release/bench/atomic --quick",
-    "bench/bracket.py": Test("bracket-script"),
+    "bench/guard.py": Test("guard-script"),
     "bench/tides.py --plot docs/images/tides.svg":
         "bench/tides.py --plot docs/images/tides.svg --rounds 1 --peers glibc --decay 0 --curves glibc,DECAY_MS=0 -- --quick; test -s docs/images/tides.svg",
     "bench/tides.py --rounds 3": "bench/tides.py --rounds 1 --peers glibc --decay 0 -- --quick",

@@ -24,13 +24,13 @@ struct extent {
 static void
 drain_all(size_t depth)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
-	if (depth == 0 || !lab_enter(&bracket))
+	if (depth == 0 || !lab_enter(&guard))
 		return;
-	lab_remote_drain_owned(bracket.heap);
+	lab_remote_drain_owned(guard.heap);
 	drain_all(depth - 1);
-	lab_leave(&bracket);
+	lab_leave(&guard);
 }
 
 /* Heaps that a handler could be lent, this thread's own included: one more makes a new one. */
@@ -40,7 +40,7 @@ lendable(void)
 	size_t heaps = 0;
 
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
-		heaps += lab_registry_hold(id) != LAB_HOLD_VIRGIN;
+		heaps += lab_registry_state(id) != LAB_HEAP_UNUSED;
 	return heaps < DEEPEST ? heaps : DEEPEST;
 }
 

@@ -7,7 +7,7 @@ usage: lint.py CHECK ROOT [ARGUMENTS…]       the checks and their arguments ar
 import sys
 from pathlib import Path
 
-import bracket
+import guard
 import clauses
 import documents
 import elf
@@ -48,7 +48,7 @@ CHECKS = {
     "api-dropin": lambda root, library: symbols.check_header(Path(library), root / "include", lab_only=True),
     "references": lambda root, *archives: symbols.check_references(archives),
     "definitions": lambda root, *archives: symbols.check_definitions(archives),
-    "bracket": lambda root, library: bracket.check(Path(library)),
+    "guard": lambda root, library: guard.check(Path(library)),
     "elf": lambda root, library: elf.check(Path(library)),
 }
 

@@ -7,7 +7,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-import bracket
+import guard
 import clauses
 import documents
 import elf
@@ -257,12 +257,12 @@ lab_b(
         archive = self.archive("void lab_f(void) {} void free(void *p) {} static void g(void) {}")
         self.finds(symbols.check_definitions(archive), "libx.a[x.o]: defines free")
 
-    def test_bracket(self):
+    def test_guard(self):
         enter, leave, other = "mov %rsp,%fs:(%rcx)\n", "mov %rsi,%fs:(%rcx)\n", "mov %rsi,%fs:(%rdx)\n"
         for text in (enter + "mov %rax,(%rdx)\n" + leave, "movq " + enter[4:] + leave):
-            self.assertIsNone(bracket.bracket(text))
+            self.assertIsNone(guard.guard(text))
         for text in ("", leave, leave + enter, enter + other, enter + enter):
-            self.assertIsNotNone(bracket.bracket(text), text)
+            self.assertIsNotNone(guard.guard(text), text)
 
     def test_elf_good(self):
         text = '__thread long x[8] __attribute__((tls_model("initial-exec"))); long *f(void) { return x; }'

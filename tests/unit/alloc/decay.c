@@ -65,9 +65,9 @@ count_clock(void)
 static void
 tick(void)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
-	lab_decay_tick(&bracket);
+	lab_decay_tick(&guard);
 }
 
 Test(decay, free_pages_go_within_the_decay_time_and_not_before_half_of_it)
@@ -136,15 +136,15 @@ Test(decay, after_a_long_silence_the_first_call_gives_all_back)
 
 Test(decay, a_call_in_a_handler_that_interrupted_the_heap_leaves_it_to_the_next)
 {
-	struct lab_bracket bracket = INTERRUPTED;
+	struct lab_guard guard = INTERRUPTED;
 
 	start(10000);
 	use(6 * MIB);
 	world.now += 5000;
-	cr_assert(lab_enter(&bracket));
+	cr_assert(lab_enter(&guard));
 	call();
 	cr_assert_eq(given_back(), 0);
-	lab_leave(&bracket);
+	lab_leave(&guard);
 	call();
 	cr_assert_gt(given_back(), 0);
 }
@@ -186,20 +186,20 @@ Test(decay, blocks_freed_into_the_heaps_of_the_dead_go_back)
 		world.now += 500;
 		call();
 	}
-	cr_assert(lab_registry_is_littered(lab_thread_tid()));
+	cr_assert(lab_registry_has_remote_frees(lab_thread_tid()));
 	world.deaths_are_set = false;
-	for (int i = 0; i < 100 && lab_registry_is_littered(lab_thread_tid());
+	for (int i = 0; i < 100 && lab_registry_has_remote_frees(lab_thread_tid());
 	     i++) { /* one who was joined may look alive for a moment */
 		world.now += 500;
 		call();
 	}
-	cr_assert(!lab_registry_is_littered(lab_thread_tid()));
+	cr_assert(!lab_registry_has_remote_frees(lab_thread_tid()));
 	world.now += 2000;
 	call();
 	cr_assert_geq(lab_purge_total_pages() * LAB_PAGE_SIZE, (size_t)THREADS * DEAD_BLOCKS * 5000 * 9 / 10);
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
 		if (lab_registry_tid(id) != lab_thread_tid())
-			cr_assert_neq(lab_registry_hold(id), LAB_HOLD_FROZEN);
+			cr_assert_neq(lab_registry_state(id), LAB_HEAP_FROZEN);
 }
 
 enum { BLOCKS = 50 };
@@ -218,40 +218,40 @@ check_blocks_go_back(void *p[BLOCKS])
 		world.now += 500;
 		call();
 	}
-	cr_assert_eq(lab_registry_hold(heap->id), LAB_HOLD_IDLE);
+	cr_assert_eq(lab_registry_state(heap->id), LAB_HEAP_IDLE);
 	cr_assert(!lab_remote_is_waiting(heap));
 	cr_assert_geq(lab_purge_total_pages() * LAB_PAGE_SIZE, BLOCKS * 30000 / 2);
 }
 
 Test(decay, blocks_freed_into_an_idle_heap_go_back)
 {
-	struct lab_bracket bracket = INTERRUPTED;
+	struct lab_guard guard = INTERRUPTED;
 	void *p[BLOCKS];
 
 	start(10000);
 	lab_free(lab_malloc(1));
-	cr_assert(lab_enter(&bracket));
+	cr_assert(lab_enter(&guard));
 	for (int i = 0; i < BLOCKS; i++)
 		REQUIRE(p[i] = lab_malloc(30000)); /* from a heap that is borrowed for each call */
-	lab_leave(&bracket);
+	lab_leave(&guard);
 	check_blocks_go_back(p);
 }
 
 /* The borrower of that heap was left by a jump: the heap is repaired, and idle. */
 Test(decay, blocks_freed_into_a_heap_that_was_left_borrowed_go_back)
 {
-	struct lab_bracket bracket = INTERRUPTED, inner;
+	struct lab_guard guard = INTERRUPTED, inner;
 	void *p[BLOCKS];
 
 	start(10000);
 	lab_free(lab_malloc(1));
-	cr_assert(lab_enter(&bracket));
+	cr_assert(lab_enter(&guard));
 	for (int i = 0; i < BLOCKS; i++)
 		REQUIRE(p[i] = lab_malloc(30000));
-	inner = (struct lab_bracket){.sp = bracket.sp - 512};
+	inner = (struct lab_guard){.sp = guard.sp - 512};
 	cr_assert(lab_enter(&inner));
-	lab_leave(&bracket);
-	cr_assert_eq(lab_registry_hold(inner.heap->id), LAB_HOLD_BORROWED);
+	lab_leave(&guard);
+	cr_assert_eq(lab_registry_state(inner.heap->id), LAB_HEAP_BORROWED);
 	check_blocks_go_back(p);
 }
 

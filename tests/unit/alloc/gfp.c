@@ -28,7 +28,7 @@
 #define KIB          ((size_t)1 << 10)
 #define MIB          ((size_t)1 << 20)
 
-static struct lab_bracket outer;
+static struct lab_guard outer;
 
 /* The calls that follow are a handler's that interrupted this thread's heap. */
 static void
@@ -411,9 +411,9 @@ Test(gfp, nowait_takes_what_others_have_freed)
 	struct lab_heap *heap = lab_thread.heap;
 	for (int i = 0; i < N; i++)
 		lab_remote_push(heap, p[i], p[i]); /* whole spans are retired by the drain */
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	struct lab_place place = lab_map_find(run);
-	lab_release_quietly(&bracket, &place, run, "realloc");
+	lab_release_nowait(&guard, &place, run, "realloc");
 	world.on_clock = count_clock;
 	world.protects_left = world.maps_left = 0;
 	size_t probes = world.probes;

@@ -86,9 +86,9 @@ use_what_others_left(void)
 	uint32_t frozen = 0;
 
 	for (uint32_t id = 0; id < lab_registry_count(); id++) {
-		if (lab_hold_is_owned(lab_registry_hold(id)))
+		if (lab_heap_state_is_owned(lab_registry_state(id)))
 			REQUIRE(lab_registry_tid(id) == lab_os_tid());
-		frozen += lab_registry_hold(id) == LAB_HOLD_FROZEN;
+		frozen += lab_registry_state(id) == LAB_HEAP_FROZEN;
 	}
 	REQUIRE(frozen >= 1);
 	for (int i = 0; i < 64; i++)
@@ -117,7 +117,7 @@ Test(lifecycle, a_child_of_a_process_with_busy_threads)
 }
 
 /* A child forked while this thread is inside its heap, as by a handler that interrupted malloc. */
-static struct lab_bracket bracket;
+static struct lab_guard guard;
 
 static void
 go_on_inside(void)
@@ -125,9 +125,9 @@ go_on_inside(void)
 	static struct trace_block mine[50];
 	struct trace own = {{4}, mine, 50, 12, 18, 30, false};
 
-	REQUIRE(lab_thread.word == bracket.sp);
+	REQUIRE(lab_thread.word == guard.sp);
 	trace_run(&own, 1000);
-	lab_leave(&bracket);
+	lab_leave(&guard);
 	trace_run(&own, 1000);
 	trace_free_all(&own);
 	go_on();
@@ -136,10 +136,10 @@ go_on_inside(void)
 Test(lifecycle, a_child_forked_inside_the_heap)
 {
 	trace_run(&trace, 1000);
-	bracket.sp = (uintptr_t)__builtin_frame_address(0) + 64;
-	cr_assert(lab_enter(&bracket));
+	guard.sp = (uintptr_t)__builtin_frame_address(0) + 64;
+	cr_assert(lab_enter(&guard));
 	cr_assert(in_child(go_on_inside));
-	lab_leave(&bracket);
+	lab_leave(&guard);
 	go_on();
 }
 
@@ -157,7 +157,7 @@ leave_a_heap(void *into)
 static void *
 block_of_an_idle_heap(void)
 {
-	struct lab_bracket outer = {.sp = (uintptr_t)__builtin_frame_address(0) + 64};
+	struct lab_guard outer = {.sp = (uintptr_t)__builtin_frame_address(0) + 64};
 
 	REQUIRE(lab_enter(&outer));
 	void *p = lab_malloc(3000);
@@ -168,12 +168,12 @@ block_of_an_idle_heap(void)
 static void *in_idle, *of_dead[64];
 
 static uint32_t
-count_holds(enum lab_hold hold)
+count_holds(enum lab_heap_state hold)
 {
 	uint32_t count = 0;
 
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
-		count += lab_registry_hold(id) == hold;
+		count += lab_registry_state(id) == hold;
 	return count;
 }
 
@@ -182,8 +182,8 @@ have_what_was_idle(void)
 {
 	uint32_t idle = lab_map_find(in_idle).heap_id;
 
-	REQUIRE(count_holds(LAB_HOLD_FROZEN) == 0);
-	REQUIRE(lab_registry_hold(idle) == LAB_HOLD_IDLE);
+	REQUIRE(count_holds(LAB_HEAP_FROZEN) == 0);
+	REQUIRE(lab_registry_state(idle) == LAB_HEAP_IDLE);
 	lab_free(in_idle);
 	REQUIRE(lab_map_find(block_of_an_idle_heap()).heap_id == idle); /* it is borrowed again */
 }
@@ -197,15 +197,15 @@ Test(lifecycle, idle_heaps_with_memory_are_the_childs)
 	for (int i = 0; i < 20; i++)
 		cr_assert(in_child(have_what_was_idle));
 	cr_assert_eq(lab_registry_count(), heaps);
-	cr_assert_eq(count_holds(LAB_HOLD_IDLE), heaps - 1, "all that was held is idle again, in the parent too");
-	cr_assert_eq(lab_registry_hold(idle), LAB_HOLD_IDLE);
+	cr_assert_eq(count_holds(LAB_HEAP_IDLE), heaps - 1, "all that was held is idle again, in the parent too");
+	cr_assert_eq(lab_registry_state(idle), LAB_HEAP_IDLE);
 	trace_free_all(&trace);
 }
 
 static void
 have_what_the_dead_had(void)
 {
-	REQUIRE(count_holds(LAB_HOLD_CURRENT) == 1 && count_holds(LAB_HOLD_HELD) == 0);
+	REQUIRE(count_holds(LAB_HEAP_CURRENT) == 1 && count_holds(LAB_HEAP_HELD) == 0);
 	for (int i = 0; i < 64; i++) {
 		REQUIRE(lab_map_find(of_dead[i]).heap_id == lab_thread.heap->id);
 		lab_free(of_dead[i]);
@@ -248,7 +248,7 @@ free_runs(void)
 	struct lab_place first = lab_map_find(runs[0]);
 	uint32_t heap = first.heap_id;
 
-	REQUIRE(lab_registry_hold(heap) == LAB_HOLD_FROZEN);
+	REQUIRE(lab_registry_state(heap) == LAB_HEAP_FROZEN);
 	for (int i = 0; i < 30; i++)
 		lab_free(runs[i]);
 	uint64_t owner;
@@ -280,7 +280,7 @@ vfork_unborn(void *unused)
 	pid_t child = vfork();
 
 	if (child == 0) {
-		seen_outside = lab_registry_is_outside();
+		seen_outside = lab_registry_in_shared_memory_child();
 		lab_free(lab_malloc(100));
 		_exit(lab_thread.heap == NULL && lab_thread.word == 0 ? 0 : 1);
 	}
@@ -302,7 +302,7 @@ Test(lifecycle, nobody_is_born_in_a_child_of_vfork)
 	pthread_t thread;
 
 	trace_run(&trace, 10);
-	cr_assert(!lab_registry_is_outside());
+	cr_assert(!lab_registry_in_shared_memory_child());
 	REQUIRE(pthread_create(&thread, NULL, vfork_unborn, NULL) == 0);
 	pthread_join(thread, NULL);
 	trace_free_all(&trace);
@@ -351,10 +351,10 @@ static void
 see_that_the_thread_kept_its_heap(void)
 {
 	REQUIRE(atomic_load(&step) == 1);
-	enum lab_hold hold = lab_registry_hold(heap_of_thread);
+	enum lab_heap_state hold = lab_registry_state(heap_of_thread);
 	atomic_store(&step, 2);
 	pthread_join(of_hook, NULL);
-	REQUIRE(hold == LAB_HOLD_CURRENT);
+	REQUIRE(hold == LAB_HEAP_CURRENT);
 }
 
 Test(lifecycle, a_hook_that_comes_first_may_begin_threads)

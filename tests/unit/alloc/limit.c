@@ -488,7 +488,7 @@ must_not_wait(void)
 
 Test(limit, atomic_nowait_and_reentrant_calls_never_wait)
 {
-	struct lab_bracket outer = {.sp = (uintptr_t)__builtin_frame_address(0) + 256};
+	struct lab_guard outer = {.sp = (uintptr_t)__builtin_frame_address(0) + 256};
 	size_t count;
 
 	limit_to(16 * MIB);

@@ -148,7 +148,7 @@ Test(slow, every_misaligned_pointer_around_blocks_is_no_block)
 
 /* ---- the reserve: the last resort of a re-entrant call, and of no other ---- */
 
-static struct lab_bracket outer;
+static struct lab_guard outer;
 
 static void
 enter_and_take_away_all_memory(void)
@@ -245,7 +245,7 @@ Test(slow, blocks_and_runs_of_another_heap_go_back_to_it)
 	bool fresh;
 
 	REQUIRE(lab_registry_start());
-	REQUIRE(other = lab_registry_make(lab_os_tid() + 1, LAB_HOLD_CURRENT));
+	REQUIRE(other = lab_registry_make(lab_os_tid() + 1, LAB_HEAP_CURRENT));
 	world_install();
 	world.deaths_are_set = true;
 	lab_heap_rebuild_owned(other);

@@ -79,17 +79,17 @@ Test(stats, live_blocks_and_bytes_over_a_long_trace)
 
 Test(stats, remote_and_reentrant_calls_are_counted)
 {
-	struct lab_bracket bracket = {.sp = (uintptr_t)__builtin_frame_address(0) + 64};
+	struct lab_guard guard = {.sp = (uintptr_t)__builtin_frame_address(0) + 64};
 	void *before[6];
 
 	for (int i = 0; i < 6; i++)
 		before[i] = lab_malloc(10);
-	cr_assert(lab_enter(&bracket));
+	cr_assert(lab_enter(&guard));
 	for (int i = 0; i < 5; i++)
 		lab_free(lab_malloc(100)); /* of the heap that is borrowed, both */
 	for (int i = 0; i < 6; i++)
 		lab_free(before[i]);
-	lab_leave(&bracket);
+	lab_leave(&guard);
 	struct lab_stats s = stats_now();
 	cr_assert_geq(s.reentrant, 5);
 	cr_assert_geq(s.remote_frees, 6);

@@ -488,7 +488,7 @@ Test(backing, copies_that_were_cut_short_are_made_by_the_next_look)
 
 Test(backing, a_reentrant_call_neither_grows_nor_calls)
 {
-	struct lab_bracket outer = {.sp = (uintptr_t)__builtin_frame_address(0) + 256};
+	struct lab_guard outer = {.sp = (uintptr_t)__builtin_frame_address(0) + 256};
 
 	lab_reserve_on_low(count_call, &calls);
 	lab_free(lab_malloc(10));

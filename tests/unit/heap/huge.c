@@ -646,10 +646,10 @@ Test(huge, a_dead_threads_heap_or_a_trim_is_where_it_is_found)
 	struct lab_huge *huge = leave_half_freed(LAB_GFP_KERNEL);
 	(void)lab_trim(0);
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_FREE);
-	struct lab_heap *dead = lab_registry_make(DEAD_TID, LAB_HOLD_CURRENT);
+	struct lab_heap *dead = lab_registry_make(DEAD_TID, LAB_HEAP_CURRENT);
 	REQUIRE(dead);
 	huge = leave_half_freed(LAB_GFP_KERNEL);
-	cr_assert_eq(lab_registry_adopt(lab_thread.tid, LAB_HOLD_CURRENT, 100), dead);
+	cr_assert_eq(lab_registry_adopt(lab_thread.tid, LAB_HEAP_CURRENT, 100), dead);
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
 }
 

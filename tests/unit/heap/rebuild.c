@@ -404,7 +404,7 @@ Test(rebuild, absorbing_moves_every_block_and_leaves_an_empty_idle_heap)
 	for (int round = 0; round < 5; round++) {
 		struct lab_heap *dead = heap;
 		struct heap_census theirs = heap_check(dead);
-		heap = lab_registry_make(lab_os_tid(), LAB_HOLD_CURRENT);
+		heap = lab_registry_make(lab_os_tid(), LAB_HEAP_CURRENT);
 		lab_heap_rebuild_owned(heap);
 		lab_thread.heap = heap;
 		lab_thread.word = (uintptr_t)heap | LAB_WORD_FAST;
@@ -416,7 +416,7 @@ Test(rebuild, absorbing_moves_every_block_and_leaves_an_empty_idle_heap)
 		struct heap_census both = heap_check(heap);
 		cr_assert_eq(both.used, theirs.used + ours.used);
 		cr_assert_eq(both.runs, theirs.runs + ours.runs);
-		cr_assert_eq(lab_registry_hold(dead->id), LAB_HOLD_IDLE);
+		cr_assert_eq(lab_registry_state(dead->id), LAB_HEAP_IDLE);
 		cr_assert_eq(heap_check(dead).segments, 0);
 		trace_free_all(&own);
 		check_everything();
@@ -429,7 +429,7 @@ Test(rebuild, absorbing_moves_every_block_and_leaves_an_empty_idle_heap)
 Test(rebuild, absorbing_a_torn_heap_finishes_its_drain_and_sends_its_batches)
 {
 	start();
-	struct lab_heap *dead = lab_registry_make(4711, LAB_HOLD_CURRENT), *third = lab_registry_make(4712, LAB_HOLD_CURRENT);
+	struct lab_heap *dead = lab_registry_make(4711, LAB_HEAP_CURRENT), *third = lab_registry_make(4712, LAB_HEAP_CURRENT);
 	void *p[40];
 
 	lab_heap_rebuild_owned(dead);

@@ -31,7 +31,7 @@ start(void)
 static struct lab_heap *
 make_whole(uint32_t tid)
 {
-	struct lab_heap *heap = lab_registry_make(tid, LAB_HOLD_CURRENT);
+	struct lab_heap *heap = lab_registry_make(tid, LAB_HEAP_CURRENT);
 
 	REQUIRE(heap && !heap->whole);
 	lab_heap_rebuild_owned(heap);
@@ -41,7 +41,7 @@ make_whole(uint32_t tid)
 static void
 check_owned(const struct lab_heap *heap, uint32_t tid)
 {
-	REQUIRE(lab_hold_is_owned(lab_registry_hold(heap->id)));
+	REQUIRE(lab_heap_state_is_owned(lab_registry_state(heap->id)));
 	REQUIRE(lab_registry_tid(heap->id) == tid);
 	REQUIRE(lab_registry_heap(heap->id) == heap);
 }
@@ -57,7 +57,7 @@ Test(registry, heaps_are_made_dense_and_far_apart)
 		cr_assert_eq((uintptr_t)heap % LAB_HEAP_STRIDE, 0);
 		check_owned(heap, ANN + id);
 	}
-	cr_assert_eq(lab_registry_hold(20), LAB_HOLD_VIRGIN);
+	cr_assert_eq(lab_registry_state(20), LAB_HEAP_UNUSED);
 }
 
 Test(registry, what_is_given_back_is_idle_and_taken_again_by_hint)
@@ -65,24 +65,24 @@ Test(registry, what_is_given_back_is_idle_and_taken_again_by_hint)
 	start();
 	struct lab_heap *a = make_whole(ANN), *b = make_whole(ANN), *c = make_whole(ANN);
 
-	cr_assert_null(lab_registry_take_idle(BOB, LAB_HOLD_BORROWED), "nothing is idle");
+	cr_assert_null(lab_registry_take_idle(BOB, LAB_HEAP_BORROWED), "nothing is idle");
 	lab_registry_give_back(a, lab_registry_word(a));
 	lab_registry_give_back(c, lab_registry_word(c));
-	cr_assert_eq(lab_registry_hold(a->id), LAB_HOLD_IDLE);
-	cr_assert_eq(lab_registry_take_if_idle(BOB, LAB_HOLD_BORROWED, c->id), c);
-	cr_assert_eq(lab_registry_hold(c->id), LAB_HOLD_BORROWED, "won, and said what for, at once");
+	cr_assert_eq(lab_registry_state(a->id), LAB_HEAP_IDLE);
+	cr_assert_eq(lab_registry_take_if_idle(BOB, LAB_HEAP_BORROWED, c->id), c);
+	cr_assert_eq(lab_registry_state(c->id), LAB_HEAP_BORROWED, "won, and said what for, at once");
 	check_owned(c, BOB);
-	cr_assert_null(lab_registry_take_if_idle(BOB, LAB_HOLD_BORROWED, b->id), "that one is not idle");
-	cr_assert_eq(lab_registry_take_idle(BOB, LAB_HOLD_BORROWED), a);
-	cr_assert_null(lab_registry_take_idle(CAT, LAB_HOLD_BORROWED));
+	cr_assert_null(lab_registry_take_if_idle(BOB, LAB_HEAP_BORROWED, b->id), "that one is not idle");
+	cr_assert_eq(lab_registry_take_idle(BOB, LAB_HEAP_BORROWED), a);
+	cr_assert_null(lab_registry_take_idle(CAT, LAB_HEAP_BORROWED));
 	check_owned(b, ANN);
 
 	uint64_t word = lab_registry_word(b);
 	lab_registry_give_back(b, word);
-	cr_assert_eq(lab_registry_take_if_idle(CAT, LAB_HOLD_HELD, b->id), b);
+	cr_assert_eq(lab_registry_take_if_idle(CAT, LAB_HEAP_HELD, b->id), b);
 	lab_registry_give_back(b, word);
 	check_owned(b, CAT); /* a word from before gives nothing back */
-	cr_assert_eq(lab_registry_hold(b->id), LAB_HOLD_HELD);
+	cr_assert_eq(lab_registry_state(b->id), LAB_HEAP_HELD);
 }
 
 Test(registry, births_take_from_the_other_end)
@@ -93,10 +93,10 @@ Test(registry, births_take_from_the_other_end)
 	lab_registry_give_back(a, lab_registry_word(a));
 	lab_registry_give_back(b, lab_registry_word(b));
 	lab_registry_give_back(c, lab_registry_word(c));
-	cr_assert_eq(lab_registry_take_idle(BOB, LAB_HOLD_BORROWED), a);
-	cr_assert_eq(lab_registry_take_idle(CAT, LAB_HOLD_CURRENT), c);
+	cr_assert_eq(lab_registry_take_idle(BOB, LAB_HEAP_BORROWED), a);
+	cr_assert_eq(lab_registry_take_idle(CAT, LAB_HEAP_CURRENT), c);
 	lab_registry_give_back(a, lab_registry_word(a));
-	cr_assert_eq(lab_registry_take_idle(CAT, LAB_HOLD_CURRENT), b, "what is borrowed stays the first");
+	cr_assert_eq(lab_registry_take_idle(CAT, LAB_HEAP_CURRENT), b, "what is borrowed stays the first");
 }
 
 /* A handler in between has given it back, or has it itself. */
@@ -108,9 +108,9 @@ Test(registry, an_own_heap_is_won_from_the_word_that_was_read)
 	start();
 	struct lab_heap *heap = make_whole(ANN);
 	cr_assert_eq(lab_registry_next_of(ANN, &id, &word), heap);
-	cr_assert(lab_registry_claim_own(heap, word, LAB_HOLD_ABSORBING));
-	cr_assert_eq(lab_registry_hold(heap->id), LAB_HOLD_ABSORBING);
-	cr_assert(!lab_registry_claim_own(heap, word, LAB_HOLD_BORROWED));
+	cr_assert(lab_registry_claim_own(heap, word, LAB_HEAP_ABSORBING));
+	cr_assert_eq(lab_registry_state(heap->id), LAB_HEAP_ABSORBING);
+	cr_assert(!lab_registry_claim_own(heap, word, LAB_HEAP_BORROWED));
 	check_owned(heap, ANN);
 }
 
@@ -143,10 +143,10 @@ Test(registry, who_has_no_id_finds_no_heap_and_is_not_found_dead)
 	struct lab_heap *heap = make_whole(LAB_OS_TID_UNKNOWN);
 	cr_assert_null(lab_registry_next_of(LAB_OS_TID_UNKNOWN, &id, &word));
 	cr_assert_not(lab_os.thread_is_dead(LAB_OS_TID_UNKNOWN));
-	cr_assert_null(lab_registry_adopt((uint32_t)getpid(), LAB_HOLD_CURRENT, 10));
+	cr_assert_null(lab_registry_adopt((uint32_t)getpid(), LAB_HEAP_CURRENT, 10));
 	check_owned(heap, LAB_OS_TID_UNKNOWN);
 	lab_registry_give_back(heap, lab_registry_word(heap));
-	cr_assert_eq(lab_registry_take_idle(LAB_OS_TID_UNKNOWN, LAB_HOLD_BORROWED), heap);
+	cr_assert_eq(lab_registry_take_idle(LAB_OS_TID_UNKNOWN, LAB_HEAP_BORROWED), heap);
 }
 
 Test(registry, only_the_dead_are_adopted_and_only_so_many_are_asked_about)
@@ -156,20 +156,20 @@ Test(registry, only_the_dead_are_adopted_and_only_so_many_are_asked_about)
 		(void)make_whole(ANN);
 	struct lab_heap *bobs = make_whole(BOB), *mine = make_whole(CAT);
 
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 4));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 4));
 	cr_assert_eq(world.probes, 4);
 	world.probes = 0;
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 1000));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1000));
 	cr_assert_leq(world.probes, 11, "not about the caller's own, and each once");
 	world.dead_tid = BOB;
-	struct lab_heap *adopted = lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 11);
+	struct lab_heap *adopted = lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 11);
 	cr_assert_eq(adopted, bobs);
 	check_owned(bobs, CAT);
-	cr_assert_eq(lab_registry_hold(bobs->id), LAB_HOLD_CURRENT);
+	cr_assert_eq(lab_registry_state(bobs->id), LAB_HEAP_CURRENT);
 	cr_assert_eq(bobs->adopted, 1);
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 1000));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1000));
 	world.dead_tid = CAT;
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 1000), "its own id says nothing about the caller");
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1000), "its own id says nothing about the caller");
 	check_owned(mine, CAT);
 }
 
@@ -182,7 +182,7 @@ Test(registry, probing_goes_round)
 	world.dead_tid = ANN + 17;
 	struct lab_heap *adopted = NULL;
 	for (int i = 0; i < 30 / 4 + 2 && !adopted; i++)
-		adopted = lab_registry_adopt(1, LAB_HOLD_CURRENT, 4);
+		adopted = lab_registry_adopt(1, LAB_HEAP_CURRENT, 4);
 	cr_assert(adopted && adopted->id == 17);
 }
 
@@ -196,7 +196,7 @@ change_hands(uint32_t tid)
 		return;
 	done = true;
 	lab_registry_give_back(lab_registry_heap(1), lab_registry_word(lab_registry_heap(1)));
-	REQUIRE(lab_registry_take_if_idle(BOB, LAB_HOLD_CURRENT, 1) == lab_registry_heap(1)); /* the same id again: a new thread */
+	REQUIRE(lab_registry_take_if_idle(BOB, LAB_HEAP_CURRENT, 1) == lab_registry_heap(1)); /* the same id again: a new thread */
 }
 
 Test(registry, an_old_word_wins_nothing)
@@ -207,10 +207,10 @@ Test(registry, an_old_word_wins_nothing)
 
 	world.dead_tid = BOB;
 	world.on_probe = change_hands;
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 1 + 1));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1 + 1));
 	check_owned(bobs, BOB);
 	world.on_probe = NULL;
-	cr_assert_eq(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 2), bobs, "but the next probe does");
+	cr_assert_eq(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 2), bobs, "but the next probe does");
 }
 
 /* The same with a newborn that finds its own id on the heap of a dead namesake. */
@@ -234,7 +234,7 @@ Test(registry, the_heap_of_a_dead_namesake_has_one_holder)
 
 	world.dead_tid = mine; /* as the kernel said just before we were born */
 	world.on_probe = be_born;
-	cr_assert_null(lab_registry_adopt(ANN, LAB_HOLD_CURRENT, 4), "we live in it");
+	cr_assert_null(lab_registry_adopt(ANN, LAB_HEAP_CURRENT, 4), "we live in it");
 	cr_assert_eq(lab_thread.heap, heap);
 	check_owned(heap, mine);
 }
@@ -244,7 +244,7 @@ Test(registry, a_heap_that_was_won_and_not_yet_written_to_is_found_and_built)
 {
 	start();
 	(void)make_whole(ANN);
-	struct lab_heap *heap = lab_registry_make(lab_os_tid(), LAB_HOLD_CURRENT);
+	struct lab_heap *heap = lab_registry_make(lab_os_tid(), LAB_HEAP_CURRENT);
 
 	memset(heap, 0, sizeof *heap); /* but for what is written before the CAS */
 	heap->id = 1;
@@ -283,16 +283,16 @@ Test(registry, fork_freezes_all_heaps_but_the_leaders)
 	lab_registry_note_fork();
 	cr_assert(lab_registry_is_forked());
 	world.dead_tid = BOB;
-	cr_assert_null(lab_registry_adopt(ANN, LAB_HOLD_CURRENT, 100), "until the leader has been through, all are alive");
-	cr_assert_null(lab_registry_take_idle(ANN, LAB_HOLD_BORROWED));
+	cr_assert_null(lab_registry_adopt(ANN, LAB_HEAP_CURRENT, 100), "until the leader has been through, all are alive");
+	cr_assert_null(lab_registry_take_idle(ANN, LAB_HEAP_BORROWED));
 	settle(ANN, CAT, 0);
 	cr_assert(!lab_registry_is_forked());
 	check_owned(mine, CAT);
 	check_owned(also, CAT);
-	cr_assert_eq(lab_registry_hold(bobs->id), LAB_HOLD_FROZEN);
-	cr_assert_eq(lab_registry_hold(idle->id), LAB_HOLD_FROZEN);
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HOLD_CURRENT, 100));
-	cr_assert_null(lab_registry_take_if_idle(CAT, LAB_HOLD_BORROWED, idle->id));
+	cr_assert_eq(lab_registry_state(bobs->id), LAB_HEAP_FROZEN);
+	cr_assert_eq(lab_registry_state(idle->id), LAB_HEAP_FROZEN);
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 100));
+	cr_assert_null(lab_registry_take_if_idle(CAT, LAB_HEAP_BORROWED, idle->id));
 	cr_assert_eq(make_whole(CAT)->id, 4, "new ones can be made");
 }
 
@@ -305,7 +305,7 @@ Test(registry, a_namesake_of_the_child_in_the_parent_is_not_taken_for_it)
 	lab_registry_note_fork();
 	settle(ANN, CAT, 0);
 	check_owned(mine, CAT);
-	cr_assert_eq(lab_registry_hold(namesakes->id), LAB_HOLD_FROZEN);
+	cr_assert_eq(lab_registry_state(namesakes->id), LAB_HEAP_FROZEN);
 }
 
 /* Signals that an instruction raises come through; so do all where the system refuses to hold them. */
@@ -346,7 +346,7 @@ Test(registry, what_was_borrowed_before_a_fork_is_given_back_after_it)
 	lab_registry_note_fork();
 	settle(ANN, CAT, 0);
 	lab_registry_give_back(heap, word);
-	cr_assert_eq(lab_registry_hold(heap->id), LAB_HOLD_IDLE);
+	cr_assert_eq(lab_registry_state(heap->id), LAB_HEAP_IDLE);
 }
 
 /* The whole pass, by the thread that forks, in a process that has other threads' leases of each kind. */
@@ -367,7 +367,7 @@ Test(registry, one_pass_settles_leases_of_all_kinds)
 	if (child == 0) {
 		REQUIRE(!lab_registry_is_forked()); /* by libc's hook */
 		check_owned(lab_thread.heap, lab_os_tid());
-		REQUIRE(lab_registry_hold(anns->id) == LAB_HOLD_FROZEN);
+		REQUIRE(lab_registry_state(anns->id) == LAB_HEAP_FROZEN);
 		REQUIRE(lab_load_rlx(&place.segment->purge) == 0);
 		REQUIRE(lab_owner(owned) == gettid() && lab_owner(others) == 0);
 		REQUIRE(lab_share_tid(share) == 0);
@@ -402,11 +402,11 @@ Test(registry, when_there_is_no_place_or_no_memory_it_is_null)
 	world.deaths_are_set = true;
 	REQUIRE(lab_registry_start());
 	world.maps_left = 0;
-	cr_assert_null(lab_registry_make(ANN, LAB_HOLD_CURRENT));
-	cr_assert_eq(lab_registry_hold(0), LAB_HOLD_VIRGIN);
+	cr_assert_null(lab_registry_make(ANN, LAB_HEAP_CURRENT));
+	cr_assert_eq(lab_registry_state(0), LAB_HEAP_UNUSED);
 	world.maps_left = SIZE_MAX;
 	world.on_map_at = occupy_most;
-	while (lab_registry_make(ANN, LAB_HOLD_CURRENT))
+	while (lab_registry_make(ANN, LAB_HEAP_CURRENT))
 		made++;
 	cr_assert_gt(made, 20, "some behind them");
 	cr_assert_gt(lab_registry_count(), 25000);
@@ -457,7 +457,7 @@ Test(registry, the_heaps_of_threads_that_ended_are_adopted_soon_those_of_living_
 		pthread_join(dead[i], NULL);
 	void *mine = lab_malloc(10);
 	for (int i = 0; i < 10000; i++) {
-		struct lab_heap *heap = lab_registry_adopt(lab_thread_tid(), LAB_HOLD_CURRENT, 4);
+		struct lab_heap *heap = lab_registry_adopt(lab_thread_tid(), LAB_HEAP_CURRENT, 4);
 		cr_assert_neq(heap, living);
 		adopted += heap != NULL;
 		if (i > 1000 && lab_registry_count() <= adopted + 2)
@@ -467,7 +467,7 @@ Test(registry, the_heaps_of_threads_that_ended_are_adopted_soon_those_of_living_
 	}
 	for (uint32_t id = 0; id < lab_registry_count(); id++) {
 		struct lab_heap *heap = lab_registry_heap(id);
-		if (heap != living && lab_hold_is_owned(lab_registry_hold(id)))
+		if (heap != living && lab_heap_state_is_owned(lab_registry_state(id)))
 			cr_assert_eq(lab_registry_tid(id), lab_thread_tid(), "every dead thread's heap was found");
 	}
 	pthread_barrier_wait(&barrier);

@@ -27,7 +27,7 @@ static struct lab_heap *
 make_heap(void)
 {
 	REQUIRE(lab_registry_start());
-	struct lab_heap *made = lab_registry_make(TID, LAB_HOLD_CURRENT);
+	struct lab_heap *made = lab_registry_make(TID, LAB_HEAP_CURRENT);
 	REQUIRE(made);
 	lab_heap_rebuild_owned(made);
 	return made;
@@ -404,7 +404,7 @@ Test(remote, a_block_whose_span_changed_heap_is_sent_on)
 	cr_assert_eq(used(other), BLOCKS);
 	lab_remote_push(heap, blocks[0], blocks[0]);
 	lab_remote_push(heap, run, run);
-	cr_assert_eq(lab_registry_take_if_idle(TID, LAB_HOLD_BORROWED, heap->id), heap);
+	cr_assert_eq(lab_registry_take_if_idle(TID, LAB_HEAP_BORROWED, heap->id), heap);
 	lab_remote_drain_owned(heap);
 	cr_assert_eq(pointer(heap), 0);
 	cr_assert_eq(length(pointer(other)), 2);
@@ -427,7 +427,7 @@ Test(remote, a_run_on_an_old_heaps_stack_is_freed_once)
 	lab_remote_push(heap, run, run); /* the freer's last act; it knew the heap from before */
 	lab_heap_rebuild_owned(other);
 	void *again = lab_run_alloc_owned(other, 10, 1, &fresh); /* at the same place, if the run was freed */
-	cr_assert_eq(lab_registry_take_if_idle(TID, LAB_HOLD_BORROWED, heap->id), heap);
+	cr_assert_eq(lab_registry_take_if_idle(TID, LAB_HEAP_BORROWED, heap->id), heap);
 	lab_remote_drain_owned(heap);
 	lab_remote_drain_owned(other);
 	cr_assert_eq(lab_load_rlx(&lab_map_find(again).run->state), lab_run_state(LAB_RUN_LIVE), "it lived");
@@ -644,16 +644,16 @@ Test(remote, damage_in_an_absorbed_heaps_list_is_found)
 
 Test(remote, what_was_found_is_reported_when_the_heap_is_left, .signal = SIGABRT)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	world_install();
-	REQUIRE(lab_enter(&bracket));
-	heap = bracket.heap;
+	REQUIRE(lab_enter(&guard));
+	heap = guard.heap;
 	for (int i = 0; i < 3; i++)
 		blocks[i] = block_of(heap);
 	for (int i = 0; i < 3; i++)
 		lab_remote_push(heap, blocks[i], blocks[i]);
 	memset(blocks[1], 0, 8);
 	lab_remote_drain_owned(heap);
-	lab_leave(&bracket);
+	lab_leave(&guard);
 }

@@ -10,15 +10,15 @@
 #include "trace.h"
 #include "world.h"
 
-static struct lab_bracket bracket;
+static struct lab_guard guard;
 static struct lab_heap *heap;
 
 static void
 enter(void)
 {
-	bracket.sp = (uintptr_t)__builtin_frame_address(0);
-	REQUIRE(lab_enter(&bracket));
-	heap = bracket.heap;
+	guard.sp = (uintptr_t)__builtin_frame_address(0);
+	REQUIRE(lab_enter(&guard));
+	heap = guard.heap;
 }
 
 /* A run, and where it is. */

@@ -14,15 +14,15 @@
 #include "trace.h"
 
 /* Inside the heap for a whole test, as a slow path is. */
-static struct lab_bracket bracket;
+static struct lab_guard guard;
 static struct lab_heap *heap;
 
 static void
 enter(void)
 {
-	bracket.sp = (uintptr_t)__builtin_frame_address(0);
-	REQUIRE(lab_enter(&bracket));
-	heap = bracket.heap;
+	guard.sp = (uintptr_t)__builtin_frame_address(0);
+	REQUIRE(lab_enter(&guard));
+	heap = guard.heap;
 }
 
 static char *

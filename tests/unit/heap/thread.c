@@ -1,5 +1,5 @@
 /*
- * thread.c - the bracket: birth, borrowing while busy, nesting, frames left by a jump, repair of what they borrowed.
+ * thread.c - the guard: birth, borrowing while busy, nesting, frames left by a jump, repair of what they borrowed.
  * A frame's stack pointer stands for the frame: the tests enter with pointers into real frames of this thread's stack.
  *
  * Clauses: G3.2, G7.1.
@@ -16,20 +16,20 @@
 #include "world.h"
 
 /* Enters as an API function called from here would. */
-#define ENTER_HERE(bracket)                                                                                                        \
+#define ENTER_HERE(guard)                                                                                                          \
 	do {                                                                                                                       \
-		(bracket)->sp = (uintptr_t)__builtin_frame_address(0);                                                             \
-		REQUIRE(lab_enter(bracket));                                                                                       \
+		(guard)->sp = (uintptr_t)__builtin_frame_address(0);                                                               \
+		REQUIRE(lab_enter(guard));                                                                                         \
 	} while (0)
 
 /* The same at the bottom of this frame, which is made DEEP bytes large: below all that the caller calls afterwards. */
 enum { DEEP = 4096 };
-#define ENTER_DEEPLY(bracket)                                                                                                      \
+#define ENTER_DEEPLY(guard)                                                                                                        \
 	do {                                                                                                                       \
 		volatile char deep[DEEP];                                                                                          \
 		deep[0] = 0;                                                                                                       \
-		(bracket)->sp = ((uintptr_t)deep + 64) & ~(uintptr_t)15;                                                           \
-		REQUIRE(lab_enter(bracket));                                                                                       \
+		(guard)->sp = ((uintptr_t)deep + 64) & ~(uintptr_t)15;                                                             \
+		REQUIRE(lab_enter(guard));                                                                                         \
 	} while (0)
 
 static void *
@@ -46,10 +46,10 @@ heap_of(const void *p)
 	return lab_unit_heap(lab_map_find(p).unit);
 }
 
-static enum lab_hold
+static enum lab_heap_state
 hold_of(const struct lab_heap *heap)
 {
-	return lab_registry_hold(heap->id);
+	return lab_registry_state(heap->id);
 }
 
 static size_t
@@ -58,42 +58,42 @@ heaps_owned(void)
 	size_t n = 0;
 
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
-		n += lab_hold_is_owned(lab_registry_hold(id));
+		n += lab_heap_state_is_owned(lab_registry_state(id));
 	return n;
 }
 
 Test(thread, birth_entry_and_leaving)
 {
-	struct lab_bracket bracket = {.sp = (uintptr_t)__builtin_frame_address(0)};
+	struct lab_guard guard = {.sp = (uintptr_t)__builtin_frame_address(0)};
 
 	cr_assert_eq(lab_thread.word, 0);
-	cr_assert(!lab_try_enter(&bracket), "no heap yet: frees do without");
-	cr_assert(lab_enter(&bracket));
-	cr_assert_eq(hold_of(bracket.heap), LAB_HOLD_CURRENT);
-	cr_assert_eq(lab_thread.word, bracket.sp);
-	cr_assert_eq(lab_thread.heap, bracket.heap);
-	cr_assert_eq(bracket.heap->whole, 0, "a slow frame is inside");
-	cr_assert_eq(lab_registry_tid(bracket.heap->id), lab_os_tid());
-	cr_assert(!lab_try_enter(&bracket), "busy");
-	lab_leave(&bracket);
+	cr_assert(!lab_try_enter(&guard), "no heap yet: frees do without");
+	cr_assert(lab_enter(&guard));
+	cr_assert_eq(hold_of(guard.heap), LAB_HEAP_CURRENT);
+	cr_assert_eq(lab_thread.word, guard.sp);
+	cr_assert_eq(lab_thread.heap, guard.heap);
+	cr_assert_eq(guard.heap->whole, 0, "a slow frame is inside");
+	cr_assert_eq(lab_registry_tid(guard.heap->id), lab_os_tid());
+	cr_assert(!lab_try_enter(&guard), "busy");
+	lab_leave(&guard);
 	cr_assert_eq(lab_thread.word, (uintptr_t)lab_thread.heap | LAB_WORD_FAST);
 	cr_assert_eq(lab_thread.heap->whole, 1);
-	cr_assert(lab_try_enter(&bracket));
-	lab_leave(&bracket);
+	cr_assert(lab_try_enter(&guard));
+	lab_leave(&guard);
 	(void)heap_check(lab_thread.heap);
 }
 
 Test(thread, a_birth_that_fails_leaves_the_thread_unborn)
 {
-	struct lab_bracket bracket = {.sp = (uintptr_t)__builtin_frame_address(0)};
+	struct lab_guard guard = {.sp = (uintptr_t)__builtin_frame_address(0)};
 
 	world_install();
 	world.maps_left = 0;
-	cr_assert(!lab_enter(&bracket));
+	cr_assert(!lab_enter(&guard));
 	cr_assert_eq(lab_thread.word, 0);
 	world.maps_left = SIZE_MAX;
-	cr_assert(lab_enter(&bracket));
-	lab_leave(&bracket);
+	cr_assert(lab_enter(&guard));
+	lab_leave(&guard);
 }
 
 /* ---- nested entries, as of handlers that interrupt each other ---- */
@@ -104,21 +104,21 @@ static struct lab_heap *nested[DEPTH];
 static LAB_NOINLINE void
 nest(int depth)
 {
-	struct lab_bracket bracket;
+	struct lab_guard guard;
 
-	ENTER_HERE(&bracket);
-	nested[depth] = bracket.heap;
-	cr_assert_eq(hold_of(bracket.heap), depth == 0 ? LAB_HOLD_CURRENT : LAB_HOLD_BORROWED);
+	ENTER_HERE(&guard);
+	nested[depth] = guard.heap;
+	cr_assert_eq(hold_of(guard.heap), depth == 0 ? LAB_HEAP_CURRENT : LAB_HEAP_BORROWED);
 	for (int i = 0; i < depth; i++)
-		cr_assert_neq(nested[i], bracket.heap, "a heap has one frame inside");
-	void *p = take(bracket.heap), *q = depth > 0 ? lab_malloc(100) : NULL;
+		cr_assert_neq(nested[i], guard.heap, "a heap has one frame inside");
+	void *p = take(guard.heap), *q = depth > 0 ? lab_malloc(100) : NULL;
 	if (depth + 1 < DEPTH)
 		nest(depth + 1);
 	lab_free(q); /* to another heap: by its stack */
-	REQUIRE(free_in_span(bracket.heap, lab_map_find(p).unit, p) == LAB_FREED);
-	lab_leave(&bracket);
+	REQUIRE(free_in_span(guard.heap, lab_map_find(p).unit, p) == LAB_FREED);
+	lab_leave(&guard);
 	if (depth > 0)
-		cr_assert_eq(lab_registry_hold(nested[depth]->id), LAB_HOLD_IDLE);
+		cr_assert_eq(lab_registry_state(nested[depth]->id), LAB_HEAP_IDLE);
 }
 
 Test(thread, nested_frames_have_heaps_of_their_own_and_give_them_back)
@@ -137,23 +137,23 @@ Test(thread, whole_calls_inside_a_busy_heap)
 {
 	static struct trace_block blocks[100];
 	struct trace trace = {{5}, blocks, 100, 12, 23, 10, true};
-	struct lab_bracket bracket;
+	struct lab_guard guard;
 	void *before = lab_malloc(50);
 
-	ENTER_HERE(&bracket);
+	ENTER_HERE(&guard);
 	lab_free(before); /* ours, but we are busy */
-	cr_assert_eq(lab_load_rlx(&bracket.heap->remote_frees), 1);
+	cr_assert_eq(lab_load_rlx(&guard.heap->remote_frees), 1);
 	trace_run(&trace, 4000);
 	trace_check_all(&trace);
 	trace_free_all(&trace);
-	lab_leave(&bracket);
+	lab_leave(&guard);
 	trace_run(&trace, 4000);
 	trace_free_all(&trace);
 }
 
 /* ---- a frame that a jump has left ---- */
 
-static struct lab_bracket left;
+static struct lab_guard left;
 
 static LAB_NOINLINE void
 enter_deeply_and_stay(void)
@@ -200,11 +200,11 @@ Test(thread, a_birth_that_was_left_is_born_again)
 static LAB_NOINLINE void
 borrow_deeply_and_stay(void)
 {
-	struct lab_bracket bracket;
+	struct lab_guard guard;
 
-	ENTER_DEEPLY(&bracket);
-	cr_assert_eq(hold_of(bracket.heap), LAB_HOLD_BORROWED);
-	(void)take(bracket.heap);
+	ENTER_DEEPLY(&guard);
+	cr_assert_eq(hold_of(guard.heap), LAB_HEAP_BORROWED);
+	(void)take(guard.heap);
 }
 
 static LAB_NOINLINE void
@@ -223,31 +223,31 @@ borrow_at_depth(int depth)
 /* Each borrower lies below all that were left before: only the entry above sees that they are gone. */
 Test(thread, borrowed_heaps_that_no_borrower_can_prove_left_are_found_by_the_next_entry)
 {
-	struct lab_bracket bracket;
+	struct lab_guard guard;
 
 	for (int i = 0; i < 100; i++) {
-		ENTER_HERE(&bracket);
+		ENTER_HERE(&guard);
 		borrow_at_depth(i);
-		lab_leave(&bracket);
+		lab_leave(&guard);
 	}
 	cr_assert_leq(lab_registry_count(), 4, "%u heaps", lab_registry_count());
 }
 
 Test(thread, borrowed_heaps_whose_frames_were_left_are_found_again)
 {
-	struct lab_bracket bracket;
+	struct lab_guard guard;
 
 	for (int i = 0; i < 300; i++) {
-		ENTER_HERE(&bracket);
+		ENTER_HERE(&guard);
 		borrow_deeply_and_stay();
-		lab_leave(&bracket);
+		lab_leave(&guard);
 	}
 	cr_assert_leq(lab_registry_count(), 4, "%u heaps", lab_registry_count());
 	for (int i = 0; i < 300; i++) {
-		ENTER_HERE(&bracket);
+		ENTER_HERE(&guard);
 		for (int j = 0; j < 3; j++)
 			borrow_deeply_and_stay();
-		lab_leave(&bracket);
+		lab_leave(&guard);
 	}
 	cr_assert_leq(lab_registry_count(), 8, "%u heaps", lab_registry_count());
 }
@@ -272,15 +272,15 @@ Test(thread, on_an_alternate_stack_no_frame_is_called_dead)
 	static char stack[1 << 16];
 	stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
 	struct sigaction action = {.sa_handler = allocate_in_handler, .sa_flags = SA_ONSTACK};
-	struct lab_bracket bracket;
+	struct lab_guard guard;
 
 	sigaltstack(&alternate, NULL);
 	sigaction(SIGUSR1, &action, NULL);
-	ENTER_HERE(&bracket);
+	ENTER_HERE(&guard);
 	raise(SIGUSR1);
-	cr_assert_neq(seen, bracket.heap);
-	cr_assert_eq(word_seen, bracket.sp);
-	lab_leave(&bracket);
+	cr_assert_neq(seen, guard.heap);
+	cr_assert_eq(word_seen, guard.sp);
+	lab_leave(&guard);
 	raise(SIGUSR1);
 	cr_assert_eq(seen, lab_thread.heap, "an idle heap is used on any stack");
 
@@ -299,14 +299,14 @@ Test(thread, on_an_alternate_stack_no_frame_is_called_dead)
 
 Test(thread, a_hole_between_the_frames_proves_nothing)
 {
-	struct lab_bracket bracket;
+	struct lab_guard guard;
 	char *low = lab_os.map(LAB_OS_PAGE_SIZE, LAB_ACCESS_WRITE);
 
-	ENTER_HERE(&bracket);
-	lab_leave(&bracket);
+	ENTER_HERE(&guard);
+	lab_leave(&guard);
 	lab_thread.word = (uintptr_t)low; /* below our stack pointer, on another stack */
 	void *p = lab_malloc(10);
-	cr_assert_neq(heap_of(p), bracket.heap);
+	cr_assert_neq(heap_of(p), guard.heap);
 	cr_assert_eq(lab_thread.word, (uintptr_t)low);
 	lab_free(p);
 }
@@ -314,38 +314,38 @@ Test(thread, a_hole_between_the_frames_proves_nothing)
 /* ---- what jumps out of borrowed heaps leave ---- */
 
 static size_t
-heaps_held(enum lab_hold hold)
+heaps_held(enum lab_heap_state hold)
 {
 	size_t n = 0;
 
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
-		n += lab_registry_hold(id) == hold;
+		n += lab_registry_state(id) == hold;
 	return n;
 }
 
 /* Nobody can be in them while the word is idle: INV-THREAD-2. */
 Test(thread, heaps_left_borrowed_are_repaired_one_a_slow_call)
 {
-	struct lab_bracket bracket;
+	struct lab_guard guard;
 	enum { LEFT = 4 };
 
 	lab_free(lab_malloc(10));
 	uintptr_t word = lab_thread.word;
-	ENTER_HERE(&bracket);
+	ENTER_HERE(&guard);
 	for (int i = 0; i < LEFT; i++)
 		borrow_at_depth(i * 8);
-	cr_assert_eq(heaps_held(LAB_HOLD_BORROWED), LEFT, "each is below all that were left before");
+	cr_assert_eq(heaps_held(LAB_HEAP_BORROWED), LEFT, "each is below all that were left before");
 	lab_thread.word = word; /* the outermost frame was in a fast path, and ends */
 	for (int i = LEFT; i-- > 0;) {
-		ENTER_HERE(&bracket);
-		lab_leave(&bracket);
-		cr_assert_eq(heaps_held(LAB_HOLD_BORROWED), (size_t)i);
+		ENTER_HERE(&guard);
+		lab_leave(&guard);
+		cr_assert_eq(heaps_held(LAB_HEAP_BORROWED), (size_t)i);
 	}
 	cr_assert(lab_thread.may_have_left);
-	ENTER_HERE(&bracket);
-	lab_leave(&bracket);
+	ENTER_HERE(&guard);
+	lab_leave(&guard);
 	cr_assert(!lab_thread.may_have_left, "nothing is looked for any more");
-	cr_assert_eq(heaps_held(LAB_HOLD_IDLE), LEFT);
+	cr_assert_eq(heaps_held(LAB_HEAP_IDLE), LEFT);
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
 		(void)heap_check(lab_registry_heap(id));
 }
@@ -353,22 +353,22 @@ Test(thread, heaps_left_borrowed_are_repaired_one_a_slow_call)
 /* Won, and its frame not said yet, when a jump came: it counts as alive while the word is busy. */
 Test(thread, a_heap_that_was_won_and_not_said_for_whom_is_repaired_at_rest)
 {
-	struct lab_bracket bracket, inner;
+	struct lab_guard guard, inner;
 
 	lab_free(lab_malloc(10));
-	ENTER_HERE(&bracket);
-	(void)lab_registry_make(lab_os_tid(), LAB_HOLD_BORROWED);
+	ENTER_HERE(&guard);
+	(void)lab_registry_make(lab_os_tid(), LAB_HEAP_BORROWED);
 	lab_thread.may_have_left = true;
 	for (int i = 0; i < 10; i++) {
-		inner.sp = bracket.sp - 512;
+		inner.sp = guard.sp - 512;
 		cr_assert(lab_enter(&inner));
 		cr_assert_neq(inner.heap, lab_registry_heap(1));
 		lab_leave(&inner);
 	}
-	lab_leave(&bracket);
-	ENTER_HERE(&bracket);
-	lab_leave(&bracket);
-	cr_assert_eq(hold_of(lab_registry_heap(1)), LAB_HOLD_IDLE);
+	lab_leave(&guard);
+	ENTER_HERE(&guard);
+	lab_leave(&guard);
+	cr_assert_eq(hold_of(lab_registry_heap(1)), LAB_HEAP_IDLE);
 	(void)heap_check(lab_registry_heap(1));
 }
 
@@ -378,7 +378,7 @@ Test(thread, a_heap_that_was_won_and_not_said_for_whom_is_repaired_at_rest)
  */
 Test(thread, a_word_is_not_taken_over_while_a_frame_borrows)
 {
-	struct lab_bracket borrower, inner;
+	struct lab_guard borrower, inner;
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 
 	lab_free(lab_malloc(10));
@@ -404,14 +404,14 @@ Test(thread, a_word_is_not_taken_over_while_a_frame_borrows)
 /* The same stack pointer is another frame's when the word has been at rest in between. */
 Test(thread, each_frame_that_was_left_is_proved_to_be_at_once)
 {
-	struct lab_bracket bracket = {0};
+	struct lab_guard guard = {0};
 
 	for (int i = 0; i < 100; i++) {
 		enter_deeply_and_stay();
-		ENTER_HERE(&bracket);
-		cr_assert_eq(bracket.heap, lab_thread.heap);
-		cr_assert(!bracket.reentrant);
-		lab_leave(&bracket);
+		ENTER_HERE(&guard);
+		cr_assert_eq(guard.heap, lab_thread.heap);
+		cr_assert(!guard.reentrant);
+		lab_leave(&guard);
 	}
 	cr_assert_eq(lab_registry_count(), 1);
 }
@@ -434,7 +434,7 @@ Test(thread, meetings_are_worth_a_proof_ever_more_seldom)
 /* From birth to death: a frame that was interrupted between reading its word and marking it has read the right one. */
 Test(thread, the_heap_stays_whatever_is_left)
 {
-	struct lab_bracket bracket;
+	struct lab_guard guard;
 
 	lab_free(lab_malloc(10));
 	struct lab_heap *heap = lab_thread.heap;
@@ -442,45 +442,45 @@ Test(thread, the_heap_stays_whatever_is_left)
 		enter_deeply_and_stay();
 		for (int j = 0; j < 70; j++)
 			borrow_at_depth(4 - j % 5);
-		ENTER_HERE(&bracket);
-		cr_assert_eq(bracket.heap, heap);
-		lab_leave(&bracket);
+		ENTER_HERE(&guard);
+		cr_assert_eq(guard.heap, heap);
+		lab_leave(&guard);
 	}
 	cr_assert_leq(lab_registry_count(), 8, "%u heaps", lab_registry_count());
 }
 
 /* ---- the word's tag ---- */
 
-Test(thread, a_change_of_mode_is_taken_over_when_a_bracket_is_left)
+Test(thread, a_change_of_mode_is_taken_over_when_a_guard_is_left)
 {
-	struct lab_bracket bracket;
+	struct lab_guard guard;
 
-	ENTER_HERE(&bracket);
+	ENTER_HERE(&guard);
 	lab_store_rlx(&lab_word_tag, LAB_WORD_SLOW);
-	lab_leave(&bracket);
-	cr_assert_eq(lab_thread.word, (uintptr_t)bracket.heap | LAB_WORD_SLOW);
+	lab_leave(&guard);
+	cr_assert_eq(lab_thread.word, (uintptr_t)guard.heap | LAB_WORD_SLOW);
 	void *p = lab_malloc(10), *q = lab_malloc(10);
-	cr_assert_eq(heap_of(p), bracket.heap);
+	cr_assert_eq(heap_of(p), guard.heap);
 	lab_free(p);
 	lab_free(q);
 	lab_store_rlx(&lab_word_tag, LAB_WORD_FAST);
 	lab_free(lab_malloc(10));
-	cr_assert_eq(lab_thread.word, (uintptr_t)bracket.heap | LAB_WORD_FAST);
+	cr_assert_eq(lab_thread.word, (uintptr_t)guard.heap | LAB_WORD_FAST);
 }
 
 Test(thread, no_heap_to_borrow_is_no_entry)
 {
-	struct lab_bracket bracket, inner;
+	struct lab_guard guard, inner;
 
 	world_install();
-	ENTER_HERE(&bracket);
+	ENTER_HERE(&guard);
 	world.maps_left = 0;
 	inner.sp = (uintptr_t)__builtin_frame_address(0) - 500;
 	cr_assert(!lab_enter(&inner));
-	cr_assert_eq(lab_thread.word, bracket.sp);
+	cr_assert_eq(lab_thread.word, guard.sp);
 	cr_assert_eq(lab_thread.borrowing, 0);
 	world.maps_left = SIZE_MAX;
 	cr_assert(lab_enter(&inner));
 	lab_leave(&inner);
-	lab_leave(&bracket);
+	lab_leave(&guard);
 }

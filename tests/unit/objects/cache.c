@@ -216,7 +216,7 @@ alloc_quietly(void *cache)
 /* What is there, then slabs of what the thread's heap has; no system call. A thread's first call has none. */
 Test(cache, nowait_opens_slabs_where_the_heap_has_pages)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	struct lab_cache *cache = new_cache();
 	size_t got = 0;
 	pthread_t thread;
@@ -237,9 +237,9 @@ Test(cache, nowait_opens_slabs_where_the_heap_has_pages)
 	cr_assert(stats.slabs > 1 && stats.failures == 2 && stats.from_reserve == 0, "%zu slabs, %zu failures", stats.slabs,
 	          stats.failures);
 	world_install();
-	cr_assert(lab_enter(&bracket));
+	cr_assert(lab_enter(&guard));
 	cr_assert_null(alloc_quietly(cache), "in a handler that interrupted the heap");
-	lab_leave(&bracket);
+	lab_leave(&guard);
 }
 
 /* One object is free among 100 slabs, further than a KERNEL call walks: NOWAIT finds it. */
@@ -299,7 +299,7 @@ Test(cache, atomic_fails_at_once_and_silently)
 /* A slab's block must not be of the reserve: a re-entrant call without memory gets one object there. */
 Test(cache, reentrant_without_memory_takes_an_object_of_the_reserve)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	struct lab_cache *cache = lab_cache_create("reentrant", 100, 16, NULL);
 
 	world_install();
@@ -311,9 +311,9 @@ Test(cache, reentrant_without_memory_takes_an_object_of_the_reserve)
 	errno = 0;
 	cr_assert_null(lab_cache_alloc(cache, LAB_GFP_KERNEL));
 	cr_assert_eq(errno, ENOMEM);
-	cr_assert(lab_enter(&bracket));
+	cr_assert(lab_enter(&guard));
 	void *object = lab_cache_alloc(cache, LAB_GFP_KERNEL);
-	lab_leave(&bracket);
+	lab_leave(&guard);
 	cr_assert(object && stats_of(cache).from_reserve == 1 && stats_of(cache).slabs == 0);
 	lab_cache_free(cache, object);
 	cr_assert_eq(stats_of(cache).live, 0);
@@ -384,7 +384,7 @@ Test(cache, destroyed_and_made_again)
 Test(cache, slab_whose_closer_is_parked_is_left_alone)
 {
 	struct lab_cache *cache = new_cache();
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 
 	lab_cache_free(cache, lab_cache_alloc(cache, LAB_GFP_KERNEL));
 	struct lab_slab *slab = cache->slabs.list;
@@ -393,7 +393,7 @@ Test(cache, slab_whose_closer_is_parked_is_left_alone)
 	cache->slabs.some_closed = true;
 	cr_assert(lab_cache_alloc(cache, LAB_GFP_KERNEL));
 	cr_assert(slab->memory == memory && slab->word == LAB_SLAB_CLOSING && descriptors(cache) == 2);
-	cr_assert_eq(lab_slab_close(slab, LAB_SLAB_ALL_FREE, &bracket) + lab_slab_close(slab, LAB_SLAB_OPENING, &bracket), 0);
+	cr_assert_eq(lab_slab_close(slab, LAB_SLAB_ALL_FREE, &guard) + lab_slab_close(slab, LAB_SLAB_OPENING, &guard), 0);
 	/* it goes on */
 	slab->memory = NULL;
 	slab->word = 0;

@@ -212,13 +212,13 @@ Test(mempool, kernel_sees_that_the_source_has_memory_again, .timeout = 200)
 /* As in a handler that interrupted malloc: the heap is in use by this thread. */
 Test(mempool, kernel_does_not_wait_inside_the_allocator, .timeout = 200)
 {
-	struct lab_bracket bracket = LAB_BRACKET_HERE;
+	struct lab_guard guard = LAB_GUARD_HERE;
 	struct lab_mempool *pool = new_pool(1, 1);
 
 	cr_assert(lab_mempool_alloc(pool, LAB_GFP_KERNEL));
-	cr_assert(lab_enter(&bracket));
+	cr_assert(lab_enter(&guard));
 	cr_assert_null(lab_mempool_alloc(pool, LAB_GFP_KERNEL));
-	lab_leave(&bracket);
+	lab_leave(&guard);
 }
 
 Test(mempool, without_a_minimum_has_nothing_to_wait_for, .timeout = 200)

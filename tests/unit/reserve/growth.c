@@ -24,7 +24,7 @@ claim_all(size_t size)
 {
 	size_t n = 0;
 
-	while (lab_reserve_claim_sig(size, 1, LAB_DEPTH_ALL))
+	while (lab_reserve_claim(size, 1, LAB_DEPTH_ALL))
 		n++;
 	return n;
 }
@@ -58,11 +58,11 @@ Test(growth, it_adds_its_slots_to_its_class)
 		cr_assert_eq(island_figures(c).used, slots[c] + 43);
 		for (unsigned i = 0; i < 40; i++) {
 			char *slot = memory.start + i * figures.size;
-			cr_assert(lab_share_find_sig(slot) == share && lab_share_slot_size(share, slot) == figures.size);
-			cr_assert_eq(lab_share_release_sig(share, slot), LAB_RESERVE_RELEASED);
+			cr_assert(lab_share_find(slot) == share && lab_share_slot_size(share, slot) == figures.size);
+			cr_assert_eq(lab_share_release(share, slot), LAB_RESERVE_RELEASED);
 		}
 		cr_assert_eq(claim_all(figures.size), 40);
-		cr_assert_eq(lab_share_release_sig(another, lab_share_memory(another).start), LAB_RESERVE_RELEASED);
+		cr_assert_eq(lab_share_release(another, lab_share_memory(another).start), LAB_RESERVE_RELEASED);
 		cr_assert_eq(claim_all(figures.size / 2 + 1), 1, "also for smaller requests");
 	}
 }
@@ -74,7 +74,7 @@ Test(growth, what_is_closed_gives_no_slot_and_takes_no_release)
 	char *slot = lab_share_memory(share).start;
 	REQUIRE(lab_share_take(share, A, is_dead));
 	for (int state = 0; state < 2; state++) { /* the lease is somebody's, nobody's: INV-RES-2 */
-		cr_assert_eq(lab_share_release_sig(share, slot), LAB_RESERVE_NOT_A_SLOT);
+		cr_assert_eq(lab_share_release(share, slot), LAB_RESERVE_NOT_A_SLOT);
 		cr_assert_eq(lab_share_slot_size(share, slot), 0);
 		cr_assert_eq(island_figures(0).grown, 0);
 		lab_share_let_go(share);
@@ -95,7 +95,7 @@ Test(growth, what_is_in_use_is_not_closed)
 		cr_assert(lab_share_is_everybodys(share) && lab_share_tid(share) == 0);
 		cr_assert_eq(island_figures(0).plain, 4 + MORE - 1);
 		char *slot = lab_share_memory(share).start + (word * 32 + 7) * 32;
-		cr_assert_eq(lab_share_release_sig(share, slot), LAB_RESERVE_RELEASED);
+		cr_assert_eq(lab_share_release(share, slot), LAB_RESERVE_RELEASED);
 	}
 	cr_assert(lab_share_take(share, A, is_dead));
 }
@@ -155,7 +155,7 @@ Test(growth, a_torn_closing_of_what_is_in_use_is_undone)
 	dead = A;
 	cr_assert(!lab_share_take(share, B, is_dead));
 	cr_assert_eq(island_figures(0).plain, 4 + MORE - 1, "all others can be had again");
-	cr_assert_eq(lab_share_release_sig(share, lab_share_memory(share).start + 96 * 32), LAB_RESERVE_RELEASED);
+	cr_assert_eq(lab_share_release(share, lab_share_memory(share).start + 96 * 32), LAB_RESERVE_RELEASED);
 	cr_assert(lab_share_take(share, B, is_dead));
 }
 

@@ -18,7 +18,7 @@ static size_t count;
 static bool
 claim(size_t size, size_t align, enum lab_reserve_depth depth)
 {
-	unsigned char *p = lab_reserve_claim_sig(size, align, depth);
+	unsigned char *p = lab_reserve_claim(size, align, depth);
 
 	if (!p)
 		return false;
@@ -44,7 +44,7 @@ static void
 release(size_t i)
 {
 	REQUIRE(trace_reads_as(blocks[i].p, blocks[i].size, blocks[i].size, blocks[i].seed));
-	REQUIRE(lab_reserve_release_sig(blocks[i].p) == LAB_RESERVE_RELEASED);
+	REQUIRE(lab_reserve_release(blocks[i].p) == LAB_RESERVE_RELEASED);
 	blocks[i] = blocks[--count];
 }
 
@@ -58,8 +58,8 @@ release_all(void)
 
 Test(reserve, there_is_nothing_before_it_is_installed)
 {
-	cr_assert_null(lab_reserve_claim_sig(1, 1, LAB_DEPTH_ALL));
-	cr_assert_null(lab_reserve_claim_sig(SIZE_MAX, 1, LAB_DEPTH_ALL));
+	cr_assert_null(lab_reserve_claim(1, 1, LAB_DEPTH_ALL));
+	cr_assert_null(lab_reserve_claim(SIZE_MAX, 1, LAB_DEPTH_ALL));
 	cr_assert(!lab_reserve_contains(&count) && !lab_reserve_contains(NULL));
 	cr_assert_eq(lab_reserve_total(), 0);
 }
@@ -144,17 +144,17 @@ Test(reserve, alignment_chooses_the_class)
 		cr_assert_eq(blocks[0].size, align < 32 ? 32 : align);
 		release_all();
 	}
-	cr_assert_null(lab_reserve_claim_sig(1, 131072, LAB_DEPTH_ALL));
-	cr_assert_null(lab_reserve_claim_sig(65537, 1, LAB_DEPTH_ALL));
-	cr_assert_null(lab_reserve_claim_sig(SIZE_MAX, 1, LAB_DEPTH_ALL));
+	cr_assert_null(lab_reserve_claim(1, 131072, LAB_DEPTH_ALL));
+	cr_assert_null(lab_reserve_claim(65537, 1, LAB_DEPTH_ALL));
+	cr_assert_null(lab_reserve_claim(SIZE_MAX, 1, LAB_DEPTH_ALL));
 }
 
 Test(reserve, failures_are_counted_for_atomic_depths_only)
 {
 	island_make(slots);
-	(void)lab_reserve_claim_sig(70000, 1, LAB_DEPTH_MIN);
+	(void)lab_reserve_claim(70000, 1, LAB_DEPTH_MIN);
 	cr_assert_eq(lab_load_rlx(&lab_reserve.failures), 0);
-	(void)lab_reserve_claim_sig(70000, 1, LAB_DEPTH_HIGH);
+	(void)lab_reserve_claim(70000, 1, LAB_DEPTH_HIGH);
 	claim_all(65536, LAB_DEPTH_ALL);
 	cr_assert_eq(lab_load_rlx(&lab_reserve.failures), 2);
 	cr_assert_eq(lab_load_rlx(&lab_reserve.lost_races), 0);
@@ -171,7 +171,7 @@ Test(reserve, bad_releases_are_told_and_change_nothing)
 		for (size_t offset = 16; offset < blocks[i].size; offset += blocks[i].size / 16) {
 			char *inside = (char *)blocks[i].p + offset;
 			cr_assert_eq(lab_reserve_slot_size(inside), 0);
-			cr_assert_eq(lab_reserve_release_sig(inside), LAB_RESERVE_NOT_A_SLOT);
+			cr_assert_eq(lab_reserve_release(inside), LAB_RESERVE_NOT_A_SLOT);
 		}
 	/* the words lie behind the last slot of the smallest class */
 	cr_assert(!lab_reserve_contains(lab_reserve.start - 1) && !lab_reserve_contains(lab_reserve.start + lab_reserve.size));
@@ -179,7 +179,7 @@ Test(reserve, bad_releases_are_told_and_change_nothing)
 	cr_assert_eq(lab_reserve_used(), used);
 	void *first = blocks[0].p;
 	release(0);
-	cr_assert_eq(lab_reserve_release_sig(first), LAB_RESERVE_WAS_FREE);
+	cr_assert_eq(lab_reserve_release(first), LAB_RESERVE_WAS_FREE);
 	cr_assert_eq(lab_reserve_slot_size(first), 0);
 	release_all();
 }

@@ -33,7 +33,7 @@ attach(struct lab_share *share)
 static void *
 claim_as_another(void *size)
 {
-	return lab_share_claim_sig(own, (size_t)size, 1);
+	return lab_share_claim(own, (size_t)size, 1);
 }
 
 Test(share, its_slots_are_the_owners_and_exact)
@@ -42,37 +42,37 @@ Test(share, its_slots_are_the_owners_and_exact)
 	for (unsigned shift = 5; shift <= 16; shift++) {
 		struct lab_share *share = make(shift, 37, 11);
 		size_t size = (size_t)1 << shift;
-		cr_assert_null(lab_share_claim_sig(own, size, 1), "before it is opened");
+		cr_assert_null(lab_share_claim(own, size, 1), "before it is opened");
 		attach(share);
 		pthread_t thread;
 		void *got = slot;
 		REQUIRE(pthread_create(&thread, NULL, claim_as_another, (void *)size) == 0 && pthread_join(thread, &got) == 0);
 		cr_assert_null(got, "nobody else draws on it");
 		for (unsigned i = 0; i < 37; i++) {
-			slot[i] = lab_share_claim_sig(own, size, i % 2 ? size : 1);
-			REQUIRE(slot[i] && (uintptr_t)slot[i] % size == 0 && lab_share_find_sig(slot[i]) == share);
+			slot[i] = lab_share_claim(own, size, i % 2 ? size : 1);
+			REQUIRE(slot[i] && (uintptr_t)slot[i] % size == 0 && lab_share_find(slot[i]) == share);
 			struct lab_range memory = lab_share_memory(share);
 			REQUIRE(slot[i] >= memory.start && slot[i] + size <= memory.start + memory.size);
 			REQUIRE(memory.start + memory.size <= (char *)share + lab_share_bytes(shift, 37));
 			memset(slot[i], (int)i, size);
 		}
-		cr_assert_null(lab_share_claim_sig(own, size, 1));
+		cr_assert_null(lab_share_claim(own, size, 1));
 		cr_assert_eq(lab_bank_free(&share->bank, 0, 37), 0);
 		for (unsigned i = 0; i < 37; i++) {
 			cr_assert_eq(slot[i][0], (char)i);
 			cr_assert_eq(slot[i][size - 1], (char)i);
 			cr_assert_eq(lab_share_slot_size(share, slot[i]), size);
-			cr_assert_eq(lab_share_release_sig(share, slot[i] + 16), LAB_RESERVE_NOT_A_SLOT);
-			cr_assert_eq(lab_share_release_sig(share, slot[i]), LAB_RESERVE_RELEASED);
-			cr_assert_eq(lab_share_release_sig(share, slot[i]), LAB_RESERVE_WAS_FREE);
+			cr_assert_eq(lab_share_release(share, slot[i] + 16), LAB_RESERVE_NOT_A_SLOT);
+			cr_assert_eq(lab_share_release(share, slot[i]), LAB_RESERVE_RELEASED);
+			cr_assert_eq(lab_share_release(share, slot[i]), LAB_RESERVE_WAS_FREE);
 		}
 		cr_assert_eq(lab_bank_free(&share->bank, 0, 37), 37);
-		cr_assert(shift == 5 || !lab_share_claim_sig(own, size / 2, 1), "only its own class");
-		cr_assert_null(lab_share_claim_sig(own, SIZE_MAX, 1));
+		cr_assert(shift == 5 || !lab_share_claim(own, size / 2, 1), "only its own class");
+		cr_assert_null(lab_share_claim(own, SIZE_MAX, 1));
 		lab_share_detach(&own, share);
-		cr_assert_null(lab_share_claim_sig(own, size, 1));
+		cr_assert_null(lab_share_claim(own, size, 1));
 	}
-	cr_assert_null(lab_share_find_sig(&dead));
+	cr_assert_null(lab_share_find(&dead));
 }
 
 Test(share, it_is_given_on_only_when_nobody_has_it_and_all_is_free)
@@ -80,11 +80,11 @@ Test(share, it_is_given_on_only_when_nobody_has_it_and_all_is_free)
 	struct lab_share *share = make(6, 8, 11);
 
 	attach(share);
-	void *p = lab_share_claim_sig(own, 64, 1);
+	void *p = lab_share_claim(own, 64, 1);
 	cr_assert(!lab_share_take(share, 12, is_dead), "its owner lives");
 	dead = 11;
 	cr_assert(!lab_share_take(share, 12, is_dead), "a slot is in use");
-	cr_assert_eq(lab_share_release_sig(share, p), LAB_RESERVE_RELEASED);
+	cr_assert_eq(lab_share_release(share, p), LAB_RESERVE_RELEASED);
 	cr_assert(!lab_share_take(share, 11, is_dead), "not the owner's own");
 	cr_assert(lab_share_take(share, 12, is_dead));
 	cr_assert_eq(lab_share_tid(share), 12);

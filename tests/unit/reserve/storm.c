@@ -22,15 +22,15 @@ static _Atomic bool stop;
 static void
 release(void *p)
 {
-	struct lab_share *share = lab_reserve_contains(p) ? NULL : lab_share_find_sig(p);
+	struct lab_share *share = lab_reserve_contains(p) ? NULL : lab_share_find(p);
 
-	REQUIRE((share ? lab_share_release_sig(share, p) : lab_reserve_release_sig(p)) == LAB_RESERVE_RELEASED);
+	REQUIRE((share ? lab_share_release(share, p) : lab_reserve_release(p)) == LAB_RESERVE_RELEASED);
 }
 
 static size_t
 size_of(const void *p)
 {
-	struct lab_share *share = lab_share_find_sig(p);
+	struct lab_share *share = lab_share_find(p);
 
 	return share ? lab_share_slot_size(share, p) : lab_reserve_slot_size(p);
 }
@@ -44,7 +44,7 @@ claim_and_release(size_t number)
 	for (int step = 0; step < STEPS; step++) {
 		if (live < HELD && trace_below(&random, 2)) {
 			size_t size = 1 + trace_below(&random, trace_below(&random, 4) ? 64 : 16384);
-			size_t *slot = lab_reserve_claim_sig(size, 16, LAB_DEPTH_ALL);
+			size_t *slot = lab_reserve_claim(size, 16, LAB_DEPTH_ALL);
 			if (!slot)
 				continue;
 			sizes[live] = size_of(slot) / sizeof *slot;
@@ -70,7 +70,7 @@ check_all_free(void)
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
 		struct lab_reserve_figures figures = island_figures(c);
 		for (size_t i = 0; i < figures.slots + figures.grown; i++)
-			REQUIRE(lab_reserve_claim_sig(figures.size, 1, LAB_DEPTH_ALL));
+			REQUIRE(lab_reserve_claim(figures.size, 1, LAB_DEPTH_ALL));
 	}
 }
 
@@ -141,16 +141,16 @@ hand_over(size_t number)
 	lab_share_open(own, lab_thread_pointer());
 	lab_share_link(&first, own);
 	for (size_t step = 0; step < STEPS; step++) {
-		size_t *slot = lab_share_claim_sig(first, 64, 1);
+		size_t *slot = lab_share_claim(first, 64, 1);
 		if (slot) {
-			REQUIRE(lab_share_find_sig(slot) == own);
+			REQUIRE(lab_share_find(slot) == own);
 			slot[0] = slot[7] = step;
 		}
 		slot = atomic_exchange(&mailbox[step % THREADS], slot);
 		if (!slot)
 			continue;
 		REQUIRE(slot[0] == slot[7]);
-		REQUIRE(lab_share_release_sig(lab_share_find_sig(slot), slot) == LAB_RESERVE_RELEASED);
+		REQUIRE(lab_share_release(lab_share_find(slot), slot) == LAB_RESERVE_RELEASED);
 	}
 }
 
@@ -160,7 +160,7 @@ run_shares(void)
 	crowd_run(hand_over, THREADS);
 	for (int i = 0; i < THREADS; i++)
 		if (mailbox[i])
-			REQUIRE(lab_share_release_sig(lab_share_find_sig(mailbox[i]), mailbox[i]) == LAB_RESERVE_RELEASED);
+			REQUIRE(lab_share_release(lab_share_find(mailbox[i]), mailbox[i]) == LAB_RESERVE_RELEASED);
 	for (unsigned i = 0; i < THREADS; i++)
 		REQUIRE(lab_bank_free(&lab_share_get(i)->bank, 0, SHARED) == SHARED);
 }

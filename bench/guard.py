@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""What the bracket of the fast paths costs: the price of signal safety, as time and as instructions.
+"""What the guard of the fast paths costs: the price of signal safety, as time and as instructions.
 
-Builds the library twice from this tree, as it is and with -Dbracket=false (src/alloc/fastpath.h: the fast paths then do not mark the
+Builds the library twice from this tree, as it is and with -Dguard=false (src/alloc/fastpath.h: the fast paths then do not mark the
 heap as busy; not signal-safe, for this measurement only), and runs every benchmark program under both: in each round one after the
 other, and the other way round in the next, after a warm-up. For each program: the median over the rounds of the ratio with/without
 within a round, so that a drift of the machine's speed cancels, with the first and third quartile. The geometric mean is that of the medians.
@@ -24,7 +24,7 @@ import allocators
 import run
 
 GOAL = 1.02
-BUILDS = {"with": ("release", []), "without": ("no-bracket", ["-Dbracket=false"])}
+BUILDS = {"with": ("release", []), "without": ("no-guard", ["-Dguard=false"])}
 PAIR = re.compile(r"^labyrinth\s+([\d.]+) instructions a pair,\s+([\d.]+)", re.MULTILINE)
 
 
@@ -58,7 +58,7 @@ def build(arguments, name, options):
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            sys.exit(f"bracket.py: {' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+            sys.exit(f"guard.py: {' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return folder
 
 
@@ -70,7 +70,7 @@ def build_both(arguments, directory):
         library = os.path.join(folder, "preload", "liblabyrinth.so")
         has = "not signal-safe" not in version_of(library)
         if has != (name == "with"):
-            sys.exit(f"bracket.py: {folder} is a build {'with' if has else 'without'} brackets; remove it")
+            sys.exit(f"guard.py: {folder} is a build {'with' if has else 'without'} guards; remove it")
         place = os.path.join(directory, name)
         os.mkdir(place)
         found[name] = allocators.labyrinth(library, place)
@@ -95,7 +95,7 @@ def measure(arguments, programs, benchmark, found):
         for name in (list(found) if turn % 2 else list(found)[::-1]):
             figures = run.run_once(arguments, programs, benchmark, found[name])
             if figures["failure"]:
-                sys.exit(f"bracket.py: {benchmark} {name} bracket: {figures['failure']}")
+                sys.exit(f"guard.py: {benchmark} {name} guard: {figures['failure']}")
             times[name] = figures[column]
         if turn > 0:
             ratios.append(times["with"] / max(times["without"], 1e-9))
@@ -108,13 +108,13 @@ def instructions(arguments, library):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     pair = PAIR.search(done.stdout)
     if not pair:
-        sys.exit(f"bracket.py: instructions.sh failed: {done.stdout}{done.stderr}")
+        sys.exit(f"guard.py: instructions.sh failed: {done.stdout}{done.stderr}")
     return float(pair[1]), float(pair[2])
 
 
 def main():
     arguments = parse_arguments()
-    with tempfile.TemporaryDirectory(prefix="labyrinth-bracket-") as directory:
+    with tempfile.TemporaryDirectory(prefix="labyrinth-guard-") as directory:
         found = build_both(arguments, directory)
         programs = os.path.join(directory, "programs")
         os.mkdir(programs)
@@ -122,7 +122,7 @@ def main():
         for name, value in allocators.machine().items():
             print(f"{name}: {value}")
         print(f"library: {found['with'].version}{', against itself' if arguments.again else ''}")
-        print(f"{'processor' if arguments.cpu else 'wall'} time with the bracket / without, medians of {arguments.rounds} rounds"
+        print(f"{'processor' if arguments.cpu else 'wall'} time with the guard / without, medians of {arguments.rounds} rounds"
               f"{' (--quick: measures nothing)' if arguments.quick else ''}")
         medians = []
         for benchmark in arguments.only:

@@ -1,6 +1,6 @@
-"""That the fast paths have their bracket (src/alloc/fastpath.h), in the machine code of an optimised library (objdump, x86-64).
+"""That the fast paths have their guard (src/alloc/fastpath.h), in the machine code of an optimised library (objdump, x86-64).
 
-A build with -Dbracket=false must be found out: there meson expects this check to fail.
+A build with -Dguard=false must be found out: there meson expects this check to fail.
 """
 
 import re
@@ -17,13 +17,13 @@ LEAVE = re.compile(r"\bmovq?\s+%r(?!sp)\w+,%fs:(\S+)")
 def check(library):
     libc = LIBC_ENTRIES if "core" not in library.name else ()
     for name in ENTRIES + libc:
-        complaint = bracket(disassembly(library, name))
+        complaint = guard(disassembly(library, name))
         if complaint:
             yield f"{library}: {name}: {complaint}"
 
 
-def bracket(text):
-    """What is wrong with the bracket in this code, or None."""
+def guard(text):
+    """What is wrong with the guard in this code, or None."""
     entered = ENTER.search(text)
     if not entered:
         return "the stack pointer is not stored in the thread's word"
