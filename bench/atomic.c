@@ -1,13 +1,15 @@
 /*
- * atomic.c - what a claim and a release of the atomic tier cost: time, alone and against other threads, beside malloc and free of the
- * same process; and instructions, one by one, in the best case and in the worst.
+ * atomic.c - what a claim and a release of the atomic tier cost: time, alone and against other threads, beside malloc
+ * and free of the same process; and instructions, one by one, in the best case and in the worst.
  *
- * The library's functions are found by dlsym; under a malloc without them, the times of malloc and free are all that there is.
+ * The library's functions are found by dlsym; under a malloc without them, the times of malloc and free are all that
+ * there is.
  *
- *     time CALLS THREADS threads ns_a_pair MEDIAN MIN MAX                  CALLS: atomic, malloc, or empty (the loop alone)
- *     instructions STATE FLAGS size BYTES claim N release N                release -: the claim got NULL
+ *     time CALLS THREADS threads ns_a_pair MEDIAN MIN MAX                  CALLS: atomic, malloc, or empty (the loop
+ *     alone) instructions STATE FLAGS size BYTES claim N release N                release -: the claim got NULL
  *
- * Instructions are counted by the processor's trap flag (x86-64): from the first of lab_alloc or lab_free to its return, both included. The states:
+ * Instructions are counted by the processor's trap flag (x86-64): from the first of lab_alloc or lab_free to its
+ * return, both included. The states:
  *
  *     free        nothing is taken but --held slots: the first try succeeds
  *     used-up     with the same flags and size, until NULL: what is free is out of reach
@@ -16,7 +18,8 @@
  *
  * A claim's retries after lost races are not among these: they are bounded by 64 a word (reserve.h).
  *
- * --call 1, 2, 3 runs one loop (claims and releases; malloc and free; claims that fail), for instructions.sh; --empty 1 the loop without them.
+ * --call 1, 2, 3 runs one loop (claims and releases; malloc and free; claims that fail), for instructions.sh; --empty 1
+ * the loop without them.
  */
 #include "bench.h"
 
@@ -90,9 +93,10 @@ struct calls {
 	free_function *free;
 };
 
-/* ---- time -------------------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------------------------ */
 
-/* The loop. Every block is stamped, so that a slot given to two threads is seen. A claim may get NULL: then nothing is released. */
+/* The loop. Every block is stamped, so that a slot given to two threads is seen. A claim may get NULL: then nothing is
+ * released. */
 static uint64_t
 loop_pairs(const struct calls *calls, uint64_t count, uint64_t key)
 {
@@ -187,12 +191,12 @@ time_all(const struct calls *kinds, size_t kind_count)
 		for (unsigned many = 0; many < 2; many++) {
 			double *row = times[kind][many];
 			qsort(row, ROUNDS, sizeof(*row), compare_doubles);
-			printf("time %s %" PRIu64 " threads ns_a_pair %.2f %.2f %.2f\n", kinds[kind].name, many ? threads : 1,
-			       row[ROUNDS / 2], row[0], row[ROUNDS - 1]);
+			printf("time %s %" PRIu64 " threads ns_a_pair %.2f %.2f %.2f\n", kinds[kind].name,
+			       many ? threads : 1, row[ROUNDS / 2], row[0], row[ROUNDS - 1]);
 		}
 }
 
-/* ---- the state of the reserve ------------------------------------------------------------------------------------ */
+/* ---- the state of the reserve ---------------------------------------------------------------------------------- */
 
 /* Slots that were taken, and by requests of how many bytes; room for MAX_SLOTS. */
 static struct {
@@ -228,7 +232,7 @@ release_all(void)
 		lab_free_found(taken[--taken_count].block);
 }
 
-/* ---- instructions ------------------------------------------------------------------------------------------------ */
+/* ---- instructions ---------------------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 static volatile sig_atomic_t traps;
@@ -241,10 +245,10 @@ on_trap(int number)
 }
 
 /* The red zone of the caller's frame is stepped over. */
-#define SET_TRAP_FLAG(change)                                                                                                      \
-	__asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\t" change ", (%%rsp)\n\tpopfq\n\tlea 128(%%rsp), %%rsp"               \
-	                 :                                                                                                         \
-	                 :                                                                                                         \
+#define SET_TRAP_FLAG(change)                                                                                          \
+	__asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\t" change ", (%%rsp)\n\tpopfq\n\tlea 128(%%rsp), %%rsp"   \
+	                 :                                                                                             \
+	                 :                                                                                             \
 	                 : "memory", "cc")
 
 __attribute__((noinline)) static uint64_t
@@ -313,7 +317,8 @@ count_one_left(void)
 		most_claim = claim > most_claim ? claim : most_claim;
 		most_release = release > most_release ? release : most_release;
 	}
-	printf("instructions one-left ATOMIC|MEMALLOC size any claim %" PRIu64 " release %" PRIu64 " (the most of %zu slots)\n",
+	printf("instructions one-left ATOMIC|MEMALLOC size any claim %" PRIu64 " release %" PRIu64
+	       " (the most of %zu slots)\n",
 	       most_claim, most_release, taken_count);
 }
 
@@ -341,8 +346,8 @@ count_all(void)
 	count_one_left();
 	release_all();
 	if (most > 0 && first_try > most)
-		bench_fail("a claim and a release take %" PRIu64 " instructions on the first try, more than %" PRIu64, first_try,
-		           most);
+		bench_fail("a claim and a release take %" PRIu64 " instructions on the first try, more than %" PRIu64,
+		           first_try, most);
 }
 #else
 static void
@@ -354,7 +359,7 @@ count_all(void)
 }
 #endif
 
-/* ---- one loop, for callgrind ------------------------------------------------------------------------------------- */
+/* ---- one loop, for callgrind ----------------------------------------------------------------------------------- */
 
 static void
 run_one_loop(const struct calls *kinds)

@@ -3,9 +3,9 @@
  *
  * The programs use the C library and threads only, so that any malloc can be put under them with LD_PRELOAD. A block is
  * stamped with a key in its first and last word when it is made and checked before it is freed: an allocator that hands
- * out memory twice, or writes into live blocks, makes the program exit with status 1 and one line. The keys of all freed
- * blocks add up to a checksum that depends on the options only, never on addresses or on the order in which threads ran:
- * the runner compares it between allocators.
+ * out memory twice, or writes into live blocks, makes the program exit with status 1 and one line. The keys of all
+ * freed blocks add up to a checksum that depends on the options only, never on addresses or on the order in which
+ * threads ran: the runner compares it between allocators.
  *
  * Include it before any system header: it asks for the GNU names.
  */
@@ -36,7 +36,7 @@
 #define BENCH_MAX_OPS   ((uint64_t)1 << 40) /* and totals far from overflow */
 #define BENCH_COUNT(a)  (sizeof(a) / sizeof((a)[0]))
 
-/* ---- failure ----------------------------------------------------------------------------------------------------- */
+/* ---- failure --------------------------------------------------------------------------------------------------- */
 
 /* Ends the process with status 1 and one line. Does not allocate: the heap may be what is broken. */
 __attribute__((noreturn, format(printf, 1, 2))) static inline void
@@ -55,9 +55,10 @@ bench_fail(const char *format, ...)
 	_exit(1);
 }
 
-/* ---- options ----------------------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------------------------- */
 
-/* An option `--name NUMBER`. *value holds the default; --quick puts `quick` there. Other numbers must lie in min … max. */
+/* An option `--name NUMBER`. *value holds the default; --quick puts `quick` there. Other numbers must lie in min … max.
+ * */
 struct bench_option {
 	const char *name;
 	uint64_t *value;
@@ -70,10 +71,11 @@ struct bench_option {
 static inline void
 bench_usage(FILE *out, const char *purpose, const struct bench_option *options, size_t count)
 {
-	fprintf(out, "%s: %s\n\nOptions (numbers may end in k, m or g, for 2^10, 2^20 and 2^30):\n", program_invocation_short_name,
-	        purpose);
+	fprintf(out, "%s: %s\n\nOptions (numbers may end in k, m or g, for 2^10, 2^20 and 2^30):\n",
+	        program_invocation_short_name, purpose);
 	for (size_t i = 0; i < count; i++)
-		fprintf(out, "  --%-12s %s (default %" PRIu64 ")\n", options[i].name, options[i].help, *options[i].value);
+		fprintf(out, "  --%-12s %s (default %" PRIu64 ")\n", options[i].name, options[i].help,
+		        *options[i].value);
 	fprintf(out, "  --%-12s %s\n", "quick", "a run of some hundredths of a second, as a smoke test");
 }
 
@@ -145,7 +147,8 @@ bench_options(int argc, char **argv, const char *purpose, const struct bench_opt
 	}
 }
 
-/* ---- random numbers ------------------------------------------------------------------------------------------------ */
+/* ---- random numbers ------------------------------------------------------------------------------------------------
+ * */
 
 /* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). Any state is a good seed. */
 static inline uint64_t
@@ -178,8 +181,8 @@ bench_scale_low(uint64_t random, uint64_t min, uint64_t max)
 }
 
 /*
- * A size from 16 B to 32 KiB - 1, skewed as sizes in programs are: half of them below 64 B, 9 in 10 below 1 KiB, 1 in 50 of
- * 4 KiB and more, 440 B on average. The shape is made up in the manner of published histograms; it is no trace.
+ * A size from 16 B to 32 KiB - 1, skewed as sizes in programs are: half of them below 64 B, 9 in 10 below 1 KiB, 1 in
+ * 50 of 4 KiB and more, 440 B on average. The shape is made up in the manner of published histograms; it is no trace.
  */
 static inline size_t
 bench_skewed_size(uint32_t bits)
@@ -193,7 +196,7 @@ bench_skewed_size(uint32_t bits)
 	return base + (bits & (base - 1));
 }
 
-/* ---- blocks ------------------------------------------------------------------------------------------------------ */
+/* ---- blocks ---------------------------------------------------------------------------------------------------- */
 
 /* Hides from the compiler where a pointer comes from, so that it can drop neither the allocation nor the writes. */
 static inline void *
@@ -232,7 +235,8 @@ bench_expect_word(const void *block, size_t offset, uint64_t expected)
 {
 	uint64_t found = bench_read_word((const char *)block + offset);
 	if (__builtin_expect(found != expected, 0))
-		bench_fail("corrupted block: %p + %zu holds %016" PRIx64 ", not %016" PRIx64, block, offset, found, expected);
+		bench_fail("corrupted block: %p + %zu holds %016" PRIx64 ", not %016" PRIx64, block, offset, found,
+		           expected);
 }
 
 /* Writes the key into the first and the last word of a block of at least BENCH_MIN_BLOCK bytes. */
@@ -299,7 +303,7 @@ bench_slots_free(struct bench_slot *slots, size_t count)
 	return sum;
 }
 
-/* ---- time and result --------------------------------------------------------------------------------------------- */
+/* ---- time and result ------------------------------------------------------------------------------------------- */
 
 static inline double
 bench_seconds(void)

@@ -1,10 +1,12 @@
 /*
- * cache.c - a key-value cache: a hash table with chains, an age list, and values of all sizes; built, used and torn down.
+ * cache.c - a key-value cache: a hash table with chains, an age list, and values of all sizes; built, used and torn
+ * down.
  *
- * A workload with work between the calls: each entry is three blocks (entry, key, value) that are allocated together, looked at
- * while they live, and freed together when the cache is full and they are the oldest. Popular keys live long. One hit in eight
- * stores a value of another size with realloc. At the end of a round the whole table is freed. It shows locality, since
- * most of the time goes to following pointers into the blocks, and what a fast malloc is worth when it is not all there is.
+ * A workload with work between the calls: each entry is three blocks (entry, key, value) that are allocated together,
+ * looked at while they live, and freed together when the cache is full and they are the oldest. Popular keys live long.
+ * One hit in eight stores a value of another size with realloc. At the end of a round the whole table is freed. It
+ * shows locality, since most of the time goes to following pointers into the blocks, and what a fast malloc is worth
+ * when it is not all there is.
  */
 #include "bench.h"
 
@@ -120,7 +122,8 @@ insert(struct cache *cache, uint64_t hash, const char *key, size_t length, size_
 	if (cache->count == entries)
 		drop(cache, cache->ages.newer);
 	struct entry *entry = bench_malloc(sizeof(*entry));
-	*entry = (struct entry){.chain = cache->buckets[hash & cache->mask], .hash = hash, .key = bench_malloc(length + 1)};
+	*entry = (struct entry){
+	        .chain = cache->buckets[hash & cache->mask], .hash = hash, .key = bench_malloc(length + 1)};
 	memcpy(entry->key, key, length + 1);
 	store(entry, size, stamp);
 	cache->buckets[hash & cache->mask] = entry;

@@ -1,9 +1,9 @@
 /*
  * calloc.c - zeroed blocks, mostly small and a few large, replaced in a window.
  *
- * Used memory must be cleared again, fresh pages of the kernel need not be: an allocator that knows which is which saves the
- * clearing of large blocks, and the page faults that it brings. Blocks are dirtied before they are freed, so that one that is not
- * cleared is found: small blocks are looked at in full, large ones in one word out of 512 bytes.
+ * Used memory must be cleared again, fresh pages of the kernel need not be: an allocator that knows which is which
+ * saves the clearing of large blocks, and the page faults that it brings. Blocks are dirtied before they are freed, so
+ * that one that is not cleared is found: small blocks are looked at in full, large ones in one word out of 512 bytes.
  */
 #include "bench.h"
 
@@ -59,10 +59,10 @@ run(struct bench_slot *slots)
 	for (uint64_t op = 0; op < ops; op++) {
 		uint64_t where = bench_random(&state), what = bench_random(&state);
 		bool large = bench_scale((uint32_t)where, large_one_in) == 0;
-		struct bench_slot *slot =
-		        large ? &slots[bench_scale_high(where, larges)] : &slots[larges + bench_scale_high(where, live - larges)];
-		size_t size =
-		        large ? bench_scale_low(what, min_large, max_large) : bench_scale_low(what, BENCH_MIN_BLOCK, max_small);
+		struct bench_slot *slot = large ? &slots[bench_scale_high(where, larges)]
+		                                : &slots[larges + bench_scale_high(where, live - larges)];
+		size_t size = large ? bench_scale_low(what, min_large, max_large)
+		                    : bench_scale_low(what, BENCH_MIN_BLOCK, max_small);
 		sum += bench_slot_empty(slot);
 		fill(slot, size, what);
 	}

@@ -1,11 +1,11 @@
 /*
  * handover.c - blocks that outlive their thread, and blocks that move between live threads.
  *
- * After Larson and Krishnan, Memory allocation for long-running server applications (ISMM 1998): a thread replaces blocks at
- * random in its set; after a while it starts a successor, leaves it the set, and ends. The successor frees blocks
- * of a dead thread. In addition, one operation in --exchange swaps a block with a mailbox that all threads share, so that blocks
- * of living threads are freed by others too. It shows the cost of frees from foreign threads and of birth and death of
- * threads, and whether the memory of dead threads is used again (peak RSS).
+ * After Larson and Krishnan, Memory allocation for long-running server applications (ISMM 1998): a thread replaces
+ * blocks at random in its set; after a while it starts a successor, leaves it the set, and ends. The successor frees
+ * blocks of a dead thread. In addition, one operation in --exchange swaps a block with a mailbox that all threads
+ * share, so that blocks of living threads are freed by others too. It shows the cost of frees from foreign threads and
+ * of birth and death of threads, and whether the memory of dead threads is used again (peak RSS).
  */
 #include "bench.h"
 
@@ -103,7 +103,8 @@ live_and_pass_on(void *argument)
 int
 main(int argc, char **argv)
 {
-	bench_options(argc, argv, "blocks are handed over between threads and to new threads", options, BENCH_COUNT(options));
+	bench_options(argc, argv, "blocks are handed over between threads and to new threads", options,
+	              BENCH_COUNT(options));
 	if (min_size > max_size)
 		bench_fail("--min is above --max");
 	double start = bench_seconds();

@@ -1,10 +1,12 @@
 /*
- * histogram.h - the time of single calls: a clock of some nanoseconds, whether the thread lost its processor meanwhile, and histograms
- * with log-linear buckets (Tene's HdrHistogram: 16 buckets an octave, so that a figure is exact to 6 %). Nothing here allocates.
+ * histogram.h - the time of single calls: a clock of some nanoseconds, whether the thread lost its processor meanwhile,
+ * and histograms with log-linear buckets (Tene's HdrHistogram: 16 buckets an octave, so that a figure is exact to 6 %).
+ * Nothing here allocates.
  *
- * How a context switch is seen without a system call: a thread stores the address of a (never entered) restartable sequence in its rseq area;
- * the kernel clears it when it switches the thread out, moves it, or runs a handler on it (rseq(2)). One store and one load a sample. What the
- * host of a virtual machine takes away, and interrupts that end in the same thread, are not seen.
+ * How a context switch is seen without a system call: a thread stores the address of a (never entered) restartable
+ * sequence in its rseq area; the kernel clears it when it switches the thread out, moves it, or runs a handler on it
+ * (rseq(2)). One store and one load a sample. What the host of a virtual machine takes away, and interrupts that end in
+ * the same thread, are not seen.
  */
 #ifndef LABYRINTH_BENCH_HISTOGRAM_H
 #define LABYRINTH_BENCH_HISTOGRAM_H
@@ -21,7 +23,7 @@
 #endif
 #endif
 
-/* ---- the clock --------------------------------------------------------------------------------------------------- */
+/* ---- the clock ------------------------------------------------------------------------------------------------- */
 
 static inline uint64_t
 clock_ns(void)
@@ -45,7 +47,7 @@ ticks(void)
 #endif
 }
 
-/* ---- context switches -------------------------------------------------------------------------------------------- */
+/* ---- context switches ------------------------------------------------------------------------------------------ */
 
 #ifdef BENCH_HAS_RSEQ
 /* The kernel reads it and does nothing, since no instruction is between its start and its end. */
@@ -107,7 +109,7 @@ switch_start(void)
 }
 #endif
 
-/* ---- histograms -------------------------------------------------------------------------------------------------- */
+/* ---- histograms ------------------------------------------------------------------------------------------------ */
 
 enum { HISTOGRAM_STEPS = 16, HISTOGRAM_BUCKETS = 61 * HISTOGRAM_STEPS };
 

@@ -1,6 +1,6 @@
 /*
- * histogram_test.c - that histogram.h says what was put in: buckets lie end to end and are narrow, percentiles are never too good and at most a
- * bucket too bad, maxima are exact, and marked samples are counted apart.
+ * histogram_test.c - that histogram.h says what was put in: buckets lie end to end and are narrow, percentiles are
+ * never too good and at most a bucket too bad, maxima are exact, and marked samples are counted apart.
  */
 #include "histogram.h"
 
@@ -34,14 +34,16 @@ check_percentiles(void)
 	CHECK(histogram.max == total);
 	CHECK(histogram.max_unswitched == total - 1);
 	for (size_t i = 0; i < BENCH_COUNT(parts); i++) {
-		uint64_t exact = (uint64_t)((double)total * parts[i]), given = histogram_percentile(&histogram, parts[i]);
+		uint64_t exact = (uint64_t)((double)total * parts[i]),
+		         given = histogram_percentile(&histogram, parts[i]);
 		CHECK(given >= exact);
 		CHECK(given <= exact + exact / HISTOGRAM_STEPS + 1);
 	}
 	CHECK(histogram_percentile(&histogram, 1) == total);
 }
 
-/* A switch is marked, and nothing else is: some of these calls may be interrupted, not all. False: switches cannot be seen here. */
+/* A switch is marked, and nothing else is: some of these calls may be interrupted, not all. False: switches cannot be
+ * seen here. */
 static bool
 check_marks(void)
 {

@@ -1,9 +1,9 @@
 /*
  * large.c - blocks of 5 to 25 MiB, allocated, touched and freed in a loop, with several live.
  *
- * What image, video and numerical programs do. The time is mostly the kernel's: page faults, and system calls if the allocator
- * gives each block back at once; peak RSS shows how much it holds on to instead. --every N touches one page in N: programs that
- * use a part of a big buffer should pay for that part only.
+ * What image, video and numerical programs do. The time is mostly the kernel's: page faults, and system calls if the
+ * allocator gives each block back at once; peak RSS shows how much it holds on to instead. --every N touches one page
+ * in N: programs that use a part of a big buffer should pay for that part only.
  */
 #include "bench.h"
 
@@ -23,7 +23,8 @@ static const struct bench_option options[] = {
         {"seed", &seed, 1, 0, UINT64_MAX, "seed of the random numbers"},
 };
 
-/* Where the touched words are: one in each touched page, none of them in the first or last word, which bench_stamp uses. */
+/* Where the touched words are: one in each touched page, none of them in the first or last word, which bench_stamp
+ * uses. */
 static size_t
 next_touch(size_t offset)
 {

@@ -1,14 +1,17 @@
 /*
- * latency.c - the time of single calls under load: malloc(64) and free, and the same of the atomic tier where the library has one.
+ * latency.c - the time of single calls under load: malloc(64) and free, and the same of the atomic tier where the
+ * library has one.
  *
- * --threads threads time each of --calls calls and the free that goes with it; --load threads meanwhile allocate and free blocks of all
- * sizes up to 4 MiB. One block in 16 is swapped with another thread's, so that frees from outside are among those timed. Phases
- * follow each other: `timer` (the same loop around an empty function: what the clock, and the machine, add to every figure), `malloc`,
- * `atomic` (lab_alloc with LAB_GFP_ATOMIC, found by dlsym; a claim that got NULL is counted, and timed like any other).
+ * --threads threads time each of --calls calls and the free that goes with it; --load threads meanwhile allocate and
+ * free blocks of all sizes up to 4 MiB. One block in 16 is swapped with another thread's, so that frees from outside
+ * are among those timed. Phases follow each other: `timer` (the same loop around an empty function: what the clock, and
+ * the machine, add to every figure), `malloc`, `atomic` (lab_alloc with LAB_GFP_ATOMIC, found by dlsym; a claim that
+ * got NULL is counted, and timed like any other).
  *
- * There are more threads than processors on purpose: locks show when their holder has been switched out. So the maximum is a matter
- * of the scheduler in every allocator. No sample is dropped; those during which the thread was switched out are counted apart
- * (histogram.h), and max_unswitched is the maximum of the others. Times include the clock's own cost: compare with `timer`.
+ * There are more threads than processors on purpose: locks show when their holder has been switched out. So the maximum
+ * is a matter of the scheduler in every allocator. No sample is dropped; those during which the thread was switched out
+ * are counted apart (histogram.h), and max_unswitched is the maximum of the others. Times include the clock's own cost:
+ * compare with `timer`.
  *
  *     phase NAME seconds S involuntary N voluntary N minor_faults N nulls N          (of the timing threads)
  *     latency NAME samples N switched N p50 NS p90 NS p99 NS p99.9 NS p99.99 NS max NS max_unswitched NS
@@ -45,7 +48,7 @@ static const struct bench_option options[] = {
         {"seed", &seed, 1, 0, UINT64_MAX, "seed of the random numbers"},
 };
 
-/* ---- what is timed ----------------------------------------------------------------------------------------------- */
+/* ---- what is timed --------------------------------------------------------------------------------------------- */
 
 typedef void *take_function(size_t size);
 typedef void give_function(void *block);
@@ -81,7 +84,7 @@ struct phase {
 	bool empty; /* there are no blocks */
 };
 
-/* ---- threads ----------------------------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------------------------- */
 
 struct timing_thread {
 	pthread_t thread;
@@ -178,8 +181,8 @@ static void *
 load_block(uint64_t random)
 {
 	bool large = random % 512 == 0;
-	size_t size =
-	        large ? bench_scale_low(random >> 9, 64 * BENCH_KIB, 4 * BENCH_MIB) : bench_skewed_size((uint32_t)(random >> 9));
+	size_t size = large ? bench_scale_low(random >> 9, 64 * BENCH_KIB, 4 * BENCH_MIB)
+	                    : bench_skewed_size((uint32_t)(random >> 9));
 	void *block = bench_malloc(size + sizeof(uint64_t));
 	bench_write_word(block, size);
 	bench_stamp((char *)block + sizeof(uint64_t), size, random);
@@ -219,7 +222,7 @@ load_thread(void *argument)
 	return NULL;
 }
 
-/* ---- phases and report ------------------------------------------------------------------------------------------- */
+/* ---- phases and report ----------------------------------------------------------------------------------------- */
 
 static double ns_a_tick = 1;
 
@@ -234,16 +237,17 @@ report_latency(const char *name, const struct histogram *histogram, bool marks)
 	if (marks)
 		printf(" switched %" PRIu64, histogram_total(histogram, true));
 	for (size_t i = 0; i < BENCH_COUNT(percentiles); i++)
-		printf(" %s %.1f", percentiles[i].name, (double)histogram_percentile(histogram, percentiles[i].part) * ns_a_tick);
+		printf(" %s %.1f", percentiles[i].name,
+		       (double)histogram_percentile(histogram, percentiles[i].part) * ns_a_tick);
 	printf(" max %.1f", (double)histogram->max * ns_a_tick);
 	if (marks)
 		printf(" max_unswitched %.1f", (double)histogram->max_unswitched * ns_a_tick);
 	printf("\n");
 	for (unsigned i = 0; buckets && i + 1 < HISTOGRAM_BUCKETS; i++) {
 		if (histogram->buckets[i].count)
-			printf("bucket %s %.2f %.2f %" PRIu64 " %" PRIu64 "\n", name, (double)histogram_low(i) * ns_a_tick,
-			       (double)histogram_low(i + 1) * ns_a_tick, histogram->buckets[i].count,
-			       histogram->buckets[i].switched);
+			printf("bucket %s %.2f %.2f %" PRIu64 " %" PRIu64 "\n", name,
+			       (double)histogram_low(i) * ns_a_tick, (double)histogram_low(i + 1) * ns_a_tick,
+			       histogram->buckets[i].count, histogram->buckets[i].switched);
 	}
 }
 
@@ -283,7 +287,8 @@ report_phase(struct timing_thread *timing, double seconds, bool marks)
 		timing->voluntary += timing[i].voluntary;
 		timing->minor_faults += timing[i].minor_faults;
 	}
-	printf("phase %s seconds %.3f involuntary %" PRIu64 " voluntary %" PRIu64 " minor_faults %" PRIu64 " nulls %" PRIu64 "\n",
+	printf("phase %s seconds %.3f involuntary %" PRIu64 " voluntary %" PRIu64 " minor_faults %" PRIu64
+	       " nulls %" PRIu64 "\n",
 	       phase->name, seconds, timing->involuntary, timing->voluntary, timing->minor_faults, timing->nulls);
 	report_latency(phase->take_name, &timing->take, marks);
 	if (!phase->empty)
@@ -296,7 +301,8 @@ static uint64_t
 run_phase(const struct phase *next, bool marks)
 {
 	size_t bytes = threads * sizeof(struct timing_thread);
-	struct timing_thread *timing = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	struct timing_thread *timing =
+	        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	pthread_t loads[MAX_THREADS];
 	if (timing == MAP_FAILED)
 		bench_fail("no memory for histograms");

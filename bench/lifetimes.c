@@ -2,10 +2,10 @@
  * lifetimes.c - one thread, a large live set, skewed sizes, and lifetimes from a few operations to the whole run.
  *
  * The live blocks lie in tiers of 1, 2, 4, … slots. Each step picks a tier, then a slot in it, and replaces the block
- * there: a block of tier i lives for about tiers * 2^i steps, so that lifetimes are spread evenly over all orders of magnitude.
- * Short-lived and long-lived blocks come from the same calls, and the sizes drift from phase to phase, so that the holes that
- * dead blocks leave never fit quite: peak RSS against the `peak_live` line (bytes asked for) shows fragmentation. Blocks are
- * written in full, as programs do, so that each byte asked for counts in RSS.
+ * there: a block of tier i lives for about tiers * 2^i steps, so that lifetimes are spread evenly over all orders of
+ * magnitude. Short-lived and long-lived blocks come from the same calls, and the sizes drift from phase to phase, so
+ * that the holes that dead blocks leave never fit quite: peak RSS against the `peak_live` line (bytes asked for) shows
+ * fragmentation. Blocks are written in full, as programs do, so that each byte asked for counts in RSS.
  */
 #include "bench.h"
 
@@ -73,7 +73,8 @@ live_and_die(struct population *people)
 int
 main(int argc, char **argv)
 {
-	bench_options(argc, argv, "a large live set with random lifetimes and skewed sizes", options, BENCH_COUNT(options));
+	bench_options(argc, argv, "a large live set with random lifetimes and skewed sizes", options,
+	              BENCH_COUNT(options));
 	double start = bench_seconds();
 	size_t count = (size_t)1 << tiers;
 	struct population people = {.slots = bench_slots_new(count)};

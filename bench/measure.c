@@ -1,17 +1,18 @@
 /*
  * measure.c - runs a command and prints what each run cost: wall time, processor time, peak RSS, and how it ended.
  *
- * Why a C program, and not the runner itself: a child's ru_maxrss starts with the resident set that its process had before
- * exec. Forked by Python, nothing shows a peak below Python's own 10 MiB; forked by this program, the floor is below what any
- * dynamic program needs. Why not a shell: LD_PRELOAD must be set for the command alone.
+ * Why a C program, and not the runner itself: a child's ru_maxrss starts with the resident set that its process had
+ * before exec. Forked by Python, nothing shows a peak below Python's own 10 MiB; forked by this program, the floor is
+ * below what any dynamic program needs. Why not a shell: LD_PRELOAD must be set for the command alone.
  *
  * Several --preload options are taken in turn in every round, so that a drift of the machine's speed hits all alike.
  * For each run one line goes to stdout, after what the command prints there itself:
  *
  *     measured PRELOAD wall_ns N cpu_us N maxrss_kib N exit N signal N
  *
- * `exit` is -1 after a signal, `signal` is 0 without one. A run that outlives --timeout is ended by SIGALRM (an alarm that is set
- * before exec and inherited), and reported as any other signal. The status is 0 if every run ended with exit 0.
+ * `exit` is -1 after a signal, `signal` is 0 without one. A run that outlives --timeout is ended by SIGALRM (an alarm
+ * that is set before exec and inherited), and reported as any other signal. The status is 0 if every run ended with
+ * exit 0.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -55,7 +56,8 @@ die(const char *what)
 static void
 usage(void)
 {
-	fputs("usage: measure [--runs N] [--timeout SECONDS] [--preload LIBRARY|-]... -- COMMAND [ARGUMENT]...\n", stderr);
+	fputs("usage: measure [--runs N] [--timeout SECONDS] [--preload LIBRARY|-]... -- COMMAND [ARGUMENT]...\n",
+	      stderr);
 	exit(2);
 }
 

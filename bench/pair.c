@@ -1,9 +1,9 @@
 /*
  * pair.c - a tight loop of malloc and free of one size.
  *
- * For counting the instructions of a pair under valgrind (instructions.sh): --empty 1 runs the same loop on a static block, so
- * that the difference is the two calls and nothing else. As a timing it is the best case that an allocator has: the same block,
- * in the cache, each time. Do not take it for more.
+ * For counting the instructions of a pair under valgrind (instructions.sh): --empty 1 runs the same loop on a static
+ * block, so that the difference is the two calls and nothing else. As a timing it is the best case that an allocator
+ * has: the same block, in the cache, each time. Do not take it for more.
  *
  * A few blocks of the size stay live meanwhile, as in any program. With --held 0 each free leaves its page empty, and
  * allocators that look after empty pages at once (mimalloc) do so each time: a case of its own, not the common one.
@@ -67,7 +67,8 @@ main(int argc, char **argv)
 {
 	bench_options(argc, argv, "a tight loop of malloc and free", options, BENCH_COUNT(options));
 	double start = bench_seconds();
-	struct bench_slot *slots = held > 0 ? bench_slots_new(held) : NULL; /* a table could be of the same size class */
+	struct bench_slot *slots =
+	        held > 0 ? bench_slots_new(held) : NULL; /* a table could be of the same size class */
 	for (uint64_t i = 0; i < held; i++)
 		bench_slot_fill(&slots[i], size, ~i);
 	uint64_t sum = empty ? loop_empty() : loop_pairs();

@@ -1,12 +1,12 @@
 /*
  * prodcons.c - pairs of threads: one allocates, the other frees.
  *
- * Every block is freed by a thread that never allocates, through a bounded queue: the extreme of remote frees. It shows their
- * cost, and whether the memory finds its way back to the allocating thread: peak RSS must stay near what the queue can hold.
- * The queue is a single-producer single-consumer ring (Lamport 1983, with the other side's index cached as in FastForward's
- * successors), so that it costs little itself. A side that must wait sleeps in the end, and goes on when half of the queue is
- * ready for it: otherwise threads that share a processor could change places for every block, and the time would be the
- * scheduler's. (With sched_yield, a busy third program made runs up to ten times longer.)
+ * Every block is freed by a thread that never allocates, through a bounded queue: the extreme of remote frees. It shows
+ * their cost, and whether the memory finds its way back to the allocating thread: peak RSS must stay near what the
+ * queue can hold. The queue is a single-producer single-consumer ring (Lamport 1983, with the other side's index cached
+ * as in FastForward's successors), so that it costs little itself. A side that must wait sleeps in the end, and goes on
+ * when half of the queue is ready for it: otherwise threads that share a processor could change places for every block,
+ * and the time would be the scheduler's. (With sched_yield, a busy third program made runs up to ten times longer.)
  */
 #include "bench.h"
 
@@ -31,7 +31,8 @@ static const struct bench_option options[] = {
         {"seed", &seed, 1, 0, UINT64_MAX, "seed of the random numbers"},
 };
 
-/* Entries made … taken + queue - 1 may be written by the producer, taken … made - 1 read by the consumer; index modulo queue. */
+/* Entries made … taken + queue - 1 may be written by the producer, taken … made - 1 read by the consumer; index modulo
+ * queue. */
 struct channel {
 	_Alignas(64) atomic_uint_fast64_t made; /* written by the producer */
 	uint64_t state;
@@ -42,7 +43,8 @@ struct channel {
 	_Alignas(64) struct bench_slot *ring;
 };
 
-/* Waits until *index >= wanted, and gives what it is then. The acquire pairs with the other side's release of its index. */
+/* Waits until *index >= wanted, and gives what it is then. The acquire pairs with the other side's release of its
+ * index. */
 static uint64_t
 wait_for(const atomic_uint_fast64_t *index, uint64_t wanted)
 {

@@ -1,11 +1,11 @@
 /*
  * realloc.c - vectors that grow with realloc, several at a time.
  *
- * One vector in eight grows by half of its size, as vector types do; the others grow by a small step each time, as naive
- * string and line buffers do. (With more of the first kind, filling them would be most of the time.) Each grows to a
- * length of its own, up to several MiB, is verified in full and freed. The interleaving keeps a vector from always being the
- * last block of the heap, where growing in place is easy. An allocator gains by slack in its size classes, by growing in
- * place and by moving pages instead of bytes.
+ * One vector in eight grows by half of its size, as vector types do; the others grow by a small step each time, as
+ * naive string and line buffers do. (With more of the first kind, filling them would be most of the time.) Each grows
+ * to a length of its own, up to several MiB, is verified in full and freed. The interleaving keeps a vector from always
+ * being the last block of the heap, where growing in place is easy. An allocator gains by slack in its size classes, by
+ * growing in place and by moving pages instead of bytes.
  */
 #include "bench.h"
 

@@ -1,11 +1,11 @@
 /*
  * spike.c - the heap swells and shrinks again and again, each time with blocks of another size, and few survivors.
  *
- * Servers see this: a burst of requests allocates a lot, almost all of it is freed, and a few blocks stay behind, scattered
- * over all pages. An allocator that binds memory to a size for good, or to the few blocks that are left, needs new memory for
- * each spike: peak RSS shows it. The line `settled_rss_kib` is the resident set after the last spike, with the survivors still
- * live: what the process would go on holding. It is read at once, or after --settle milliseconds of light use, since most
- * allocators give memory back with a delay.
+ * Servers see this: a burst of requests allocates a lot, almost all of it is freed, and a few blocks stay behind,
+ * scattered over all pages. An allocator that binds memory to a size for good, or to the few blocks that are left,
+ * needs new memory for each spike: peak RSS shows it. The line `settled_rss_kib` is the resident set after the last
+ * spike, with the survivors still live: what the process would go on holding. It is read at once, or after --settle
+ * milliseconds of light use, since most allocators give memory back with a delay.
  */
 #include "bench.h"
 
@@ -69,12 +69,13 @@ keep(struct run *run, struct bench_slot slot)
 	run->survivors[run->survived++] = slot;
 }
 
-/* Makes the blocks of a spike, then frees all but the survivors. Keys and sizes come from the same random numbers, which
- * the second pass draws anew, so that the table costs 8 bytes a block. */
+/* Makes the blocks of a spike, then frees all but the survivors. Keys and sizes come from the same random numbers,
+ * which the second pass draws anew, so that the table costs 8 bytes a block. */
 static void
 spike(struct run *run, uint64_t index)
 {
-	size_t count = blocks_in_spike(index), base = base_sizes[index % BENCH_COUNT(base_sizes)], max = base + base / 2;
+	size_t count = blocks_in_spike(index), base = base_sizes[index % BENCH_COUNT(base_sizes)],
+	       max = base + base / 2;
 	uint64_t replay = run->state;
 	for (size_t i = 0; i < count; i++) {
 		uint64_t key = bench_random(&run->state);
@@ -105,7 +106,8 @@ idle(uint64_t milliseconds)
 int
 main(int argc, char **argv)
 {
-	bench_options(argc, argv, "the heap swells and shrinks, with other sizes each time", options, BENCH_COUNT(options));
+	bench_options(argc, argv, "the heap swells and shrinks, with other sizes each time", options,
+	              BENCH_COUNT(options));
 	double start = bench_seconds();
 	size_t most = 0, total = 0;
 	for (uint64_t i = 0; i < spikes; i++) {

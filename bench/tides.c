@@ -1,10 +1,11 @@
 /*
  * tides.c - memory over time: a server that is idle most of the time, and now and then has a spike of requests.
  *
- * Every --period milliseconds blocks of mixed sizes are made, --bytes in all, held for --hold milliseconds while some of them are replaced, and
- * freed but for one in --one-in, which lives until the next spike. Between spikes a few small blocks come and go each millisecond. A thread
- * samples what the program asked for and what is resident. One line a sample: `sample MS LIVE_KIB RSS_KIB`; then the processor
- * time of the program, in which the price of giving memory back shows, as page faults.
+ * Every --period milliseconds blocks of mixed sizes are made, --bytes in all, held for --hold milliseconds while some
+ * of them are replaced, and freed but for one in --one-in, which lives until the next spike. Between spikes a few small
+ * blocks come and go each millisecond. A thread samples what the program asked for and what is resident. One line a
+ * sample: `sample MS LIVE_KIB RSS_KIB`; then the processor time of the program, in which the price of giving memory
+ * back shows, as page faults.
  */
 #include "bench.h"
 
@@ -72,7 +73,8 @@ watch(void *count)
 {
 	int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	for (size_t n = 0; !atomic_load(&done) && n < SAMPLES_MAX; n++) {
-		samples[n] = (struct sample){(uint32_t)milliseconds(), (uint32_t)(atomic_load(&live) / 1024), resident_kib(statm)};
+		samples[n] = (struct sample){(uint32_t)milliseconds(), (uint32_t)(atomic_load(&live) / 1024),
+		                             resident_kib(statm)};
 		*(size_t *)count = n + 1;
 		nanosleep(&(struct timespec){.tv_nsec = SAMPLE_MS * 1000000}, NULL);
 	}

@@ -3,11 +3,12 @@
  *
  *     driver [packets]
  *
- * The device is a timer. Its interrupt is a real-time signal, which arrives in the midst of anything, malloc included; the handler
- * receives packets: it takes a request from a mempool and a buffer from kmalloc, both with GFP_ATOMIC, fills them and puts them into the
- * receive ring. What there is no memory or no room for is dropped and counted, as hardware does. The main loop takes packets out of
- * the ring, checks every byte, grows them (krealloc, GFP_KERNEL: out of the reserve into ordinary memory), keeps some for a while
- * in descriptors from a cache, and frees them, until it has had so many. At the end all that was sent must have been received or dropped, and nothing be in use.
+ * The device is a timer. Its interrupt is a real-time signal, which arrives in the midst of anything, malloc included;
+ * the handler receives packets: it takes a request from a mempool and a buffer from kmalloc, both with GFP_ATOMIC,
+ * fills them and puts them into the receive ring. What there is no memory or no room for is dropped and counted, as
+ * hardware does. The main loop takes packets out of the ring, checks every byte, grows them (krealloc, GFP_KERNEL: out
+ * of the reserve into ordinary memory), keeps some for a while in descriptors from a cache, and frees them, until it
+ * has had so many. At the end all that was sent must have been received or dropped, and nothing be in use.
  */
 #include <labyrinth/gfp.h>
 #include <signal.h>
@@ -15,12 +16,12 @@
 #include <stdio.h>
 #include <time.h>
 
-#define REQUIRE(condition)                                                                                                         \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			fprintf(stderr, "driver.c:%d: failed: %s\n", __LINE__, #condition);                                        \
-			exit(1);                                                                                                   \
-		}                                                                                                                  \
+#define REQUIRE(condition)                                                                                             \
+	do {                                                                                                           \
+		if (!(condition)) {                                                                                    \
+			fprintf(stderr, "driver.c:%d: failed: %s\n", __LINE__, #condition);                            \
+			exit(1);                                                                                       \
+		}                                                                                                      \
 	} while (0)
 
 #define TRAILER "received"
@@ -71,7 +72,7 @@ length_of(unsigned long sequence)
 	return 40 + sequence * 7919 % 1460;
 }
 
-/* ---- the interrupt ----------------------------------------------------------------------------------------------------- */
+/* ---- the interrupt --------------------------------------------------------------------------------------------- */
 
 static bool
 ring_push(struct request *request)
@@ -123,7 +124,7 @@ interrupt(int number)
 	errno = saved;
 }
 
-/* ---- the driver -------------------------------------------------------------------------------------------------------- */
+/* ---- the driver ------------------------------------------------------------------------------------------------ */
 
 static struct {
 	unsigned long received, bytes;
@@ -224,7 +225,7 @@ remove_driver(void)
 	free_pages((unsigned long)ring, RING_ORDER);
 }
 
-/* ---- the machine ------------------------------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------------------------- */
 
 static timer_t
 switch_on(void)
@@ -263,10 +264,11 @@ main(int argc, char **argv)
 	remove_driver();
 
 	unsigned long dropped = device.no_request + device.no_buffer + device.ring_full;
-	printf("%lu interrupts, %lu packets sent, %lu received (%lu bytes), %lu dropped (%lu no request, %lu no buffer, %lu ring "
+	printf("%lu interrupts, %lu packets sent, %lu received (%lu bytes), %lu dropped (%lu no request, %lu no "
+	       "buffer, %lu ring "
 	       "full)\n",
-	       device.interrupts, device.sent, driver.received, driver.bytes, dropped, device.no_request, device.no_buffer,
-	       device.ring_full);
+	       device.interrupts, device.sent, driver.received, driver.bytes, dropped, device.no_request,
+	       device.no_buffer, device.ring_full);
 	REQUIRE(device.sent == driver.received + dropped);
 	return 0;
 }

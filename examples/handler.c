@@ -1,10 +1,12 @@
 /*
  * handler.c - malloc and free in a signal handler that interrupts malloc and free, 20,000 times a second.
  *
- * The main loop and the handler each keep a window of blocks, filled with a byte that is checked before they are freed. POSIX does not
- * allow this with any malloc; with Labyrinth it is allowed. examples/run.sh runs it under several. usage: handler [SECONDS]
+ * The main loop and the handler each keep a window of blocks, filled with a byte that is checked before they are freed.
+ * POSIX does not allow this with any malloc; with Labyrinth it is allowed. examples/run.sh runs it under several.
+ * usage: handler [SECONDS]
  *
- * Status: 0, and a line with the figures; 1, contents changed or malloc gave NULL; 124, the main loop has stood still for a second.
+ * Status: 0, and a line with the figures; 1, contents changed or malloc gave NULL; 124, the main loop has stood still
+ * for a second.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -26,8 +28,8 @@ static volatile unsigned long turns, handlers, turns_seen;
 
 #define END(status, line) (write(2, line "\n", sizeof(line)), _exit(status))
 
-/* Checks and frees the oldest block of a window, and puts a new one in its place. All that is in this function is async-signal-safe if
- * malloc and free are. */
+/* Checks and frees the oldest block of a window, and puts a new one in its place. All that is in this function is
+ * async-signal-safe if malloc and free are. */
 static void
 replace(struct block **window, unsigned long turn)
 {

@@ -5,15 +5,16 @@
  * In C, so that a C program under the drop-in needs no libstdc++.
  *
  * The path of success is ours. The path of failure (new_handler, std::bad_alloc, catching what a new_handler throws) is
- * the C++ runtime's: a form that got no memory calls the same form in the runtime, which tries malloc again, and from there on does
- * everything exactly as that runtime does it. The runtime's nothrow forms call plain operator new in a try block: that is
- * ours, which fails again, goes to the runtime's, and what that throws unwinds through our frame into the try block.
+ * the C++ runtime's: a form that got no memory calls the same form in the runtime, which tries malloc again, and from
+ * there on does everything exactly as that runtime does it. The runtime's nothrow forms call plain operator new in a
+ * try block: that is ours, which fails again, goes to the runtime's, and what that throws unwinds through our frame
+ * into the try block.
  *
  * A program may replace some of the operators: C++ says that the forms it did not replace then call the ones it did
  * ([new.delete.single], [new.delete.array]). So each form here calls the form below it by its public name, which
  * ld.so may have bound to the program's. Needed of the build: these names stay interposable (preload/operators.list, no
- * -Bsymbolic), and -fexceptions. The sizes given to sized deletes are not checked: the runtime's do not look at them, and programs
- * that delete a derived object through a base without a virtual destructor get away with it.
+ * -Bsymbolic), and -fexceptions. The sizes given to sized deletes are not checked: the runtime's do not look at them,
+ * and programs that delete a derived object through a base without a virtual destructor get away with it.
  *
  * Not in the static archive: there the runtime's operators are linked in, and call the archive's malloc.
  * Success is as async-signal-safe as malloc; failure is not, since it asks the loader and may throw.
@@ -59,7 +60,8 @@ void _ZdaPvSt11align_val_tRKSt9nothrow_t(void *block, size_t alignment, const st
 
 /* ---- finding the C++ runtime ----------------------------------------------------------------------------------- */
 
-/* The definition of `name` that `handle` gives, unless it is in this library. (No tail call: dlsym looks at its caller.) */
+/* The definition of `name` that `handle` gives, unless it is in this library. (No tail call: dlsym looks at its
+ * caller.) */
 static any_function *
 find_in(void *handle, const char *name)
 {
@@ -67,12 +69,14 @@ find_in(void *handle, const char *name)
 	Dl_info theirs;
 	Dl_info ours;
 
-	if (!found || !dladdr(found, &theirs) || !dladdr((void *)(uintptr_t)find_in, &ours) || theirs.dli_fbase == ours.dli_fbase)
+	if (!found || !dladdr(found, &theirs) || !dladdr((void *)(uintptr_t)find_in, &ours) ||
+	    theirs.dli_fbase == ours.dli_fbase)
 		return NULL;
 	return (any_function *)(uintptr_t)found;
 }
 
-/* As find_in, in the scope of a library that is loaded already. Nothing is kept: whoever needed it loaded still does. */
+/* As find_in, in the scope of a library that is loaded already. Nothing is kept: whoever needed it loaded still does.
+ * */
 static any_function *
 find_in_library(const char *library, const char *name)
 {
@@ -87,9 +91,10 @@ find_in_library(const char *library, const char *name)
 }
 
 /*
- * The C++ runtime's own `name`: behind us in the global scope, where it is when the program is linked with it; else in the
- * scope of the object that called us (`caller` is an address in it), when both came by dlopen without RTLD_GLOBAL; else by its
- * name. Not remembered: it may be unloaded, and failures are rare. Allocates nothing in the first case, little in the others.
+ * The C++ runtime's own `name`: behind us in the global scope, where it is when the program is linked with it; else in
+ * the scope of the object that called us (`caller` is an address in it), when both came by dlopen without RTLD_GLOBAL;
+ * else by its name. Not remembered: it may be unloaded, and failures are rare. Allocates nothing in the first case,
+ * little in the others.
  */
 static LAB_COLD any_function *
 find_in_runtime(const char *name, const void *caller)
@@ -109,7 +114,8 @@ find_in_runtime(const char *name, const void *caller)
 static LAB_COLD LAB_NORETURN void
 die_without_runtime(void)
 {
-	static const char line[] = "labyrinth: operator new: out of memory, and no C++ runtime found to throw std::bad_alloc\n";
+	static const char line[] =
+	        "labyrinth: operator new: out of memory, and no C++ runtime found to throw std::bad_alloc\n";
 	ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
 
 	(void)written;
@@ -125,11 +131,11 @@ extern new_aligned_function own_new_aligned __attribute__((alias("_ZnwmSt11align
 extern new_aligned_function own_new_array_aligned __attribute__((alias("_ZnamSt11align_val_t"), visibility("hidden")));
 
 /* Whether a public name is bound to our definition. The empty asm keeps the compiler from answering by itself. */
-#define IS_OURS(public_name, own_name)                                                                                             \
-	__extension__({                                                                                                            \
-		__typeof__(&public_name) bound = public_name;                                                                      \
-		__asm__("" : "+r"(bound));                                                                                         \
-		bound == own_name;                                                                                                 \
+#define IS_OURS(public_name, own_name)                                                                                 \
+	__extension__({                                                                                                \
+		__typeof__(&public_name) bound = public_name;                                                          \
+		__asm__("" : "+r"(bound));                                                                             \
+		bound == own_name;                                                                                     \
 	})
 
 static LAB_COLD void *
@@ -143,8 +149,8 @@ new_failed(size_t size, const void *caller)
 }
 
 /*
- * libstdc++ rounds the size up to the alignment, and can wrap around and succeed with a block that is too small: it is given
- * the greatest size that cannot wrap, which fails for certain.
+ * libstdc++ rounds the size up to the alignment, and can wrap around and succeed with a block that is too small: it is
+ * given the greatest size that cannot wrap, which fails for certain.
  */
 static LAB_COLD void *
 new_aligned_failed(size_t size, size_t alignment, const void *caller)
@@ -166,7 +172,8 @@ new_nothrow_failed(const char *name, size_t size, const struct nothrow *tag, con
 }
 
 static LAB_COLD void *
-new_aligned_nothrow_failed(const char *name, size_t size, size_t alignment, const struct nothrow *tag, const void *caller)
+new_aligned_nothrow_failed(const char *name, size_t size, size_t alignment, const struct nothrow *tag,
+                           const void *caller)
 {
 	new_aligned_nothrow_function *theirs = (new_aligned_nothrow_function *)find_in_runtime(name, caller);
 
@@ -192,7 +199,8 @@ _ZnwmRKSt9nothrow_t(size_t size, const struct nothrow *tag)
 {
 	void *block = IS_OURS(_Znwm, own_new) ? lab_malloc(size) : NULL;
 
-	return lab_likely(block) ? block : new_nothrow_failed("_ZnwmRKSt9nothrow_t", size, tag, __builtin_return_address(0));
+	return lab_likely(block) ? block
+	                         : new_nothrow_failed("_ZnwmRKSt9nothrow_t", size, tag, __builtin_return_address(0));
 }
 
 OPERATOR void *
@@ -200,7 +208,8 @@ _ZnamRKSt9nothrow_t(size_t size, const struct nothrow *tag)
 {
 	void *block = IS_OURS(_Znam, own_new_array) && IS_OURS(_Znwm, own_new) ? lab_malloc(size) : NULL;
 
-	return lab_likely(block) ? block : new_nothrow_failed("_ZnamRKSt9nothrow_t", size, tag, __builtin_return_address(0));
+	return lab_likely(block) ? block
+	                         : new_nothrow_failed("_ZnamRKSt9nothrow_t", size, tag, __builtin_return_address(0));
 }
 
 OPERATOR void *
@@ -223,19 +232,20 @@ _ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const struct n
 	void *block = IS_OURS(_ZnwmSt11align_val_t, own_new_aligned) ? lab_aligned_alloc(alignment, size) : NULL;
 
 	return lab_likely(block) ? block
-	                         : new_aligned_nothrow_failed("_ZnwmSt11align_val_tRKSt9nothrow_t", size, alignment, tag,
-	                                                      __builtin_return_address(0));
+	                         : new_aligned_nothrow_failed("_ZnwmSt11align_val_tRKSt9nothrow_t", size, alignment,
+	                                                      tag, __builtin_return_address(0));
 }
 
 OPERATOR void *
 _ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const struct nothrow *tag)
 {
-	bool ours = IS_OURS(_ZnamSt11align_val_t, own_new_array_aligned) && IS_OURS(_ZnwmSt11align_val_t, own_new_aligned);
+	bool ours =
+	        IS_OURS(_ZnamSt11align_val_t, own_new_array_aligned) && IS_OURS(_ZnwmSt11align_val_t, own_new_aligned);
 	void *block = ours ? lab_aligned_alloc(alignment, size) : NULL;
 
 	return lab_likely(block) ? block
-	                         : new_aligned_nothrow_failed("_ZnamSt11align_val_tRKSt9nothrow_t", size, alignment, tag,
-	                                                      __builtin_return_address(0));
+	                         : new_aligned_nothrow_failed("_ZnamSt11align_val_tRKSt9nothrow_t", size, alignment,
+	                                                      tag, __builtin_return_address(0));
 }
 
 /* ---- operator delete ------------------------------------------------------------------------------------------- */

@@ -1,18 +1,18 @@
 /*
  * deepbind.c - dlopen and dlmopen, which clear RTLD_DEEPBIND.
  *
- * A plug-in that is opened with that flag looks up names in itself and its dependencies first, libc among them: its malloc and free
- * are then glibc's, while strdup, getline and asprintf, inside libc, still give it blocks of ours; and what it hands to the program
- * or takes from it crosses as well. A block of one heap in the other's free is the end of the process. PHP opens its modules so, and
- * Java its libraries. Without the flag the plug-in finds malloc as everybody does. What it loses is that its own names go
- * before the program's.
+ * A plug-in that is opened with that flag looks up names in itself and its dependencies first, libc among them: its
+ * malloc and free are then glibc's, while strdup, getline and asprintf, inside libc, still give it blocks of ours; and
+ * what it hands to the program or takes from it crosses as well. A block of one heap in the other's free is the end of
+ * the process. PHP opens its modules so, and Java its libraries. Without the flag the plug-in finds malloc as everybody
+ * does. What it loses is that its own names go before the program's.
  *
- * dlopen looks at its return address: whose RUNPATH, whose $ORIGIN, which namespace. Therefore the definitions here are not
- * wrappers but jumps: they change one argument, and the real function returns to the caller. In a namespace of its own (dlmopen) a
- * plug-in has a libc of its own, and the flag does no harm there.
+ * dlopen looks at its return address: whose RUNPATH, whose $ORIGIN, which namespace. Therefore the definitions here are
+ * not wrappers but jumps: they change one argument, and the real function returns to the caller. In a namespace of its
+ * own (dlmopen) a plug-in has a libc of its own, and the flag does no harm there.
  *
- * Contexts: those of dlopen, a thread's. The real functions are looked for at the first call, not in a constructor: others may run
- * before ours. Not in the static archive: what lies behind the name there is the linker's choice.
+ * Contexts: those of dlopen, a thread's. The real functions are looked for at the first call, not in a constructor:
+ * others may run before ours. Not in the static archive: what lies behind the name there is the linker's choice.
  */
 #include "base/compiler.h"
 

@@ -1,7 +1,7 @@
 /*
- * fork.c - _Fork, the fork that a signal handler may call (POSIX 2024, glibc 2.34): libc calls no pthread_atfork hooks for it. What the hooks do
- * for this library is async-signal-safe, and is done here: without it the child would lose more memory, and the parent's
- * reserve would fault once for each page. Any context.
+ * fork.c - _Fork, the fork that a signal handler may call (POSIX 2024, glibc 2.34): libc calls no pthread_atfork hooks
+ * for it. What the hooks do for this library is async-signal-safe, and is done here: without it the child would lose
+ * more memory, and the parent's reserve would fault once for each page. Any context.
  */
 #include "alloc/fork.h"
 

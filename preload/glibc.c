@@ -1,18 +1,21 @@
 /*
  * glibc.c - what glibc's malloc.o exports beyond the standards: the __libc_ names, tuning, and figures.
  *
- * The __libc_ names may be called from any context in which the plain names may. The others are called by threads, not by
- * signal handlers: malloc_stats and malloc_info write through stdio.
+ * The __libc_ names may be called from any context in which the plain names may. The others are called by threads, not
+ * by signal handlers: malloc_stats and malloc_info write through stdio.
  *
  * `nm -D libc.so.6` of glibc 2.36 was read for the list. Left out on purpose:
- * - __malloc_hook, __free_hook, __realloc_hook, __memalign_hook, __malloc_initialize_hook, __after_morecore_hook, __morecore,
+ * - __malloc_hook, __free_hook, __realloc_hook, __memalign_hook, __malloc_initialize_hook, __after_morecore_hook,
+ * __morecore,
  *   __default_morecore: since 2.34 these are compat symbols that nothing reads; a definition here would promise that
  *   something does. Old binaries that store to them still bind to libc's.
  * - malloc_get_state, malloc_set_state: since 2.34 only in libc_malloc_debug.so.
- * - mcheck, mcheck_check_all, mcheck_pedantic, mprobe, mtrace, muntrace, mallwatch: debugging of glibc's own heap, in other objects
+ * - mcheck, mcheck_check_all, mcheck_pedantic, mprobe, mtrace, muntrace, mallwatch: debugging of glibc's own heap, in
+ * other objects
  *   than malloc.o, and stubs since 2.34. They neither allocate nor look at a block.
  * - __libc_freeres: frees glibc's caches through free, and therefore through ours, for leak checkers.
- * - __libc_reallocarray (GLIBC_PRIVATE), obstack_*, open_memstream, strdup and the like: users of malloc; they reach it by its name.
+ * - __libc_reallocarray (GLIBC_PRIVATE), obstack_*, open_memstream, strdup and the like: users of malloc; they reach it
+ * by its name.
  * - __malloc, __free, __malloc_info and their like: hidden in the shared libc.
  * __posix_memalign is the other way round: older than 2.26 exported it, and other replacements still define it.
  */
@@ -26,7 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the __libc_ names: for programs that wrap malloc and call the real one by these ----------------------------- */
+/* ---- the __libc_ names: for programs that wrap malloc and call the real one by these --------------------------- */
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
@@ -93,10 +96,12 @@ __posix_memalign(void **block, size_t alignment, size_t size)
 #define MXFAST_MAX ((int)(80 * sizeof(size_t) / 4))
 
 /*
- * Returns what glibc returns: 1, except 0 for an M_MXFAST out of range; unknown parameters give 1 there too. (The manual page
- * promises 0 for errors, but names none.) All of them are hints: a value that the core refuses leaves the setting as it was.
+ * Returns what glibc returns: 1, except 0 for an M_MXFAST out of range; unknown parameters give 1 there too. (The
+ * manual page promises 0 for errors, but names none.) All of them are hints: a value that the core refuses leaves the
+ * setting as it was.
  *
- * M_TRIM_THRESHOLD  honoured: bytes of free pages that are kept when memory is freed; 0: none; negative: nothing is given back, and nothing
+ * M_TRIM_THRESHOLD  honoured: bytes of free pages that are kept when memory is freed; 0: none; negative: nothing is
+ * given back, and nothing
  *                   unmapped, but by malloc_trim, as long as this stands. Without it pages go back by decay alone
  * M_MMAP_THRESHOLD  honoured: from this size on, a block has segments of its own; 0: the default
  * M_PERTURB         honoured: freed memory is filled with this byte, new memory with its complement; 0: off
@@ -152,8 +157,8 @@ free_blocks_of(const struct lab_class_stats *class)
 }
 
 /*
- * glibc's fields, filled with what they mean here. "Ordinary" memory is what glibc has in arenas, "mapped" what it maps for
- * one block: here, blocks that have segments of their own.
+ * glibc's fields, filled with what they mean here. "Ordinary" memory is what glibc has in arenas, "mapped" what it maps
+ * for one block: here, blocks that have segments of their own.
  *   arena     ordinary memory made accessible     = uordblks + fordblks, as there
  *   ordblks   free blocks in spans that are partly used
  *   hblks, hblkhd  mapped blocks, and their bytes
@@ -245,8 +250,8 @@ write_free_sizes(FILE *stream, const struct lab_class_stats *classes, size_t cla
 		size_t free_blocks = free_blocks_of(class);
 
 		if (free_blocks != 0)
-			fprintf(stream, "  <size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"%zu\"/>\n", from, class->size,
-			        free_blocks * class->size, free_blocks);
+			fprintf(stream, "  <size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"%zu\"/>\n", from,
+			        class->size, free_blocks * class->size, free_blocks);
 		count += free_blocks;
 		*bytes += free_blocks * class->size;
 		from = class->size + 1;
@@ -257,12 +262,15 @@ write_free_sizes(FILE *stream, const struct lab_class_stats *classes, size_t cla
 
 /* What only this allocator has, in an element that a reader of glibc's format will skip. */
 static void
-write_own_figures(FILE *stream, const struct lab_stats *stats, const struct lab_class_stats *classes, size_t class_count)
+write_own_figures(FILE *stream, const struct lab_stats *stats, const struct lab_class_stats *classes,
+                  size_t class_count)
 {
 	fprintf(stream, "<labyrinth version=\"%s\">\n", lab_version());
 	for (const struct lab_class_stats *class = classes; class < classes + class_count; class ++)
 		if (class->carved != 0)
-			fprintf(stream, "  <class size=\"%zu\" live=\"%zu\" carved=\"%zu\" spans=\"%zu\" allocations=\"%zu\"/>\n",
+			fprintf(stream,
+			        "  <class size=\"%zu\" live=\"%zu\" carved=\"%zu\" spans=\"%zu\" "
+			        "allocations=\"%zu\"/>\n",
 			        class->size, class->live, class->carved, class->spans, class->allocations);
 	fprintf(stream, "  <blocks count=\"%zu\" size=\"%zu\"/>\n", stats->blocks, stats->in_use);
 	fprintf(stream, "  <pages dirty=\"%zu\" purged=\"%zu\"/>\n", stats->dirty, stats->purged);
@@ -274,8 +282,8 @@ write_own_figures(FILE *stream, const struct lab_stats *stats, const struct lab_
 }
 
 /*
- * XML in glibc's format, version 1, with all heaps as one; <system type="max"> is left out, as no peak is kept, and so is
- * <unsorted>, as there is no such list. Errors of the stream are the stream's, as in glibc.
+ * XML in glibc's format, version 1, with all heaps as one; <system type="max"> is left out, as no peak is kept, and so
+ * is <unsorted>, as there is no such list. Errors of the stream are the stream's, as in glibc.
  */
 LAB_EXPORT int
 malloc_info(int options, FILE *stream)
@@ -296,7 +304,8 @@ malloc_info(int options, FILE *stream)
 		fputs("<total type=\"fast\" count=\"0\" size=\"0\"/>\n", stream);
 		fprintf(stream, "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n", free_count, free_bytes);
 		if (total)
-			fprintf(stream, "<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n", stats.huge_blocks, stats.huge);
+			fprintf(stream, "<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n", stats.huge_blocks,
+			        stats.huge);
 		fprintf(stream, "<system type=\"current\" size=\"%zu\"/>\n", stats.committed);
 		fprintf(stream, "<aspace type=\"total\" size=\"%zu\"/>\n", stats.reserved);
 		fprintf(stream, "<aspace type=\"mprotect\" size=\"%zu\"/>\n", stats.committed);

@@ -1,18 +1,20 @@
 /*
  * libc.c - the names by which a program knows malloc: ISO C, C23, POSIX, and the old BSD and SunOS ones.
  *
- * Called by everybody, from any context in which the lab_ function behind the name may be called (labyrinth.h says which);
- * valloc, pvalloc and memalign add only arithmetic to it. errno is set here or by the lab_ function, and on failure only.
- * malloc and free are the inline fast paths, as in lab_malloc and lab_free: nothing may be added to them.
+ * Called by everybody, from any context in which the lab_ function behind the name may be called (labyrinth.h says
+ * which); valloc, pvalloc and memalign add only arithmetic to it. errno is set here or by the lab_ function, and on
+ * failure only. malloc and free are the inline fast paths, as in lab_malloc and lab_free: nothing may be added to them.
  *
- * valgrind's memcheck puts functions of its own in the place of malloc, free, realloc, memalign and others, in every library, but knows neither
- * reallocarray nor pvalloc. Those call the replaced ones by their names, as glibc's do; else a block of one heap met the other.
+ * valgrind's memcheck puts functions of its own in the place of malloc, free, realloc, memalign and others, in every
+ * library, but knows neither reallocarray nor pvalloc. Those call the replaced ones by their names, as glibc's do; else
+ * a block of one heap met the other.
  *
  * Compile with -fno-builtin: a compiler that knows malloc by name would drop calls or turn pairs of them into others.
  *
- * Where glibc 2.36 and its own manual differ, the rule is: what glibc accepts by documented or by long-lived undocumented
- * behaviour stays accepted (memalign rounds its alignment up). The one exception is aligned_alloc with an alignment that is not
- * a power of two: the C standard and glibc's manual ask for EINVAL, and glibc does it since 2.38; 2.36 rounded up.
+ * Where glibc 2.36 and its own manual differ, the rule is: what glibc accepts by documented or by long-lived
+ * undocumented behaviour stays accepted (memalign rounds its alignment up). The one exception is aligned_alloc with an
+ * alignment that is not a power of two: the C standard and glibc's manual ask for EINVAL, and glibc does it since 2.38;
+ * 2.36 rounded up.
  */
 #include "alloc/fastpath.h"
 #include "base/compiler.h"

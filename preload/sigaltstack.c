@@ -1,9 +1,10 @@
 /*
- * sigaltstack.c - sigaltstack, which takes note of SS_AUTODISARM: in the handler of such a stack the kernel says that the thread has none, and
- * so the proof that a jump has left a frame (page/frame.h) is stricter from then on. As libc's otherwise: a system call. Any context.
+ * sigaltstack.c - sigaltstack, which takes note of SS_AUTODISARM: in the handler of such a stack the kernel says that
+ * the thread has none, and so the proof that a jump has left a frame (page/frame.h) is stricter from then on. As libc's
+ * otherwise: a system call. Any context.
  *
- * In the static archive, too: there is nothing behind it that would have to be found. The core library has no names of libc: there, and where a
- * program makes the system call itself, what docs/guarantees.md says in its limits holds.
+ * In the static archive, too: there is nothing behind it that would have to be found. The core library has no names of
+ * libc: there, and where a program makes the system call itself, what docs/guarantees.md says in its limits holds.
  */
 #include "base/compiler.h"
 

@@ -1,21 +1,26 @@
 /*
- * gfp.h - the Linux kernel's names for Labyrinth: to write user-space drivers in the kernel's style, and to compile, run and fuzz
- * kernel code in user space. Static inline functions over labyrinth.h; C11 and C++11.
+ * gfp.h - the Linux kernel's names for Labyrinth: to write user-space drivers in the kernel's style, and to compile,
+ * run and fuzz kernel code in user space. Static inline functions over labyrinth.h; C11 and C++11.
  *
- * Names, order of arguments and failures are those of the kernel's documentation (Documentation/core-api/memory-allocation.rst and
- * mm-api.rst). "Atomic context" is here a signal handler, on any thread, at any instruction.
+ * Names, order of arguments and failures are those of the kernel's documentation
+ * (Documentation/core-api/memory-allocation.rst and mm-api.rst). "Atomic context" is here a signal handler, on any
+ * thread, at any instruction.
  *
  * What differs:
- *   - GFP_KERNEL does not sleep, but over a limit (LABYRINTH_LIMIT), and in mempool_alloc. It is safe in a handler too; what it is not there
- *     is bounded. In a handler that interrupted the only holder of a pool's elements, mempool_alloc(GFP_KERNEL) waits for ever, as in the
- *     kernel; in one that interrupted the allocator it gives NULL instead.
- *   - GFP_ATOMIC: at most 64 KiB (order 4). GFP_NOWAIT: what the thread's own heap holds, so that a thread's first one may fail.
- *   - struct page is opaque: a page has an address and nothing else. There are no page counts: get_page and put_page do not exist.
+ *   - GFP_KERNEL does not sleep, but over a limit (LABYRINTH_LIMIT), and in mempool_alloc. It is safe in a handler too;
+ *   what it is not there
+ *     is bounded. In a handler that interrupted the only holder of a pool's elements, mempool_alloc(GFP_KERNEL) waits
+ *     for ever, as in the kernel; in one that interrupted the allocator it gives NULL instead.
+ *   - GFP_ATOMIC: at most 64 KiB (order 4). GFP_NOWAIT: what the thread's own heap holds, so that a thread's first one
+ *   may fail.
+ *   - struct page is opaque: a page has an address and nothing else. There are no page counts: get_page and put_page do
+ *   not exist.
  *   - kmem_cache_destroy of a cache with objects in use says how many there are, and leaves the cache as it was.
- *   - GFP_KERNEL is 0, so that its parts (__GFP_DIRECT_RECLAIM, __GFP_IO, __GFP_FS) cannot be taken out of it; there are GFP_NOWAIT, and
+ *   - GFP_KERNEL is 0, so that its parts (__GFP_DIRECT_RECLAIM, __GFP_IO, __GFP_FS) cannot be taken out of it; there
+ *   are GFP_NOWAIT, and
  *     gfpflags_allow_blocking to ask.
- * Not defined, since they could not be kept: __GFP_NOFAIL, GFP_DMA, GFP_DMA32, __GFP_HIGHMEM, __GFP_THISNODE, __GFP_NOMEMALLOC,
- * SLAB_TYPESAFE_BY_RCU, SLAB_POISON, SLAB_RED_ZONE.
+ * Not defined, since they could not be kept: __GFP_NOFAIL, GFP_DMA, GFP_DMA32, __GFP_HIGHMEM, __GFP_THISNODE,
+ * __GFP_NOMEMALLOC, SLAB_TYPESAFE_BY_RCU, SLAB_POISON, SLAB_RED_ZONE.
  */
 #ifndef LABYRINTH_GFP_H
 #define LABYRINTH_GFP_H
@@ -25,7 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- flags ------------------------------------------------------------------------------------------------------- */
+/* ---- flags ----------------------------------------------------------------------------------------------------- */
 
 typedef unsigned int gfp_t;
 
@@ -39,8 +44,8 @@ typedef unsigned int gfp_t;
 #define __GFP_NOWARN   ((gfp_t)LAB_GFP_NOWARN)
 #define __GFP_NORETRY  ((gfp_t)LAB_GFP_NORETRY) /* over a limit: one round of reclaim, no waiting */
 
-/* What these ask for is so anyway: nothing is tried for ever, everything counts against the limit, reclaim calls nobody's code back, pages
- * of one allocation belong together. */
+/* What these ask for is so anyway: nothing is tried for ever, everything counts against the limit, reclaim calls
+ * nobody's code back, pages of one allocation belong together. */
 #define GFP_KERNEL_ACCOUNT  GFP_KERNEL
 #define GFP_USER            GFP_KERNEL
 #define GFP_NOIO            GFP_KERNEL
@@ -57,7 +62,8 @@ gfpflags_allow_blocking(gfp_t gfp)
 	return (gfp & 3u) == LAB_GFP_KERNEL;
 }
 
-/* ---- pages --------------------------------------------------------------------------------------------------------- */
+/* ---- pages ---------------------------------------------------------------------------------------------------------
+ * */
 
 #ifndef PAGE_SHIFT
 #define PAGE_SHIFT 12
@@ -148,7 +154,8 @@ free_pages_exact(void *address, size_t size)
 	lab_free_pages_exact(address, size);
 }
 
-/* ---- blocks -------------------------------------------------------------------------------------------------------- */
+/* ---- blocks --------------------------------------------------------------------------------------------------------
+ * */
 
 #define KMALLOC_MAX_SIZE ((size_t)(PAGE_SIZE << MAX_PAGE_ORDER))
 
@@ -156,7 +163,8 @@ free_pages_exact(void *address, size_t size)
 #define ZERO_SIZE_PTR       ((void *)16)
 #define ZERO_OR_NULL_PTR(p) ((uintptr_t)(p) <= (uintptr_t)ZERO_SIZE_PTR)
 
-/* Without a bound on the size: kvmalloc. A block whose size is a power of two is aligned to it, up to a page at least. */
+/* Without a bound on the size: kvmalloc. A block whose size is a power of two is aligned to it, up to a page at least.
+ * */
 static inline void *
 kvmalloc(size_t size, gfp_t gfp)
 {
@@ -304,7 +312,8 @@ kstrndup(const char *source, size_t most, gfp_t gfp)
 	return kmemdup_nul(source, length, gfp);
 }
 
-/* ---- caches of objects --------------------------------------------------------------------------------------------- */
+/* ---- caches of objects ---------------------------------------------------------------------------------------------
+ * */
 
 struct kmem_cache;
 typedef unsigned int slab_flags_t;
@@ -323,9 +332,9 @@ kmem_cache_line_align(unsigned int size)
 	return size <= 16 ? 16 : size <= 32 ? 32 : 64;
 }
 
-/* A name that another cache has is worth a line on stderr. `align` 0: 16. NULL also (errno EINVAL) if it is not a power of
- * two, for flags that are not among those above, and (errno ENOMEM) for a size or an alignment above KMALLOC_MAX_SIZE.
- * Objects of size 0 are distinct. */
+/* A name that another cache has is worth a line on stderr. `align` 0: 16. NULL also (errno EINVAL) if it is not a power
+ * of two, for flags that are not among those above, and (errno ENOMEM) for a size or an alignment above
+ * KMALLOC_MAX_SIZE. Objects of size 0 are distinct. */
 static inline struct kmem_cache *
 kmem_cache_create(const char *name, unsigned int size, unsigned int align, slab_flags_t flags, void (*ctor)(void *))
 {
@@ -417,7 +426,8 @@ kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t n, void **obje
 	return (int)n;
 }
 
-/* ---- pools --------------------------------------------------------------------------------------------------------- */
+/* ---- pools ---------------------------------------------------------------------------------------------------------
+ * */
 
 typedef struct mempool_s mempool_t;
 typedef void *(mempool_alloc_t)(gfp_t gfp, void *data);

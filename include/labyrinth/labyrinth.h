@@ -8,8 +8,8 @@
  * Terms: a *block* is what an allocation function returns. "Any context" means: any thread, signal handlers that
  * interrupted this library at any instruction included, before main and after the last destructor included.
  *
- * Unless a function says otherwise: sizes are bytes; failure is NULL with errno = ENOMEM; success leaves errno as it was;
- * the functions are thread-safe and async-signal-safe, take no lock and wait for nobody; cost is O(1) on the
+ * Unless a function says otherwise: sizes are bytes; failure is NULL with errno = ENOMEM; success leaves errno as it
+ * was; the functions are thread-safe and async-signal-safe, take no lock and wait for nobody; cost is O(1) on the
  * fast path, and O(what must be mapped, cleared or copied) beyond it.
  */
 #ifndef LABYRINTH_LABYRINTH_H
@@ -38,10 +38,10 @@ void *lab_malloc(size_t size);
 /* A zeroed block for `count` elements of `size` bytes. Fails if the product overflows. */
 void *lab_calloc(size_t count, size_t size);
 
-/* Resizes a block, keeping min(old, new) bytes; may move it. NULL behaves as lab_alloc(size, gfp). size 0 frees the block and
- * returns NULL with errno unchanged, as glibc does. On failure the old block stays as it was. libc's realloc is this with
- * LAB_GFP_KERNEL; with LAB_GFP_ATOMIC a block that must move goes to the reserve. ZERO clears all that lies behind what is
- * kept, to the end of the usable size. */
+/* Resizes a block, keeping min(old, new) bytes; may move it. NULL behaves as lab_alloc(size, gfp). size 0 frees the
+ * block and returns NULL with errno unchanged, as glibc does. On failure the old block stays as it was. libc's realloc
+ * is this with LAB_GFP_KERNEL; with LAB_GFP_ATOMIC a block that must move goes to the reserve. ZERO clears all that
+ * lies behind what is kept, to the end of the usable size. */
 void *lab_realloc(void *block, size_t size, unsigned gfp);
 
 /* lab_realloc(block, count * size, LAB_GFP_KERNEL), failing with ENOMEM if the product overflows. */
@@ -50,33 +50,37 @@ void *lab_reallocarray(void *block, size_t count, size_t size);
 /* A block aligned to `alignment`, a power of two (else NULL, EINVAL) of any size that the address space allows. */
 void *lab_aligned_alloc(size_t alignment, size_t size);
 
-/* POSIX form: the result goes to *block; returns 0, EINVAL (not a power of two multiple of sizeof(void *)) or ENOMEM, and leaves
- * errno alone. On failure *block is not written. */
+/* POSIX form: the result goes to *block; returns 0, EINVAL (not a power of two multiple of sizeof(void *)) or ENOMEM,
+ * and leaves errno alone. On failure *block is not written. */
 int lab_posix_memalign(void **block, size_t alignment, size_t size);
 
-/* Gives a block back. NULL is allowed. errno is unchanged. Any thread may free any block. A pointer that is not the start of a
- * live block is reported in one line on stderr and the process aborts, where this is cheap to see (docs/guarantees.md, G9). */
+/* Gives a block back. NULL is allowed. errno is unchanged. Any thread may free any block. A pointer that is not the
+ * start of a live block is reported in one line on stderr and the process aborts, where this is cheap to see
+ * (docs/guarantees.md, G9). */
 void lab_free(void *block);
 
-/* C23: as lab_free; `size` is what was asked for. A size that the block cannot have had is reported, and the process aborts. */
+/* C23: as lab_free; `size` is what was asked for. A size that the block cannot have had is reported, and the process
+ * aborts. */
 void lab_free_sized(void *block, size_t size);
 void lab_free_aligned_sized(void *block, size_t alignment, size_t size);
 
 /* The bytes that may be used in a block, at least what was asked for; 0 for NULL. */
 size_t lab_usable_size(const void *block);
 
-/* Whether p is the start of a block of this allocator. Any pointer value is allowed; never crashes. A small block that was freed while
- * others of its span live still counts as one: to tell would cost a walk. */
+/* Whether p is the start of a block of this allocator. Any pointer value is allowed; never crashes. A small block that
+ * was freed while others of its span live still counts as one: to tell would cost a walk. */
 bool lab_owns(const void *p);
 
-/* ---- allocation by context: what the caller can bear --------------------------------------------------------------- */
+/* ---- allocation by context: what the caller can bear ---------------------------------------------------------------
+ * */
 
 /*
  * One of three kinds. docs/guarantees.md has the table of what each may do and how deep into the reserve each reaches.
  *
- *   KERNEL  may map memory, fault, reclaim, and, over a limit, wait (LABYRINTH_LIMIT, LABYRINTH_WAIT_MS). What plain malloc is.
- *   NOWAIT  from what the thread's own heap holds now: no system call, no reserve. May fault. NULL otherwise.
- *   ATOMIC  from the thread's share (lab_reserve_thread) or the reserve, at most 64 KiB: no lock, no system call, on a strict reserve
+ *   KERNEL  may map memory, fault, reclaim, and, over a limit, wait (LABYRINTH_LIMIT, LABYRINTH_WAIT_MS). What plain
+ *   malloc is. NOWAIT  from what the thread's own heap holds now: no system call, no reserve. May fault. NULL
+ *   otherwise. ATOMIC  from the thread's share (lab_reserve_thread) or the reserve, at most 64 KiB: no lock, no system
+ *   call, on a strict reserve
  *           no page fault, a bounded number of instructions. NULL at once otherwise; errno never changes. Wait-free.
  */
 #define LAB_GFP_KERNEL 0x0u
@@ -89,22 +93,23 @@ bool lab_owns(const void *p);
 #define LAB_GFP_ZERO     0x040u /* zeroed */
 #define LAB_GFP_NOWARN   0x080u /* a failure is not worth a line on stderr */
 
-/* Modifiers of KERNEL for a call that the limit stops: it reclaims once and does not wait, or does neither. Without limit they mean nothing. */
+/* Modifiers of KERNEL for a call that the limit stops: it reclaims once and does not wait, or does neither. Without
+ * limit they mean nothing. */
 #define LAB_GFP_NORETRY   0x1000u
 #define LAB_GFP_NORECLAIM 0x3000u
 
 /*
- * An exclusive block: shares no page with another block, belongs to the calling thread, and is freed or resized by its owner only
- * (LABYRINTH_EXCLUSIVE=abort, the default, or log: the free of another is reported and the block stays). KERNEL only. The others
- * imply it. If the system refuses what they ask for, the allocation fails with ENOMEM.
+ * An exclusive block: shares no page with another block, belongs to the calling thread, and is freed or resized by its
+ * owner only (LABYRINTH_EXCLUSIVE=abort, the default, or log: the free of another is reported and the block stays).
+ * KERNEL only. The others imply it. If the system refuses what they ask for, the allocation fails with ENOMEM.
  */
 #define LAB_GFP_EXCLUSIVE 0x100u
 #define LAB_GFP_LOCKED    0x300u /* resident until it is freed (mlock) */
 #define LAB_GFP_NOFORK    0x500u /* reads as zero in a child of fork */
 #define LAB_GFP_NOMERGE   0x900u /* no huge pages and no KSM */
 
-/* A block of at least `size` bytes, aligned to 16 (to its size for ATOMIC sizes that are powers of two). EINVAL: unknown or
- * contradictory flags (not for ATOMIC, which leaves errno alone). */
+/* A block of at least `size` bytes, aligned to 16 (to its size for ATOMIC sizes that are powers of two). EINVAL:
+ * unknown or contradictory flags (not for ATOMIC, which leaves errno alone). */
 void *lab_alloc(size_t size, unsigned gfp);
 
 /* The same, aligned to `alignment`, a power of two (else NULL, EINVAL); ATOMIC: at most 64 KiB. */
@@ -122,17 +127,17 @@ void lab_free_pages(void *pages, unsigned order);
 void *lab_alloc_pages_exact(size_t size, unsigned gfp);
 void lab_free_pages_exact(void *pages, size_t size);
 
-/* ---- ownership --------------------------------------------------------------------------------------------------- */
+/* ---- ownership ------------------------------------------------------------------------------------------------- */
 
-/* The thread id of an exclusive block's owner; of any other block, of the thread whose heap holds it. 0: nobody's (an idle heap, the
- * reserve, any other block above 4 MiB). -1: not a block. Of other threads' blocks it is a snapshot. */
+/* The thread id of an exclusive block's owner; of any other block, of the thread whose heap holds it. 0: nobody's (an
+ * idle heap, the reserve, any other block above 4 MiB). -1: not a block. Of other threads' blocks it is a snapshot. */
 int lab_owner(const void *block);
 
-/* Makes another thread of this process the owner of an exclusive block. False: the caller is not its owner, it is not exclusive, or
- * there is no such thread. */
+/* Makes another thread of this process the owner of an exclusive block. False: the caller is not its owner, it is not
+ * exclusive, or there is no such thread. */
 bool lab_transfer(void *block, int tid);
 
-/* ---- the reserve ------------------------------------------------------------------------------------------------- */
+/* ---- the reserve ----------------------------------------------------------------------------------------------- */
 
 enum lab_reserve_mode {
 	LAB_RESERVE_NONE,      /* there is none: LABYRINTH_RESERVE=0, or no memory */
@@ -156,8 +161,8 @@ struct lab_reserve_info {
 void lab_reserve_info(struct lab_reserve_info *info);
 
 struct lab_reserve_class {
-	size_t size;     /* bytes a slot */
-	size_t slots;    /* promised to this class: so many claims with MEMALLOC succeed, whatever the order of frees */
+	size_t size;  /* bytes a slot */
+	size_t slots; /* promised to this class: so many claims with MEMALLOC succeed, whatever the order of frees */
 	size_t overflow; /* more, for requests rounded up from smaller classes, and for its own when all others are taken */
 	size_t used;     /* of both */
 	size_t min;      /* slots that re-entrant malloc leaves alone */
@@ -167,29 +172,32 @@ struct lab_reserve_class {
 /* Index 0 … until it returns false. */
 bool lab_reserve_class_get(size_t index, struct lab_reserve_class *info);
 
-/* Called when a class has fallen below its low mark, once until it has risen above it again; from a call of a KERNEL function or the
- * background thread, never from a handler's or an ATOMIC call, not from inside the allocator: it may allocate and free. One at a time; NULL
- * takes it away. Without memory for it errno is ENOMEM, and the one before stays. */
+/* Called when a class has fallen below its low mark, once until it has risen above it again; from a call of a KERNEL
+ * function or the background thread, never from a handler's or an ATOMIC call, not from inside the allocator: it may
+ * allocate and free. One at a time; NULL takes it away. Without memory for it errno is ENOMEM, and the one before
+ * stays. */
 void lab_reserve_on_low(void (*callback)(void *context, size_t size), void *context);
 
-/* `count` slots of `size` bytes (at most 64 KiB) of which the calling thread's ATOMIC calls draw first and nobody else does, populated, and
- * locked where the limit allows. count 0 gives the thread's slots of that size back; a thread's death does too. Adds to what was
- * asked for before. KERNEL contexts only. False: no memory, or too many shares. */
+/* `count` slots of `size` bytes (at most 64 KiB) of which the calling thread's ATOMIC calls draw first and nobody else
+ * does, populated, and locked where the limit allows. count 0 gives the thread's slots of that size back; a thread's
+ * death does too. Adds to what was asked for before. KERNEL contexts only. False: no memory, or too many shares. */
 bool lab_reserve_thread(size_t size, size_t count);
 
-/* Does now what slow paths do by and by: growth, the callback, return of what was grown. KERNEL contexts only. True if a class was grown. */
+/* Does now what slow paths do by and by: growth, the callback, return of what was grown. KERNEL contexts only. True if
+ * a class was grown. */
 bool lab_reserve_balance(void);
 
-/* ---- pools and typed caches ---------------------------------------------------------------------------------------- */
+/* ---- pools and typed caches ----------------------------------------------------------------------------------------
+ * */
 
 /*
  * A pool that always has `min` elements to give back what was freed: allocation goes to `alloc` first (with ATOMIC, so
  * the reserve first; with KERNEL, and NORECLAIM), then to the pool; freed elements fill the pool up before they go to
- * `release`. With KERNEL `alloc` is then called with NORETRY, and the pool waits for an element; NOWAIT and ATOMIC never
- * wait. alloc and free: any context that `alloc` and `release` may be called in; O(min). The others: KERNEL contexts.
- * create: EINVAL without both functions; NULL without `min` elements; more than LAB_MEMPOOL_MAX elements fail at once, as
- * memory that nobody has does. alloc: EINVAL for unknown, contradictory or EXCLUSIVE flags, and for ZERO where the
- * elements' size is not known.
+ * `release`. With KERNEL `alloc` is then called with NORETRY, and the pool waits for an element; NOWAIT and ATOMIC
+ * never wait. alloc and free: any context that `alloc` and `release` may be called in; O(min). The others: KERNEL
+ * contexts. create: EINVAL without both functions; NULL without `min` elements; more than LAB_MEMPOOL_MAX elements fail
+ * at once, as memory that nobody has does. alloc: EINVAL for unknown, contradictory or EXCLUSIVE flags, and for ZERO
+ * where the elements' size is not known.
  */
 #define LAB_MEMPOOL_MAX ((size_t)1 << 20)
 struct lab_mempool;
@@ -233,7 +241,7 @@ struct lab_cache_stats {
 };
 void lab_cache_stats_get(const struct lab_cache *cache, struct lab_cache_stats *stats);
 
-/* ---- memory and figures ------------------------------------------------------------------------------------------ */
+/* ---- memory and figures ---------------------------------------------------------------------------------------- */
 
 /* Gives free pages back to the system now, keeping about `keep` bytes of them. True if anything was given back. */
 bool lab_trim(size_t keep);
@@ -247,7 +255,7 @@ enum lab_param {
 	LAB_PARAM_HUGE_THRESHOLD, /* bytes: requests from here on are given mappings of their own, as all above 4 MiB are; at least 1 MiB; 0: default */
 	LAB_PARAM_LIMIT,   /* bytes of pages that blocks and free dirty pages may take; SIZE_MAX: no limit */
 	LAB_PARAM_WAIT_MS, /* how long a KERNEL call over the limit waits for others' frees; milliseconds, up to a day */
-	LAB_PARAM_THP,     /* transparent huge pages for blocks: 0, the default: as the system is set; 1: never; 2: always */
+	LAB_PARAM_THP, /* transparent huge pages for blocks: 0, the default: as the system is set; 1: never; 2: always */
 };
 bool lab_set_param(enum lab_param param, size_t value);
 
@@ -288,8 +296,8 @@ struct lab_class_stats {
 #define LAB_CLASSES_MAX 128
 
 /*
- * Fills the first `count` elements of `classes` by size class, smallest first, and *stats unless it is NULL: all figures of one walk, which is
- * O(memory). Returns the number of classes, whatever `count` is.
+ * Fills the first `count` elements of `classes` by size class, smallest first, and *stats unless it is NULL: all
+ * figures of one walk, which is O(memory). Returns the number of classes, whatever `count` is.
  */
 size_t lab_class_stats_get(struct lab_class_stats *classes, size_t count, struct lab_stats *stats);
 

@@ -1,5 +1,6 @@
 /*
- * allocate.c - what the fast paths of malloc leave: every size and alignment, re-entrant calls, LAB_GFP_NOWAIT. Any context.
+ * allocate.c - what the fast paths of malloc leave: every size and alignment, re-entrant calls, LAB_GFP_NOWAIT. Any
+ * context.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,7 +18,8 @@
 enum {
 	CALLS_PER_LOOK = 8, /* a look at the clock in each would be felt where blocks go from thread to thread */
 	PURGED_FROM =
-	        16 << 20, /* bytes: faults for all of it cost about what clearing it does. No block of a segment is so large */
+	        16
+	        << 20, /* bytes: faults for all of it cost about what clearing it does. No block of a segment is so large */
 };
 
 void *
@@ -28,7 +30,8 @@ lab_or_enomem(void *p)
 	return p;
 }
 
-/* A huge block that was used before is given back to the system, which costs by what was touched of it; it is used sparsely, perhaps. */
+/* A huge block that was used before is given back to the system, which costs by what was touched of it; it is used
+ * sparsely, perhaps. */
 static void
 clear(void *p, size_t size)
 {
@@ -53,7 +56,8 @@ lab_fill_new(void *p, struct lab_request request, bool fresh)
 void *
 lab_allocate_from_reserve(struct lab_request request, bool reentrant)
 {
-	if (request.gfp & (LAB_GFP_EXCLUSIVE | LAB_GFP_LASTING) || !(reentrant || request.gfp & (LAB_GFP_HIGH | LAB_GFP_MEMALLOC)))
+	if (request.gfp & (LAB_GFP_EXCLUSIVE | LAB_GFP_LASTING) ||
+	    !(reentrant || request.gfp & (LAB_GFP_HIGH | LAB_GFP_MEMALLOC)))
 		return NULL;
 	return lab_reserve_claim(request.size, request.align, lab_depth_of(request.gfp));
 }
@@ -77,7 +81,8 @@ lab_allocate(struct lab_guard *guard, struct lab_request request)
 				lab_decay_poll(guard);
 		}
 	}
-	if (lab_unlikely(!p && over_limit) && !guard->reentrant && !(request.gfp & LAB_GFP_NORECLAIM & ~LAB_GFP_NORETRY))
+	if (lab_unlikely(!p && over_limit) && !guard->reentrant &&
+	    !(request.gfp & LAB_GFP_NORECLAIM & ~LAB_GFP_NORETRY))
 		p = lab_limit_allocate(guard, request, &fresh);
 	if (!p)
 		p = lab_allocate_from_reserve(request, guard->reentrant);

@@ -9,10 +9,12 @@
  * The guard is the API function's own: LAB_GUARD_HERE. */
 void *lab_allocate(struct lab_guard *guard, struct lab_request request);
 
-/* From what the thread's own heap holds: no system call, no waiting. NULL also if that heap may be in use (LAB_GFP_NOWAIT). */
+/* From what the thread's own heap holds: no system call, no waiting. NULL also if that heap may be in use
+ * (LAB_GFP_NOWAIT). */
 void *lab_allocate_nowait(struct lab_guard *guard, struct lab_request request);
 
-/* What is left when the heap has none: the reserve, as deep as the modifiers reach, or to `min` for a handler's call. NULL for others. */
+/* What is left when the heap has none: the reserve, as deep as the modifiers reach, or to `min` for a handler's call.
+ * NULL for others. */
 void *lab_allocate_from_reserve(struct lab_request request, bool reentrant);
 
 /* Clears a new block, or fills it as M_PERTURB wants, as the request says. */

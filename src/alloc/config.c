@@ -1,6 +1,6 @@
 /*
- * config.c - settings: their defaults, the environment, lab_set_param. One table; what is wrong is said once, in one line, and
- * ignored.
+ * config.c - settings: their defaults, the environment, lab_set_param. One table; what is wrong is said once, in one
+ * line, and ignored.
  */
 #include <string.h>
 
@@ -198,7 +198,8 @@ static const struct setting {
         {"LABYRINTH_EXCLUSIVE", set_exclusive, "abort or log"},
         {"LABYRINTH_STATS", set_stats, "0 or 1"},
         {"LABYRINTH_RESERVE", lab_backing_set_size, "bytes, with K, M, G or T"},
-        {"LABYRINTH_RESERVE_CLASSES", lab_backing_set_classes, "SIZE:COUNT,…, sizes being powers of two from 32 to 64K"},
+        {"LABYRINTH_RESERVE_CLASSES", lab_backing_set_classes,
+         "SIZE:COUNT,…, sizes being powers of two from 32 to 64K"},
         {"LABYRINTH_RESERVE_MAX", lab_backing_set_limit, "bytes, with K, M, G or T"},
         {"LABYRINTH_RESERVE_LOCK", lab_backing_set_lock, "0 or 1"},
         {"LABYRINTH_KSWAPD", set_background, "0 or 1"},
@@ -221,7 +222,8 @@ complain(const char *name, const char *value, const char *expected)
 	lab_os_write(NULL, buffer, text.length);
 }
 
-/* How many characters have to be put in, taken out or changed to make one text of the other: Levenshtein, row by row. Both are short. */
+/* How many characters have to be put in, taken out or changed to make one text of the other: Levenshtein, row by row.
+ * Both are short. */
 static unsigned
 distance(const char *a, const char *b)
 {

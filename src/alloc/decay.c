@@ -1,10 +1,11 @@
 /*
- * decay.c - when free pages go back to the system. Driven by slow calls while there is something to give back (lab_purge_pending), by whoever
- * comes first; no thread is needed. Any context.
+ * decay.c - when free pages go back to the system. Driven by slow calls while there is something to give back
+ * (lab_purge_pending), by whoever comes first; no thread is needed. Any context.
  *
- * A look is taken twice in a decay time. What is free and dirty is aged by one look and purged by the next one, if nobody has used it in
- * between: so pages go back between half a decay time and a whole one after they were freed, page by page, without a stamp on any. Looks that
- * come late, as nobody has called, purge all. Source: the clock algorithm for page replacement (Corbato, 1968).
+ * A look is taken twice in a decay time. What is free and dirty is aged by one look and purged by the next one, if
+ * nobody has used it in between: so pages go back between half a decay time and a whole one after they were freed, page
+ * by page, without a stamp on any. Looks that come late, as nobody has called, purge all. Source: the clock algorithm
+ * for page replacement (Corbato, 1968).
  */
 #include "alloc/decay.h"
 #include "alloc/limit.h"
@@ -22,8 +23,8 @@ enum {
 
 static _Atomic uint64_t last_look; /* milliseconds; whoever raises it looks */
 
-/* Dirty bytes that were left when the system was last asked to take back more, at once: locked ones, say. So many alone are no reason to ask
- * again. */
+/* Dirty bytes that were left when the system was last asked to take back more, at once: locked ones, say. So many alone
+ * are no reason to ask again. */
 static _Atomic size_t refused;
 
 /* Inside the caller's heap: a purge that is cut short is found there, and finished with the heap's repair. */
@@ -34,7 +35,8 @@ purge_owned(struct lab_heap *heap, const struct lab_purge_plan *plan)
 	(void)lab_purge_all(&heap->purge, plan);
 }
 
-/* Not in a handler that interrupted the heap. A thread that has none gets one: the background thread, or one that only frees. */
+/* Not in a handler that interrupted the heap. A thread that has none gets one: the background thread, or one that only
+ * frees. */
 static bool
 enter(struct lab_guard *guard)
 {
@@ -168,7 +170,8 @@ lab_trim(size_t keep)
 	struct lab_guard guard = LAB_GUARD_HERE;
 
 	lab_huge_finish_frees();
-	/* What others have freed into this thread's heap and those of the dead is taken, and spans that are empty but current go. */
+	/* What others have freed into this thread's heap and those of the dead is taken, and spans that are empty but
+	 * current go. */
 	if (enter(&guard)) {
 		take_in_owned(guard.heap);
 		lab_heap_rebuild_owned(guard.heap);

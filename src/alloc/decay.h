@@ -5,7 +5,8 @@
 #include "heap/thread.h"
 #include "page/purge.h"
 
-/* Returns to the system what has been free for long enough, if it is time to look. Not inside a heap; the guard is for its use. */
+/* Returns to the system what has been free for long enough, if it is time to look. Not inside a heap; the guard is for
+ * its use. */
 void lab_decay_look(struct lab_guard *guard);
 
 /* The same by whoever comes by. */

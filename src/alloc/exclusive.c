@@ -1,6 +1,7 @@
 /*
- * exclusive.c - blocks that are one thread's and share no page: who may free them, lab_owner, lab_transfer. Any context.
- * The rules stand in heap/exclusive.h. Every block is a run of whole pages; marking and unmarking them takes system calls.
+ * exclusive.c - blocks that are one thread's and share no page: who may free them, lab_owner, lab_transfer. Any
+ * context. The rules stand in heap/exclusive.h. Every block is a run of whole pages; marking and unmarking them takes
+ * system calls.
  */
 #include "alloc/exclusive.h"
 #include "alloc/settings.h"
@@ -29,7 +30,8 @@ lab_exclusive_refuse(const char *call, const void *p)
 	lab_report_refusal(call, p, foreign);
 }
 
-/* There is no advice that undoes MADV_NOHUGEPAGE: new pages in the place of the old undo all of it, and leave nothing of the contents. */
+/* There is no advice that undoes MADV_NOHUGEPAGE: new pages in the place of the old undo all of it, and leave nothing
+ * of the contents. */
 bool
 lab_exclusive_begin_release(struct lab_guard *guard, const struct lab_place *place, void *p, const char *call)
 {

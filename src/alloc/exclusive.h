@@ -11,7 +11,8 @@
 
 enum { LAB_EXCLUSIVE_FIRST_MARK = 9 }; /* of the LAB_GFP_ bits */
 
-_Static_assert((LAB_GFP_LOCKED & ~LAB_GFP_EXCLUSIVE) >> LAB_EXCLUSIVE_FIRST_MARK == LAB_MARK_LOCKED, "flags, marks: one order");
+_Static_assert((LAB_GFP_LOCKED & ~LAB_GFP_EXCLUSIVE) >> LAB_EXCLUSIVE_FIRST_MARK == LAB_MARK_LOCKED,
+               "flags, marks: one order");
 _Static_assert((LAB_GFP_NOFORK & ~LAB_GFP_EXCLUSIVE) >> LAB_EXCLUSIVE_FIRST_MARK == LAB_MARK_NOFORK, "the same");
 _Static_assert((LAB_GFP_NOMERGE & ~LAB_GFP_EXCLUSIVE) >> LAB_EXCLUSIVE_FIRST_MARK == LAB_MARK_NOMERGE, "the same");
 
@@ -29,8 +30,8 @@ lab_exclusive_gfp(uint64_t marks)
 	       LAB_GFP_EXCLUSIVE;
 }
 
-/* LIVE→FREEING for a run that is not an ordinary live one: what its pages were marked for is undone. False: it stays, as its owner is
- * another thread, or is lost, as the marks stay. Reports what it refuses, a double free included. */
+/* LIVE→FREEING for a run that is not an ordinary live one: what its pages were marked for is undone. False: it stays,
+ * as its owner is another thread, or is lost, as the marks stay. Reports what it refuses, a double free included. */
 bool lab_exclusive_begin_release(struct lab_guard *guard, const struct lab_place *place, void *p, const char *call);
 
 /* The run of an exclusive block, if that is its place; else NULL. */
@@ -39,7 +40,8 @@ struct lab_run *lab_exclusive_run(const struct lab_place *place);
 /* In a child of fork the first guard makes the leader the owner of what was the forking thread's: this is that. */
 void lab_exclusive_settle_fork(struct lab_guard *guard);
 
-/* Says that p is an exclusive block of another thread, as a misuse or, with LABYRINTH_EXCLUSIVE=log, as what was refused. */
+/* Says that p is an exclusive block of another thread, as a misuse or, with LABYRINTH_EXCLUSIVE=log, as what was
+ * refused. */
 void lab_exclusive_refuse(const char *call, const void *p);
 
 #endif

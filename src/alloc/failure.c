@@ -13,8 +13,8 @@ lab_note_atomic_failure(size_t size, unsigned gfp)
 	size_t none = 0;
 
 	if (!(gfp & LAB_GFP_NOWARN) && size < SIZE_MAX - 1)
-		(void)atomic_compare_exchange_strong_explicit(&lab_reserve.first_failure, &none, size + 1, memory_order_relaxed,
-		                                              memory_order_relaxed);
+		(void)atomic_compare_exchange_strong_explicit(&lab_reserve.first_failure, &none, size + 1,
+		                                              memory_order_relaxed, memory_order_relaxed);
 }
 
 void

@@ -1,6 +1,7 @@
 /*
- * fastpath.h - malloc and free as they nearly always run: a test, a guard of two stores around the one store that commits, and a
- * jump to the slow path, which does everything again from the start if anything at all is unusual. Any context.
+ * fastpath.h - malloc and free as they nearly always run: a test, a guard of two stores around the one store that
+ * commits, and a jump to the slow path, which does everything again from the start if anything at all is unusual. Any
+ * context.
  *
  * They are inline because they exist twice: as lab_malloc and lab_free, and under libc's names in preload/.
  * Instruction budget for the pair: 45 (bench/instructions.sh). Read docs/architecture.md before you change this file.
@@ -22,8 +23,8 @@ void *lab_malloc_medium(size_t size) LAB_HIDDEN;
 #endif
 
 /*
- * The guard. LAB_GUARD is 1: a build without (meson's -Dguard=false) is not signal-safe, and is there to measure what the guard
- * costs (bench/guard.py). The test of the word stays, and so does the guard of the slow paths (lab_enter).
+ * The guard. LAB_GUARD is 1: a build without (meson's -Dguard=false) is not signal-safe, and is there to measure what
+ * the guard costs (bench/guard.py). The test of the word stays, and so does the guard of the slow paths (lab_enter).
  */
 static inline void
 lab_fast_enter(struct lab_thread *t)
@@ -41,7 +42,8 @@ lab_fast_leave(struct lab_thread *t, uintptr_t word)
 	}
 }
 
-/* Takes a block of the span, inside the guard, and leaves the guard; NULL if the span has none, or its list is damaged. */
+/* Takes a block of the span, inside the guard, and leaves the guard; NULL if the span has none, or its list is damaged.
+ * */
 static inline void *
 lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
 {
@@ -100,7 +102,8 @@ lab_free_fast(void *p)
 
 	uint32_t freelist_state = lab_peek(&span->freelist_state);
 	bool is_head = lab_freelist_head(freelist_state) == (uint16_t)number; /* freed just before */
-	if (lab_unlikely(is_head) || lab_unlikely(__builtin_sub_overflow(freelist_state, LAB_FREELIST_USED_ONE, &freelist_state))) {
+	if (lab_unlikely(is_head) ||
+	    lab_unlikely(__builtin_sub_overflow(freelist_state, LAB_FREELIST_USED_ONE, &freelist_state))) {
 		lab_fast_leave(t, word); /* nothing was written: the block may be in the list */
 		lab_free_slow(p);
 		return;

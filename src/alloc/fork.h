@@ -1,6 +1,7 @@
 /*
- * fork.h - what has to be done around a fork, by the forking thread: by libc's hooks, and by preload/fork.c around _Fork, which
- * calls no hooks. Any context; async-signal-safe, and cost system calls for the threads and segments that there are.
+ * fork.h - what has to be done around a fork, by the forking thread: by libc's hooks, and by preload/fork.c around
+ * _Fork, which calls no hooks. Any context; async-signal-safe, and cost system calls for the threads and segments that
+ * there are.
  */
 #ifndef LAB_ALLOC_FORK_H
 #define LAB_ALLOC_FORK_H

@@ -1,6 +1,7 @@
 /*
- * gfp.c - allocation by context: lab_alloc and what is built on it. The three kinds are three functions; a modifier is one bit that they
- * hand on. Any context. The names and their meaning are the Linux kernel's (Documentation/core-api/memory-allocation.rst).
+ * gfp.c - allocation by context: lab_alloc and what is built on it. The three kinds are three functions; a modifier is
+ * one bit that they hand on. Any context. The names and their meaning are the Linux kernel's
+ * (Documentation/core-api/memory-allocation.rst).
  */
 #include <errno.h>
 #include <string.h>
@@ -76,7 +77,8 @@ allocate_exclusive(struct lab_guard *guard, struct lab_request request)
 		return NULL;
 	struct lab_run *run = lab_map_find(p).run;
 	lab_exclusive_begin(run, marks, lab_thread_tid()); /* first: INV-EXCL-2 */
-	if (marks && !lab_os.mark(p, lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT, (unsigned)(marks >> LAB_EXCLUSIVE_MARK_SHIFT))) {
+	if (marks && !lab_os.mark(p, lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT,
+	                          (unsigned)(marks >> LAB_EXCLUSIVE_MARK_SHIFT))) {
 		lab_release(guard, p, "alloc");
 		return NULL;
 	}

@@ -5,7 +5,8 @@
 #include "alloc/request.h"
 #include "heap/thread.h"
 
-/* Whether an API function's gfp has a meaning, and none of `refused`; sets errno = EINVAL if not and the kind is not ATOMIC. */
+/* Whether an API function's gfp has a meaning, and none of `refused`; sets errno = EINVAL if not and the kind is not
+ * ATOMIC. */
 bool lab_gfp_check_but(unsigned gfp, unsigned refused);
 
 static inline bool

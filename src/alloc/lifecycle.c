@@ -1,6 +1,6 @@
 /*
- * lifecycle.c - what happens around main: settings are read, fork is prepared, figures are printed. Allocation works before and
- * after all of it; nothing here is needed for it to be correct.
+ * lifecycle.c - what happens around main: settings are read, fork is prepared, figures are printed. Allocation works
+ * before and after all of it; nothing here is needed for it to be correct.
  */
 #include <pthread.h>
 #include <string.h>
@@ -50,7 +50,8 @@ lab_after_fork_in_parent(void)
 void
 lab_after_fork_in_child(void)
 {
-	if (lab_registry_in_shared_memory_child()) /* the page was not wiped; else it says so itself, or another's hook has had it settled */
+	/* The page was not wiped; else it says so itself, or another's hook has had it settled. */
+	if (lab_registry_in_shared_memory_child())
 		lab_registry_note_fork();
 	after_fork();
 }

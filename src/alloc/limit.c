@@ -1,10 +1,11 @@
 /*
- * limit.c - what a KERNEL call does when the memory limit stops it: reclaim, wait, give up. What is counted, and how exactly the limit holds,
- * stands in page/charge.h. ATOMIC, NOWAIT and re-entrant calls never come here.
+ * limit.c - what a KERNEL call does when the memory limit stops it: reclaim, wait, give up. What is counted, and how
+ * exactly the limit holds, stands in page/charge.h. ATOMIC, NOWAIT and re-entrant calls never come here.
  *
- * Nothing is held while a thread waits: no heap, no claim, and no count of waiters that a jump out of the wait could leave wrong. Who frees pages
- * and sees the flag clears it, raises the generation and wakes all; who still lacks memory sets the flag again. A wake that is
- * missed costs a slice, and so do frees into the waiter's own heap, for which nobody wakes it.
+ * Nothing is held while a thread waits: no heap, no claim, and no count of waiters that a jump out of the wait could
+ * leave wrong. Who frees pages and sees the flag clears it, raises the generation and wakes all; who still lacks memory
+ * sets the flag again. A wake that is missed costs a slice, and so do frees into the waiter's own heap, for which
+ * nobody wakes it.
  */
 #include "alloc/limit.h"
 #include "alloc/owned.h"
@@ -32,7 +33,8 @@ lab_limit_on_reclaim(size_t (*hook)(void))
 {
 	for (unsigned i = 0; i < HOOKS; i++) {
 		size_t (*none)(void) = NULL;
-		if (atomic_compare_exchange_strong_explicit(&hooks[i], &none, hook, memory_order_release, memory_order_relaxed) ||
+		if (atomic_compare_exchange_strong_explicit(&hooks[i], &none, hook, memory_order_release,
+		                                            memory_order_relaxed) ||
 		    none == hook)
 			return true;
 	}
@@ -121,7 +123,8 @@ allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fres
 	}
 }
 
-/* A handler's call that interrupted one that waits is re-entrant like one that interrupted the heap: it neither waits nor reclaims. */
+/* A handler's call that interrupted one that waits is re-entrant like one that interrupted the heap: it neither waits
+ * nor reclaims. */
 void *
 lab_limit_allocate(struct lab_guard *guard, struct lab_request request, bool *fresh)
 {

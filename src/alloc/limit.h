@@ -6,9 +6,9 @@
 #include "heap/thread.h"
 
 /*
- * For a KERNEL call that the limit has stopped, on the thread's own heap, outside of it: reclaims, tries again, and waits for others' frees
- * as long as LAB_PARAM_WAIT_MS says, trying again whenever pages are freed. NULL: in vain. A handler may interrupt the wait, allocate, and
- * leave it by a jump.
+ * For a KERNEL call that the limit has stopped, on the thread's own heap, outside of it: reclaims, tries again, and
+ * waits for others' frees as long as LAB_PARAM_WAIT_MS says, trying again whenever pages are freed. NULL: in vain. A
+ * handler may interrupt the wait, allocate, and leave it by a jump.
  */
 void *lab_limit_allocate(struct lab_guard *guard, struct lab_request request, bool *fresh);
 
@@ -23,8 +23,8 @@ lab_limit_notify(void)
 		lab_limit_wake();
 }
 
-/* `hook` is called when memory runs short under the limit: it frees what can be done without, allocates nothing, and returns the bytes. From
- * any thread, at any time, by several at once. False: no more room for hooks. */
+/* `hook` is called when memory runs short under the limit: it frees what can be done without, allocates nothing, and
+ * returns the bytes. From any thread, at any time, by several at once. False: no more room for hooks. */
 bool lab_limit_on_reclaim(size_t (*hook)(void));
 
 /* Calls that have waited so far. */

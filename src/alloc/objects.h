@@ -1,4 +1,5 @@
-/* objects.h - what the layer above answers for, once it has something: the objects of typed caches, which lie inside of blocks. Any context. */
+/* objects.h - what the layer above answers for, once it has something: the objects of typed caches, which lie inside of
+ * blocks. Any context. */
 #ifndef LAB_ALLOC_OBJECTS_H
 #define LAB_ALLOC_OBJECTS_H
 
@@ -7,8 +8,8 @@
 #include "base/atomic.h"
 
 struct lab_objects {
-	/* The bytes of the object p; 0: it is none. p lies in a block of the caller's. With a `call` the object is freed by it, and a double
-	 * free is its misuse. */
+	/* The bytes of the object p; 0: it is none. p lies in a block of the caller's. With a `call` the object is
+	 * freed by it, and a double free is its misuse. */
 	size_t (*visit)(void *p, const char *call);
 	/* A line for each cache. */
 	void (*print)(void (*write_line)(void *context, const char *line), void *context);

@@ -3,7 +3,8 @@
 #include "alloc/settings.h"
 #include "heap/remote.h"
 
-/* The class for a small block, or LAB_CLASS_COUNT if it is none. A block's address is a multiple of what divides its size. */
+/* The class for a small block, or LAB_CLASS_COUNT if it is none. A block's address is a multiple of what divides its
+ * size. */
 static unsigned
 small_class(struct lab_request request)
 {
@@ -40,7 +41,8 @@ allocate_large(struct lab_heap *heap, struct lab_request request, bool *fresh)
 	lab_remote_drain_owned(heap);
 	if (pages == 0)
 		pages = 1;
-	if (pages <= LAB_SEGMENT_PAGES && align <= LAB_SEGMENT_PAGES && request.size < lab_load_rlx(&lab_settings.huge_threshold))
+	if (pages <= LAB_SEGMENT_PAGES && align <= LAB_SEGMENT_PAGES &&
+	    request.size < lab_load_rlx(&lab_settings.huge_threshold))
 		return lab_run_alloc_owned(heap, lab_run_pages(pages), align, fresh);
 	return heap->nowait ? NULL : lab_huge_alloc_owned(heap, request.size, request.align, fresh);
 }

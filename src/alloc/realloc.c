@@ -1,7 +1,9 @@
 /*
- * realloc.c - resizing: in place where there is room, by moving its pages if it is a huge block, else by copying. Any context.
+ * realloc.c - resizing: in place where there is room, by moving its pages if it is a huge block, else by copying. Any
+ * context.
  *
- * A run's pages are its heap's: they are added to or given back only inside that heap. A huge block is the caller's alone.
+ * A run's pages are its heap's: they are added to or given back only inside that heap. A huge block is the caller's
+ * alone.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,7 +20,8 @@ pages_for(size_t size)
 	return lab_run_pages((size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT);
 }
 
-/* A block that has become small for one moves: half of what such a block has at least, so that a size that goes up and down does not. */
+/* A block that has become small for one moves: half of what such a block has at least, so that a size that goes up and
+ * down does not. */
 static void *
 resize_huge(const struct lab_place *place, size_t size)
 {
@@ -148,7 +151,8 @@ resize_exclusive(struct lab_guard *guard, const struct lab_place *place, void *p
 	}
 	bool marked = run && (lab_exclusive_marks(request.gfp) & ~state) == 0;
 	if (request.gfp & LAB_GFP_KIND) {
-		(void)(request.size <= old || lab_gfp_check(request.gfp | LAB_GFP_EXCLUSIVE)); /* sets errno: a contradiction */
+		(void)(request.size <= old ||
+		       lab_gfp_check(request.gfp | LAB_GFP_EXCLUSIVE)); /* sets errno: a contradiction */
 		return request.size <= old ? p : NULL;
 	}
 	if (marked && fits(old >> LAB_PAGE_SHIFT, request.size))
@@ -163,8 +167,8 @@ resize_exclusive(struct lab_guard *guard, const struct lab_place *place, void *p
 }
 
 /*
- * Clears what the block q, which was not copied, has behind `kept` bytes, so that it is zero when the block grows into it. A huge one reads as
- * zero from some page on.
+ * Clears what the block q, which was not copied, has behind `kept` bytes, so that it is zero when the block grows into
+ * it. A huge one reads as zero from some page on.
  */
 static void
 clear_behind(char *q, size_t kept)
@@ -196,7 +200,8 @@ resize_any(struct lab_guard *guard, const struct block *block, size_t size, unsi
 	if (!lab_gfp_check(gfp))
 		return NULL;
 	if (size != 0 && size <= LAB_SIZE_MAX && is_exclusive(&block->place, gfp))
-		q = resize_exclusive(guard, &block->place, block->p, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+		q = resize_exclusive(guard, &block->place, block->p,
+		                     (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 	else
 		q = (gfp & LAB_GFP_KIND ? resize_nowait : resize)(guard, block, size, gfp);
 	if (q && gfp & LAB_GFP_ZERO && (q == block->p || block->place.kind == LAB_PLACE_HUGE))

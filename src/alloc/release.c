@@ -1,5 +1,6 @@
 /*
- * release.c - what the fast path of free leaves: other threads' blocks, runs, huge blocks, slots, re-entrant calls, misuse. Any context.
+ * release.c - what the fast path of free leaves: other threads' blocks, runs, huge blocks, slots, re-entrant calls,
+ * misuse. Any context.
  */
 #include <string.h>
 
@@ -48,7 +49,8 @@ release_small(struct lab_guard *guard, struct lab_unit *unit, char *p, const cha
 	struct lab_heap *heap = lab_unit_heap(unit);
 	enum lab_free_result result = LAB_FREED;
 
-	/* Not its first word: if the block is free already that is a link, and this a double free that is still to be found. */
+	/* Not its first word: if the block is free already that is a link, and this a double free that is still to be
+	 * found. */
 	fill_freed(p + sizeof(uintptr_t), unit->size - sizeof(uintptr_t));
 	if (!lab_try_enter(guard) && !lab_borrow_again(guard, heap)) {
 		push(heap, p);
@@ -189,8 +191,9 @@ lab_release_nowait(struct lab_guard *guard, const struct lab_place *place, void 
 
 	if (place->kind == LAB_PLACE_SPAN && lab_unit_is_block(place->unit, p))
 		push(lab_unit_heap(place->unit), p);
-	else if (!has_run || !lab_run_begin_free(place->run, lab_thread.tid)) /* as the id is known: the kernel is not asked */
-		lab_release_place(guard, place, p, call);                     /* a slot; or a misuse, and it says which */
+	else if (!has_run ||
+	         !lab_run_begin_free(place->run, lab_thread.tid)) /* as the id is known: the kernel is not asked */
+		lab_release_place(guard, place, p, call);         /* a slot; or a misuse, and it says which */
 	else if (place->kind == LAB_PLACE_RUN)
 		push(lab_registry_heap(lab_place_heap(place)), p);
 	else

@@ -31,7 +31,8 @@ lab_gfp_is(unsigned gfp, unsigned kind)
 	return (gfp & LAB_GFP_KIND) == (kind & LAB_GFP_KIND);
 }
 
-/* A modifier that only lab_allocate and lab_allocate_nowait know: not from the reserve, which is no place for what stays. */
+/* A modifier that only lab_allocate and lab_allocate_nowait know: not from the reserve, which is no place for what
+ * stays. */
 #define LAB_GFP_LASTING 0x8000u
 
 #endif

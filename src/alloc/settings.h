@@ -7,7 +7,8 @@
 
 #include "base/atomic.h"
 
-/* Values of trim_threshold that no heap reaches: the default, and the one that stops decay as well (lab_purge_is_held). */
+/* Values of trim_threshold that no heap reaches: the default, and the one that stops decay as well (lab_purge_is_held).
+ * */
 #define LAB_TRIM_BY_DECAY (SIZE_MAX - 1)
 #define LAB_TRIM_NEVER    SIZE_MAX
 
@@ -20,7 +21,7 @@ struct lab_settings {
 	_Atomic size_t wait_ms;
 	_Atomic uint8_t perturb;
 	_Atomic bool count_allocations;
-	bool background; /* LABYRINTH_KSWAPD; read at start */
+	bool background;                  /* LABYRINTH_KSWAPD; read at start */
 	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */
 	_Atomic(const char *) stats_file; /* where the figures go at exit; "" is stderr, NULL is nowhere */
 };

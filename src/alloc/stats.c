@@ -1,6 +1,6 @@
 /*
- * stats.c - figures, taken by walking what everybody may read: owner words, bitmaps, descriptors, counters. Nothing is decided by
- * them. Any context; O(segments).
+ * stats.c - figures, taken by walking what everybody may read: owner words, bitmaps, descriptors, counters. Nothing is
+ * decided by them. Any context; O(segments).
  */
 #include <string.h>
 

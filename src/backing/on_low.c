@@ -68,7 +68,8 @@ is_gone(uint64_t value, uintptr_t sp)
 {
 	uint32_t holder = lab_lease_tid(value);
 
-	return holder == lab_thread_tid() ? lab_frame_is_dead(frame_of(value, sp), sp, holder) : lab_os.thread_is_dead(holder);
+	return holder == lab_thread_tid() ? lab_frame_is_dead(frame_of(value, sp), sp, holder)
+	                                  : lab_os.thread_is_dead(holder);
 }
 
 /* A thread that was calling is not in the child, and may live on in the parent; the forking one goes on. */

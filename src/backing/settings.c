@@ -5,9 +5,9 @@
 #include "base/parse.h"
 
 /* 32 bytes to 64 KiB: 306 KiB, and 18 KiB of overflow. */
-#define MIX                                                                                                                        \
-	{                                                                                                                          \
-		64, 128, 64, 64, 32, 16, 8, 16, 4, 2, 1, 1                                                                         \
+#define MIX                                                                                                            \
+	{                                                                                                              \
+		64, 128, 64, 64, 32, 16, 8, 16, 4, 2, 1, 1                                                             \
 	}
 #define MIX_SIZE ((size_t)324 << 10)
 

@@ -16,7 +16,8 @@ reuse(unsigned shift, size_t slots, bool is_growth)
 
 	for (unsigned i = 0; (share = lab_share_get(i)) != NULL; i++) {
 		bool fits = is_growth ? share->bank.slots <= slots : share->bank.slots == slots;
-		if (share->bank.shift != shift || share->is_growth != is_growth || !fits || lab_share_is_everybodys(share))
+		if (share->bank.shift != shift || share->is_growth != is_growth || !fits ||
+		    lab_share_is_everybodys(share))
 			continue;
 		if (!lab_share_take(share, lab_thread_tid(), lab_os.thread_is_dead))
 			continue;
@@ -58,7 +59,7 @@ have(unsigned shift, size_t slots, bool is_growth)
 	return share ? share : make(shift, slots, is_growth);
 }
 
-/* ---- growth ----------------------------------------------------------------------------------------------------- */
+/* ---- growth ---------------------------------------------------------------------------------------------------- */
 
 /* Half of what there is above the low mark. */
 static bool
@@ -99,7 +100,7 @@ lab_shares_grow(unsigned c)
 	return grown;
 }
 
-/* ---- and back --------------------------------------------------------------------------------------------------- */
+/* ---- and back -------------------------------------------------------------------------------------------------- */
 
 /* Without it there is as much as there was before any growth. */
 static bool
@@ -107,7 +108,8 @@ is_needed(const struct lab_share *share)
 {
 	struct lab_reserve_figures figures;
 
-	return lab_share_is_everybodys(share) && lab_reserve_figures(share->bank.shift - LAB_RESERVE_MIN_SHIFT, &figures) &&
+	return lab_share_is_everybodys(share) &&
+	       lab_reserve_figures(share->bank.shift - LAB_RESERVE_MIN_SHIFT, &figures) &&
 	       figures.plain < figures.slots - figures.low + share->bank.slots;
 }
 
@@ -144,7 +146,7 @@ lab_shares_shrink(void)
 	return shrunk;
 }
 
-/* ---- threads' shares -------------------------------------------------------------------------------------------- */
+/* ---- threads' shares ------------------------------------------------------------------------------------------- */
 
 static void
 give_all_back(unsigned shift)

@@ -26,8 +26,9 @@ lab_cas64(_Atomic uint64_t *word, uint64_t from, uint64_t to)
 }
 
 /*
- * A field that fast paths read while its owner may be writing it. Where a torn or stale value is harmless (it can only make a
- * check fail), the plain load lets the compiler fold it into an instruction; ThreadSanitizer is shown the atomic form.
+ * A field that fast paths read while its owner may be writing it. Where a torn or stale value is harmless (it can only
+ * make a check fail), the plain load lets the compiler fold it into an instruction; ThreadSanitizer is shown the atomic
+ * form.
  */
 #if defined(__SANITIZE_THREAD__)
 #define LAB_THREAD_SANITIZER 1

@@ -45,7 +45,8 @@ lab_store_stack_pointer(uintptr_t *word)
 #endif
 }
 
-/* The stack pointer at the entry of the function that it stands in, as lab_store_stack_pointer would have stored it there. */
+/* The stack pointer at the entry of the function that it stands in, as lab_store_stack_pointer would have stored it
+ * there. */
 #if defined(__x86_64__)
 #define LAB_ENTRY_STACK_POINTER ((uintptr_t)__builtin_dwarf_cfa() - sizeof(void *))
 #else

@@ -2,9 +2,11 @@
  * lease.h - words that name a thread and may outlive it: who has a heap, a segment's free pages, a block, a share.
  * Any context.
  *
- *     bits 0-31  epoch, or what the user puts there    bits 32-53  holder's thread id, 0: nobody's    bits 54-63  tag: a state, marks
+ *     bits 0-31  epoch, or what the user puts there    bits 32-53  holder's thread id, 0: nobody's    bits 54-63  tag:
+ *     a state, marks
  *
- * A thread has no hook at its end. So whoever wants a lease whose holder may have ended proves that (os/os.h, thread_is_dead) and takes it over.
+ * A thread has no hook at its end. So whoever wants a lease whose holder may have ended proves that (os/os.h,
+ * thread_is_dead) and takes it over.
  *
  * INV-LEASE-1  A lease changes hands by CAS from exactly the value that was read before the proof, and no value
  *              occurs twice while it can matter: each change of hands raises the epoch, or puts a number there that
@@ -25,7 +27,7 @@ enum {
 	LAB_LEASE_TAG_SHIFT = LAB_LEASE_TID_SHIFT + LAB_LEASE_TID_BITS,
 };
 
-/* ---- values ---------------------------------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------------------------- */
 
 static inline uint64_t
 lab_lease_make(uint32_t epoch, uint32_t tid, unsigned tag)
@@ -59,12 +61,13 @@ lab_lease_next(uint64_t before, uint32_t tid, unsigned tag)
 	return lab_lease_make(lab_lease_epoch(before) + 1, tid, tag);
 }
 
-/* ---- changes of hands ------------------------------------------------------------------------------------------------------- */
+/* ---- changes of hands ------------------------------------------------------------------------------------------ */
 
 /* Whether the thread has certainly ended. It may ask the kernel. */
 typedef bool lab_is_dead(uint32_t tid);
 
-/* Whether `seen`, which the caller has read by lab_load_acq, names nobody, or another thread than `tid`, which has ended. */
+/* Whether `seen`, which the caller has read by lab_load_acq, names nobody, or another thread than `tid`, which has
+ * ended. */
 static inline bool
 lab_lease_is_free(uint64_t seen, uint32_t tid, lab_is_dead *is_dead)
 {
@@ -76,7 +79,8 @@ lab_lease_is_free(uint64_t seen, uint32_t tid, lab_is_dead *is_dead)
 	return is_free;
 }
 
-/* From `seen`, which the caller has read by lab_load_acq, to `mine`, if it is free. That load of the next who asks pairs with this CAS. */
+/* From `seen`, which the caller has read by lab_load_acq, to `mine`, if it is free. That load of the next who asks
+ * pairs with this CAS. */
 static inline bool
 lab_lease_win(_Atomic uint64_t *word, uint64_t seen, uint64_t mine, lab_is_dead *is_dead)
 {
@@ -151,7 +155,8 @@ lab_lease_settle(_Atomic uint64_t *word, const struct lab_lease_fork *fork, uint
 	if (holder == 0)
 		return LAB_LEASE_NOBODYS;
 	if (lab_lease_is_forkers(value, fork)) {
-		(void)lab_cas64(word, value, lab_lease_make(lab_lease_epoch(value), fork->new_tid, lab_lease_tag(value)));
+		(void)lab_cas64(word, value,
+		                lab_lease_make(lab_lease_epoch(value), fork->new_tid, lab_lease_tag(value)));
 		return LAB_LEASE_MINE;
 	}
 	if (holder != fork->new_tid && fork->is_here(holder))

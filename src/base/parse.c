@@ -9,7 +9,8 @@ lab_parse_number(const char *text, size_t *value)
 	if (*text < '0' || *text > '9')
 		return NULL;
 	for (; *text >= '0' && *text <= '9'; text++)
-		if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (size_t)(*text - '0'), &number))
+		if (__builtin_mul_overflow(number, 10, &number) ||
+		    __builtin_add_overflow(number, (size_t)(*text - '0'), &number))
 			return NULL;
 	*value = number;
 	return text;

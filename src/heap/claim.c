@@ -41,7 +41,8 @@ lab_is_borrowing(const struct lab_thread *t, uintptr_t sp)
 
 /* ---- births ---- */
 
-/* A newborn has no frames below it: all heaps that carry its thread id are a dead thread's, or were left when its birth was. */
+/* A newborn has no frames below it: all heaps that carry its thread id are a dead thread's, or were left when its birth
+ * was. */
 static struct lab_heap *
 inherit(struct lab_thread *t)
 {
@@ -89,8 +90,9 @@ may_be_left(const struct lab_heap *heap, uint64_t word)
 }
 
 /*
- * INV-THREAD-3. Of several the one whose frame is nearest below sp: so a call takes none that another, from deeper in the stack, could have had and
- * it could not. The old frame is forgotten before the heap is won, so that there is no time at which a handler would judge it by that.
+ * INV-THREAD-3. Of several the one whose frame is nearest below sp: so a call takes none that another, from deeper in
+ * the stack, could have had and it could not. The old frame is forgotten before the heap is won, so that there is no
+ * time at which a handler would judge it by that.
  */
 static struct lab_heap *
 take_left(struct lab_thread *t, uintptr_t sp)

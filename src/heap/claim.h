@@ -1,6 +1,6 @@
 /*
- * claim.h - how a heap becomes a thread's: births, borrowing, absorption, and what jumps have left. Private to heap/; the rules
- * (INV-THREAD-…) stand in thread.h. Any context.
+ * claim.h - how a heap becomes a thread's: births, borrowing, absorption, and what jumps have left. Private to heap/;
+ * the rules (INV-THREAD-…) stand in thread.h. Any context.
  */
 #ifndef LAB_HEAP_CLAIM_H
 #define LAB_HEAP_CLAIM_H
@@ -16,19 +16,21 @@ lab_set_word(struct lab_thread *t, uintptr_t word)
 }
 
 /*
- * Notes that a call at sp has met the frame `flag`, and says whether it is worth a proof that the frame is gone, which costs system calls: at the
- * 1st, 2nd, 4th, 8th … meeting. Those from below the frame, as a handler's are, count by themselves: they seldom prove anything.
+ * Notes that a call at sp has met the frame `flag`, and says whether it is worth a proof that the frame is gone, which
+ * costs system calls: at the 1st, 2nd, 4th, 8th … meeting. Those from below the frame, as a handler's are, count by
+ * themselves: they seldom prove anything.
  */
 bool lab_is_worth_a_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp);
 
 /* Whether a frame of the thread may be suspended that borrows. */
 bool lab_is_borrowing(const struct lab_thread *t, uintptr_t sp);
 
-/* The thread's heap, for life. The word is busy already: a handler borrows meanwhile. NULL: there is none and none can be made. */
+/* The thread's heap, for life. The word is busy already: a handler borrows meanwhile. NULL: there is none and none can
+ * be made. */
 struct lab_heap *lab_win_at_birth(struct lab_thread *t);
 
-/* A heap for a call that found the word busy: guard->heap and word. False: there is none and none can be made. in_shared_memory_child: by a frame that is not
- * the thread's. */
+/* A heap for a call that found the word busy: guard->heap and word. False: there is none and none can be made.
+ * in_shared_memory_child: by a frame that is not the thread's. */
 bool lab_win_to_borrow(struct lab_thread *t, struct lab_guard *guard, bool in_shared_memory_child);
 
 /* The one that was borrowed last, if it is idle. */
@@ -36,7 +38,8 @@ bool lab_win_again(struct lab_thread *t, struct lab_guard *guard);
 
 void lab_give_back_borrowed(struct lab_thread *t, struct lab_guard *guard);
 
-/* Repairs one of the heaps that a jump has left, and gives it back. Inside the thread's own heap, entered when the word was idle or proved stale. */
+/* Repairs one of the heaps that a jump has left, and gives it back. Inside the thread's own heap, entered when the word
+ * was idle or proved stale. */
 void lab_repair_one_left(struct lab_thread *t, uintptr_t sp);
 
 #endif

@@ -11,10 +11,10 @@
  *             by the owner, or by anyone if the state names nobody or a thread that was proved dead after the state
  *             was read; in a child of fork by its leader (lab_exclusive_settle). The epoch stays: it is the block's,
  *             whose address others may look up (page/huge.h).
- * INV-EXCL-2  The marks stand in the state before the kernel is told of them, and pages that were marked are taken into use again only when
- *             the kernel has put new ones in their place. So whoever frees knows what there is to undo, wherever the
- *             allocation was cut short; a free that is cut short, or that the kernel refuses, loses the block: a huge one until
- *             the freer is dead (lab_huge_finish_frees).
+ * INV-EXCL-2  The marks stand in the state before the kernel is told of them, and pages that were marked are taken into
+ *             use again only when the kernel has put new ones in their place. So whoever frees knows what there is to
+ *             undo, wherever the allocation was cut short; a free that is cut short, or that the kernel refuses, loses
+ *             the block: a huge one until the freer is dead (lab_huge_finish_frees).
  */
 #ifndef LAB_HEAP_EXCLUSIVE_H
 #define LAB_HEAP_EXCLUSIVE_H

@@ -1,10 +1,11 @@
 /*
  * fork.c - what the forking thread does with heaps around a fork. Any context.
  *
- * Fork copies memory while other threads write it: a heap is whole in the child only if nobody wrote to it between the call and the return.
- * That cannot be seen afterwards, in the child: an owner word, or a thread's word, that is copied idle says nothing of pages that were copied
- * earlier or later. It can be had before: what this thread holds over the fork nobody else writes to. So the heaps of the dead are
- * absorbed, and idle ones that hold memory are held. All others are frozen in the child.
+ * Fork copies memory while other threads write it: a heap is whole in the child only if nobody wrote to it between the
+ * call and the return. That cannot be seen afterwards, in the child: an owner word, or a thread's word, that is copied
+ * idle says nothing of pages that were copied earlier or later. It can be had before: what this thread holds over the
+ * fork nobody else writes to. So the heaps of the dead are absorbed, and idle ones that hold memory are held. All
+ * others are frozen in the child.
  *
  * In the child, one pass settles all leases: INV-LEASE-2. Signals are held meanwhile, so that it is run once, and the
  * new id in a word is a stranger's. Where the system refuses to hold them, or for those that an instruction raises, a

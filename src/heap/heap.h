@@ -5,12 +5,14 @@
  * truth is in the segments' owner words, the page bitmaps and the spans' freelist states; every list can be rebuilt
  * from them by a scan.
  *
- * INV-HEAP-1  At most one live thread is named by a heap's owner word (registry.h), and only that thread's frames write the
- *             non-atomic fields: the innermost frame that marked the heap busy, in its thread's word, or the one that won it (registry.h).
- * INV-HEAP-2  bins[c].current is never exhausted and replaced in two steps that a reader can tell apart: it is replaced only when
- *             it has no free block and none left to carve, and is then `closed` (unit.h) and in no list.
- * INV-HEAP-3  Every span of the heap is exactly one of: a bin's current span, listed in its bin (it has a free block or one to
- *             carve), or full and closed. Every segment is in the bucket of its greatest free order, as last seen.
+ * INV-HEAP-1  At most one live thread is named by a heap's owner word (registry.h), and only that thread's frames write
+ *             the non-atomic fields: the innermost frame that marked the heap busy, in its thread's word, or the one
+ *             that won it (registry.h).
+ * INV-HEAP-2  bins[c].current is never exhausted and replaced in two steps that a reader can tell apart: it is replaced
+ *             only when it has no free block and none left to carve, and is then `closed` (unit.h) and in no list.
+ * INV-HEAP-3  Every span of the heap is exactly one of: a bin's current span, listed in its bin (it has a free block or
+ *             one to carve), or full and closed. Every segment is in the bucket of its greatest free order, as last
+ *             seen.
  * INV-HEAP-4  whole == 0: a slow frame is inside, or was left inside by a jump or a death, or the heap is new: who
  *             enters next rebuilds the lists before it reads them. The fast paths read none: spans' freelist states
  *             are always whole.
@@ -27,7 +29,8 @@
 #define LAB_BATCH_MAX   32u /* blocks sent to another heap with one CAS */
 #define LAB_BATCH_SLOTS 8u
 
-/* How often a frame that is in the way was met, by calls from above it and from below: when it is worth another proof that it is gone. */
+/* How often a frame that is in the way was met, by calls from above it and from below: when it is worth another proof
+ * that it is gone. */
 struct lab_meetings {
 	uintptr_t flag;
 	uint32_t from_above, from_below;
@@ -65,9 +68,9 @@ struct lab_heap {
 	struct lab_unit *direct[LAB_DIRECT_SLOTS];
 	struct lab_bin bins[LAB_CLASS_COUNT];
 	struct lab_segment *buckets[LAB_ORDER_MAX + 2]; /* by greatest free order + 1 */
-	struct lab_segment *kept;                       /* no page of it is in use, or was not when it was seen last; or NULL */
-	size_t slots;                                   /* of all segments in the buckets */
-	uint64_t stale_marks;                           /* lab_segment_stale_marks before segments were looked at for such */
+	struct lab_segment *kept; /* no page of it is in use, or was not when it was seen last; or NULL */
+	size_t slots;             /* of all segments in the buckets */
+	uint64_t stale_marks;     /* lab_segment_stale_marks before segments were looked at for such */
 	struct lab_batch batches[LAB_BATCH_SLOTS];
 	uintptr_t
 	        frame; /* BORROWED, ABSORBING: stack pointer of the frame that is inside; 0: it has not said so yet, or is giving back */
@@ -80,8 +83,8 @@ struct lab_heap {
 	size_t freed_pages;  /* ever */
 	/* of the pages that a frame inside is giving back */
 	struct lab_purge_record purge;
-	struct lab_unit
-	        *changing; /* the span that is becoming current or ceasing to be: `current` and used' may disagree in it alone */
+	struct lab_unit *
+	        changing; /* the span that is becoming current or ceasing to be: `current` and used' may disagree in it alone */
 
 	struct lab_finding found; /* to be reported when the heap is left */
 
@@ -89,7 +92,8 @@ struct lab_heap {
 	uint64_t reentrant, adopted;
 	uint64_t allocations[LAB_CLASS_COUNT + 1]; /* the last: larger blocks. Kept with LABYRINTH_STATS=1 only */
 
-	/* The drain in progress: what is left of a list that was taken, {pointer, parity}. The holder's; see remote.h */
+	/* The drain in progress: what is left of a list that was taken, {pointer, parity}. The holder's; see remote.h
+	 * */
 	uintptr_t drain;
 
 	/* Written by any thread. {pointer, parity} of the remote stack. */
@@ -103,15 +107,16 @@ extern struct lab_unit lab_no_span;
 
 /* ---- spans of small blocks (span.c). _owned: by the holder, inside its guard ---- */
 
-/* Sees to it that bins[c].current has a free block: drains, mends, carves, takes a listed span or makes one. False: no memory. */
+/* Sees to it that bins[c].current has a free block: drains, mends, carves, takes a listed span or makes one. False: no
+ * memory. */
 bool lab_span_refill_owned(struct lab_heap *heap, unsigned c);
 
 /* Takes a block from the current span, which has one. */
 void *lab_span_pop_owned(struct lab_unit *unit);
 
 /*
- * Forgets the span's free list, whose links are not to be trusted: its blocks are lost until the span is empty and goes back. If all
- * blocks are free already the list is made anew.
+ * Forgets the span's free list, whose links are not to be trusted: its blocks are lost until the span is empty and goes
+ * back. If all blocks are free already the list is made anew.
  */
 void lab_span_cut_owned(struct lab_heap *heap, struct lab_unit *unit);
 
@@ -121,9 +126,10 @@ enum lab_free_result {
 	LAB_FREE_FOREIGN, /* nothing was changed: the span is on its way to another heap, *holder */
 };
 
-/* Frees block p of a span that names this heap, in whatever state the span is. A closed one may name a heap that was about to absorb
- * it when it was cut short: its segment says whose it is. */
-enum lab_free_result lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struct lab_heap **holder);
+/* Frees block p of a span that names this heap, in whatever state the span is. A closed one may name a heap that was
+ * about to absorb it when it was cut short: its segment says whose it is. */
+enum lab_free_result lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p,
+                                         struct lab_heap **holder);
 
 /* The end of the fast path's free whose subtraction borrowed: the span is empty now, or was before. */
 enum lab_free_result lab_span_emptied_owned(struct lab_heap *heap, struct lab_unit *unit);
@@ -163,31 +169,35 @@ bool lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, st
 /* LIVE → FREEING, by tid: true for the one freer that wins. Not of an exclusive block. Any thread. */
 bool lab_run_begin_free(struct lab_run *run, uint32_t tid);
 
-/* ---- huge blocks (huge.c; page/huge.h). They are no heap's: whoever has one resizes and frees it, outside of every heap ---- */
+/* ---- huge blocks (huge.c; page/huge.h). They are no heap's: whoever has one resizes and frees it, outside of every
+ * heap ---- */
 
-/* A block of `size` bytes at a multiple of `align`, by the holder inside its guard: cut short, its repair finds the mapping. *fresh: it reads as zero. */
+/* A block of `size` bytes at a multiple of `align`, by the holder inside its guard: cut short, its repair finds the
+ * mapping. *fresh: it reads as zero. */
 void *lab_huge_alloc_owned(struct lab_heap *heap, size_t size, size_t align, bool *fresh);
 /* Makes the caller's LIVE block as long as that, where it lies or elsewhere; its address. NULL: it is as it was. */
 void *lab_huge_resize(struct lab_huge *huge, size_t size);
-/* Frees the blocks that dead threads were freeing, wherever they were in that. Any context; cut short, it is done again when we are dead. */
+/* Frees the blocks that dead threads were freeing, wherever they were in that. Any context; cut short, it is done again
+ * when we are dead. */
 void lab_huge_finish_frees(void);
 
 /* ---- repair (rebuild.c) ---- */
 
-/* Makes every list of the heap anew from the owner words, bitmaps and spans, and finishes a torn drain. Also how a new heap
- * is initialised. Repeatable if it is cut short. */
+/* Makes every list of the heap anew from the owner words, bitmaps and spans, and finishes a torn drain. Also how a new
+ * heap is initialised. Repeatable if it is cut short. */
 void lab_heap_rebuild_owned(struct lab_heap *heap);
 
 /*
- * Takes over all that `dead` holds, another heap that the caller has won, and makes that one an empty idle heap. This is the only way
- * in which spans change heap: both heaps are the caller's. A remote free that was under way to the old heap is forwarded by whoever
- * drains it next.
+ * Takes over all that `dead` holds, another heap that the caller has won, and makes that one an empty idle heap. This
+ * is the only way in which spans change heap: both heaps are the caller's. A remote free that was under way to the old
+ * heap is forwarded by whoever drains it next.
  */
 void lab_heap_absorb_owned(struct lab_heap *heap, struct lab_heap *dead);
 
 /*
- * Frees pages that are taken but not covered by a block: what a frame that was cut short had in hand. Under the purge word, as a
- * purger's pages look the same; if a living purger has it the segment is marked and nothing is freed. _owned: the segment's holder.
+ * Frees pages that are taken but not covered by a block: what a frame that was cut short had in hand. Under the purge
+ * word, as a purger's pages look the same; if a living purger has it the segment is marked and nothing is freed.
+ * _owned: the segment's holder.
  */
 void lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WORDS]);
 
@@ -203,7 +213,8 @@ void lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit);
 /* Makes a span not current, if it is, and lists it. */
 void lab_span_demote_owned(struct lab_heap *heap, struct lab_unit *unit);
 
-/* Ends a change that heap->changing says was cut short: the span is not current, and its count is what its list says. */
+/* Ends a change that heap->changing says was cut short: the span is not current, and its count is what its list says.
+ * */
 void lab_span_repair_owned(struct lab_heap *heap);
 void lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit);
 void lab_segment_bucket_owned(struct lab_heap *heap, struct lab_segment *segment);

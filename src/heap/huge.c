@@ -1,7 +1,7 @@
 /*
- * huge.c - allocates and resizes blocks larger than a segment (page/huge.h), and finishes frees that were cut short. They are
- * no heap's: the heap that the caller is inside says how the allocation failed. What was freed stays mapped until it has
- * decayed (purge.h): a loop that allocates and frees such blocks pays no faults.
+ * huge.c - allocates and resizes blocks larger than a segment (page/huge.h), and finishes frees that were cut short.
+ * They are no heap's: the heap that the caller is inside says how the allocation failed. What was freed stays mapped
+ * until it has decayed (purge.h): a loop that allocates and frees such blocks pays no faults.
  */
 #include "page/huge.h"
 #include "base/check.h"
@@ -20,8 +20,8 @@ pages_for(size_t size)
 }
 
 /*
- * A mapping that was freed, if one fits, else a new one. Before a new one is mapped, as many pages of the others go back: so
- * what is cached does not pile up where a block is never as long when it is allocated as when it is freed.
+ * A mapping that was freed, if one fits, else a new one. Before a new one is mapped, as many pages of the others go
+ * back: so what is cached does not pile up where a block is never as long when it is allocated as when it is freed.
  */
 static struct lab_huge *
 allocate(struct lab_heap *heap, size_t pages, size_t align)
@@ -66,15 +66,17 @@ lab_huge_resize(struct lab_huge *huge, size_t size)
 	return lab_load_rlx(&huge->base);
 }
 
-/* ---- frees that a thread's death, or a fork, has cut short -------------------------------------------------------------------------- */
+/* ---- frees that a thread's death, or a fork, has cut short ----------------------------------------------------- */
 
-/* From where the other was; it is FREEING, by us. Pages that were marked stay lost if the kernel does not renew them: INV-EXCL-2. */
+/* From where the other was; it is FREEING, by us. Pages that were marked stay lost if the kernel does not renew them:
+ * INV-EXCL-2. */
 static void
 go_on_freeing(struct lab_huge *huge)
 {
 	size_t size = lab_load_rlx(&huge->run.pages) << LAB_PAGE_SHIFT;
 
-	if (!(lab_load_rlx(&huge->run.state) & LAB_EXCLUSIVE_MARKS) || lab_space_renew_pages(lab_load_rlx(&huge->base), size))
+	if (!(lab_load_rlx(&huge->run.state) & LAB_EXCLUSIVE_MARKS) ||
+	    lab_space_renew_pages(lab_load_rlx(&huge->base), size))
 		lab_huge_free(huge);
 }
 
@@ -86,7 +88,8 @@ lab_huge_finish_frees(void)
 	if (lab_registry_is_forked() || lab_registry_in_shared_memory_child())
 		return;
 	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
-		uint64_t state = lab_load_acq(&huge->run.state); /* pairs with the CAS of who began: what the block was made of */
+		uint64_t state = lab_load_acq(
+		        &huge->run.state); /* pairs with the CAS of who began: what the block was made of */
 		if (lab_huge_kind_of(state) != LAB_HUGE_FREEING)
 			continue;
 		uint64_t mine = lab_lease_next(state, lab_thread_tid(), lab_lease_tag(state));

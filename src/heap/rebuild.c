@@ -31,7 +31,8 @@ cover(struct scan *scan, size_t page, size_t count)
 		scan->covered[i / 64] |= UINT64_C(1) << (i % 64);
 }
 
-/* What starts at a page: its length in pages, or 1. A span in a segment of ours is ours, whatever heap it was made in. */
+/* What starts at a page: its length in pages, or 1. A span in a segment of ours is ours, whatever heap it was made in.
+ * */
 static size_t
 rebuild_block(struct scan *scan, size_t page)
 {
@@ -48,7 +49,8 @@ rebuild_block(struct scan *scan, size_t page)
 		cover(scan, page, LAB_UNIT_PAGES);
 		return LAB_UNIT_PAGES;
 	}
-	/* A run whose freer was cut short before it handed the run over stays FREEING: it is the block in hand that is lost. */
+	/* A run whose freer was cut short before it handed the run over stays FREEING: it is the block in hand that is
+	 * lost. */
 	if (lab_run_kind_of(lab_load_acq(&run->state)) == LAB_RUN_DEAD)
 		return 1;
 	size_t count = lab_load_rlx(&run->pages);
@@ -162,8 +164,9 @@ rebuild_segment(struct scan *scan)
 }
 
 /*
- * Before a segment changes hands its spans name the new heap, closed: whoever has to do with them until they are listed asks the
- * segment whose they are (lab_span_free_owned). So neither heap touches them if the change is cut short, before it is rebuilt.
+ * Before a segment changes hands its spans name the new heap, closed: whoever has to do with them until they are listed
+ * asks the segment whose they are (lab_span_free_owned). So neither heap touches them if the change is cut short,
+ * before it is rebuilt.
  */
 static void
 name_new_heap(const struct scan *scan)
@@ -185,8 +188,9 @@ rebuild_at(struct scan *scan, uint64_t owner)
 		return;
 	}
 	name_new_heap(scan);
-	(void)lab_cas64(lab_segment_owner(scan->segment), owner,
-	                lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, lab_owner_slots_log(owner), LAB_SLOT_OWNED));
+	(void)lab_cas64(
+	        lab_segment_owner(scan->segment), owner,
+	        lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, lab_owner_slots_log(owner), LAB_SLOT_OWNED));
 	rebuild_segment(scan);
 	if (lab_load_rlx(&lab_purge_is_held))
 		return;

@@ -1,4 +1,5 @@
-/* registry.c - see registry.h. Any context; every step is one CAS, and a frame cut short leaves a heap that its thread finds again. */
+/* registry.c - see registry.h. Any context; every step is one CAS, and a frame cut short leaves a heap that its thread
+ * finds again. */
 #include "heap/registry.h"
 #include "base/check.h"
 #include "heap/remote.h"
@@ -31,7 +32,8 @@ lab_registry_note_process(void)
 		if (!mark)
 			return false;
 		lab_store_rlx(mark, lab_os_pid());
-		if (!atomic_compare_exchange_strong_explicit(&fork_mark, &none, mark, memory_order_acq_rel, memory_order_acquire))
+		if (!atomic_compare_exchange_strong_explicit(&fork_mark, &none, mark, memory_order_acq_rel,
+		                                             memory_order_acquire))
 			(void)lab_os.unmap((void *)mark, LAB_OS_PAGE_SIZE);
 	}
 	return true;
@@ -125,7 +127,8 @@ adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool remote_frees
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
 		uint64_t owner = lab_load_acq(&owners[id]);
 		struct lab_heap *heap = NULL;
-		if (remote_frees_only ? !has_remote_frees(id, owner, tid) : !is_owned(owner) || lab_lease_tid(owner) == tid)
+		if (remote_frees_only ? !has_remote_frees(id, owner, tid)
+		                      : !is_owned(owner) || lab_lease_tid(owner) == tid)
 			continue;
 		probes--;
 		if (lab_registry_state_in(owner) == LAB_HEAP_IDLE)
@@ -164,7 +167,8 @@ lab_registry_take_if_idle(uint32_t tid, enum lab_heap_state hold, uint32_t id)
 {
 	uint64_t owner = lab_load_rlx(&owners[id]);
 
-	return lab_registry_state_in(owner) == LAB_HEAP_IDLE && win(id, owner, tid, hold) ? lab_registry_heap(id) : NULL;
+	return lab_registry_state_in(owner) == LAB_HEAP_IDLE && win(id, owner, tid, hold) ? lab_registry_heap(id)
+	                                                                                  : NULL;
 }
 
 struct lab_heap *
@@ -202,7 +206,8 @@ lab_registry_make(uint32_t tid, enum lab_heap_state hold)
 		/* counted first: a thread that is cut short after the CAS finds its heap again */
 		while (end <= id && !atomic_compare_exchange_weak(&count, &end, id + 1))
 			;
-		/* before it is won, as nobody could tell afterwards whether it was done; the same value from everyone */
+		/* before it is won, as nobody could tell afterwards whether it was done; the same value from everyone
+		 * */
 		lab_poke(&heap->id, id);
 		if (win(id, owner, tid, hold))
 			return heap;

@@ -10,8 +10,8 @@
  *
  * INV-REG-1  Every change of an owner word is a CAS that raises the epoch, but for the new thread id in fork's child:
  *            no value occurs twice.
- * INV-REG-2  Nothing is taken from a living thread: a heap changes hands when it is idle, or when the thread that its word names is
- *            proved dead after the word was read, in the process that wrote it.
+ * INV-REG-2  Nothing is taken from a living thread: a heap changes hands when it is idle, or when the thread that its
+ *            word names is proved dead after the word was read, in the process that wrote it.
  */
 #ifndef LAB_HEAP_REGISTRY_H
 #define LAB_HEAP_REGISTRY_H
@@ -49,17 +49,19 @@ uint32_t lab_registry_count(void);
 enum lab_heap_state lab_registry_state(uint32_t id);
 uint32_t lab_registry_tid(uint32_t id);
 
-/* The heap of a dead thread, found by up to `probes` questions to the kernel; perhaps not whole. NULL if none was found. */
+/* The heap of a dead thread, found by up to `probes` questions to the kernel; perhaps not whole. NULL if none was
+ * found. */
 struct lab_heap *lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes);
 
-/* A heap that blocks were freed into, and whose thread is dead, or which is idle, to be ABSORBING; perhaps not whole. NULL if none was found among
- * up to `probes`. */
+/* A heap that blocks were freed into, and whose thread is dead, or which is idle, to be ABSORBING; perhaps not whole.
+ * NULL if none was found among up to `probes`. */
 struct lab_heap *lab_registry_adopt_with_remote_frees(uint32_t tid, unsigned probes);
 
 /* Whether blocks were freed into a heap of another thread, or of none, and are there still. */
 bool lab_registry_has_remote_frees(uint32_t tid);
 
-/* An idle heap; whole. NULL if there is none. For life (CURRENT) from the other end, so that what is borrowed often stays there. */
+/* An idle heap; whole. NULL if there is none. For life (CURRENT) from the other end, so that what is borrowed often
+ * stays there. */
 struct lab_heap *lab_registry_take_idle(uint32_t tid, enum lab_heap_state hold);
 
 /* The idle heap with this id; whole. NULL if it is not idle. */
@@ -71,7 +73,8 @@ struct lab_heap *lab_registry_make(uint32_t tid, enum lab_heap_state hold);
 /* The next heap from *id on whose word, *word, names tid; NULL at the end. *id is then behind it. */
 struct lab_heap *lab_registry_next_of(uint32_t tid, uint32_t *id, uint64_t *word);
 
-/* From exactly `word`, which names the caller's thread id already. False: somebody was quicker, who had proved a namesake dead, or a handler. */
+/* From exactly `word`, which names the caller's thread id already. False: somebody was quicker, who had proved a
+ * namesake dead, or a handler. */
 bool lab_registry_claim_own(struct lab_heap *heap, uint64_t word, enum lab_heap_state hold);
 
 static inline enum lab_heap_state
@@ -87,8 +90,8 @@ uint64_t lab_registry_word(const struct lab_heap *heap);
  * lease nothing is changed. */
 void lab_registry_give_back(struct lab_heap *heap, uint64_t word);
 
-/* Whether the caller is another process than the one whose memory this is: made by vfork or clone with CLONE_VM. True also if that cannot
- * be told. */
+/* Whether the caller is another process than the one whose memory this is: made by vfork or clone with CLONE_VM. True
+ * also if that cannot be told. */
 bool lab_registry_in_shared_memory_child(void);
 
 /* Whether this process is a fork's child whose leases are not settled yet. */

@@ -66,7 +66,8 @@ lab_batch_flush_owned(struct lab_heap *heap)
 			send(&heap->batches[i]);
 }
 
-/* The whole stack, recorded in heap->drain before it is taken; 0 if there is nothing or others were quicker every time. */
+/* The whole stack, recorded in heap->drain before it is taken; 0 if there is nothing or others were quicker every time.
+ * */
 static uintptr_t
 take(struct lab_heap *heap)
 {
@@ -77,8 +78,8 @@ take(struct lab_heap *heap)
 			break;
 		heap->drain = list;
 		lab_compiler_barrier();
-		if (atomic_compare_exchange_strong_explicit(&heap->remote, &list, (list & PARITY) ^ PARITY, memory_order_acq_rel,
-		                                            memory_order_relaxed))
+		if (atomic_compare_exchange_strong_explicit(&heap->remote, &list, (list & PARITY) ^ PARITY,
+		                                            memory_order_acq_rel, memory_order_relaxed))
 			return list;
 	}
 	lab_compiler_barrier();
@@ -118,7 +119,8 @@ free_run(struct lab_heap *heap, const struct lab_place *place, struct lab_heap *
 	return LAB_FREED;
 }
 
-/* A block whose span has changed heap since it was pushed is sent on. Of one that is free already the link in the list is gone. */
+/* A block whose span has changed heap since it was pushed is sent on. Of one that is free already the link in the list
+ * is gone. */
 static void
 free_target(struct lab_heap *heap, const struct target *target)
 {

@@ -1,16 +1,18 @@
 /*
  * remote.h - blocks freed by others than the holder of their heap.
  *
- * One stack a heap, {pointer, parity}; blocks link through their first word, in a form that a write of the program to it does not
- * have but by a chance of 2^-20 (lab_link_make). Anyone pushes a block or a chain with one CAS and keeps the
- * parity; the holder takes all of it with one CAS, which flips it. `drain` says what a frame is about to take or has still to
- * process, so that a drain that is cut short is finished by whoever holds the heap next.
+ * One stack a heap, {pointer, parity}; blocks link through their first word, in a form that a write of the program to
+ * it does not have but by a chance of 2^-20 (lab_link_make). Anyone pushes a block or a chain with one CAS and keeps
+ * the parity; the holder takes all of it with one CAS, which flips it. `drain` says what a frame is about to take or
+ * has still to process, so that a drain that is cut short is finished by whoever holds the heap next.
  *
- * INV-REM-1  The parity changes only by a take: drain != 0 with the stack's parity means that the list is still on the stack.
+ * INV-REM-1  The parity changes only by a take: drain != 0 with the stack's parity means that the list is still on the
+ *            stack.
  * INV-REM-2  A block is on at most one list; after a tear at any instruction of a drain at most one block is missing.
- * INV-REM-3  A link is followed, and what it leads to is touched, only after it was found to be well formed and to lead to the start of
- *            a block of a span, or of a run that is being freed. A drain that meets another has met a double free, or a write to a
- *            freed block: it notes that (finding.h), and the rest of the list is lost, the block with the damaged link included.
+ * INV-REM-3  A link is followed, and what it leads to is touched, only after it was found to be well formed and to lead
+ *            to the start of a block of a span, or of a run that is being freed. A drain that meets another has met a
+ *            double free, or a write to a freed block: it notes that (finding.h), and the rest of the list is lost, the
+ *            block with the damaged link included.
  * A push cannot suffer from ABA, since it never reads what it links to; nor can a take, since it takes everything.
  * Source: Treiber's stack (1986) with a take-all, as in mimalloc's and liburcu's (wfstack) remote lists.
  */
@@ -19,7 +21,8 @@
 
 #include "heap/heap.h"
 
-/* The link of the block at `at` to `next`, or to nothing: their sum times an odd number, which spreads each bit upwards. */
+/* The link of the block at `at` to `next`, or to nothing: their sum times an odd number, which spreads each bit
+ * upwards. */
 #define LAB_LINK_FACTOR  UINT64_C(0x9e3779b97f4a7c15)
 #define LAB_LINK_INVERSE UINT64_C(0xf1de83e19937733d)
 _Static_assert(LAB_LINK_FACTOR *LAB_LINK_INVERSE == 1, "modulo 2^64");
@@ -43,8 +46,8 @@ lab_link_read(const void *at, uintptr_t *next)
 /* Any thread, any context, lock-free. The chain first → … → last is linked already. */
 void lab_remote_push(struct lab_heap *heap, void *first, void *last);
 
-/* Collects a block of another heap; sends 32 at a time. A batch is sent by the next slow path at the latest. False: nothing was done,
- * it is the block that was collected last. */
+/* Collects a block of another heap; sends 32 at a time. A batch is sent by the next slow path at the latest. False:
+ * nothing was done, it is the block that was collected last. */
 bool lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block);
 
 /* Sends all batches. */

@@ -118,8 +118,9 @@ try_bucket(struct lab_heap *heap, unsigned bucket, const struct demand *demand)
 }
 
 /*
- * Takes from the segment that fits most closely. A segment's bucket is the order of its greatest aligned block: n pages in a row
- * hold an aligned block of order log2(n + 1) - 1, so that below the bucket of their own order they may be found as well.
+ * Takes from the segment that fits most closely. A segment's bucket is the order of its greatest aligned block: n pages
+ * in a row hold an aligned block of order log2(n + 1) - 1, so that below the bucket of their own order they may be
+ * found as well.
  */
 static struct lab_pages
 take_from_buckets(struct lab_heap *heap, const struct demand *demand)
@@ -147,7 +148,8 @@ refresh_stale(struct lab_heap *heap)
 		struct lab_segment *next;
 		for (struct lab_segment *s = heap->buckets[bucket]; s; s = next) {
 			next = s->next;
-			uint32_t how = atomic_exchange_explicit(&s->view_stale, LAB_VIEW_IS_FRESH, memory_order_acq_rel);
+			uint32_t how =
+			        atomic_exchange_explicit(&s->view_stale, LAB_VIEW_IS_FRESH, memory_order_acq_rel);
 			if (how == LAB_VIEW_IS_FRESH)
 				continue;
 			if (how == LAB_MAY_HAVE_ORPHANS)
@@ -317,9 +319,10 @@ lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct la
 }
 
 /*
- * Nobody takes pages in this segment any more but to purge them, so that its bits are only cleared, each by who set it or who frees the run that it
- * belongs to: INV-PAGE-1. Who finds the segment empty gives it back, from the word that was read while his run still covered it: no other word can be
- * the same. A purger that has bits when the last run goes reads that word in `unheld`.
+ * Nobody takes pages in this segment any more but to purge them, so that its bits are only cleared, each by who set it
+ * or who frees the run that it belongs to: INV-PAGE-1. Who finds the segment empty gives it back, from the word that
+ * was read while his run still covered it: no other word can be the same. A purger that has bits when the last run goes
+ * reads that word in `unheld`.
  */
 void
 lab_run_free_frozen(struct lab_segment *segment, struct lab_run *run)

@@ -1,9 +1,10 @@
 /*
  * size_class.h - the sizes of small blocks. Pure functions; any context.
  *
- * 16 to 128 bytes in steps of 16, then eight classes a doubling up to 32 KiB. Eight, where four are usual: the worst internal
- * waste above 128 bytes is then 1/9 (129 bytes in 144) instead of 1/5, and a class more costs a heap 24 bytes and, since
- * spans are carved page by page, at most a page of memory. Up to 32 KiB, since whole pages waste less than 1/8 only from there on.
+ * 16 to 128 bytes in steps of 16, then eight classes a doubling up to 32 KiB. Eight, where four are usual: the worst
+ * internal waste above 128 bytes is then 1/9 (129 bytes in 144) instead of 1/5, and a class more costs a heap 24 bytes
+ * and, since spans are carved page by page, at most a page of memory. Up to 32 KiB, since whole pages waste less than
+ * 1/8 only from there on.
  */
 #ifndef LAB_HEAP_SIZE_CLASS_H
 #define LAB_HEAP_SIZE_CLASS_H
@@ -35,8 +36,8 @@ lab_class_of(size_t n)
 }
 
 /*
- * The length of a run for at least `pages` pages: eight lengths a doubling, as above. A hole that one run leaves then fits another
- * one exactly, and a block that grows has some room.
+ * The length of a run for at least `pages` pages: eight lengths a doubling, as above. A hole that one run leaves then
+ * fits another one exactly, and a block that grows has some room.
  */
 static inline size_t
 lab_run_pages(size_t pages)
@@ -48,7 +49,8 @@ lab_run_pages(size_t pages)
 }
 
 _Static_assert(LAB_CLASS_SIZE(0) == 16 && LAB_CLASS_SIZE(7) == 128 && LAB_CLASS_SIZE(8) == 144, "spacing");
-_Static_assert(LAB_CLASS_SIZE(15) == 256 && LAB_CLASS_SIZE(16) == 288 && LAB_CLASS_SIZE(31) == LAB_DIRECT_MAX, "spacing");
+_Static_assert(LAB_CLASS_SIZE(15) == 256 && LAB_CLASS_SIZE(16) == 288 && LAB_CLASS_SIZE(31) == LAB_DIRECT_MAX,
+               "spacing");
 _Static_assert(LAB_CLASS_SIZE(LAB_CLASS_COUNT - 1) == LAB_SMALL_MAX, "spacing");
 
 #endif

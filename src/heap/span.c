@@ -1,6 +1,6 @@
 /*
- * span.c - spans of small blocks: carving, the lists of a bin, freeing, retirement. All _owned: the holder of the heap, inside its
- * guard. A tear anywhere loses at most the blocks of one carving step; the lists are rebuilt.
+ * span.c - spans of small blocks: carving, the lists of a bin, freeing, retirement. All _owned: the holder of the heap,
+ * inside its guard. A tear anywhere loses at most the blocks of one carving step; the lists are rebuilt.
  */
 #include "base/check.h"
 #include "heap/finding.h"
@@ -23,8 +23,8 @@ lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 }
 
 /*
- * The list is first in, first out: a span that was full and gets one block back has time to get more, so that a refill is worth its
- * while. The first one's `previous` is the last one.
+ * The list is first in, first out: a span that was full and gets one block back has time to get more, so that a refill
+ * is worth its while. The first one's `previous` is the last one.
  */
 static void
 list_push(struct lab_bin *bin, struct lab_unit *unit)
@@ -94,7 +94,8 @@ static void
 link_blocks(struct lab_unit *unit, size_t first, size_t end)
 {
 	for (size_t i = first; i < end; i++)
-		lab_poke((uint16_t *)lab_unit_block(unit, (uint32_t)i), (uint16_t)(i + 1 < end ? i + 1 : LAB_FREELIST_NIL));
+		lab_poke((uint16_t *)lab_unit_block(unit, (uint32_t)i),
+		         (uint16_t)(i + 1 < end ? i + 1 : LAB_FREELIST_NIL));
 }
 
 void
@@ -154,7 +155,8 @@ make_span(struct lab_heap *heap, unsigned c)
 	return unit;
 }
 
-/* Makes the blocks up to the end of the next page, at least one, and puts them on the span's empty list, lowest first. */
+/* Makes the blocks up to the end of the next page, at least one, and puts them on the span's empty list, lowest first.
+ * */
 static void
 carve(struct lab_unit *unit)
 {
@@ -265,7 +267,8 @@ lab_span_pop_owned(struct lab_unit *unit)
 	char *block = lab_unit_block(unit, lab_freelist_head(unit->freelist_state));
 
 	lab_assert(lab_unit_has_free(unit, lab_freelist_head(unit->freelist_state)));
-	lab_poke(&unit->freelist_state, lab_insert16(unit->freelist_state + LAB_FREELIST_USED_ONE, lab_block_link(block)));
+	lab_poke(&unit->freelist_state,
+	         lab_insert16(unit->freelist_state + LAB_FREELIST_USED_ONE, lab_block_link(block)));
 	return block;
 }
 
@@ -311,7 +314,8 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 {
 	uint64_t key = lab_peek(&unit->owner_key); /* once: while it is read another heap may be taking the span */
 	bool was_closed = key & LAB_UNIT_CLOSED;
-	uint16_t number = (uint16_t)lab_unit_block_number((uint64_t)((char *)p - unit->base), unit->inverse, unit->shift);
+	uint16_t number =
+	        (uint16_t)lab_unit_block_number((uint64_t)((char *)p - unit->base), unit->inverse, unit->shift);
 
 	*holder = lab_owner_key_heap(key, unit->base);
 	if (*holder == heap && was_closed)

@@ -36,7 +36,8 @@ begin_slow(struct lab_heap *heap)
 	lab_compiler_barrier();
 }
 
-/* Takes the word, which was idle, unborn, or proved stale: nobody borrows (INV-THREAD-2). False: there is no heap, and none can be had. */
+/* Takes the word, which was idle, unborn, or proved stale: nobody borrows (INV-THREAD-2). False: there is no heap, and
+ * none can be had. */
 static bool
 enter_own(struct lab_thread *t, struct lab_guard *guard)
 {
@@ -113,17 +114,18 @@ lab_borrow_again(struct lab_guard *guard, struct lab_heap *heap)
 }
 
 /*
- * In a child of vfork, or a clone that shares memory, of a thread that has no heap yet: if it were born here, its heap would carry an id
- * that is dead when the thread itself goes on. So it borrows for each call, and leaves no trace in TLS.
- * The same in a thread that cannot learn its id: a heap with the id of nobody would never be found again.
+ * In a child of vfork, or a clone that shares memory, of a thread that has no heap yet: if it were born here, its heap
+ * would carry an id that is dead when the thread itself goes on. So it borrows for each call, and leaves no trace in
+ * TLS. The same in a thread that cannot learn its id: a heap with the id of nobody would never be found again.
  */
 static bool
 is_without_heap(struct lab_thread *t)
 {
 	if (lab_likely(t->heap != NULL))
 		return false;
-	lab_thread_settle_fork(false);  /* by the old id */
-	t->tid = lab_os_tid_to_write(); /* asked again until birth: a child of vfork may have been here before, with the same TLS */
+	lab_thread_settle_fork(false); /* by the old id */
+	/* asked again until birth: a child of vfork may have been here before, with the same TLS */
+	t->tid = lab_os_tid_to_write();
 	return t->tid == LAB_OS_TID_UNKNOWN || lab_registry_in_shared_memory_child();
 }
 
@@ -131,7 +133,8 @@ is_without_heap(struct lab_thread *t)
 static bool
 is_stale(struct lab_thread *t, uintptr_t word, uintptr_t sp)
 {
-	return lab_is_worth_a_proof(&t->met, word, sp) && lab_frame_is_dead(word, sp, t->tid) && !lab_is_borrowing(t, sp);
+	return lab_is_worth_a_proof(&t->met, word, sp) && lab_frame_is_dead(word, sp, t->tid) &&
+	       !lab_is_borrowing(t, sp);
 }
 
 bool

@@ -1,31 +1,33 @@
 /*
  * thread.h - the calling thread's heap, and the guard around every use of it.
  *
- * A signal handler is a foreign thread: while a frame is inside the heap, the thread's word is that frame's stack pointer, and a handler
- * that finds it so works in another heap, which it borrows. The word is one of
+ * A signal handler is a foreign thread: while a frame is inside the heap, the thread's word is that frame's stack
+ * pointer, and a handler that finds it so works in another heap, which it borrows. The word is one of
  *
  *     heap | LAB_WORD_FAST   the heap is idle, and the fast paths may enter it
  *     heap | LAB_WORD_SLOW   the same, but every call takes the slow path (statistics, M_PERTURB)
  *     a stack pointer        a frame is inside: it is even, and an address of user space
  *     0                      no heap yet
  *
- * so that "no heap yet" and "busy" cost the fast paths no test of their own: malloc tests one bit, and in free the word takes part in
- * the arithmetic that checks the pointer (INV-UNIT-1).
+ * so that "no heap yet" and "busy" cost the fast paths no test of their own: malloc tests one bit, and in free the word
+ * takes part in the arithmetic that checks the pointer (INV-UNIT-1).
  *
- * A thread's heap is its own from birth to death. So a frame that was interrupted between reading an idle word and marking it goes on into the
- * same heap, whatever handlers did meanwhile. A call that finds the word busy borrows another heap, and gives it back.
+ * A thread's heap is its own from birth to death. So a frame that was interrupted between reading an idle word and
+ * marking it goes on into the same heap, whatever handlers did meanwhile. A call that finds the word busy borrows
+ * another heap, and gives it back.
  *
- * INV-THREAD-1  word is written by this thread's frames only: set to a stack pointer by the frame that found it idle, unborn or
- *               proved stale, and to an idle value by the same frame when all lists are whole.
- * INV-THREAD-2  While the word is idle no frame of this thread is inside any other heap: who borrows is suspended, or runs, above the frame
- *               that keeps the word busy; and a stale word is taken over only where no frame may be suspended that borrows (`borrowing`). So what the
- *               thread has left BORROWED or ABSORBING then was left by a jump, and the next slow entry repairs one such heap and
- *               gives it back.
- * INV-THREAD-3  While the word is busy such a heap is taken only if its frame is proved dead. A frame that has won a heap and has not
- *               said so in heap->frame yet counts as alive, until the word is idle.
+ * INV-THREAD-1  word is written by this thread's frames only: set to a stack pointer by the frame that found it idle,
+ *               unborn or proved stale, and to an idle value by the same frame when all lists are whole.
+ * INV-THREAD-2  While the word is idle no frame of this thread is inside any other heap: who borrows is suspended, or
+ *               runs, above the frame that keeps the word busy; and a stale word is taken over only where no frame may
+ *               be suspended that borrows (`borrowing`). So what the thread has left BORROWED or ABSORBING then was
+ *               left by a jump, and the next slow entry repairs one such heap and gives it back.
+ * INV-THREAD-3  While the word is busy such a heap is taken only if its frame is proved dead. A frame that has won a
+ *               heap and has not said so in heap->frame yet counts as alive, until the word is idle.
  *
- * A word whose frame is gone and cannot be proved to be (page/frame.h) stays busy: the thread borrows a heap for each call, and does not
- * wait for memory, reclaim, purge, grow the reserve or call back, until it calls from where that can be proved, or ends.
+ * A word whose frame is gone and cannot be proved to be (page/frame.h) stays busy: the thread borrows a heap for each
+ * call, and does not wait for memory, reclaim, purge, grow the reserve or call back, until it calls from where that can
+ * be proved, or ends.
  */
 #ifndef LAB_HEAP_THREAD_H
 #define LAB_HEAP_THREAD_H
@@ -40,7 +42,7 @@ struct lab_thread {
 	uintptr_t word;
 	struct lab_heap *heap; /* NULL before birth */
 	uintptr_t borrowing;   /* stack pointer of the outermost frame that borrows; or 0 */
-	uintptr_t waiting;     /* stack pointer of the outermost frame that waits for memory, outside of every heap; or 0 */
+	uintptr_t waiting; /* stack pointer of the outermost frame that waits for memory, outside of every heap; or 0 */
 	uint32_t tid;
 	uint16_t borrowed;       /* id of the heap borrowed last: a hint */
 	_Atomic uint16_t share;  /* the thread's first share of the reserve, as reserve/share.h numbers them */
@@ -52,8 +54,8 @@ _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at 
 
 extern _Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
 
-/* LAB_WORD_FAST, or LAB_WORD_SLOW in a mode in which every call is to take the slow path. A thread takes over a change when it next
- * leaves a guard. */
+/* LAB_WORD_FAST, or LAB_WORD_SLOW in a mode in which every call is to take the slow path. A thread takes over a change
+ * when it next leaves a guard. */
 extern _Atomic uintptr_t lab_word_tag;
 
 /* A use of a heap, from lab_enter to lab_leave. */
@@ -65,41 +67,46 @@ struct lab_guard {
 };
 
 /* In the API function itself, not in a helper: the proof that a frame is dead compares entries. */
-#define LAB_GUARD_HERE                                                                                                             \
-	{                                                                                                                          \
-		.sp = LAB_ENTRY_STACK_POINTER                                                                                      \
+#define LAB_GUARD_HERE                                                                                                 \
+	{                                                                                                              \
+		.sp = LAB_ENTRY_STACK_POINTER                                                                          \
 	}
 
 /*
- * Enters the thread's heap, or one that it borrows while its own is busy. False: no heap can be had. Any context. The heap that it
- * gives is whole.
+ * Enters the thread's heap, or one that it borrows while its own is busy. False: no heap can be had. Any context. The
+ * heap that it gives is whole.
  */
 bool lab_enter(struct lab_guard *guard);
 
-/* The same, but false at once if the thread's own heap is busy or there is none yet: for frees, which can do without. */
+/* The same, but false at once if the thread's own heap is busy or there is none yet: for frees, which can do without.
+ * */
 bool lab_try_enter(struct lab_guard *guard);
 
-/* Enters `heap` if it is the one that this thread has borrowed last, and is idle: for frees that lab_try_enter has refused. So a handler's blocks
- * do not pile up on that heap's stack, where each push would be in the way of what the interrupted frame pushes. */
+/* Enters `heap` if it is the one that this thread has borrowed last, and is idle: for frees that lab_try_enter has
+ * refused. So a handler's blocks do not pile up on that heap's stack, where each push would be in the way of what the
+ * interrupted frame pushes. */
 bool lab_borrow_again(struct lab_guard *guard, struct lab_heap *heap);
 
-/* The thread's own heap, if nobody can be in it and nothing is to be repaired or asked of the kernel first; else false at once. Inside,
- * heap->nowait holds. */
+/* The thread's own heap, if nobody can be in it and nothing is to be repaired or asked of the kernel first; else false
+ * at once. Inside, heap->nowait holds. */
 bool lab_enter_nowait(struct lab_guard *guard);
 
 /* The frame that entered leaves. */
 void lab_leave(struct lab_guard *guard);
 
-/* Finds a dead thread's heap by up to `probes` questions and puts all that it holds into `heap`, which the caller is inside. */
+/* Finds a dead thread's heap by up to `probes` questions and puts all that it holds into `heap`, which the caller is
+ * inside. */
 bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
 
-/* Takes what was freed into one heap whose thread is dead, or which is idle, and leaves it idle. False: none was found among up to `probes`. */
+/* Takes what was freed into one heap whose thread is dead, or which is idle, and leaves it idle. False: none was found
+ * among up to `probes`. */
 bool lab_thread_take_remote_frees(unsigned probes);
 
 /*
- * Around a fork, by the forking thread, inside its heap. Before: what the heap has for others is sent, the dead are absorbed into it, what others
- * have freed into it is taken, and idle heaps that hold memory are HELD by this thread: what it holds while it forks is whole in the child. After,
- * on both sides: they are idle again. Where a fork, or this, is left by a jump they stay HELD until this thread forks again, or ends.
+ * Around a fork, by the forking thread, inside its heap. Before: what the heap has for others is sent, the dead are
+ * absorbed into it, what others have freed into it is taken, and idle heaps that hold memory are HELD by this thread:
+ * what it holds while it forks is whole in the child. After, on both sides: they are idle again. Where a fork, or this,
+ * is left by a jump they stay HELD until this thread forks again, or ends.
  */
 void lab_thread_before_fork_owned(struct lab_heap *heap);
 void lab_thread_after_fork_owned(void);

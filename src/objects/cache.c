@@ -186,7 +186,8 @@ get_name(const struct lab_cache *cache, char *name)
 static void
 print_caches(void (*write_line)(void *context, const char *line), void *context)
 {
-	static const char heading[] = "  cache size        live       slabs       bytes allocations  of reserve    failures  name";
+	static const char heading[] =
+	        "  cache size        live       slabs       bytes allocations  of reserve    failures  name";
 	struct lab_cache_stats s;
 	char name[LAB_CACHE_NAME], buffer[128];
 

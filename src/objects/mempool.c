@@ -192,7 +192,8 @@ static bool
 extend(struct lab_mempool *pool, struct lab_guard *guard, size_t min)
 {
 	for (unsigned k = 0; slots_before(k) < min; k++) {
-		const struct lab_request request = {sizeof(void *) << (k + FIRST_SHIFT), 64, LAB_GFP_LASTING | LAB_GFP_ZERO};
+		const struct lab_request request = {sizeof(void *) << (k + FIRST_SHIFT), 64,
+		                                    LAB_GFP_LASTING | LAB_GFP_ZERO};
 		void *chunk = lab_load_rlx(&pool->chunks[k]);
 		if (!chunk)
 			chunk = lab_allocate(guard, request);
@@ -256,7 +257,8 @@ lab_mempool_available(const struct lab_mempool *pool)
 }
 
 LAB_EXPORT struct lab_mempool *
-lab_mempool_create(size_t min, void *(*alloc)(unsigned gfp, void *data), void (*release)(void *element, void *data), void *data)
+lab_mempool_create(size_t min, void *(*alloc)(unsigned gfp, void *data), void (*release)(void *element, void *data),
+                   void *data)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 

@@ -1,6 +1,7 @@
 /*
- * clock.c - the clock, from the vDSO's own function. libc's clock_gettime may be another library's, which lets the time stand, run slowly or
- * backward for the program (faketime, simulators); memory is to go back by the time of the machine.
+ * clock.c - the clock, from the vDSO's own function. libc's clock_gettime may be another library's, which lets the time
+ * stand, run slowly or backward for the program (faketime, simulators); memory is to go back by the time of the
+ * machine.
  */
 #include <elf.h>
 #include <errno.h>
@@ -61,7 +62,8 @@ count_symbols(const struct tables *tables)
 	if (!table)
 		return 0;
 	uint32_t bucket_count = table[0], first = table[1], bloom_words = table[2];
-	const uint32_t *buckets = table + 4 + bloom_words * (sizeof(ElfW(Addr)) / sizeof *table), *chains = buckets + bucket_count;
+	const uint32_t *buckets = table + 4 + bloom_words * (sizeof(ElfW(Addr)) / sizeof *table),
+	               *chains = buckets + bucket_count;
 	for (uint32_t i = 0; i < bucket_count; i++)
 		last = buckets[i] > last ? buckets[i] : last;
 	while (last >= first && !(chains[last - first] & 1))
@@ -89,7 +91,8 @@ find_in_vdso(void)
 	struct tables tables = dynamic ? read_dynamic(dynamic, base) : (struct tables){0};
 	uint32_t count = tables.strings && tables.symbols ? count_symbols(&tables) : 0;
 	for (uint32_t i = 0; i < count; i++)
-		if (tables.symbols[i].st_shndx != SHN_UNDEF && strcmp(tables.strings + tables.symbols[i].st_name, NAME) == 0)
+		if (tables.symbols[i].st_shndx != SHN_UNDEF &&
+		    strcmp(tables.strings + tables.symbols[i].st_name, NAME) == 0)
 			return (clock_function *)(base + tables.symbols[i].st_value);
 	return NULL;
 }

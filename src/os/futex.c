@@ -26,7 +26,8 @@ lab_os_wake(_Atomic uint32_t *word)
 enum lab_compared
 lab_linux_compare(const void *word, uint32_t value)
 {
-	long result = lab_syscall6(SYS_futex, (long)word, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, (long)word, (long)(unsigned long)value);
+	long result = lab_syscall6(SYS_futex, (long)word, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, (long)word,
+	                           (long)(unsigned long)value);
 
 	switch (result) {
 	case 0:

@@ -144,7 +144,8 @@ linux_huge_pages(void *start, size_t size, enum lab_huge_pages when)
 {
 	const int advice = when == LAB_HUGE_ALWAYS ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
 
-	return when == LAB_HUGE_BY_SYSTEM || !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, advice, 0, 0));
+	return when == LAB_HUGE_BY_SYSTEM ||
+	       !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, advice, 0, 0));
 }
 
 /* Kernels before 5.14 do not know MADV_POPULATE_*: then each page is touched. */
@@ -154,7 +155,8 @@ touch(char *start, size_t size, bool write)
 	for (size_t at = 0; at < size; at += LAB_OS_PAGE_SIZE) {
 		char byte = __atomic_load_n(start + at, __ATOMIC_RELAXED);
 		if (write) /* a compare-and-swap that changes nothing: compilers make a load of other such operations */
-			(void)__atomic_compare_exchange_n(start + at, &byte, byte, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+			(void)__atomic_compare_exchange_n(start + at, &byte, byte, false, __ATOMIC_RELAXED,
+			                                  __ATOMIC_RELAXED);
 	}
 	return true;
 }
@@ -199,7 +201,8 @@ linux_mark(void *start, size_t size, unsigned marks)
 	if (marks & LAB_MARK_NOFORK && !advise(start, size, MADV_WIPEONFORK, false))
 		return false;
 	/* last: it populates */
-	return !(marks & LAB_MARK_LOCKED) || !lab_syscall_failed(lab_syscall(SYS_mlock, (long)start, (long)size, 0, 0, 0));
+	return !(marks & LAB_MARK_LOCKED) ||
+	       !lab_syscall_failed(lab_syscall(SYS_mlock, (long)start, (long)size, 0, 0, 0));
 }
 
 static const int move_over = MREMAP_MAYMOVE | MREMAP_FIXED;
@@ -249,10 +252,12 @@ replace(void *start, size_t size)
 	bool can_move = moves() != BROKEN;
 	if (!pages)
 		return false;
-	if (can_move && !lab_syscall_failed(lab_syscall(SYS_mremap, (long)pages, (long)size, (long)size, move_over, (long)start)))
+	if (can_move &&
+	    !lab_syscall_failed(lab_syscall(SYS_mremap, (long)pages, (long)size, (long)size, move_over, (long)start)))
 		return true;
 	(void)linux_unmap(pages, size);
-	return !can_move && lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, map, -1) == (long)start;
+	return !can_move &&
+	       lab_syscall(SYS_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE, map, -1) == (long)start;
 }
 
 static bool

@@ -132,7 +132,8 @@ void lab_os_learn_threads(void);
 /* In fork's child, before its threads are entered: whose they are. */
 void lab_os_note_process(void);
 
-/* The id of the calling thread, which is entered into the table: for those who write it to a word that others judge. Any context. */
+/* The id of the calling thread, which is entered into the table: for those who write it to a word that others judge.
+ * Any context. */
 uint32_t lab_os_tid_to_write(void);
 
 /* Whether there are eight bytes at p that can be read, and have this value. Any address: it does not fault. */
@@ -189,7 +190,8 @@ void lab_os_sleep_ms(unsigned milliseconds);
  * early. */
 const char *lab_os_environment(const char *name);
 
-/* The next entry of the environment, NAME=VALUE, that begins with `prefix`, from the one numbered *at on; *at is then behind it. NULL: there is none. */
+/* The next entry of the environment, NAME=VALUE, that begins with `prefix`, from the one numbered *at on; *at is then
+ * behind it. NULL: there is none. */
 const char *lab_os_environment_next(const char *prefix, size_t *at);
 
 /* Writes to stderr, or to `path` (created, truncated) if it is not NULL. */
@@ -198,10 +200,12 @@ void lab_os_write(const char *path, const char *text, size_t length);
 /* The same, behind what is in the file. Where the program has closed its stderr, to that of lab_os_keep_stderr. */
 void lab_os_append(const char *path, const char *text, size_t length);
 
-/* Keeps another descriptor for stderr, closed on exec: for what is to be written when the program, as coreutils do, has closed its own. */
+/* Keeps another descriptor for stderr, closed on exec: for what is to be written when the program, as coreutils do, has
+ * closed its own. */
 void lab_os_keep_stderr(void);
 
-/* Whether the caller may be in a handler of SIGABRT: the signal is blocked, or its handler does not block it. True also if that cannot be told. */
+/* Whether the caller may be in a handler of SIGABRT: the signal is blocked, or its handler does not block it. True also
+ * if that cannot be told. */
 bool lab_os_may_handle_abort(void);
 
 /* Ends the process by SIGABRT, whatever handler it has. */

@@ -17,7 +17,8 @@ soft_limit(int resource)
 {
 	struct rlimit limit = {0};
 
-	if (lab_syscall_failed(lab_syscall(SYS_prlimit64, 0, resource, 0, (long)&limit, 0)) || limit.rlim_cur == RLIM_INFINITY)
+	if (lab_syscall_failed(lab_syscall(SYS_prlimit64, 0, resource, 0, (long)&limit, 0)) ||
+	    limit.rlim_cur == RLIM_INFINITY)
 		return SIZE_MAX;
 	return limit.rlim_cur;
 }
@@ -103,7 +104,8 @@ write_all(int fd, const char *text, size_t length)
 	}
 }
 
-/* Another descriptor of what stderr was at the start; 0: none is kept. Of which file it was: the program may have closed it and have its own there. */
+/* Another descriptor of what stderr was at the start; 0: none is kept. Of which file it was: the program may have
+ * closed it and have its own there. */
 static int kept_stderr;
 static struct statx kept_file;
 

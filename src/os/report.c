@@ -45,8 +45,8 @@ is_nested(uintptr_t thread, uintptr_t sp)
 {
 	uintptr_t report = lab_load_rlx(place_of(thread));
 
-	return report != 0 && lab_os_reads_as((const uint64_t *)report, mark_of(report, thread)) && !is_left(report, sp) &&
-	       lab_os_may_handle_abort();
+	return report != 0 && lab_os_reads_as((const uint64_t *)report, mark_of(report, thread)) &&
+	       !is_left(report, sp) && lab_os_may_handle_abort();
 }
 
 static LAB_NORETURN void

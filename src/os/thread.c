@@ -183,7 +183,8 @@ lab_linux_thread_is_dead(uint32_t tid)
 bool
 lab_linux_has_thread(uint32_t tid)
 {
-	return tid != 0 && !lab_syscall_failed(lab_syscall(SYS_tgkill, lab_syscall(SYS_getpid, 0, 0, 0, 0, 0), (long)tid, 0, 0, 0));
+	return tid != 0 &&
+	       !lab_syscall_failed(lab_syscall(SYS_tgkill, lab_syscall(SYS_getpid, 0, 0, 0, 0, 0), (long)tid, 0, 0, 0));
 }
 
 /* ---- signals of the calling thread ---- */

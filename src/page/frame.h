@@ -17,9 +17,9 @@
  *
  * The one stack is the thread's own if all pages up to its end can be read, and `flag` and sp are not in blocks of ours
  * unless the stack's end is. Where the drop-in stands before sigaltstack, and has seen no SS_AUTODISARM, it may be a
- * coroutine's: `flag` and sp are in one block of ours, or in other memory with no page between them that cannot be read.
- * For then a call that is on no alternate stack, and has interrupted a frame, is below that frame on the same stack.
- * Handlers that switch from one stack to another are beyond all of this.
+ * coroutine's: `flag` and sp are in one block of ours, or in other memory with no page between them that cannot be
+ * read. For then a call that is on no alternate stack, and has interrupted a frame, is below that frame on the same
+ * stack. Handlers that switch from one stack to another are beyond all of this.
  *
  * The answer takes a system call for each page up to the stack's end, 8 MiB at most. If sp is below `flag` it is false
  * at once.

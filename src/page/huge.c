@@ -12,7 +12,7 @@ enum { SPARE_PAGES = 256 }; /* that a block may keep mapped behind itself */
 /* The system did not unmap a mapping when it was asked last. */
 static _Atomic bool unmap_is_refused;
 
-/* ---- new blocks -------------------------------------------------------------------------------------------------- */
+/* ---- new blocks ------------------------------------------------------------------------------------------------ */
 
 /* Pages at a multiple of `align` bytes; *size: the bytes that are mapped there, more if the system does not take the
  * rest. */
@@ -68,7 +68,7 @@ lab_huge_map(size_t pages, size_t align, bool *over_limit)
 	return huge;
 }
 
-/* ---- blocks of CACHED mappings ----------------------------------------------------------------------------------- */
+/* ---- blocks of CACHED mappings --------------------------------------------------------------------------------- */
 
 /* A block shall not pin much that it does not use; but where nothing goes back, what is cached is used before more
  * is mapped. */
@@ -78,12 +78,14 @@ fits(const struct lab_huge *huge, size_t pages, size_t align)
 	size_t mapped = lab_load_rlx(&huge->mapped);
 	bool stays = lab_load_rlx(&lab_purge_is_held) || lab_load_rlx(&unmap_is_refused);
 
-	return mapped >= pages && (stays || mapped - pages <= pages / 4) && (uintptr_t)lab_load_rlx(&huge->base) % align == 0;
+	return mapped >= pages && (stays || mapped - pages <= pages / 4) &&
+	       (uintptr_t)lab_load_rlx(&huge->base) % align == 0;
 }
 
 /* The entry of a word's that fits most closely, if it does so more than `best`. *state: its state then. */
 static struct lab_huge *
-best_of_word(const struct lab_huge_part *part, size_t word, size_t pages, size_t align, struct lab_huge *best, uint64_t *state)
+best_of_word(const struct lab_huge_part *part, size_t word, size_t pages, size_t align, struct lab_huge *best,
+             uint64_t *state)
 {
 	/* pairs with lab_huge_cache */
 	for (uint64_t bits = lab_load_acq(&part->cached[word]); bits; bits &= bits - 1) {
@@ -91,7 +93,8 @@ best_of_word(const struct lab_huge_part *part, size_t word, size_t pages, size_t
 		uint64_t now = lab_load_acq(&huge->run.state); /* pairs with the rel of lab_huge_set_state */
 		if (lab_huge_kind_of(now) != LAB_HUGE_CACHED) {
 			lab_huge_hide(huge);
-		} else if (fits(huge, pages, align) && (!best || lab_load_rlx(&huge->mapped) < lab_load_rlx(&best->mapped))) {
+		} else if (fits(huge, pages, align) &&
+		           (!best || lab_load_rlx(&huge->mapped) < lab_load_rlx(&best->mapped))) {
 			best = huge;
 			*state = now;
 		}
@@ -117,7 +120,8 @@ purge_behind(struct lab_huge *huge, size_t pages)
 {
 	size_t dirty = lab_load_rlx(&huge->dirty);
 
-	if (dirty > pages && lab_os.purge(lab_load_rlx(&huge->base) + (pages << LAB_PAGE_SHIFT), (dirty - pages) << LAB_PAGE_SHIFT))
+	if (dirty > pages &&
+	    lab_os.purge(lab_load_rlx(&huge->base) + (pages << LAB_PAGE_SHIFT), (dirty - pages) << LAB_PAGE_SHIFT))
 		lab_store_rlx(&huge->dirty, pages);
 }
 
@@ -164,7 +168,7 @@ lab_huge_reuse(size_t pages, size_t align, bool *over_limit)
 	}
 }
 
-/* ---- the caller's block ------------------------------------------------------------------------------------------ */
+/* ---- the caller's block ---------------------------------------------------------------------------------------- */
 
 static void
 mark_block_dirty(struct lab_huge *huge)
@@ -262,7 +266,7 @@ lab_huge_extend(struct lab_huge *huge, size_t pages)
 	return p;
 }
 
-/* ---- what is CACHED goes back ------------------------------------------------------------------------------------ */
+/* ---- what is CACHED goes back ---------------------------------------------------------------------------------- */
 
 /* CACHED → BUSY → FREE, or CACHED again without its pages if the system does not unmap it. Returns the dirty pages
  * given back. */

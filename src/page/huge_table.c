@@ -12,7 +12,7 @@ enum {
 static _Atomic(struct lab_huge_part *) parts[PARTS];
 static _Atomic size_t used;
 
-/* ---- parts ------------------------------------------------------------------------------------------------------- */
+/* ---- parts ----------------------------------------------------------------------------------------------------- */
 
 struct lab_huge_part *
 lab_huge_part_at(size_t i)
@@ -69,12 +69,13 @@ add_part(size_t i)
 	part->entries = (struct lab_huge *)(void *)(memory + head);
 	part->count = count;
 	/* pairs with the acq of lab_huge_part_at */
-	if (!atomic_compare_exchange_strong_explicit(&parts[i], &none, part, memory_order_release, memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(&parts[i], &none, part, memory_order_release,
+	                                             memory_order_relaxed))
 		(void)lab_os.unmap(memory, size); /* another thread was quicker */
 	return true;
 }
 
-/* ---- entries: FREE and BUSY -------------------------------------------------------------------------------------- */
+/* ---- entries: FREE and BUSY ------------------------------------------------------------------------------------ */
 
 bool
 lab_huge_count_in(void)
@@ -104,8 +105,8 @@ raise_reach(struct lab_huge_part *part, size_t reach)
 	size_t now = lab_load_rlx(&part->reach);
 
 	/* pairs with the acq of lab_huge_find */
-	while (now < reach &&
-	       !atomic_compare_exchange_weak_explicit(&part->reach, &now, reach, memory_order_release, memory_order_relaxed))
+	while (now < reach && !atomic_compare_exchange_weak_explicit(&part->reach, &now, reach, memory_order_release,
+	                                                             memory_order_relaxed))
 		;
 }
 
@@ -149,7 +150,7 @@ lab_huge_give_entry_back(struct lab_huge *huge)
 	lab_huge_count_out();
 }
 
-/* ---- CACHED entries ---------------------------------------------------------------------------------------------- */
+/* ---- CACHED entries -------------------------------------------------------------------------------------------- */
 
 static _Atomic uint64_t *
 cached_word(const struct lab_huge *huge, uint64_t *bit)
@@ -186,7 +187,7 @@ lab_huge_hide(const struct lab_huge *huge)
 		atomic_fetch_or(word, bit);                                     /* pairs with best_of_word */
 }
 
-/* ---- looking ----------------------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------------------------- */
 
 /* Whether the entry is a block that starts at p; if not, whether it was. */
 static bool

@@ -26,11 +26,11 @@ lab_map_unit(const void *p)
 }
 
 enum lab_place_kind {
-	LAB_PLACE_FOREIGN,  /* not in a segment, or in no block's pages; or inside a huge block (lab_huge_covers) */
-	LAB_PLACE_SPAN,     /* in a span of small blocks: unit; lab_unit_is_block tells whether one starts at the pointer */
-	LAB_PLACE_RUN,      /* the start of a run of pages: segment, run */
-	LAB_PLACE_HUGE,     /* the start of a huge block: huge, run */
-	LAB_PLACE_SLOT,     /* in the emergency reserve, at a promised slot */
+	LAB_PLACE_FOREIGN, /* not in a segment, or in no block's pages; or inside a huge block (lab_huge_covers) */
+	LAB_PLACE_SPAN, /* in a span of small blocks: unit; lab_unit_is_block tells whether one starts at the pointer */
+	LAB_PLACE_RUN,  /* the start of a run of pages: segment, run */
+	LAB_PLACE_HUGE, /* the start of a huge block: huge, run */
+	LAB_PLACE_SLOT, /* in the emergency reserve, at a promised slot */
 	LAB_PLACE_SHARE,    /* in a share, by which a thread has or the reserve has got more slots: share */
 	LAB_PLACE_INTERIOR, /* inside a run, not at its start */
 	LAB_PLACE_FREED,    /* the start of something that was freed before */
@@ -73,7 +73,8 @@ const char *lab_place_fault(const struct lab_place *place, const void *p);
 static inline uint32_t
 lab_place_heap(const struct lab_place *place)
 {
-	return lab_owner_heap(lab_load_acq(lab_segment_owner(place->segment))); /* pairs with the CAS of whoever took it over */
+	return lab_owner_heap(
+	        lab_load_acq(lab_segment_owner(place->segment))); /* pairs with the CAS of whoever took it over */
 }
 
 #endif

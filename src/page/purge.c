@@ -71,13 +71,15 @@ take_pages(struct lab_segment *segment, const struct lab_purge_plan *plan, uint6
 {
 	for (size_t word = 0; word < LAB_SEGMENT_WORDS; word++)
 		mine[word] = plan->in_whole || word >= lab_segment_words(segment) ? 0 : take_word(segment, word, plan);
-	for (size_t first = 0; plan->in_whole && first + HUGE_PAGE_WORDS <= lab_segment_words(segment); first += HUGE_PAGE_WORDS)
+	for (size_t first = 0; plan->in_whole && first + HUGE_PAGE_WORDS <= lab_segment_words(segment);
+	     first += HUGE_PAGE_WORDS)
 		if (is_wanted_whole(segment, first, plan) && lab_segment_take_at(segment, first * 64, HUGE_PAGE_PAGES))
 			for (size_t word = first; word < first + HUGE_PAGE_WORDS; word++)
 				mine[word] = ~UINT64_C(0);
 }
 
-/* madvise for one range of pages that the caller has taken; false: refused. Adds to *given how many of them were dirty. */
+/* madvise for one range of pages that the caller has taken; false: refused. Adds to *given how many of them were dirty.
+ * */
 static bool
 purge_range(struct lab_segment *segment, size_t page, size_t count, size_t *given)
 {
@@ -183,7 +185,8 @@ lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record, 
 	lab_assert(lab_lease_tid(record->claim) != 0);
 	record->segment = segment;
 	lab_compiler_barrier();
-	/* sc: INV-SPACE-2; the CAS and the load pair with the UNMAPPING of unmap in space.c, and its load of the purge word */
+	/* sc: INV-SPACE-2; the CAS and the load pair with the UNMAPPING of unmap in space.c, and its load of the purge
+	 * word */
 	if (lab_cas64(&segment->purge, 0, record->claim)) {
 		uint64_t owner = atomic_load(lab_segment_owner(segment)); /* pairs as said above */
 		if (lab_segment_is_mapped(segment, owner)) {

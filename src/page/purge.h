@@ -1,6 +1,7 @@
 /*
- * purge.h - gives free pages back to the system. Any thread may do it to any segment: it takes the pages first, as an allocation
- * would, so that it excludes whoever wants them (INV-PAGE-1, -2). Never waits: a segment that somebody else is purging is left.
+ * purge.h - gives free pages back to the system. Any thread may do it to any segment: it takes the pages first, as an
+ * allocation would, so that it excludes whoever wants them (INV-PAGE-1, -2). Never waits: a segment that somebody else
+ * is purging is left.
  */
 #ifndef LAB_PAGE_PURGE_H
 #define LAB_PAGE_PURGE_H
@@ -16,7 +17,8 @@ struct lab_purge_record {
 
 enum {
 	LAB_PURGE_REST_MAX = 64, /* looks, half a decay time apart */
-	LAB_PURGE_TRIES = 8,     /* ranges of a segment that are refused, and none taken, until the others are not asked for */
+	LAB_PURGE_TRIES =
+	        8, /* ranges of a segment that are refused, and none taken, until the others are not asked for */
 };
 
 /* Tags of a purge word. */
@@ -35,32 +37,34 @@ struct lab_purge_plan {
 extern const struct lab_purge_plan lab_purge_everything;
 
 /* Purges what the plan wants of one segment; returns the pages given back. */
-size_t lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record, const struct lab_purge_plan *plan);
+size_t lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record,
+                         const struct lab_purge_plan *plan);
 
 /* The same for what is left of huge blocks: it is unmapped. */
 size_t lab_purge_huge(bool young, size_t enough);
 
-/* All of it. First those that are EMPTY, and were so when this was done last, or all if the young go too, are unmapped where the plan
- * sets no end. */
+/* All of it. First those that are EMPTY, and were so when this was done last, or all if the young go too, are unmapped
+ * where the plan sets no end. */
 size_t lab_purge_all(struct lab_purge_record *record, const struct lab_purge_plan *plan);
 
 /*
- * All pages that are dirty and free are aged from now on; whether there is one. For segments of which the system would take no pages, one of the
- * looks that they are to be left alone has passed: from one refusal in a row to the next it is twice as many, up to LAB_PURGE_REST_MAX.
+ * All pages that are dirty and free are aged from now on; whether there is one. For segments of which the system would
+ * take no pages, one of the looks that they are to be left alone has passed: from one refusal in a row to the next it
+ * is twice as many, up to LAB_PURGE_REST_MAX.
  */
 bool lab_purge_age_all(void);
 
-/* Lets go of the purge word of a purger that was cut short. The pages that it had taken are the segment's holder's to find: the
- * segment is marked for that. */
+/* Lets go of the purge word of a purger that was cut short. The pages that it had taken are the segment's holder's to
+ * find: the segment is marked for that. */
 void lab_purge_recover(struct lab_purge_record *record);
 
 /* In fork's child, a lab_lease_kind: of other purgers' pages the segment's holder is told. */
 void lab_purge_settle(const struct lab_lease_fork *fork);
 
 /*
- * Whether there may be something to give back: pages, or blocks freed into a heap whose thread may be dead. Who frees sets it after the fact; who
- * finds nothing clears it, and looks again. On machines that order a load before an earlier read-modify-write a note can be
- * missed; the next one is not.
+ * Whether there may be something to give back: pages, or blocks freed into a heap whose thread may be dead. Who frees
+ * sets it after the fact; who finds nothing clears it, and looks again. On machines that order a load before an earlier
+ * read-modify-write a note can be missed; the next one is not.
  */
 enum lab_purge_pending {
 	LAB_PURGE_NOTHING,
@@ -76,7 +80,8 @@ lab_purge_note(void)
 		lab_store_rlx(&lab_purge_pending, LAB_PURGE_NOTED);
 }
 
-/* The program wants to keep what it has freed: pages go back when it asks for that, and where there is no room otherwise. */
+/* The program wants to keep what it has freed: pages go back when it asks for that, and where there is no room
+ * otherwise. */
 extern _Atomic bool lab_purge_is_held;
 
 /* Pages that are free and dirty, everywhere; and those given back so far. Figures. */

@@ -15,7 +15,8 @@ set_bits(_Atomic uint64_t *word, uint64_t mask)
 		if (old & mask)
 			return false;
 		/* pairs with the rel of clear_bits: the setter of before is done with the pages */
-	} while (!atomic_compare_exchange_weak_explicit(word, &old, old | mask, memory_order_acquire, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(word, &old, old | mask, memory_order_acquire,
+	                                                memory_order_relaxed));
 	return true;
 }
 
@@ -89,7 +90,8 @@ find_run(const struct lab_segment *segment, size_t count)
 		size_t low = taken ? lab_ctz(taken) : 64;
 		if (open + low >= count)
 			return (int)(word * 64 - open);
-		uint64_t starts = count <= 64 ? lab_buddy_runs(taken, (unsigned)count) & lab_mask((unsigned)(65 - count)) : 0;
+		uint64_t starts =
+		        count <= 64 ? lab_buddy_runs(taken, (unsigned)count) & lab_mask((unsigned)(65 - count)) : 0;
 		if (starts)
 			return (int)(word * 64 + lab_ctz(starts));
 		open = taken ? 63 - lab_log2(taken) : open + 64;
@@ -151,7 +153,8 @@ lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count)
 	size_t end = page + count;
 
 	for (size_t word = page / 64; word * 64 < end; word++)
-		atomic_fetch_and_explicit(&segment->dirty[word], ~lab_segment_range_mask(word, page, count), memory_order_relaxed);
+		atomic_fetch_and_explicit(&segment->dirty[word], ~lab_segment_range_mask(word, page, count),
+		                          memory_order_relaxed);
 }
 
 void
@@ -212,8 +215,9 @@ lab_segment_mark_stale(struct lab_segment *segment, enum lab_view_state how)
 
 	/* both pair with the acq of the holder (refresh_stale in heap/run.c): it sees the bits that were cleared
 	 * before */
-	while (now < (uint32_t)how && !atomic_compare_exchange_weak_explicit(&segment->view_stale, &now, (uint32_t)how,
-	                                                                     memory_order_release, memory_order_relaxed))
+	while (now < (uint32_t)how &&
+	       !atomic_compare_exchange_weak_explicit(&segment->view_stale, &now, (uint32_t)how, memory_order_release,
+	                                              memory_order_relaxed))
 		;
 	atomic_fetch_add_explicit(&lab_segment_stale_marks, 1, memory_order_release); /* pairs as well */
 }

@@ -24,8 +24,8 @@ raise_high_water(struct lab_space *space, size_t end)
 	size_t now = lab_load_rlx(&space->high_water);
 
 	/* pairs with the acq of those who walk the slots */
-	while (now < end &&
-	       !atomic_compare_exchange_weak_explicit(&space->high_water, &now, end, memory_order_release, memory_order_relaxed))
+	while (now < end && !atomic_compare_exchange_weak_explicit(&space->high_water, &now, end, memory_order_release,
+	                                                           memory_order_relaxed))
 		;
 }
 
@@ -55,8 +55,8 @@ take_in_word(struct lab_space *space, size_t word, unsigned slots_log)
 		if (bit == LAB_BUDDY_NONE)
 			return -1;
 		/* pairs with the rel of lab_slots_give: what was there is unmapped */
-		if (atomic_compare_exchange_weak_explicit(bits, &used, used | used_mask(bit, slots_log), memory_order_acquire,
-		                                          memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(bits, &used, used | used_mask(bit, slots_log),
+		                                          memory_order_acquire, memory_order_relaxed))
 			return (long)(word * 64 + bit);
 	}
 }
@@ -102,7 +102,8 @@ add_batch(struct batch *full)
 		return NULL;
 	lab_store_rlx(&batch->used, sizeof *batch);
 	/* pairs with the acq of allocate_metadata and with itself: who sees a batch sees `used` */
-	if (atomic_compare_exchange_strong_explicit(&current_batch, &full, batch, memory_order_acq_rel, memory_order_acquire))
+	if (atomic_compare_exchange_strong_explicit(&current_batch, &full, batch, memory_order_acq_rel,
+	                                            memory_order_acquire))
 		return batch;
 	(void)lab_os.unmap(batch, BATCH_SIZE);
 	return full;
@@ -162,7 +163,8 @@ map_slots(struct lab_space *space, size_t index, unsigned slots_log, uint32_t he
 	/* sc: INV-SPACE-2; pairs with the load of a purger, which is to see that the segment of before is gone */
 	atomic_store(&slot->owner, lab_owner_make(seq, 0, slots_log, LAB_SLOT_MAPPING));
 	struct lab_segment *segment = find_metadata(space, index, slots * LAB_SLOT_PAGES);
-	enum lab_mapped mapped = segment ? lab_os.map_at(lab_slot_address(space, index), slots * LAB_SLOT_SIZE) : LAB_NOT_MAPPED;
+	enum lab_mapped mapped =
+	        segment ? lab_os.map_at(lab_slot_address(space, index), slots * LAB_SLOT_SIZE) : LAB_NOT_MAPPED;
 	if (mapped != LAB_MAPPED) {
 		enum lab_slot_state state = mapped == LAB_OCCUPIED ? LAB_SLOT_REFUSED : LAB_SLOT_FREE;
 		/* pairs with the acq of lab_space_find */
@@ -172,8 +174,8 @@ map_slots(struct lab_space *space, size_t index, unsigned slots_log, uint32_t he
 	lab_space_apply_huge_pages(segment->base, slots * LAB_SLOT_SIZE);
 	lab_segment_begin(segment, slots * LAB_SLOT_PAGES);
 	for (size_t i = 1; i < slots; i++)
-		lab_store_rlx(&slot[i].owner,
-		              lab_owner_make(lab_owner_seq(lab_load_rlx(&slot[i].owner)) + 1, 0, slots_log, LAB_SLOT_PART));
+		lab_store_rlx(&slot[i].owner, lab_owner_make(lab_owner_seq(lab_load_rlx(&slot[i].owner)) + 1, 0,
+		                                             slots_log, LAB_SLOT_PART));
 	/* sc: INV-SPACE-2; pairs with the loads of a purger, a walk and lab_space_find */
 	atomic_store(&slot->owner, lab_owner_make(seq, heap_id, slots_log, LAB_SLOT_OWNED));
 	*result = segment;

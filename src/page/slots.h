@@ -30,7 +30,8 @@ static inline void
 lab_hint_raise(_Atomic size_t *hint, size_t from, size_t word)
 {
 	if (word != from)
-		(void)atomic_compare_exchange_strong_explicit(hint, &from, word, memory_order_relaxed, memory_order_relaxed);
+		(void)atomic_compare_exchange_strong_explicit(hint, &from, word, memory_order_relaxed,
+		                                              memory_order_relaxed);
 }
 
 /* Clears the used bits of slots that the caller has taken, and has unmapped or never mapped. */
@@ -38,6 +39,7 @@ void lab_slots_give(struct lab_space *space, size_t index, unsigned slots_log);
 
 /* Maps a segment of 2^slots_log slots for the heap, at the lowest free addresses. LAB_OCCUPIED: no place is free, or
  * others are everywhere. *segment stays as it is unless the result is LAB_MAPPED. */
-enum lab_mapped lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id, struct lab_segment **segment);
+enum lab_mapped lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id,
+                              struct lab_segment **segment);
 
 #endif

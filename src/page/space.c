@@ -100,7 +100,8 @@ claim_empty(struct lab_space *space, uint32_t heap_id, unsigned least)
 		unsigned slots_log = lab_owner_slots_log(owner);
 		if (!is_empty(owner) || slots_log < least ||
 		    /* pairs with the same: the holder of before is done */
-		    !lab_cas64(&slot->owner, owner, lab_owner_make(lab_owner_seq(owner) + 1, heap_id, slots_log, LAB_SLOT_OWNED)))
+		    !lab_cas64(&slot->owner, owner,
+		               lab_owner_make(lab_owner_seq(owner) + 1, heap_id, slots_log, LAB_SLOT_OWNED)))
 			continue;
 		clear_hint(space, index);
 		struct lab_segment *segment = lab_load_acq(&slot->segment); /* pairs with find_metadata */
@@ -173,8 +174,8 @@ unmap(struct lab_space *space, struct lab_segment *segment, uint64_t owner)
 	}
 	for (size_t i = slots; i-- > 0;)
 		/* pairs with the acq of lab_space_find */
-		lab_store_rel(&slot[i].owner, lab_owner_make(i == 0 ? seq : lab_owner_seq(lab_load_rlx(&slot[i].owner)), 0,
-		                                             slots_log, LAB_SLOT_FREE));
+		lab_store_rel(&slot[i].owner, lab_owner_make(i == 0 ? seq : lab_owner_seq(lab_load_rlx(&slot[i].owner)),
+		                                             0, slots_log, LAB_SLOT_FREE));
 	clear_hint(space, index);
 	lab_slots_give(space, index, slots_log);
 	return true;
@@ -236,7 +237,8 @@ lab_space_has_empty(void)
 	size_t end = slots_end(space);
 
 	for (size_t index = next_empty(space, 0); index < end; index = next_empty(space, index + 1)) {
-		const struct lab_segment *segment = lab_load_acq(&space->slots[index].segment); /* pairs with find_metadata */
+		const struct lab_segment *segment =
+		        lab_load_acq(&space->slots[index].segment); /* pairs with find_metadata */
 		if (is_empty(lab_load_rlx(&space->slots[index].owner)) && segment &&
 		    lab_load_rlx(&segment->was_empty) != LAB_NEVER_UNMAPPED)
 			return true;

@@ -127,8 +127,10 @@ lab_unit_is_described(const struct lab_unit *unit)
 {
 	uint64_t owner_key = lab_peek(&unit->owner_key);
 
-	return (owner_key & ~LAB_UNIT_CLOSED) == lab_owner_key_make(lab_owner_key_heap(owner_key, unit->base), unit->base) &&
-	       lab_unit_block_number(unit->size, unit->inverse, unit->shift) == 1 && lab_peek(&unit->carved) <= unit->capacity;
+	return (owner_key & ~LAB_UNIT_CLOSED) ==
+	               lab_owner_key_make(lab_owner_key_heap(owner_key, unit->base), unit->base) &&
+	       lab_unit_block_number(unit->size, unit->inverse, unit->shift) == 1 &&
+	       lab_peek(&unit->carved) <= unit->capacity;
 }
 
 /* A thread that sees a span sees what describes it. */

@@ -127,8 +127,8 @@ make_and_publish(void)
 	struct lab_space *space = make_largest(), *none = NULL;
 
 	/* pairs with the acq of lab_space, and with itself: of two threads the second uses the first one's table */
-	if (space &&
-	    !atomic_compare_exchange_strong_explicit(&published, &none, space, memory_order_acq_rel, memory_order_acquire)) {
+	if (space && !atomic_compare_exchange_strong_explicit(&published, &none, space, memory_order_acq_rel,
+	                                                      memory_order_acquire)) {
 		(void)lab_os.unmap(space, space->table_size);
 		space = none;
 	}

@@ -71,8 +71,8 @@ lab_bank_slot(const struct lab_bank *bank, uint32_t word, unsigned bit)
 	return bank->base + (((size_t)word * LAB_SLOTS_A_WORD + bit) << bank->shift);
 }
 
-/* The first free slot of [from, end), or NULL: each word was seen without; *lost is set if LAB_SLOTS_TRIES claims of one
- * were lost to others instead. */
+/* The first free slot of [from, end), or NULL: each word was seen without; *lost is set if LAB_SLOTS_TRIES claims of
+ * one were lost to others instead. */
 void *lab_bank_claim_sig(const struct lab_bank *bank, uint32_t from, uint32_t end, bool *lost);
 
 /* p is in the bank. */

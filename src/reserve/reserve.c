@@ -3,7 +3,7 @@
 
 struct lab_reserve lab_reserve;
 
-/* ---- claims and releases ---------------------------------------------------------------------------------------- */
+/* ---- claims and releases --------------------------------------------------------------------------------------- */
 
 /* Of the zones from the first to the last. */
 static void *
@@ -97,7 +97,7 @@ lab_reserve_slot_size(const void *p)
 	return lab_reserve_contains(p) ? lab_bank_slot_size(bank_of(p), p) : 0;
 }
 
-/* ---- layout ----------------------------------------------------------------------------------------------------- */
+/* ---- layout ---------------------------------------------------------------------------------------------------- */
 
 /* 47 bits of address space are more than any reserve may have. */
 #define SIZE_LIMIT     ((size_t)1 << 42)
@@ -166,7 +166,7 @@ lab_reserve_install(const struct lab_reserve_plan *plan, void *memory)
 	lab_store_rel(&lab_reserve.installed, true);
 }
 
-/* ---- figures ---------------------------------------------------------------------------------------------------- */
+/* ---- figures --------------------------------------------------------------------------------------------------- */
 
 bool
 lab_reserve_figures(unsigned c, struct lab_reserve_figures *figures)

@@ -47,7 +47,7 @@ size_t lab_reserve_slot_size(const void *p);
 size_t lab_reserve_total(void);
 size_t lab_reserve_used(void);
 
-/* ---- state ------------------------------------------------------------------------------------------------------ */
+/* ---- state ----------------------------------------------------------------------------------------------------- */
 
 /* Of a class's slots: as above, in that order. */
 enum lab_zone {
@@ -113,11 +113,12 @@ lab_reserve_is_installed(void)
 	return lab_load_acq(&lab_reserve.installed);
 }
 
-/* ---- layout ----------------------------------------------------------------------------------------------------- */
+/* ---- layout ---------------------------------------------------------------------------------------------------- */
 
 struct lab_reserve_plan {
-	uint32_t slots[LAB_RESERVE_CLASSES]; /* n; overflow is an eighth more, but nothing is rounded up to the least class */
-	size_t limit;                        /* bytes in slots, growth included; 0: four times what there is without */
+	uint32_t slots
+	        [LAB_RESERVE_CLASSES]; /* n; overflow is an eighth more, but nothing is rounded up to the least class */
+	size_t limit;                  /* bytes in slots, growth included; 0: four times what there is without */
 };
 
 /* Bytes in slots, growth not included; and those of memory that are needed. 0: more than there can be. */
@@ -127,7 +128,7 @@ size_t lab_reserve_plan_memory(const struct lab_reserve_plan *plan);
 /* Begins to use so much zeroed memory. Once in a process; not at the same time as itself. */
 void lab_reserve_install(const struct lab_reserve_plan *plan, void *memory);
 
-/* ---- figures; snapshots ----------------------------------------------------------------------------------------- */
+/* ---- figures; snapshots ---------------------------------------------------------------------------------------- */
 
 struct lab_reserve_figures {
 	size_t size, slots, overflow, used, min, high, low;

@@ -15,7 +15,7 @@ lab_share_numbered(uint16_t number)
 	return number ? lab_share_get(number - 1u) : NULL;
 }
 
-/* ---- claims and releases ---------------------------------------------------------------------------------------- */
+/* ---- claims and releases --------------------------------------------------------------------------------------- */
 
 void *
 lab_share_claim_listed_sig(uint16_t first, unsigned shift, uintptr_t owner, bool *lost)
@@ -23,7 +23,8 @@ lab_share_claim_listed_sig(uint16_t first, unsigned shift, uintptr_t owner, bool
 	struct lab_share *share = lab_share_numbered(first);
 	void *slot = NULL;
 
-	for (unsigned n = 0; share && !slot && n < LAB_SHARE_MAX; n++, share = lab_share_numbered(lab_load_rlx(&share->next)))
+	for (unsigned n = 0; share && !slot && n < LAB_SHARE_MAX;
+	     n++, share = lab_share_numbered(lab_load_rlx(&share->next)))
 		if (share->bank.shift == shift && lab_load_rlx(&share->owner) == owner) /* INV-SHARE-1 */
 			slot = lab_bank_claim_sig(&share->bank, 0, share->bank.slots, lost);
 	return slot;
@@ -48,12 +49,13 @@ lab_share_find(const void *p)
 	return NULL;
 }
 
-/* ---- making, giving, taking ------------------------------------------------------------------------------------- */
+/* ---- making, giving, taking ------------------------------------------------------------------------------------ */
 
 static size_t
 header_bytes(size_t slots)
 {
-	return lab_round_up(sizeof(struct lab_share) + lab_bank_words((uint32_t)slots) * sizeof(uint64_t), LAB_RESERVE_PAGE);
+	return lab_round_up(sizeof(struct lab_share) + lab_bank_words((uint32_t)slots) * sizeof(uint64_t),
+	                    LAB_RESERVE_PAGE);
 }
 
 static size_t
@@ -67,7 +69,8 @@ lab_share_bytes(unsigned shift, size_t slots)
 {
 	if (slots > UINT32_MAX / 2)
 		return 0;
-	return header_bytes(slots) + lab_round_up(slots << shift, LAB_RESERVE_PAGE) + slot_align(shift) - LAB_RESERVE_PAGE;
+	return header_bytes(slots) + lab_round_up(slots << shift, LAB_RESERVE_PAGE) + slot_align(shift) -
+	       LAB_RESERVE_PAGE;
 }
 
 struct lab_share *
@@ -84,8 +87,8 @@ lab_share_make(void *memory, unsigned shift, size_t slots, uint32_t tid, bool is
 	for (unsigned i = 0; i < (is_growth ? LAB_SHARE_MAX : LAB_SHARE_OF_THREAD); i++) {
 		struct lab_share *none = NULL;
 		share->number = (uint16_t)(i + 1);
-		if (atomic_compare_exchange_strong_explicit(&lab_share_table.shares[i], &none, share, memory_order_acq_rel,
-		                                            memory_order_relaxed))
+		if (atomic_compare_exchange_strong_explicit(&lab_share_table.shares[i], &none, share,
+		                                            memory_order_acq_rel, memory_order_relaxed))
 			return share;
 	}
 	return NULL;
@@ -115,7 +118,8 @@ lab_share_link(_Atomic uint16_t *first, struct lab_share *share)
 
 	do
 		lab_store_rlx(&share->next, next);
-	while (!atomic_compare_exchange_strong_explicit(first, &next, share->number, memory_order_release, memory_order_relaxed));
+	while (!atomic_compare_exchange_strong_explicit(first, &next, share->number, memory_order_release,
+	                                                memory_order_relaxed));
 }
 
 void
@@ -125,7 +129,8 @@ lab_share_detach(_Atomic uint16_t *first, struct lab_share *share)
 
 	lab_store_rlx(&share->owner, 0);
 	lab_compiler_barrier(); /* handlers of this thread draw on it no more */
-	for (unsigned n = 0; n < LAB_SHARE_MAX && lab_load_rlx(link); n++, link = &lab_share_numbered(lab_load_rlx(link))->next)
+	for (unsigned n = 0; n < LAB_SHARE_MAX && lab_load_rlx(link);
+	     n++, link = &lab_share_numbered(lab_load_rlx(link))->next)
 		if (lab_load_rlx(link) == share->number) {
 			lab_store_rlx(link, lab_load_rlx(&share->next));
 			return;

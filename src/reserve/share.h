@@ -19,8 +19,9 @@
 #include "base/lease.h"
 #include "reserve/bank.h"
 
-#define LAB_SHARE_MAX       320u
-#define LAB_SHARE_OF_THREAD 256u /* threads' shares may have these numbers of the table only: growth is not to find it full */
+#define LAB_SHARE_MAX 320u
+#define LAB_SHARE_OF_THREAD                                                                                            \
+	256u /* threads' shares may have these numbers of the table only: growth is not to find it full */
 #define LAB_SHARE_EVERYBODY ((uintptr_t)1)
 
 struct lab_share {
@@ -76,7 +77,7 @@ lab_share_slot_size(const struct lab_share *share, const void *p)
 struct lab_share *lab_share_get(unsigned i);
 struct lab_share *lab_share_numbered(uint16_t number);
 
-/* ---- for those who can map memory ------------------------------------------------------------------------------- */
+/* ---- for those who can map memory ------------------------------------------------------------------------------ */
 
 /* Bytes to map for so many slots of a class; 0: more than there can be. */
 size_t lab_share_bytes(unsigned shift, size_t slots);

@@ -34,7 +34,7 @@ lab_slots_is_open(uint64_t word)
 	return word & LAB_SLOTS_OPEN;
 }
 
-/* ---- the two instructions --------------------------------------------------------------------------------------- */
+/* ---- the two instructions -------------------------------------------------------------------------------------- */
 
 /*
  * Clears or sets a bit and says what it was before. acq_rel: a claim pairs with the release of the slot's last holder.
@@ -71,7 +71,7 @@ lab_slots_put_bit(_Atomic uint64_t *word, unsigned bit)
 #endif
 }
 
-/* ---- claim and release of one word ------------------------------------------------------------------------------ */
+/* ---- claim and release of one word ----------------------------------------------------------------------------- */
 
 enum lab_slots_result {
 	LAB_SLOTS_NONE = -1, /* no free slot under the mask was seen */

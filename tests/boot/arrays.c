@@ -1,9 +1,10 @@
 /*
- * arrays.c - allocation in .preinit_array, in .init_array by priorities and without, and in .fini_array. Built as a dynamic PIE, and with
- * liblabyrinth.a as a static one and as a static-pie, where there is no loader that set anything up.
+ * arrays.c - allocation in .preinit_array, in .init_array by priorities and without, and in .fini_array. Built as a
+ * dynamic PIE, and with liblabyrinth.a as a static one and as a static-pie, where there is no loader that set anything
+ * up.
  *
- * WITH_IFUNC adds a resolver that allocates. Not in static programs: resolvers run before there is TLS there, and glibc's malloc
- * crashes in one as well.
+ * WITH_IFUNC adds a resolver that allocates. Not in static programs: resolvers run before there is TLS there, and
+ * glibc's malloc crashes in one as well.
  *
  * Clauses: G8.3.
  */

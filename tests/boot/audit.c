@@ -1,6 +1,7 @@
 /*
- * audit.c - an LD_AUDIT module that allocates in each of its hooks. It and its libc live in a namespace of their own: what it
- * calls is that libc's malloc, while the program's is the drop-in's. Says at the end how many of its blocks were well.
+ * audit.c - an LD_AUDIT module that allocates in each of its hooks. It and its libc live in a namespace of their own:
+ * what it calls is that libc's malloc, while the program's is the drop-in's. Says at the end how many of its blocks
+ * were well.
  *
  * Clauses: G8.3.
  */
@@ -62,7 +63,8 @@ la_preinit(uintptr_t *cookie)
 }
 
 uintptr_t
-la_symbind64(Elf64_Sym *symbol, unsigned int index, uintptr_t *from, uintptr_t *to, unsigned int *flags, const char *name)
+la_symbind64(Elf64_Sym *symbol, unsigned int index, uintptr_t *from, uintptr_t *to, unsigned int *flags,
+             const char *name)
 {
 	(void)index, (void)from, (void)to, (void)flags, (void)name;
 	allocate();

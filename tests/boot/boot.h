@@ -1,6 +1,6 @@
 /*
- * boot.h - what the boot tests share: plain programs, also static ones, and also such that run before stdio or without any descriptor.
- * CHECK ends the process with status 1 and says where on stderr, if there is one.
+ * boot.h - what the boot tests share: plain programs, also static ones, and also such that run before stdio or without
+ * any descriptor. CHECK ends the process with status 1 and says where on stderr, if there is one.
  */
 #ifndef LAB_TESTS_BOOT_BOOT_H
 #define LAB_TESTS_BOOT_BOOT_H
@@ -74,7 +74,8 @@ boot_free(char *kept)
 	free(kept);
 }
 
-/* A thread's function: blocks that nobody else writes, for a tenth of a second or so. It fails if another thread has the same heap. */
+/* A thread's function: blocks that nobody else writes, for a tenth of a second or so. It fails if another thread has
+ * the same heap. */
 __attribute__((unused)) static void *
 boot_write_blocks(void *thread)
 {

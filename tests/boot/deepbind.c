@@ -1,6 +1,7 @@
 /*
- * deepbind.c - a plug-in opened with RTLD_DEEPBIND by a preloaded program. The program finds it by its own RUNPATH ($ORIGIN/plugins),
- * the plug-in what it needs by another ($ORIGIN/libraries): both only if dlopen still knows who calls it.
+ * deepbind.c - a plug-in opened with RTLD_DEEPBIND by a preloaded program. The program finds it by its own RUNPATH
+ * ($ORIGIN/plugins), the plug-in what it needs by another ($ORIGIN/libraries): both only if dlopen still knows who
+ * calls it.
  *
  * Blocks are exchanged both ways.
  *
@@ -68,7 +69,8 @@ main(void)
 
 	exchange(plugin);
 	CHECK(plugin->open("deep_library.so", deep) != NULL);
-	CHECK(dlopen("deep_library.so", RTLD_NOW | RTLD_NOLOAD) != NULL); /* it is loaded; else our RUNPATH would not find it */
+	CHECK(dlopen("deep_library.so", RTLD_NOW | RTLD_NOLOAD) !=
+	      NULL); /* it is loaded; else our RUNPATH would not find it */
 	CHECK(dlclose(handle) == 0);
 	exchange(open_plugin(dlmopen(LM_ID_BASE, "deep_plugin.so", deep)));
 

@@ -1,9 +1,10 @@
 /*
- * fork_early.c - forks in .preinit_array, before the library's constructor has told libc about its fork hooks, and in a constructor: the child
- * goes on through the rest of the start, and both run main.
+ * fork_early.c - forks in .preinit_array, before the library's constructor has told libc about its fork hooks, and in a
+ * constructor: the child goes on through the rest of the start, and both run main.
  *
- * Run by itself as "orphan": the parent ends at once, in .preinit_array. The child's heap was made by a thread that is dead now; unless the child has
- * noticed by itself that it is one, its new threads take that heap over, and two threads write it.
+ * Run by itself as "orphan": the parent ends at once, in .preinit_array. The child's heap was made by a thread that is
+ * dead now; unless the child has noticed by itself that it is one, its new threads take that heap over, and two threads
+ * write it.
  */
 #include <pthread.h>
 #include <signal.h>

@@ -1,6 +1,7 @@
 /*
- * last.c - a second preloaded library, whose constructor and destructor run before ours or after, by its place in LD_PRELOAD. The destructor
- * allocates and says so; with NO_FILES set it sees whether any descriptor is open. With NO_ENVIRONMENT set the constructor takes environ away.
+ * last.c - a second preloaded library, whose constructor and destructor run before ours or after, by its place in
+ * LD_PRELOAD. The destructor allocates and says so; with NO_FILES set it sees whether any descriptor is open. With
+ * NO_ENVIRONMENT set the constructor takes environ away.
  */
 #include <fcntl.h>
 

@@ -1,6 +1,7 @@
 /*
- * late.c - liblabyrinth.so (argument 1) opened by a program that runs on glibc's malloc: its names are not taken, its lab_ functions
- * work, its static TLS fits into what the loader has left, and it can be closed (which does nothing) and opened again. Also in a namespace of its own.
+ * late.c - liblabyrinth.so (argument 1) opened by a program that runs on glibc's malloc: its names are not taken, its
+ * lab_ functions work, its static TLS fits into what the loader has left, and it can be closed (which does nothing) and
+ * opened again. Also in a namespace of its own.
  *
  * Clauses: G8.3.
  */

@@ -1,6 +1,7 @@
 /*
- * long_arguments.c - executes itself with one and a half MiB of arguments and environment, which lie above the first frame of the main thread's
- * stack, and with none at all (argc is 0 where the kernel still allows that). A handler interrupts malloc in each, also by a jump.
+ * long_arguments.c - executes itself with one and a half MiB of arguments and environment, which lie above the first
+ * frame of the main thread's stack, and with none at all (argc is 0 where the kernel still allows that). A handler
+ * interrupts malloc in each, also by a jump.
  */
 #include <setjmp.h>
 #include <signal.h>

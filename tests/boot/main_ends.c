@@ -1,6 +1,7 @@
 /*
- * main_ends.c - the main thread leaves by pthread_exit while others go on, with its blocks. The kernel keeps its thread id until the process ends,
- * so that it answers to tkill; yet the memory of its heap is used again. Before that nobody takes the heap: new threads work beside main first.
+ * main_ends.c - the main thread leaves by pthread_exit while others go on, with its blocks. The kernel keeps its thread
+ * id until the process ends, so that it answers to tkill; yet the memory of its heap is used again. Before that nobody
+ * takes the heap: new threads work beside main first.
  *
  * Clauses: G8.5.
  */

@@ -1,4 +1,5 @@
-/* module.c - one of the modules of modules.c: a KiB of thread-local variables, a constructor and a destructor that allocate. */
+/* module.c - one of the modules of modules.c: a KiB of thread-local variables, a constructor and a destructor that
+ * allocate. */
 #include <stdlib.h>
 #include <string.h>
 

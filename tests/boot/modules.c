@@ -1,6 +1,6 @@
 /*
- * modules.c - 60 modules with thread-local variables, opened from copies of one file (argument 1), half of them closed while threads use the
- * others. Their constructors and destructors allocate; what they allocated outlives them.
+ * modules.c - 60 modules with thread-local variables, opened from copies of one file (argument 1), half of them closed
+ * while threads use the others. Their constructors and destructors allocate; what they allocated outlives them.
  *
  * Clauses: G8.3.
  */

@@ -1,6 +1,7 @@
 /*
- * moved.c - blocks that realloc has moved, page by page where the system can do that, and what lies in their old and new places afterwards: contents
- * are kept, and calloc is zero. Run by tools.py under an emulator, which may claim to have given pages back.
+ * moved.c - blocks that realloc has moved, page by page where the system can do that, and what lies in their old and
+ * new places afterwards: contents are kept, and calloc is zero. Run by tools.py under an emulator, which may claim to
+ * have given pages back.
  */
 #include <malloc.h>
 #include <pthread.h>

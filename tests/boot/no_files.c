@@ -1,6 +1,7 @@
 /*
- * no_files.c - a program that closes every descriptor, at its start ("early") or from atexit ("late"), under LABYRINTH_STATS=1; the figures go
- * nowhere then. "file" (with LABYRINTH_STATS_FILE): there they arrive, and the library needed no descriptor that stays open.
+ * no_files.c - a program that closes every descriptor, at its start ("early") or from atexit ("late"), under
+ * LABYRINTH_STATS=1; the figures go nowhere then. "file" (with LABYRINTH_STATS_FILE): there they arrive, and the
+ * library needed no descriptor that stays open.
  *
  * Clauses: G8.3.
  */

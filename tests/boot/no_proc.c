@@ -1,6 +1,6 @@
 /*
- * no_proc.c - chroot into an empty folder, before the first thread and after: no /proc, no /dev, no libc on disk. A plain user does it in a
- * user namespace, where there are any.
+ * no_proc.c - chroot into an empty folder, before the first thread and after: no /proc, no /dev, no libc on disk. A
+ * plain user does it in a user namespace, where there are any.
  *
  * Clauses: G8.3.
  */

@@ -1,4 +1,5 @@
-/* plain.c - a program that allocates, with a thread and a child, and must be running on the drop-in (argument 1: or must not). */
+/* plain.c - a program that allocates, with a thread and a child, and must be running on the drop-in (argument 1: or
+ * must not). */
 #include <pthread.h>
 
 #include "boot.h"

@@ -1,6 +1,7 @@
 /*
- * setuid.c - linked with liblabyrinth.a. Run as root with a path: makes a set-user-ID copy of itself there, owned by nobody, and runs it
- * with settings in the environment. The copy prints nothing, neither figures nor complaints, and makes no file; the original does.
+ * setuid.c - linked with liblabyrinth.a. Run as root with a path: makes a set-user-ID copy of itself there, owned by
+ * nobody, and runs it with settings in the environment. The copy prints nothing, neither figures nor complaints, and
+ * makes no file; the original does.
  *
  * Clauses: G8.3.
  */

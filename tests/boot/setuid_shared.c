@@ -1,6 +1,6 @@
 /*
- * setuid_shared.c - linked with the shared drop-in. Says which settings of the environment it has: boot.py starts it as an ordinary program,
- * which has them all, and as a set-user-ID one, which has none.
+ * setuid_shared.c - linked with the shared drop-in. Says which settings of the environment it has: boot.py starts it as
+ * an ordinary program, which has them all, and as a set-user-ID one, which has none.
  *
  * Clauses: G8.3.
  */

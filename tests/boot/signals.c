@@ -1,6 +1,7 @@
 /*
- * signals.c - a program that replaces every signal handler and blocks every signal: neither is changed by the library, no handler ever runs (the
- * library asks the kernel about threads with signal 0, which sends nothing), and everything works.
+ * signals.c - a program that replaces every signal handler and blocks every signal: neither is changed by the library,
+ * no handler ever runs (the library asks the kernel about threads with signal 0, which sends nothing), and everything
+ * works.
  */
 #include <pthread.h>
 #include <signal.h>

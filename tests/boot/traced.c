@@ -1,6 +1,7 @@
 /*
- * traced.c - the program that the tools look at (tools.py): every function, every size, threads that die, other threads' blocks, a fork, a
- * handler that allocates, memory that goes back. It says "malloc is the drop-in's" or "malloc is another" at its end.
+ * traced.c - the program that the tools look at (tools.py): every function, every size, threads that die, other
+ * threads' blocks, a fork, a handler that allocates, memory that goes back. It says "malloc is the drop-in's" or
+ * "malloc is another" at its end.
  */
 #include <malloc.h>
 #include <pthread.h>

@@ -87,7 +87,8 @@ every_object(void)
 
 	REQUIRE(pool && cache && lab_mempool_resize(pool, 20) && lab_mempool_available(pool) == 20);
 	for (int i = 0; i < 70; i++)
-		REQUIRE(objects[i] = i % 2 ? lab_cache_alloc(cache, LAB_GFP_KERNEL) : lab_mempool_alloc(pool, LAB_GFP_KERNEL));
+		REQUIRE(objects[i] = i % 2 ? lab_cache_alloc(cache, LAB_GFP_KERNEL)
+		                           : lab_mempool_alloc(pool, LAB_GFP_KERNEL));
 	for (int i = 0; i < 70; i++)
 		i % 2 ? lab_cache_free(cache, objects[i]) : lab_mempool_free(pool, objects[i]);
 	lab_mempool_destroy(pool);
@@ -115,7 +116,8 @@ every_growth(void)
 		;
 	struct lab_reserve_info after;
 	lab_reserve_info(&after);
-	REQUIRE(after.grown == 0 && after.used == 0 && after.mode != LAB_RESERVE_NONE && after.mode != LAB_RESERVE_COPIED);
+	REQUIRE(after.grown == 0 && after.used == 0 && after.mode != LAB_RESERVE_NONE &&
+	        after.mode != LAB_RESERVE_COPIED);
 }
 
 static void

@@ -1,6 +1,7 @@
 /*
- * exclusive.c - exclusive blocks: marked, resized, handed on, freed. The one place where a refused call may lose memory for good: what is there
- * after pages could not be renewed is unknown (INV-EXCL-2), so that the block is never used again.
+ * exclusive.c - exclusive blocks: marked, resized, handed on, freed. The one place where a refused call may lose memory
+ * for good: what is there after pages could not be renewed is unknown (INV-EXCL-2), so that the block is never used
+ * again.
  */
 #include <pthread.h>
 #include <string.h>
@@ -78,7 +79,7 @@ resized(void)
 	free_all();
 }
 
-/* ---- from thread to thread ------------------------------------------------------------------------------------------------------ */
+/* ---- from thread to thread ------------------------------------------------------------------------------------- */
 
 static pthread_barrier_t barrier;
 static int receiver;

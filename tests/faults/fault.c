@@ -87,13 +87,14 @@ half(size_t size)
 	return size / 2 & ~(LAB_OS_PAGE_SIZE - 1);
 }
 
-/* ---- ranges that belong to others ------------------------------------------------------------------------------------------------- */
+/* ---- ranges that belong to others ------------------------------------------------------------------------------ */
 
 static void
 require_ours(const void *start, size_t size)
 {
 	for (size_t i = 0; i < lost_count; i++)
-		REQUIRE((const char *)start + size <= lost[i].start || (const char *)start >= lost[i].start + lost[i].size);
+		REQUIRE((const char *)start + size <= lost[i].start ||
+		        (const char *)start >= lost[i].start + lost[i].size);
 }
 
 /* Somebody else has mapped something there. */
@@ -119,7 +120,9 @@ fault_mapped(void)
 	return mapped;
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the table
+ * --------------------------------------------------------------------------------------------------------------------
+ * */
 
 static void *
 fault_map(size_t size, enum lab_access access)
@@ -337,7 +340,9 @@ fault_install(void)
 	};
 }
 
-/* ---- the plan --------------------------------------------------------------------------------------------------------------------- */
+/* ---- the plan
+ * ---------------------------------------------------------------------------------------------------------------------
+ * */
 
 void
 fault_share(int fd)
@@ -377,8 +382,10 @@ const char *
 fault_kind_name(enum fault_kind kind)
 {
 	static const char *const names[FAULT_KINDS] = {
-	        "map",    "map_at", "may_commit", "protect",        "purge",      "populate",        "lock",        "mark", "renew",
-	        "extend", "unmap",  "read_file",  "thread_is_dead", "has_thread", "alternate_stack", "is_readable",
+	        "map",         "map_at",    "may_commit",     "protect",    "purge",
+	        "populate",    "lock",      "mark",           "renew",      "extend",
+	        "unmap",       "read_file", "thread_is_dead", "has_thread", "alternate_stack",
+	        "is_readable",
 	};
 
 	return names[kind];

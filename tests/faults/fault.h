@@ -1,10 +1,11 @@
 /*
- * fault.h - a kernel that fails by plan: the table lab_os with each call counted, and one of them, all from one on, or all of one kind
- * refused.
+ * fault.h - a kernel that fails by plan: the table lab_os with each call counted, and one of them, all from one on, or
+ * all of one kind refused.
  *
- * A call fails in one of two ways. Early: nothing was done. Late: as much was done as os.h allows, or as a kernel does that stops half-way: half
- * of a range is protected, purged, populated or locked; all of it is marked; what is renewed or moved to is another's from then on. Such a
- * range is lost: the plan maps it without access, and no later call of the table may name it.
+ * A call fails in one of two ways. Early: nothing was done. Late: as much was done as os.h allows, or as a kernel does
+ * that stops half-way: half of a range is protected, purged, populated or locked; all of it is marked; what is renewed
+ * or moved to is another's from then on. Such a range is lost: the plan maps it without access, and no later call of
+ * the table may name it.
  */
 #ifndef LAB_TESTS_FAULTS_FAULT_H
 #define LAB_TESTS_FAULTS_FAULT_H
@@ -84,7 +85,8 @@ size_t fault_lost(void);
 /* Bytes that were mapped through the table and are still. */
 size_t fault_mapped(void);
 
-/* Called within each call of the table, before it is made, as a signal handler might be. Calls within it are counted too. */
+/* Called within each call of the table, before it is made, as a signal handler might be. Calls within it are counted
+ * too. */
 extern void (*fault_interrupt)(void);
 
 /* After a jump out of it. */
@@ -98,8 +100,8 @@ extern size_t fault_map_limit;
 
 const char *fault_kind_name(enum fault_kind kind);
 
-/* Whether the plan lets nobody learn, again and again, that a thread or that a frame is dead: its heap then waits, with what is freed
- * into it. */
+/* Whether the plan lets nobody learn, again and again, that a thread or that a frame is dead: its heap then waits, with
+ * what is freed into it. */
 bool fault_hides_deaths(void);
 bool fault_hides_frames(void);
 bool fault_kind_hides_deaths(enum fault_kind kind);

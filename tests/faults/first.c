@@ -1,4 +1,5 @@
-/* first.c - the first call of a process, whatever it is: the arena is reserved, the fork mark is made, the heap is born, a segment opened. */
+/* first.c - the first call of a process, whatever it is: the arena is reserved, the fork mark is made, the heap is
+ * born, a segment opened. */
 #include <string.h>
 
 #include "faults.h"

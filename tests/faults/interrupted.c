@@ -1,6 +1,7 @@
 /*
- * interrupted.c - calls to the kernel that fail while a frame is suspended in the heap: a handler's own, and those by which a frame that a jump
- * has left is proved dead. A thread whose frame cannot be proved dead borrows a heap for each call.
+ * interrupted.c - calls to the kernel that fail while a frame is suspended in the heap: a handler's own, and those by
+ * which a frame that a jump has left is proved dead. A thread whose frame cannot be proved dead borrows a heap for each
+ * call.
  */
 #include <setjmp.h>
 
@@ -20,7 +21,7 @@ free_all(void)
 		kept_free(&blocks[i]);
 }
 
-/* ---- handlers that allocate ------------------------------------------------------------------------------------------------------- */
+/* ---- handlers that allocate ------------------------------------------------------------------------------------ */
 
 static int interruptions;
 
@@ -57,7 +58,7 @@ allocating(void)
 	fault_interrupt = NULL;
 }
 
-/* ---- handlers that jump away ------------------------------------------------------------------------------------------------------ */
+/* ---- handlers that jump away ----------------------------------------------------------------------------------- */
 
 static sigjmp_buf before;
 static int calls_left;
@@ -69,7 +70,8 @@ jump(void)
 		siglongjmp(before, 1);
 }
 
-/* The frames that are left lie deeper than those of all calls that come later, in any build: so they are known to be gone. */
+/* The frames that are left lie deeper than those of all calls that come later, in any build: so they are known to be
+ * gone. */
 static __attribute__((noinline)) void
 trim_far_below(void)
 {

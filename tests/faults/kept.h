@@ -1,6 +1,7 @@
 /*
- * kept.h - blocks whose every allocation, resizing and free is judged: a block of the size and alignment that was asked for, or NULL with
- * ENOMEM, and that only while the plan has refused something; errno as it was otherwise; contents as they were left.
+ * kept.h - blocks whose every allocation, resizing and free is judged: a block of the size and alignment that was asked
+ * for, or NULL with ENOMEM, and that only while the plan has refused something; errno as it was otherwise; contents as
+ * they were left.
  */
 #ifndef LAB_TESTS_FAULTS_KEPT_H
 #define LAB_TESTS_FAULTS_KEPT_H

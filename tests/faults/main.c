@@ -1,6 +1,6 @@
 /*
- * main.c - every workload with every call of the table lab_os failing in turn, early and late: once, from there on, and all calls of one
- * kind. Each in a process of its own, whose end is compared with that of one in which nothing failed.
+ * main.c - every workload with every call of the table lab_os failing in turn, early and late: once, from there on, and
+ * all calls of one kind. Each in a process of its own, whose end is compared with that of one in which nothing failed.
  *
  *   faults [GROUP [WORKLOAD]] [--all]   --all: every call of long workloads too, and 200 repetitions each
  *   faults GROUP WORKLOAD FORM K LATE   one process, as it was named when it failed
@@ -17,7 +17,7 @@
 #include "faults.h"
 
 enum {
-	TRIED = 24,       /* calls of a workload that CI fails, at least: all of the first half of these, then evenly spread */
+	TRIED = 24, /* calls of a workload that CI fails, at least: all of the first half of these, then evenly spread */
 	REPETITIONS = 25, /* in CI; with --all: */
 	REPETITIONS_ALL = 200,
 	FAILURES_SHOWN = 5, /* of a workload */
@@ -40,7 +40,7 @@ struct tally {
 	struct lab_stats end; /* when nothing failed */
 };
 
-/* ---- one process ------------------------------------------------------------------------------------------------------------------ */
+/* ---- one process ----------------------------------------------------------------------------------------------- */
 
 static const struct fault_workload *
 find(const char *group, const char *workload)
@@ -109,7 +109,7 @@ run_process(const struct fault_group *group, const struct fault_workload *worklo
 	return status;
 }
 
-/* ---- what it left ----------------------------------------------------------------------------------------------------------------- */
+/* ---- what it left ---------------------------------------------------------------------------------------------- */
 
 static const char *
 objection(const struct fault_workload *workload, const struct lab_stats *expected)
@@ -126,7 +126,8 @@ objection(const struct fault_workload *workload, const struct lab_stats *expecte
 		return "slots are left";
 	if (end->heaps > expected->heaps + 1 && !fault_hides_deaths())
 		return "more heaps than without failures";
-	if (!workload->loses && end->segments > expected->segments + 1 + end->heaps) /* each heap keeps one that is free */
+	if (!workload->loses &&
+	    end->segments > expected->segments + 1 + end->heaps) /* each heap keeps one that is free */
 		return "more segments than without failures";
 	return NULL;
 }
@@ -147,14 +148,15 @@ say_failure(const struct fault_workload *workload, const struct fault_plan *plan
 	if (plan->form != FAULT_ALL)
 		printf("%lu, ", plan->k);
 	if (why)
-		printf("%s (%zu blocks, %zu bytes, %zu heaps, %zu segments)\n", why, fault_run->end.blocks, fault_run->end.in_use,
-		       fault_run->end.heaps, fault_run->end.segments);
+		printf("%s (%zu blocks, %zu bytes, %zu heaps, %zu segments)\n", why, fault_run->end.blocks,
+		       fault_run->end.in_use, fault_run->end.heaps, fault_run->end.segments);
 	else
 		printf("ended with status 0x%x\n", (unsigned)status);
 }
 
 static void
-try_plan(const struct fault_group *group, const struct fault_workload *workload, struct fault_plan plan, struct tally *tally)
+try_plan(const struct fault_group *group, const struct fault_workload *workload, struct fault_plan plan,
+         struct tally *tally)
 {
 	int status = run_process(group, workload, plan);
 	const char *why = status == 0 ? objection(workload, &tally->end) : NULL;
@@ -166,7 +168,7 @@ try_plan(const struct fault_group *group, const struct fault_workload *workload,
 		say_failure(workload, &plan, status, why);
 }
 
-/* ---- all of a workload ------------------------------------------------------------------------------------------------------------ */
+/* ---- all of a workload ----------------------------------------------------------------------------------------- */
 
 static bool
 measure(const struct fault_group *group, const struct fault_workload *workload, struct tally *tally)
@@ -223,7 +225,8 @@ try_kinds(const struct fault_group *group, const struct fault_workload *workload
 		unsigned repetitions = all && !fault_kind_hides_deaths(kind) ? REPETITIONS_ALL : REPETITIONS;
 		for (int late = 0; late < 2 && tally->of_kind[kind] > 0; late++)
 			if (!late || fault_kind_has_late(kind))
-				try_plan(group, workload, (struct fault_plan){FAULT_ALL, 0, kind, late, repetitions}, tally);
+				try_plan(group, workload, (struct fault_plan){FAULT_ALL, 0, kind, late, repetitions},
+				         tally);
 	}
 }
 
@@ -236,8 +239,8 @@ run_workload(const struct fault_group *group, const struct fault_workload *workl
 		return 1;
 	try_kinds(group, workload, &tally);
 	try_calls(group, workload, &tally);
-	printf("%s/%s: %lu calls, %lu failed in turn, %lu processes: ", group->name, workload->name, tally.calls, tally.tried,
-	       tally.runs);
+	printf("%s/%s: %lu calls, %lu failed in turn, %lu processes: ", group->name, workload->name, tally.calls,
+	       tally.tried, tally.runs);
 	if (tally.failures)
 		printf("%lu FAILED\n", tally.failures);
 	else
@@ -266,7 +269,8 @@ run_one(char **argv)
 	plan.repetitions = all ? REPETITIONS_ALL : plan.form == FAULT_ALL ? REPETITIONS : 0;
 	int status = run_process(&group, workload, plan);
 	printf("status 0x%x, %lu calls; at the end %zu blocks, %zu bytes, %zu heaps, %zu segments\n", (unsigned)status,
-	       fault_run->calls, fault_run->end.blocks, fault_run->end.in_use, fault_run->end.heaps, fault_run->end.segments);
+	       fault_run->calls, fault_run->end.blocks, fault_run->end.in_use, fault_run->end.heaps,
+	       fault_run->end.segments);
 	return status != 0;
 }
 

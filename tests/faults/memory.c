@@ -1,4 +1,5 @@
-/* memory.c - memory on its way back, and memory that runs out: decay, lab_trim, the threshold, the limit, segments that come and go. */
+/* memory.c - memory on its way back, and memory that runs out: decay, lab_trim, the threshold, the limit, segments that
+ * come and go. */
 #include <string.h>
 
 #include "alloc/alloc.h"
@@ -26,7 +27,7 @@ free_every(int step)
 		kept_free(&blocks[i]);
 }
 
-/* ---- going back ----------------------------------------------------------------------------------------------------------------- */
+/* ---- going back ------------------------------------------------------------------------------------------------ */
 
 /* A free in one segment sends back what has been free in others for long. */
 static void
@@ -75,7 +76,7 @@ threshold(void)
 	REQUIRE(lab_set_param(LAB_PARAM_TRIM_THRESHOLD, SIZE_MAX));
 }
 
-/* ---- the limit ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the limit ------------------------------------------------------------------------------------------------- */
 
 /* Each shape needs what the one before has left free and dirty. */
 static void
@@ -100,7 +101,9 @@ limit(void)
 	REQUIRE(lab_set_param(LAB_PARAM_LIMIT, SIZE_MAX) && lab_set_param(LAB_PARAM_WAIT_MS, 0));
 }
 
-/* ---- segments ------------------------------------------------------------------------------------------------------------------- */
+/* ---- segments
+ * -------------------------------------------------------------------------------------------------------------------
+ * */
 
 static void
 segments(void)

@@ -1,4 +1,5 @@
-/* objects.c - pools and typed caches: what cannot be made is not made, and what a pool has promised is there all the same. */
+/* objects.c - pools and typed caches: what cannot be made is not made, and what a pool has promised is there all the
+ * same. */
 #include <string.h>
 
 #include "alloc/alloc.h"
@@ -9,7 +10,7 @@
 
 enum { MINIMUM = 30, OBJECTS = 250 };
 
-/* ---- pools ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- pools ----------------------------------------------------------------------------------------------------- */
 
 /* The promise: `min` elements, whatever the system refuses. */
 static void
@@ -58,7 +59,9 @@ pools(void)
 	pool_of(700 * KIB);
 }
 
-/* ---- caches --------------------------------------------------------------------------------------------------------------------- */
+/* ---- caches
+ * ---------------------------------------------------------------------------------------------------------------------
+ * */
 
 static void *objects[OBJECTS];
 

@@ -1,6 +1,6 @@
 /*
- * process.c - what a process under test does: the workload under the plan, once or often; then everything that there is, without it; then
- * the workload again, in which nothing may fail. At the end the figures go to the harness.
+ * process.c - what a process under test does: the workload under the plan, once or often; then everything that there
+ * is, without it; then the workload again, in which nothing may fail. At the end the figures go to the harness.
  */
 #include <string.h>
 #include <unistd.h>
@@ -80,10 +80,12 @@ require_no_growth(const struct extent *before, bool loses)
 	REQUIRE(now.stats.heaps <= before->stats.heaps + 1); /* one that a jump has left, and nobody has found yet */
 	/* memory is mapped as it is used: each heap may keep a segment, and metadata stays where a segment was */
 	REQUIRE(now.stats.reserved <= before->stats.reserved + (now.stats.heaps + losses) * SEGMENT + losses * LARGEST);
-	REQUIRE(now.stats.committed <= before->stats.committed + (now.stats.heaps + losses) * SEGMENT + losses * LARGEST);
+	REQUIRE(now.stats.committed <=
+	        before->stats.committed + (now.stats.heaps + losses) * SEGMENT + losses * LARGEST);
 	REQUIRE(now.stats.segments <= before->stats.segments + losses + 1); /* and keep a segment there */
-	if (!fault_keeps_mappings())                                        /* else what an alignment did not need stays */
-		REQUIRE(now.mapped <= before->mapped + (now.stats.heaps + losses) * SEGMENT + losses * LARGEST + METADATA);
+	if (!fault_keeps_mappings()) /* else what an alignment did not need stays */
+		REQUIRE(now.mapped <=
+		        before->mapped + (now.stats.heaps + losses) * SEGMENT + losses * LARGEST + METADATA);
 }
 
 static void
@@ -96,7 +98,8 @@ run_once(const struct fault_workload *workload)
 		REQUIRE(lab_load_rlx(&fault_run->nulls) <= 1);
 }
 
-/* Where the first calls of each repetition succeed, each gets a little further than the one before, until it has what it needs. */
+/* Where the first calls of each repetition succeed, each gets a little further than the one before, until it has what
+ * it needs. */
 static unsigned
 warm_after(unsigned repetitions)
 {

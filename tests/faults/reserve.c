@@ -1,4 +1,5 @@
-/* reserve.c - the emergency reserve: its start, growth, shrinking, threads' shares, fork, and what a handler has of it without memory. */
+/* reserve.c - the emergency reserve: its start, growth, shrinking, threads' shares, fork, and what a handler has of it
+ * without memory. */
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -58,7 +59,7 @@ info(void)
 	return now;
 }
 
-/* ---- the start ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the start ------------------------------------------------------------------------------------------------- */
 
 static void
 start(void)
@@ -80,9 +81,12 @@ started(void)
 	release_all();
 }
 
-/* ---- growth --------------------------------------------------------------------------------------------------------------------- */
+/* ---- growth
+ * ---------------------------------------------------------------------------------------------------------------------
+ * */
 
-/* What the first slots are grows with each round that is not refused; what was had before is had again when nothing has grown. */
+/* What the first slots are grows with each round that is not refused; what was had before is had again when nothing has
+ * grown. */
 static void
 grow(size_t size, int count)
 {
@@ -111,7 +115,9 @@ grows(void)
 	grow(60000, 8);
 }
 
-/* ---- shares --------------------------------------------------------------------------------------------------------------------- */
+/* ---- shares
+ * ---------------------------------------------------------------------------------------------------------------------
+ * */
 
 static void *
 draw(void *tid)
@@ -150,7 +156,7 @@ shares(void)
 	}
 }
 
-/* ---- fork ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- fork ------------------------------------------------------------------------------------------------------ */
 
 static void
 be_child(void)
@@ -186,7 +192,7 @@ forks(void)
 	release_all();
 }
 
-/* ---- without memory ------------------------------------------------------------------------------------------------------------- */
+/* ---- without memory -------------------------------------------------------------------------------------------- */
 
 /* In the middle of a call to the kernel, as a handler: what the system has not, the reserve has. */
 static void

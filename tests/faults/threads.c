@@ -1,4 +1,5 @@
-/* threads.c - threads that are born, die and leave blocks behind; children of fork. One at a time, so that calls come in the same order. */
+/* threads.c - threads that are born, die and leave blocks behind; children of fork. One at a time, so that calls come
+ * in the same order. */
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -15,7 +16,9 @@ enum { THREADS = 3, LEFT = 40, KEPT = 20 };
 
 static struct kept left[LEFT], kept[KEPT];
 
-/* ---- threads -------------------------------------------------------------------------------------------------------------------- */
+/* ---- threads
+ * --------------------------------------------------------------------------------------------------------------------
+ * */
 
 static void *
 live(void *tid)
@@ -70,7 +73,7 @@ threads(void)
 	kept_free(&kept[0]);
 }
 
-/* ---- fork ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- fork ------------------------------------------------------------------------------------------------------ */
 
 static void
 fill_kept(void)

@@ -1,6 +1,6 @@
 /*
- * core.c - a program linked with core. With the argument "one-heap", as under LD_PRELOAD of the drop-in, malloc's blocks are
- * Labyrinth's; with "two-heaps" they are libc's.
+ * core.c - a program linked with core. With the argument "one-heap", as under LD_PRELOAD of the drop-in, malloc's
+ * blocks are Labyrinth's; with "two-heaps" they are libc's.
  */
 #include <labyrinth/labyrinth.h>
 #include <stdlib.h>

@@ -1,9 +1,10 @@
 /*
- * served.c - what the constructor and the destructor do is done, however the library came into this process. Linked in every form by
- * install.py; with PLUG_IN defined it is a shared object whose `main_of_plug_in` a program that knows nothing of Labyrinth calls.
+ * served.c - what the constructor and the destructor do is done, however the library came into this process. Linked in
+ * every form by install.py; with PLUG_IN defined it is a shared object whose `main_of_plug_in` a program that knows
+ * nothing of Labyrinth calls.
  *
- * To be run with LABYRINTH_RESERVE_CLASSES=64:1000, LABYRINTH_RESERVE_LOCK=0, LABYRINTH_KSWAPD=1 and LABYRINTH_STATS=1. Prints nothing by
- * itself; install.py looks for the figures.
+ * To be run with LABYRINTH_RESERVE_CLASSES=64:1000, LABYRINTH_RESERVE_LOCK=0, LABYRINTH_KSWAPD=1 and LABYRINTH_STATS=1.
+ * Prints nothing by itself; install.py looks for the figures.
  */
 #include <dirent.h>
 #include <labyrinth/labyrinth.h>
@@ -11,12 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define REQUIRE(condition)                                                                                                         \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			fprintf(stderr, "served.c:%d: failed: %s\n", __LINE__, #condition);                                        \
-			return 1;                                                                                                  \
-		}                                                                                                                  \
+#define REQUIRE(condition)                                                                                             \
+	do {                                                                                                           \
+		if (!(condition)) {                                                                                    \
+			fprintf(stderr, "served.c:%d: failed: %s\n", __LINE__, #condition);                            \
+			return 1;                                                                                      \
+		}                                                                                                      \
 	} while (0)
 
 enum { SLOTS = 1000 };

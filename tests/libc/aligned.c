@@ -1,4 +1,5 @@
-/* aligned.c - aligned_alloc, memalign, posix_memalign, valloc, pvalloc: what they accept, and what they give for it. Clauses: G1.2. */
+/* aligned.c - aligned_alloc, memalign, posix_memalign, valloc, pvalloc: what they accept, and what they give for it.
+ * Clauses: G1.2. */
 #include "check.h"
 
 #include <malloc.h>
@@ -17,13 +18,15 @@ by_posix_memalign(size_t alignment, size_t size)
 
 static const aligned_function functions[] = {aligned_alloc, memalign, by_posix_memalign};
 
-/* All alignments up to 1 GiB, for sizes below, at and above the alignment (of large blocks only the ends are written). */
+/* All alignments up to 1 GiB, for sizes below, at and above the alignment (of large blocks only the ends are written).
+ * */
 static void
 test_each_alignment(void)
 {
 	for (int f = 0; f < 3; f++)
 		for (size_t alignment = f == 2 ? sizeof(void *) : 1; alignment <= (size_t)1 << 30; alignment *= 2) {
-			size_t sizes[] = {0, 1, 24, alignment - 1, alignment, alignment + 1, 3 * (alignment & 0xffffff), 100000};
+			size_t sizes[] = {
+			        0, 1, 24, alignment - 1, alignment, alignment + 1, 3 * (alignment & 0xffffff), 100000};
 
 			for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
 				unsigned char *block = functions[f](alignment, sizes[i]);

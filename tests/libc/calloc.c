@@ -1,7 +1,8 @@
 /* calloc.c - calloc zeroes, also memory that was used before, and sees overflow. Clauses: G1.2. */
 #include "check.h"
 
-static const size_t sizes[] = {1, 16, 40, 100, 1000, 4000, 4096, 10000, 65536, 70000, 300000, 1 << 20, 5 << 20, 21 << 20};
+static const size_t sizes[] = {1,     16,    40,    100,    1000,    4000,    4096,
+                               10000, 65536, 70000, 300000, 1 << 20, 5 << 20, 21 << 20};
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
 /* Dirty memory of the same size goes back right before: a calloc that skips clearing "fresh" pages must know these. */

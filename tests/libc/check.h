@@ -1,9 +1,9 @@
 /*
  * check.h - the few lines that the libc tests share. (Criterion allocates itself, so that these are plain programs.)
  *
- * Each program begins with check_begin and ends with `return check_end()`. Without arguments it demands that malloc comes from
- * liblabyrinth. With --glibc it demands that it does not, and leaves out what only Labyrinth promises: the contract's other
- * assertions are so held against glibc itself.
+ * Each program begins with check_begin and ends with `return check_end()`. Without arguments it demands that malloc
+ * comes from liblabyrinth. With --glibc it demands that it does not, and leaves out what only Labyrinth promises: the
+ * contract's other assertions are so held against glibc itself.
  */
 #ifndef LAB_TESTS_LIBC_CHECK_H
 #define LAB_TESTS_LIBC_CHECK_H
@@ -37,7 +37,8 @@ check_that(bool ok, const char *text, const char *detail, const char *file, int 
 	__atomic_add_fetch(&check_count, 1, __ATOMIC_RELAXED);
 	if (!ok) {
 		__atomic_add_fetch(&check_failures, 1, __ATOMIC_RELAXED);
-		fprintf(stderr, "%s:%d: failed: %s%s%s\n", file, line, text, detail ? " -- " : "", detail ? detail : "");
+		fprintf(stderr, "%s:%d: failed: %s%s%s\n", file, line, text, detail ? " -- " : "",
+		        detail ? detail : "");
 	}
 	return ok;
 }

@@ -1,6 +1,6 @@
 /*
- * cxx.cpp - every operator new and delete: what they return, the new_handler's loop, std::bad_alloc, nothrow, alignment.
- * They are called by name, since a compiler may leave out a new-expression with its delete.
+ * cxx.cpp - every operator new and delete: what they return, the new_handler's loop, std::bad_alloc, nothrow,
+ * alignment. They are called by name, since a compiler may leave out a new-expression with its delete.
  *
  * Clauses: G1.1.
  */
@@ -291,7 +291,8 @@ handler_that_makes_room()
 	setrlimit(RLIMIT_DATA, &before);
 }
 
-/* The handler finds memory: the operator then returns it. Each block is larger than all before: none can be one kept for reuse. */
+/* The handler finds memory: the operator then returns it. Each block is larger than all before: none can be one kept
+ * for reuse. */
 void
 test_handler_makes_room()
 {

@@ -1,6 +1,7 @@
 /*
- * cxx_local.c - a C program opens a C++ library with RTLD_LOCAL: libstdc++ is then in nobody's scope but the library's, and operator new
- * must find it all the same to call the new_handler and to throw. The library's path is the first argument.
+ * cxx_local.c - a C program opens a C++ library with RTLD_LOCAL: libstdc++ is then in nobody's scope but the library's,
+ * and operator new must find it all the same to call the new_handler and to throw. The library's path is the first
+ * argument.
  */
 #include "check.h"
 

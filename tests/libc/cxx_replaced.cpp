@@ -1,6 +1,7 @@
 /*
- * cxx_replaced.cpp - a program that replaces some operators only. C++ says what the others do then: they call the replaced ones. Ours
- * must too, or blocks with the program's header in front would reach our free, and the other way round.
+ * cxx_replaced.cpp - a program that replaces some operators only. C++ says what the others do then: they call the
+ * replaced ones. Ours must too, or blocks with the program's header in front would reach our free, and the other way
+ * round.
  */
 #include "check.h"
 

@@ -1,6 +1,7 @@
 /*
- * early.c - allocation outside of main's time: in an ifunc resolver (while the loader relocates), in .preinit_array, in constructors
- * of every priority, in TLS destructors, in atexit handlers and destructors. Blocks live across all of these.
+ * early.c - allocation outside of main's time: in an ifunc resolver (while the loader relocates), in .preinit_array, in
+ * constructors of every priority, in TLS destructors, in atexit handlers and destructors. Blocks live across all of
+ * these.
  *
  * The last destructor to run has the last word on the exit status.
  *
@@ -28,7 +29,8 @@ allocate_early(int stage)
 	void *aligned = NULL;
 
 	block = realloc(block, BLOCK);
-	early_done[stage] = block && zeroed && check_zero(zeroed, 3000) && posix_memalign(&aligned, 256, 70000) == 0 && aligned;
+	early_done[stage] =
+	        block && zeroed && check_zero(zeroed, 3000) && posix_memalign(&aligned, 256, 70000) == 0 && aligned;
 	free(zeroed);
 	free(aligned);
 	if (block)

@@ -1,4 +1,5 @@
-/* info.c - mallinfo, mallinfo2, mallopt, malloc_trim, malloc_stats, malloc_info: return values, and figures that are true. Clauses: G1.4, G10.1. */
+/* info.c - mallinfo, mallinfo2, mallopt, malloc_trim, malloc_stats, malloc_info: return values, and figures that are
+ * true. Clauses: G1.4, G10.1. */
 #include "check.h"
 
 #include <ctype.h>
@@ -171,7 +172,8 @@ test_nothing_is_given_back(void)
 	work();
 	long before = faults();
 	for (int i = 0; i < PERIODS; i++) {
-		struct timespec decay = {.tv_sec = 1, .tv_nsec = 200000000}; /* what is free for a second goes back otherwise */
+		struct timespec decay = {.tv_sec = 1,
+		                         .tv_nsec = 200000000}; /* what is free for a second goes back otherwise */
 		nanosleep(&decay, NULL);
 		work();
 	}
@@ -390,7 +392,8 @@ int
 main(int argc, char **argv)
 {
 	check_begin(argc, argv);
-	CHECK(is_xml("<a><b x=\"1\"/><c></c></a>\n") && !is_xml("<a><b></a></b>") && !is_xml("<a x=1/>")); /* the reader works */
+	CHECK(is_xml("<a><b x=\"1\"/><c></c></a>\n") && !is_xml("<a><b></a></b>") &&
+	      !is_xml("<a x=1/>")); /* the reader works */
 	test_mallinfo_of_small_blocks();
 	test_mallinfo_of_huge_block();
 	test_mallinfo_in_ints();

@@ -1,6 +1,6 @@
 /*
- * limits.c - what every function that allocates does at the ends of its range: 0, 1, PTRDIFF_MAX, SIZE_MAX, products that
- * overflow, alignments that cannot be had. (operator new is in cxx.cpp.)
+ * limits.c - what every function that allocates does at the ends of its range: 0, 1, PTRDIFF_MAX, SIZE_MAX, products
+ * that overflow, alignments that cannot be had. (operator new is in cxx.cpp.)
  *
  * Clauses: G1.2.
  */
@@ -103,7 +103,8 @@ test_products(void)
 	}
 }
 
-/* Powers of two that are valid alignments, but that no address space holds, and sums of size and alignment that wrap. */
+/* Powers of two that are valid alignments, but that no address space holds, and sums of size and alignment that wrap.
+ * */
 static void
 test_large_alignments(void)
 {

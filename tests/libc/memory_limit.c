@@ -1,8 +1,9 @@
 /*
  * memory_limit.c - `while (malloc(1));` under a limit ends with NULL and ENOMEM, and the process goes on.
  *
- * RLIMIT_AS counts reserved addresses too, so that the program sets it and starts itself anew: the reservation must fit under it.
- * RLIMIT_DATA counts what is made writable, so that it is set in a running process: each step of making memory accessible may fail.
+ * RLIMIT_AS counts reserved addresses too, so that the program sets it and starts itself anew: the reservation must fit
+ * under it. RLIMIT_DATA counts what is made writable, so that it is set in a running process: each step of making
+ * memory accessible may fail.
  *
  * Clauses: G9.2.
  */
@@ -144,7 +145,8 @@ run_part(char *program, const char *part)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		char *arguments[] = {program, (char *)(uintptr_t)part, check_glibc ? (char *)(uintptr_t) "--glibc" : NULL, NULL};
+		char *arguments[] = {program, (char *)(uintptr_t)part,
+		                     check_glibc ? (char *)(uintptr_t) "--glibc" : NULL, NULL};
 
 		if (strcmp(part, "--as") == 0)
 			limit(RLIMIT_AS, LIMIT + ((size_t)16 << 20)); /* the program itself needs less than 16 MiB */

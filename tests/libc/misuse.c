@@ -274,7 +274,8 @@ in_empty_span(void)
 	return check_opaque(blocks[0]);
 }
 
-/* ---- sizes that a block cannot have had: larger ones; it may have a smaller one from realloc in place -------------- */
+/* ---- sizes that a block cannot have had: larger ones; it may have a smaller one from realloc in place --------------
+ * */
 
 static void *
 small_block(void)
@@ -336,7 +337,8 @@ static const struct misuse misuses[] = {
         {"free_sized with a larger size", "free_sized", wrong_size, small_block, do_free_sized},
         {"free_sized of a large block", "free_sized", wrong_size, large_block, do_free_sized_large},
         {"free_sized of a stack address", "free_sized", foreign, stack_pointer, do_free_sized},
-        {"free_aligned_sized with a larger size", "free_aligned_sized", wrong_size, aligned_block, do_free_aligned_sized},
+        {"free_aligned_sized with a larger size", "free_aligned_sized", wrong_size, aligned_block,
+         do_free_aligned_sized},
 };
 
 /* In the child: says on `told` which pointer it is, then misuses it. */
@@ -382,7 +384,8 @@ expect(const struct misuse *misuse)
 	close(told[0]);
 	close(errors[0]);
 	CHECK(waitpid(pid, &status, 0) == pid);
-	snprintf(line, sizeof line, "labyrinth: %s(0x%lx): %s\n", misuse->call, (unsigned long)(uintptr_t)p, misuse->reason);
+	snprintf(line, sizeof line, "labyrinth: %s(0x%lx): %s\n", misuse->call, (unsigned long)(uintptr_t)p,
+	         misuse->reason);
 	CHECK_FOR(n == (ssize_t)sizeof p, misuse->what);
 	CHECK_FOR(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, misuse->what);
 	if (!CHECK_FOR(strcmp(output, line) == 0, misuse->what))

@@ -1,8 +1,9 @@
 /*
- * misuse_handled.c - a handler of SIGABRT, as crash reporters have one, finds a heap that is whole, whatever was reported: it allocates,
- * resizes and frees blocks of all sizes, which are distinct and keep what is written to them, and returns, or jumps out and the
- * program goes on, misuses again, and has that reported likewise. Reports do not nest: what the handler misuses itself is one more line, and the end.
- * Each case is a child of its own. Nothing here applies to glibc, whose lines are others.
+ * misuse_handled.c - a handler of SIGABRT, as crash reporters have one, finds a heap that is whole, whatever was
+ * reported: it allocates, resizes and frees blocks of all sizes, which are distinct and keep what is written to them,
+ * and returns, or jumps out and the program goes on, misuses again, and has that reported likewise. Reports do not
+ * nest: what the handler misuses itself is one more line, and the end. Each case is a child of its own. Nothing here
+ * applies to glibc, whose lines are others.
  *
  * Clauses: G9.1, G9.5, G9.6.
  */
@@ -104,7 +105,7 @@ heap_is_whole(void)
 	return whole;
 }
 
-/* ---- misuses ---------------------------------------------------------------------------------------------------- */
+/* ---- misuses --------------------------------------------------------------------------------------------------- */
 
 /* The blocks that live over a misuse, with what they hold. */
 static struct block live[200];
@@ -284,7 +285,7 @@ cache_object(void)
 	lab.cache_free(cache, check_opaque(p));
 }
 
-/* ---- by others --------------------------------------------------------------------------------------------------- */
+/* ---- by others ------------------------------------------------------------------------------------------------- */
 
 static void *
 free_it(void *p)
@@ -380,7 +381,8 @@ waiting_run_written_to(void)
 	drain();
 }
 
-/* ---- writes to freed blocks --------------------------------------------------------------------------------------- */
+/* ---- writes to freed blocks ---------------------------------------------------------------------------------------
+ * */
 
 /* Writes to the first two bytes of a block that was freed, and allocates until that shows. */
 static void
@@ -489,7 +491,8 @@ static const struct misuse misuses[] = {
         {"a link that is freed onto", link_that_is_freed_onto, damaged},
 };
 
-/* ---- handlers ------------------------------------------------------------------------------------------------------ */
+/* ---- handlers ------------------------------------------------------------------------------------------------------
+ * */
 
 static __thread sigjmp_buf out;
 static void (*before_end)(void); /* what the handler misuses itself; NULL: nothing */
@@ -612,11 +615,12 @@ expect(const struct misuse *misuse)
 	status = in_child(jump_out_and_go_on, misuse, output, sizeof output);
 	if (!CHECK_FOR(WIFEXITED(status) && WEXITSTATUS(status) == 0, misuse->what))
 		fprintf(stderr, "status %x\n", (unsigned)status);
-	if (!CHECK_FOR(count_lines(output, misuse->reason) == ROUNDS && count_lines(output, "") == ROUNDS, misuse->what))
+	if (!CHECK_FOR(count_lines(output, misuse->reason) == ROUNDS && count_lines(output, "") == ROUNDS,
+	               misuse->what))
 		fprintf(stderr, "%s\n", output);
 }
 
-/* ---- reports do not nest --------------------------------------------------------------------------------------------- */
+/* ---- reports do not nest --------------------------------------------------------------------------------------- */
 
 static void
 nest(const void *flags)
@@ -636,7 +640,8 @@ test_nesting(void)
 		int status = in_child(nest, &flags[i], output, sizeof output);
 		CHECK(died_of(status, SIGABRT));
 		CHECK(count_lines(output, twice) == 2);
-		if (!CHECK(count_lines(output, "double free, while a report is under way") == 1 && count_lines(output, "") == 2))
+		if (!CHECK(count_lines(output, "double free, while a report is under way") == 1 &&
+		           count_lines(output, "") == 2))
 			fprintf(stderr, "%s\n", output);
 	}
 }
@@ -673,7 +678,8 @@ test_fork_in_handler(void)
 	int status = in_child(fork_in_handler, NULL, output, sizeof output);
 
 	CHECK(died_of(status, SIGABRT));
-	if (!CHECK(count_lines(output, "double free, while a report is under way") == 1 && count_lines(output, "") == 2))
+	if (!CHECK(count_lines(output, "double free, while a report is under way") == 1 &&
+	           count_lines(output, "") == 2))
 		fprintf(stderr, "%s\n", output);
 }
 

@@ -1,4 +1,5 @@
-/* realloc.c - realloc and reallocarray: contents, NULL, 0, failure, aligned blocks, blocks of other threads. Clauses: G1.2. */
+/* realloc.c - realloc and reallocarray: contents, NULL, 0, failure, aligned blocks, blocks of other threads. Clauses:
+ * G1.2. */
 #include "check.h"
 
 #include <malloc.h>
@@ -30,7 +31,8 @@ test_grow_and_shrink(void)
 static void
 test_pairs(void)
 {
-	static const size_t sizes[] = {1, 15, 16, 17, 64, 128, 129, 1000, 1024, 4095, 4097, 32768, 65535, 65537, 200000, 1500000};
+	static const size_t sizes[] = {1,    15,   16,   17,    64,    128,   129,    1000,
+	                               1024, 4095, 4097, 32768, 65535, 65537, 200000, 1500000};
 	enum { N = sizeof sizes / sizeof sizes[0] };
 
 	for (int from = 0; from < N; from++)
@@ -99,7 +101,8 @@ test_zero(void)
 static void
 test_failure_keeps_the_block(size_t size)
 {
-	static const size_t too_much[] = {SIZE_MAX, SIZE_MAX - 4095, (size_t)PTRDIFF_MAX + 1, PTRDIFF_MAX, (size_t)1 << 47};
+	static const size_t too_much[] = {SIZE_MAX, SIZE_MAX - 4095, (size_t)PTRDIFF_MAX + 1, PTRDIFF_MAX,
+	                                  (size_t)1 << 47};
 	void *block = malloc(size);
 
 	check_fill(block, size, 5);

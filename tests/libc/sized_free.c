@@ -1,4 +1,5 @@
-/* sized_free.c - C23's free_sized and free_aligned_sized (newer than glibc 2.36), and cfree. Wrong sizes are in misuse.c. Clauses: G1.2. */
+/* sized_free.c - C23's free_sized and free_aligned_sized (newer than glibc 2.36), and cfree. Wrong sizes are in
+ * misuse.c. Clauses: G1.2. */
 #include "check.h"
 
 #include <malloc.h>

@@ -1,4 +1,5 @@
-/* symbols.c - the drop-in defines every name that it must, so that no call slips past it to glibc's heap. Clauses: G1.1. */
+/* symbols.c - the drop-in defines every name that it must, so that no call slips past it to glibc's heap. Clauses:
+ * G1.1. */
 #include "check.h"
 
 static const char *const names[] = {
@@ -79,8 +80,8 @@ static const char *const names[] = {
 };
 
 /*
- * The bindings that ld.so made for others: callers ask for glibc's and libstdc++'s versions of these names, and still get ours. (Only
- * dlvsym insists on the version: it finds glibc's.)
+ * The bindings that ld.so made for others: callers ask for glibc's and libstdc++'s versions of these names, and still
+ * get ours. (Only dlvsym insists on the version: it finds glibc's.)
  */
 static void
 test_bindings(void)

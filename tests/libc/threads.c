@@ -1,6 +1,6 @@
 /*
- * threads.c - malloc and free in threads: at birth, at death (destructors of thread-specific data, all rounds of them), on the
- * smallest stack, across threads, in fork's child. Death and hand-over must not let memory grow without bound.
+ * threads.c - malloc and free in threads: at birth, at death (destructors of thread-specific data, all rounds of them),
+ * on the smallest stack, across threads, in fork's child. Death and hand-over must not let memory grow without bound.
  *
  * Clauses: G8.1, G8.2, G10.2.
  */

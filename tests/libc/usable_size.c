@@ -1,11 +1,13 @@
-/* usable_size.c - malloc_usable_size: at least what was asked for, all of it usable, stable; 0 for NULL. Clauses: G1.2. */
+/* usable_size.c - malloc_usable_size: at least what was asked for, all of it usable, stable; 0 for NULL. Clauses: G1.2.
+ * */
 #include "check.h"
 #include "entries.h"
 
 static void
 test_every_entry(void)
 {
-	static const size_t sizes[] = {0, 1, 15, 16, 24, 25, 100, 1000, 4096, 5000, 40000, 65536, 131072, 1000000, 7 << 20};
+	static const size_t sizes[] = {0,    1,    15,    16,    24,     25,      100,    1000,
+	                               4096, 5000, 40000, 65536, 131072, 1000000, 7 << 20};
 
 	for (int e = 0; e < ENTRIES; e++)
 		for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -18,7 +20,8 @@ test_every_entry(void)
 			check_fill(before, sizes[i], 1);
 			check_fill(after, sizes[i], 2);
 			memset(block, 0xa5, usable < sizes[i] + 65536 ? usable : sizes[i] + 65536);
-			CHECK_FOR(check_filled(before, sizes[i], 1) && check_filled(after, sizes[i], 2), entries[e].name);
+			CHECK_FOR(check_filled(before, sizes[i], 1) && check_filled(after, sizes[i], 2),
+			          entries[e].name);
 			CHECK(malloc_usable_size(block) == usable);
 			free(before);
 			free(block);
@@ -42,7 +45,8 @@ test_realloc_within(void)
 	}
 }
 
-/* Internal waste is bounded: at most an eighth above 128 bytes in blocks of a size class, less than a page in runs of pages. */
+/* Internal waste is bounded: at most an eighth above 128 bytes in blocks of a size class, less than a page in runs of
+ * pages. */
 static void
 test_waste(void)
 {

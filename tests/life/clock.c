@@ -1,6 +1,6 @@
 /*
- * clock.c - programs whose clock_gettime is not the machine's, as under faketime or in a simulator: it stands still, runs a hundred times too
- * slowly, or backward. What such a program frees goes back as everybody's does.
+ * clock.c - programs whose clock_gettime is not the machine's, as under faketime or in a simulator: it stands still,
+ * runs a hundred times too slowly, or backward. What such a program frees goes back as everybody's does.
  *
  * Clauses: G10.1.
  */

@@ -1,7 +1,8 @@
 /*
- * dtors.cpp - the last things that threads do: destructors of C++ thread_local objects, which come first, of thread-specific data, which come
- * after them, and libc's own frees. All of them allocate and free, also what others have made, and each kind hands blocks to the next.
- * Static objects and atexit functions do the same at the end of the process, while another thread goes on.
+ * dtors.cpp - the last things that threads do: destructors of C++ thread_local objects, which come first, of
+ * thread-specific data, which come after them, and libc's own frees. All of them allocate and free, also what others
+ * have made, and each kind hands blocks to the next. Static objects and atexit functions do the same at the end of the
+ * process, while another thread goes on.
  *
  * Clauses: G8.1.
  */

@@ -39,7 +39,7 @@ static const struct way {
 } ways[] = {{"fork", fork}, {"_Fork", _Fork}, {"raw clone", raw_clone}};
 enum { WAYS = sizeof ways / sizeof *ways };
 
-/* ---- the load ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the load -------------------------------------------------------------------------------------------------- */
 
 struct parcel {
 	size_t size;
@@ -117,7 +117,7 @@ stop_workers(void)
 		unwrap(atomic_exchange(&shelf[i], NULL));
 }
 
-/* ---- what a child does ---------------------------------------------------------------------------------------------------------- */
+/* ---- what a child does ----------------------------------------------------------------------------------------- */
 
 enum { INHERITED = 300 };
 
@@ -216,7 +216,7 @@ under_load(void)
 	leave_inheritance();
 }
 
-/* ---- in a handler that interrupted malloc ---------------------------------------------------------------------------------------- */
+/* ---- in a handler that interrupted malloc ---------------------------------------------------------------------- */
 
 static _Atomic unsigned handled;
 static volatile unsigned which;
@@ -276,7 +276,7 @@ in_handlers(void)
 	stop_workers();
 }
 
-/* ---- chains ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- chains ---------------------------------------------------------------------------------------------------- */
 
 static struct block generations[DEEP + 1][40];
 
@@ -284,7 +284,8 @@ static void
 descend(int depth, const struct way *way)
 {
 	for (int i = 0; i < 40; i++)
-		generations[depth][i] = new_block(i % 10 == 9 ? 60000 + (size_t)i * 1000 : 10 + (size_t)(depth * 40 + i));
+		generations[depth][i] =
+		        new_block(i % 10 == 9 ? 60000 + (size_t)i * 1000 : 10 + (size_t)(depth * 40 + i));
 	if (depth == DEEP) {
 		for (int d = 0; d <= DEEP; d++)
 			for (int i = 0; i < 40; i++)
@@ -318,7 +319,7 @@ chains(void)
 	stop_workers();
 }
 
-/* ---- what the child gets back ------------------------------------------------------------------------------------------------------ */
+/* ---- what the child gets back ---------------------------------------------------------------------------------- */
 
 enum { LARGE = 200, LARGE_SIZE = 200000, SMALL = 20000 };
 
@@ -431,7 +432,7 @@ given_back(void)
 	}
 }
 
-/* ---- zero ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- zero ------------------------------------------------------------------------------------------------------ */
 
 /* Takes segments that are fresh, and writes to them, while they are copied. */
 static void *
@@ -475,7 +476,7 @@ zero(void)
 	free(p);
 }
 
-/* ---- libc's wrappers --------------------------------------------------------------------------------------------------------------- */
+/* ---- libc's wrappers ------------------------------------------------------------------------------------------- */
 
 /* daemon() leaves this process by a fork of its own: the grandchild says by a pipe how it was. */
 static void

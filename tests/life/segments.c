@@ -1,6 +1,7 @@
 /*
- * segments.c - piles of blocks come and go, each under a limit of the address space that no two have room in: what one has used is given back to the
- * system for the next, whose blocks are of other sizes. Meanwhile others take figures and trim, are left by jumps out of handlers, and fork in them.
+ * segments.c - piles of blocks come and go, each under a limit of the address space that no two have room in: what one
+ * has used is given back to the system for the next, whose blocks are of other sizes. Meanwhile others take figures and
+ * trim, are left by jumps out of handlers, and fork in them.
  *
  * It runs itself again under RLIMIT_AS, so that what is not given back is missed.
  *
@@ -74,7 +75,8 @@ blocks_in_turn(void)
 	}
 }
 
-/* Nothing is lost for good: once more all can be had, and what is nobody's goes back, but for a segment that the heap keeps. */
+/* Nothing is lost for good: once more all can be had, and what is nobody's goes back, but for a segment that the heap
+ * keeps. */
 static void
 check_address_space(size_t before)
 {
@@ -96,7 +98,7 @@ in_turn(void)
 		blocks_in_turn();
 }
 
-/* ---- while others look --------------------------------------------------------------------------------------------------------- */
+/* ---- while others look ----------------------------------------------------------------------------------------- */
 
 static _Atomic bool stop_now;
 
@@ -159,7 +161,7 @@ while_others_look(void)
 		REQUIRE(pthread_join(lookers[i], NULL) == 0);
 }
 
-/* ---- interrupted --------------------------------------------------------------------------------------------------------------- */
+/* ---- interrupted ----------------------------------------------------------------------------------------------- */
 
 static sigjmp_buf target;
 static volatile sig_atomic_t may_act;
@@ -219,7 +221,8 @@ give_coming(void)
 	coming = NULL;
 }
 
-/* A pile comes and goes in each round; who looks, and unmaps, is interrupted: a jump out of a free may lose the block. */
+/* A pile comes and goes in each round; who looks, and unmaps, is interrupted: a jump out of a free may lose the block.
+ * */
 static void
 come_and_go(void)
 {

@@ -1,7 +1,7 @@
 /*
- * spawn.c - children that share this process's memory while its thread waits (G8): vfork, posix_spawn, clone with CLONE_VM | CLONE_VFORK. Their
- * malloc is their parent's heap; one that has no heap yet is not born with the child's thread id, or the heap would be taken from it as a
- * dead thread's. And one that is killed in the middle of malloc.
+ * spawn.c - children that share this process's memory while its thread waits (G8): vfork, posix_spawn, clone with
+ * CLONE_VM | CLONE_VFORK. Their malloc is their parent's heap; one that has no heap yet is not born with the child's
+ * thread id, or the heap would be taken from it as a dead thread's. And one that is killed in the middle of malloc.
  *
  * Clauses: G8.6.
  */
@@ -49,7 +49,7 @@ use_heap(uint32_t random)
 		free_block(&own[i]);
 }
 
-/* ---- a child on the parent's stack ---------------------------------------------------------------------------------------- */
+/* ---- a child on the parent's stack ----------------------------------------------------------------------------- */
 
 /* What it allocates stays for the parent to free. */
 static _Noreturn void
@@ -96,7 +96,7 @@ vforks(void)
 		fail("heaps", before.heaps, after.heaps);
 }
 
-/* ---- a thread whose first malloc is its child's -------------------------------------------------------------------------------- */
+/* ---- a thread whose first malloc is its child's ---------------------------------------------------------------- */
 
 static _Atomic bool stop_now;
 static _Atomic unsigned ready;
@@ -155,7 +155,7 @@ births(void)
 	}
 }
 
-/* ---- clone with a stack of its own, and the parent's TLS ------------------------------------------------------------------------- */
+/* ---- clone with a stack of its own, and the parent's TLS ------------------------------------------------------- */
 
 static int
 be_cloned(void *unused)
@@ -219,7 +219,7 @@ clones(void)
 	REQUIRE(pthread_join(killer, NULL) == 0);
 }
 
-/* ---- posix_spawn ---------------------------------------------------------------------------------------------------------------- */
+/* ---- posix_spawn ----------------------------------------------------------------------------------------------- */
 
 static void *
 load(void *unused)

@@ -1,10 +1,11 @@
 /*
- * spike.c - a gigabyte that is made and freed once (G10): by the main thread, by threads that sleep afterwards, by threads that have
- * ended, or made by threads that have ended and freed by the main thread, or by threads that have ended, too. When the decay has passed and
- * another thread makes some slow calls, or, with the background thread, nobody calls at all, the system has it again.
+ * spike.c - a gigabyte that is made and freed once (G10): by the main thread, by threads that sleep afterwards, by
+ * threads that have ended, or made by threads that have ended and freed by the main thread, or by threads that have
+ * ended, too. When the decay has passed and another thread makes some slow calls, or, with the background thread,
+ * nobody calls at all, the system has it again.
  *
- * Each form runs in a process of its own, which this program starts: SPIKE_FORM names it there. Without --only a third of the forms run, such
- * that each size meets each way, and both meet each drive; `--only ""` runs all.
+ * Each form runs in a process of its own, which this program starts: SPIKE_FORM names it there. Without --only a third
+ * of the forms run, such that each size meets each way, and both meet each drive; `--only ""` runs all.
  *
  * Clauses: G10.1, G10.2.
  */
@@ -39,7 +40,8 @@ enum way { MAIN, SLEEPING, ENDED, ENDED_MAIN, ENDED_ENDED, WAYS };
 
 static const char *const way_names[WAYS] = {"main", "sleeping", "ended", "ended-main", "ended-ended"};
 
-/* What happens when all is freed: 64 KiB blocks come and go, small ones come only, or nobody calls and there is the background thread. */
+/* What happens when all is freed: 64 KiB blocks come and go, small ones come only, or nobody calls and there is the
+ * background thread. */
 enum drive { PAGES, SMALL, NOTHING, DRIVES };
 
 static const char *const drive_names[DRIVES] = {"pages", "small", "nothing"};
@@ -51,7 +53,7 @@ struct form {
 	char name[64];
 };
 
-/* ---- blocks, each of which knows the next ------------------------------------------------------------------------------------ */
+/* ---- blocks, each of which knows the next ---------------------------------------------------------------------- */
 
 struct node {
 	struct node *next;
@@ -120,7 +122,7 @@ free_all(struct share *share)
 	share->first = NULL;
 }
 
-/* ---- figures ------------------------------------------------------------------------------------------------------------------ */
+/* ---- figures --------------------------------------------------------------------------------------------------- */
 
 static int statm = -1;
 
@@ -151,7 +153,7 @@ has_memory(void)
 	return kib >= memory_needed / KIB;
 }
 
-/* ---- those who make and free --------------------------------------------------------------------------------------------------- */
+/* ---- those who make and free ----------------------------------------------------------------------------------- */
 
 static struct share shares[MAKERS];
 static pthread_t threads[MAKERS];
@@ -253,7 +255,8 @@ static size_t
 spike(const struct form *form)
 {
 	for (int i = 0; i < MAKERS; i++)
-		shares[i] = (struct share){.kind = form->kind, .bytes = peak_wanted / MAKERS, .random = (uint32_t)i + 1};
+		shares[i] =
+		        (struct share){.kind = form->kind, .bytes = peak_wanted / MAKERS, .random = (uint32_t)i + 1};
 	switch (form->way) {
 	case MAIN:
 		return spike_of_main();
@@ -265,7 +268,7 @@ spike(const struct form *form)
 	}
 }
 
-/* ---- what brings it back ----------------------------------------------------------------------------------------------------------- */
+/* ---- what brings it back --------------------------------------------------------------------------------------- */
 
 static size_t limit, rounds, left;
 
@@ -299,7 +302,8 @@ caller(void *form)
 	call(drive);
 	sem_post(&freed);
 	sem_wait(&calls_wanted);
-	for (uint64_t deadline = now_ms() + DEADLINE_MS; (left = resident()) >= limit && now_ms() < deadline; rounds++) {
+	for (uint64_t deadline = now_ms() + DEADLINE_MS; (left = resident()) >= limit && now_ms() < deadline;
+	     rounds++) {
 		call(drive);
 		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 	}
@@ -315,9 +319,10 @@ print_figures(const struct form *form, size_t peak)
 	if (left < limit || !library_stats)
 		return;
 	library_stats(&stats);
-	printf("%s: in use %zu MiB in %zu blocks, free in spans %zu MiB, dirty %zu MiB, purged %zu MiB, %zu heaps, %zu segments\n",
-	       form->name, stats.in_use / MIB, stats.blocks, stats.free_in_spans / MIB, stats.dirty / MIB, stats.purged / MIB,
-	       stats.heaps, stats.segments);
+	printf("%s: in use %zu MiB in %zu blocks, free in spans %zu MiB, dirty %zu MiB, purged %zu MiB, %zu heaps, %zu "
+	       "segments\n",
+	       form->name, stats.in_use / MIB, stats.blocks, stats.free_in_spans / MIB, stats.dirty / MIB,
+	       stats.purged / MIB, stats.heaps, stats.segments);
 }
 
 static void
@@ -326,7 +331,8 @@ run_form(struct form *form)
 	pthread_t thread;
 
 	statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	REQUIRE(pthread_barrier_init(&made, NULL, MAKERS + 1) == 0 && pthread_barrier_init(&look_at_it, NULL, MAKERS + 1) == 0);
+	REQUIRE(pthread_barrier_init(&made, NULL, MAKERS + 1) == 0 &&
+	        pthread_barrier_init(&look_at_it, NULL, MAKERS + 1) == 0);
 	REQUIRE(pthread_create(&thread, NULL, caller, form) == 0);
 	sem_wait(&freed);
 	size_t peak = spike(form);
@@ -341,7 +347,7 @@ run_form(struct form *form)
 		fail("memory stays: bytes, more than", left, limit);
 }
 
-/* ---- all forms ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- all forms ------------------------------------------------------------------------------------------------- */
 
 static bool
 run_in_a_process(char **argv, const struct form *form)
@@ -369,7 +375,8 @@ form_of(size_t number)
 {
 	struct form form = {&kinds[number % 3], (enum way)(number / 3 % WAYS), (enum drive)(number / 3 / WAYS), ""};
 
-	snprintf(form.name, sizeof form.name, "%s %s %s", form.kind->name, way_names[form.way], drive_names[form.drive]);
+	snprintf(form.name, sizeof form.name, "%s %s %s", form.kind->name, way_names[form.way],
+	         drive_names[form.drive]);
 	return form;
 }
 

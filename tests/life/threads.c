@@ -1,7 +1,8 @@
 /*
- * threads.c - threads that end in every way (G8, G10): short ones by the ten thousand, with all thread-specific keys in use and
- * re-armed, by raw exit, by pthread_exit and by both kinds of cancellation wherever malloc happens to be, with blocks that others go on
- * using, with blocks of a producer. Contents must stay, and heaps and memory must not grow with the number of the dead.
+ * threads.c - threads that end in every way (G8, G10): short ones by the ten thousand, with all thread-specific keys in
+ * use and re-armed, by raw exit, by pthread_exit and by both kinds of cancellation wherever malloc happens to be, with
+ * blocks that others go on using, with blocks of a producer. Contents must stay, and heaps and memory must not grow
+ * with the number of the dead.
  *
  * Clauses: G8.7.
  */
@@ -72,7 +73,7 @@ check_heaps(void)
 		fail("heaps grow with the dead", heaps(), HEAPS_MAX);
 }
 
-/* ---- blocks that outlive their threads ----------------------------------------------------------------------------------- */
+/* ---- blocks that outlive their threads ------------------------------------------------------------------------- */
 
 struct parcel {
 	size_t size;
@@ -116,7 +117,7 @@ clear_shelf(void)
 		unwrap(atomic_exchange(&shelf[i], NULL));
 }
 
-/* ---- many short ones -------------------------------------------------------------------------------------------------------- */
+/* ---- many short ones ------------------------------------------------------------------------------------------- */
 
 static void *
 short_life(void *number)
@@ -151,7 +152,7 @@ short_threads(void)
 		fail("memory grows with the dead", resident(), before);
 }
 
-/* ---- all keys, re-armed ------------------------------------------------------------------------------------------------------ */
+/* ---- all keys, re-armed ---------------------------------------------------------------------------------------- */
 
 static pthread_key_t keys[PTHREAD_KEYS_MAX];
 static size_t key_count;
@@ -214,11 +215,12 @@ all_keys(void)
 	printf("%zu keys: %zu destructors\n", key_count, destroyed);
 }
 
-/* ---- ends in the middle -------------------------------------------------------------------------------------------------------- */
+/* ---- ends in the middle ---------------------------------------------------------------------------------------- */
 
 enum end { RAW_EXIT, PTHREAD_EXIT, DEFERRED, ASYNCHRONOUS, ENDS };
 
-static const char *const end_names[ENDS] = {"raw exit", "pthread_exit", "deferred cancellation", "asynchronous cancellation"};
+static const char *const end_names[ENDS] = {"raw exit", "pthread_exit", "deferred cancellation",
+                                            "asynchronous cancellation"};
 static _Atomic bool at_work;
 static pthread_key_t last_words;
 
@@ -254,7 +256,8 @@ allocate_for_ever(void *how)
 	int old;
 
 	REQUIRE(pthread_setspecific(last_words, malloc(100)) == 0);
-	pthread_setcanceltype((uintptr_t)how == ASYNCHRONOUS ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED, &old);
+	pthread_setcanceltype((uintptr_t)how == ASYNCHRONOUS ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED,
+	                      &old);
 	at_work = true;
 	for (;;) {
 		uint32_t n = next_random(&random);
@@ -311,7 +314,7 @@ ends_in_the_middle(void)
 	pthread_key_delete(last_words);
 }
 
-/* ---- abandoned heaps --------------------------------------------------------------------------------------------------------- */
+/* ---- abandoned heaps ------------------------------------------------------------------------------------------- */
 
 enum { LEAVERS = 12, LEFT = 400 };
 
@@ -380,7 +383,7 @@ abandoned(void)
 	check_heaps();
 }
 
-/* ---- a producer and its dead consumers ---------------------------------------------------------------------------------------- */
+/* ---- a producer and its dead consumers ------------------------------------------------------------------------- */
 
 static _Atomic(struct parcel *) queue[SHELF];
 static _Atomic bool no_more;
@@ -408,7 +411,8 @@ dead_consumers(void)
 		for (uintptr_t i = 0; i < CONSUMERS; i++)
 			start(&threads[i], consume, round * 7 + i);
 		for (int i = 0; i < 3000; i++)
-			unwrap(atomic_exchange(&queue[next_random(&random) % SHELF], wrap(next_random(&random) % 2000)));
+			unwrap(atomic_exchange(&queue[next_random(&random) % SHELF],
+			                       wrap(next_random(&random) % 2000)));
 		for (int i = 0; i < CONSUMERS; i++)
 			REQUIRE(pthread_join(threads[i], NULL) == 0);
 		if (round == 20)
@@ -421,7 +425,7 @@ dead_consumers(void)
 	check_heaps();
 }
 
-/* ---- the leader ends first ------------------------------------------------------------------------------------------------------ */
+/* ---- the leader ends first ------------------------------------------------------------------------------------- */
 
 static void *
 outlive(void *leader)
@@ -459,7 +463,7 @@ leader_ends(void)
 		fail("the process of a leader that ended", (uintptr_t)status, 0);
 }
 
-/* ---- the id of an ended thread, used again ------------------------------------------------------------------------------------------- */
+/* ---- the id of an ended thread, used again --------------------------------------------------------------------- */
 
 enum { REUSED = 10, REUSED_BLOCKS = 4000, REUSED_SIZE = 2000 };
 
@@ -495,8 +499,8 @@ fill_and_end(void *tid)
 }
 
 /*
- * A process with that id that reads from the pipe until its end; -1: the system does not let us, or somebody else was quicker each time. It is not
- * made by fork, before which the library takes over what the dead held.
+ * A process with that id that reads from the pipe until its end; -1: the system does not let us, or somebody else was
+ * quicker each time. It is not made by fork, before which the library takes over what the dead held.
  */
 static pid_t
 process_with_id(pid_t id, int pipe_end)

@@ -1,6 +1,6 @@
 /*
- * cgroup.c - a memory cgroup with a limit, made for a child (version 2 or 1, where this machine lets us make one). With LABYRINTH_LIMIT=cgroup the child gets
- * NULL and ENOMEM where the kernel would kill it, frees what it has, and goes on.
+ * cgroup.c - a memory cgroup with a limit, made for a child (version 2 or 1, where this machine lets us make one). With
+ * LABYRINTH_LIMIT=cgroup the child gets NULL and ENOMEM where the kernel would kill it, frees what it has, and goes on.
  *
  * Clauses: G9.3.
  */

@@ -48,7 +48,8 @@ next_unless(struct program *program, uint16_t comparison, uint32_t value)
 	add(program, (struct sock_filter)BPF_JUMP(BPF_JMP | comparison | BPF_K, value, 1, 0));
 }
 
-/* Calls from elsewhere are allowed. A range that spans a multiple of 4 GiB matches none: then the test that wanted it fails. */
+/* Calls from elsewhere are allowed. A range that spans a multiple of 4 GiB matches none: then the test that wanted it
+ * fails. */
 static void
 only_in(struct program *program, struct filter_range range)
 {

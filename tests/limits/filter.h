@@ -1,6 +1,6 @@
 /*
- * filter.h - seccomp filters that a program installs late, when it has allocated already. They hold for all threads of the process, and for its
- * children, until its end.
+ * filter.h - seccomp filters that a program installs late, when it has allocated already. They hold for all threads of
+ * the process, and for its children, until its end.
  */
 #ifndef LAB_TESTS_LIMITS_FILTER_H
 #define LAB_TESTS_LIMITS_FILTER_H

@@ -1,6 +1,7 @@
 /*
- * load.h - what the tests of limits run while something is refused: allocation of every kind, by threads, children and handlers. A call gives a
- * good block, or NULL with ENOMEM; what was given keeps its contents, and what calloc gives is zero. On top of tests/signal/support.h.
+ * load.h - what the tests of limits run while something is refused: allocation of every kind, by threads, children and
+ * handlers. A call gives a good block, or NULL with ENOMEM; what was given keeps its contents, and what calloc gives is
+ * zero. On top of tests/signal/support.h.
  */
 #ifndef LAB_TESTS_LIMITS_LOAD_H
 #define LAB_TESTS_LIMITS_LOAD_H
@@ -16,7 +17,8 @@ struct load_count {
 };
 extern struct load_count load_count;
 
-/* p, or NULL: then errno must be ENOMEM. Counts. Call it with errno as the allocation left it, which began with load_errno(). */
+/* p, or NULL: then errno must be ENOMEM. Counts. Call it with errno as the allocation left it, which began with
+ * load_errno(). */
 void *load_given(void *p);
 void load_errno(void);
 
@@ -47,10 +49,12 @@ void load_all(void);
 /* Blocks of every kind again, none of them refused: what failed was the limit, and it is gone. */
 void load_must_work(void);
 
-/* malloc_trim gives nothing back that is in use, and what it could not give back is zero all the same when calloc gives it. */
+/* malloc_trim gives nothing back that is in use, and what it could not give back is zero all the same when calloc gives
+ * it. */
 void load_trim(void);
 
-/* Takes blocks of `size` bytes until NULL, writes to them, at most `most` bytes; frees all. Returns how many there were. */
+/* Takes blocks of `size` bytes until NULL, writes to them, at most `most` bytes; frees all. Returns how many there
+ * were. */
 size_t load_until_null(size_t size, size_t most);
 
 /* load_until_null in several threads at once, which have all together `most` bytes at most. */

@@ -1,7 +1,8 @@
 /*
- * locked.c - mlockall: of what is there, of what will come, of both, on fault or at once; before the first allocation and after; by who may lock all
- * and by who may lock little. Memory that is locked cannot be given back: madvise refuses. Everything works or is NULL with ENOMEM, what is
- * resident stays near what is used (not the address space that is reserved), calloc is zero, and what was refused is not asked for again and again.
+ * locked.c - mlockall: of what is there, of what will come, of both, on fault or at once; before the first allocation
+ * and after; by who may lock all and by who may lock little. Memory that is locked cannot be given back: madvise
+ * refuses. Everything works or is NULL with ENOMEM, what is resident stays near what is used (not the address space
+ * that is reserved), calloc is zero, and what was refused is not asked for again and again.
  *
  * Clauses: G9.2, G10.1.
  */
@@ -37,8 +38,8 @@ static const int forms[] = {
 
 enum { FORMS = sizeof forms / sizeof *forms, EARLY = 1, WEAK = 2, KINDS = 4 };
 
-/* LIMITS_ROLE is "FORM KIND", two digits: kind is EARLY, before any constructor of a library; WEAK, without the right to lock more than
- * RLIMIT_MEMLOCK says; or both. */
+/* LIMITS_ROLE is "FORM KIND", two digits: kind is EARLY, before any constructor of a library; WEAK, without the right
+ * to lock more than RLIMIT_MEMLOCK says; or both. */
 static bool
 read_role(char **variables, int *form, int *kind)
 {
@@ -89,8 +90,8 @@ live(int form, int kind)
 	load_trim();
 	check_resident();
 	printf("%d %d: %s, %zu MiB resident, %zu MiB locked, %lu given, %lu refused\n", form, kind,
-	       locked ? "locked" : "not allowed", process_status("VmRSS:") >> 20, process_status("VmLck:") >> 20, load_count.given,
-	       load_count.refused);
+	       locked ? "locked" : "not allowed", process_status("VmRSS:") >> 20, process_status("VmLck:") >> 20,
+	       load_count.given, load_count.refused);
 	REQUIRE(munlockall() == 0);
 	if (kind == 0)
 		load_must_work();
@@ -107,7 +108,8 @@ run(int form, int kind)
 	pid_t child = fork();
 	if (child == 0) {
 		alarm(500);
-		if (kind & WEAK && (setrlimit(RLIMIT_MEMLOCK, &little) != 0 || prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0) != 0))
+		if (kind & WEAK &&
+		    (setrlimit(RLIMIT_MEMLOCK, &little) != 0 || prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0) != 0))
 			_exit(SKIPPED);
 		process_again(role);
 		_exit(3);
@@ -117,7 +119,7 @@ run(int form, int kind)
 		fail("mlockall: form and kind, status", (uintptr_t)form << 4 | (uintptr_t)kind, (uintptr_t)status);
 }
 
-/* ---- what cannot be given back ----------------------------------------------------------------------------------------------------------- */
+/* ---- what cannot be given back --------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t asked, refused;
 

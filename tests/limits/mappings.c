@@ -1,6 +1,7 @@
 /*
- * mappings.c - the number of mappings (vm.max_map_count). A program that has nearly as many as it may: the library, too, is refused what
- * splits one. And a long run of what splits mappings in the library, huge blocks that move, marks on exclusive blocks: their number has a bound.
+ * mappings.c - the number of mappings (vm.max_map_count). A program that has nearly as many as it may: the library,
+ * too, is refused what splits one. And a long run of what splits mappings in the library, huge blocks that move, marks
+ * on exclusive blocks: their number has a bound.
  *
  * Clauses: G9.2, G10.4.
  */
@@ -19,7 +20,7 @@
 #define PAGE ((size_t)4096)
 #define MANY ((size_t)200000)
 
-/* ---- nearly as many as there may be ----------------------------------------------------------------------------------------------------- */
+/* ---- nearly as many as there may be ---------------------------------------------------------------------------- */
 
 static size_t
 most_mappings(void)
@@ -54,7 +55,8 @@ static void
 live_below_the_limit(void *free_mappings)
 {
 	size_t pages = most_mappings() + 1000, freed = (size_t)(uintptr_t)free_mappings;
-	char *region = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *region =
+	        mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	REQUIRE(region != MAP_FAILED);
 	load_all();
@@ -71,14 +73,15 @@ static void
 below_the_limit(void)
 {
 	if (most_mappings() > MANY) {
-		fprintf(stderr, "not run: vm.max_map_count is %zu, more than can be made in a short time\n", most_mappings());
+		fprintf(stderr, "not run: vm.max_map_count is %zu, more than can be made in a short time\n",
+		        most_mappings());
 		return;
 	}
 	for (size_t n = 0; n <= 50; n += scale > 1 || n < 3 ? 1 : n)
 		(void)process_in_child(live_below_the_limit, (void *)(uintptr_t)n);
 }
 
-/* ---- how many the library makes ------------------------------------------------------------------------------------------------------------ */
+/* ---- how many the library makes -------------------------------------------------------------------------------- */
 
 enum { BLOCKS = 16, MOVES = 1500, HUGE_MOST = 24 };
 
@@ -133,8 +136,8 @@ mark_blocks(size_t times)
 	return most;
 }
 
-/* Each huge block, and each segment, may be a mapping of its own. A marked block splits one in three, and when it is freed two may
- * stay: where both sides were first written to while it was between them. */
+/* Each huge block, and each segment, may be a mapping of its own. A marked block splits one in three, and when it is
+ * freed two may stay: where both sides were first written to while it was between them. */
 static void
 their_number_has_a_bound(void *unused)
 {
@@ -149,8 +152,8 @@ their_number_has_a_bound(void *unused)
 	marked = mark_blocks(moves);
 	(void)malloc_trim(0);
 	freed = process_mappings();
-	printf("mappings: %zu before, %zu when blocks had moved %zu times, %zu with marks, %zu when all was freed\n", before, moved,
-	       moves, marked, freed);
+	printf("mappings: %zu before, %zu when blocks had moved %zu times, %zu with marks, %zu when all was freed\n",
+	       before, moved, moves, marked, freed);
 	if (moved > before + SEGMENTS || marked > before + SEGMENTS + SPLITS)
 		fail("mappings, before and most", before, marked > moved ? marked : moved);
 	struct lab_stats stats;

@@ -1,7 +1,7 @@
 /*
- * only_these.c - the library makes the system calls that docs/guarantees.md lists and no others: a filter kills the process at any other, first if
- * the library's own code makes it, then whoever makes it. With the argument "kswapd", under LABYRINTH_KSWAPD=1: the background
- * thread's are allowed as well.
+ * only_these.c - the library makes the system calls that docs/guarantees.md lists and no others: a filter kills the
+ * process at any other, first if the library's own code makes it, then whoever makes it. With the argument "kswapd",
+ * under LABYRINTH_KSWAPD=1: the background thread's are allowed as well.
  *
  * Clauses: G8.9.
  */
@@ -65,7 +65,8 @@ use_reserve(void)
 	REQUIRE(reserve_thread(256, 0));
 }
 
-/* A second arena; a block so large that the system is asked first; a block that is given to a thread, which is this one. */
+/* A second arena; a block so large that the system is asked first; a block that is given to a thread, which is this
+ * one. */
 static void
 use_much(void)
 {

@@ -1,6 +1,7 @@
 /*
- * overcommit.c - under vm.overcommit_memory=2, where the kernel gives out no more than it has: run by overcommit.sh, which sets that. What is reserved is
- * not charged; when there is no more, blocks are NULL with ENOMEM; when they are freed, all works again.
+ * overcommit.c - under vm.overcommit_memory=2, where the kernel gives out no more than it has: run by overcommit.sh,
+ * which sets that. What is reserved is not charged; when there is no more, blocks are NULL with ENOMEM; when they are
+ * freed, all works again.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,8 +39,8 @@ main(int argc, char **argv)
 	size_t blocks = load_until_null(256 * MIB, (size_t)1 << 40);
 	size_t small = load_until_null(MIB, (size_t)1 << 30);
 	load_all();
-	printf("%zu blocks of 256 MiB, then %zu of 1 MiB, %lu given, %lu refused, in %llu ms\n", blocks, small, load_count.given,
-	       load_count.refused, (unsigned long long)(now_ms() - from));
+	printf("%zu blocks of 256 MiB, then %zu of 1 MiB, %lu given, %lu refused, in %llu ms\n", blocks, small,
+	       load_count.given, load_count.refused, (unsigned long long)(now_ms() - from));
 	REQUIRE(load_count.refused > 0);
 	load_must_work();
 	return end_test();

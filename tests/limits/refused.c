@@ -1,7 +1,8 @@
 /*
- * refused.c - late filters: a process that has allocated for a while is forbidden a system call, or all that the library makes, by a seccomp
- * filter that answers ENOMEM, EPERM or ENOSYS, to the whole program or to the library alone (libc ends a program that is refused futex). Then come allocations of every kind, threads, handlers that jump, and children: each gives a good block,
- * or NULL with ENOMEM. Nothing hangs, crashes, or shows what was there before.
+ * refused.c - late filters: a process that has allocated for a while is forbidden a system call, or all that the
+ * library makes, by a seccomp filter that answers ENOMEM, EPERM or ENOSYS, to the whole program or to the library alone
+ * (libc ends a program that is refused futex). Then come allocations of every kind, threads, handlers that jump, and
+ * children: each gives a good block, or NULL with ENOMEM. Nothing hangs, crashes, or shows what was there before.
  *
  * Clauses: G8.8.
  */
@@ -70,7 +71,8 @@ struct refusal {
 
 static _Atomic int clock_error; /* what the clock answers; 0: the time */
 
-/* The vDSO answers without a system call, so that no filter sees it: the program says that there is none, and libc's function is this one. */
+/* The vDSO answers without a system call, so that no filter sees it: the program says that there is none, and libc's
+ * function is this one. */
 unsigned long
 getauxval(unsigned long type)
 {
@@ -97,7 +99,7 @@ clock_gettime(clockid_t clock, struct timespec *time)
 	return error ? -1 : 0;
 }
 
-/* ---- threads that cannot learn who they are ---------------------------------------------------------------------------------------------- */
+/* ---- threads that cannot learn who they are -------------------------------------------------------------------- */
 
 enum { CROWD = 8, BIRTHS = 12, HEAPS_MAX = 48 };
 
@@ -165,7 +167,7 @@ concerns_ids(const struct refusal *refusal)
 	return false;
 }
 
-/* ---- the refusals ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the refusals ---------------------------------------------------------------------------------------------- */
 
 static void
 live_with(void *argument)

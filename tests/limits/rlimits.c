@@ -1,7 +1,8 @@
 /*
- * rlimits.c - the addresses that a process takes, and limits that it sets itself, or is started under: RLIMIT_AS at a ladder of values, and lowered
- * when much is mapped; RLIMIT_DATA; RLIMIT_MEMLOCK 0; RLIMIT_NPROC, so that there can be no background thread; small RLIMIT_STACK. One thread and
- * several allocate until there is no more; then all is freed, and all works again.
+ * rlimits.c - the addresses that a process takes, and limits that it sets itself, or is started under: RLIMIT_AS at a
+ * ladder of values, and lowered when much is mapped; RLIMIT_DATA; RLIMIT_MEMLOCK 0; RLIMIT_NPROC, so that there can be
+ * no background thread; small RLIMIT_STACK. One thread and several allocate until there is no more; then all is freed,
+ * and all works again.
  *
  * Clauses: G9.2, G10.5, G10.6.
  */
@@ -48,7 +49,7 @@ get_limit(int resource)
 	return limit.rlim_cur;
 }
 
-/* ---- started anew, under a limit ------------------------------------------------------------------------------------------------- */
+/* ---- started anew, under a limit ------------------------------------------------------------------------------- */
 
 /* What `become` is to do before the program begins anew in `role`; what it then writes to stderr. */
 struct start {
@@ -96,7 +97,7 @@ lines_with(const char *output, const char *text)
 	return lines;
 }
 
-/* ---- addresses without a limit --------------------------------------------------------------------------------------------------------- */
+/* ---- addresses without a limit --------------------------------------------------------------------------------- */
 
 static int
 say_size(void)
@@ -131,7 +132,8 @@ size_of_process(void (*begin)(size_t value))
 	return strtoul(start.output, NULL, 10);
 }
 
-/* What a process that does nothing has more of: the table, of 72 MiB for a window of 64 GiB, and little else; no room for growth of the reserve. */
+/* What a process that does nothing has more of: the table, of 72 MiB for a window of 64 GiB, and little else; no room
+ * for growth of the reserve. */
 static void
 addresses(void)
 {
@@ -144,7 +146,7 @@ addresses(void)
 		fail("bytes of addresses more than without it, and without it", more, bare);
 }
 
-/* ---- RLIMIT_AS ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- RLIMIT_AS ------------------------------------------------------------------------------------------------- */
 
 static void
 limit_addresses(size_t value)
@@ -183,8 +185,9 @@ ladder(void)
 	for (size_t i = 0; i < sizeof rungs / sizeof *rungs; i++) {
 		struct start start = {.role = "as", .become = limit_addresses, .value = rungs[i] * MIB};
 		int status = run(&start);
-		bool is_loader = WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGSEGV
-		                                     : WEXITSTATUS(status) == LOADER_FAILED || WEXITSTATUS(status) == NO_EXEC;
+		bool is_loader = WIFSIGNALED(status)
+		                         ? WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGSEGV
+		                         : WEXITSTATUS(status) == LOADER_FAILED || WEXITSTATUS(status) == NO_EXEC;
 		if (status != 0 && !(is_loader && start.value < LOADER_NEEDS))
 			fputs(start.output, stderr), fail("under RLIMIT_AS: MiB, status", rungs[i], (uintptr_t)status);
 	}
@@ -232,7 +235,9 @@ lower_addresses(void *unused)
 	load_must_work();
 }
 
-/* ---- RLIMIT_DATA --------------------------------------------------------------------------------------------------------------------- */
+/* ---- RLIMIT_DATA
+ * ---------------------------------------------------------------------------------------------------------------------
+ * */
 
 static void
 lower_data(void *unused)
@@ -254,7 +259,7 @@ lower_data(void *unused)
 	load_must_work();
 }
 
-/* ---- as somebody who may not ------------------------------------------------------------------------------------------------------------ */
+/* ---- as somebody who may not ----------------------------------------------------------------------------------- */
 
 /* Without the right to lock more than the limit. */
 static void
@@ -319,7 +324,7 @@ no_threads(void)
 		fputs(start.output, stderr), fail("under RLIMIT_NPROC: status", (uintptr_t)status, 0);
 }
 
-/* ---- RLIMIT_STACK ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- RLIMIT_STACK ---------------------------------------------------------------------------------------------- */
 
 static void
 limit_stack(size_t value)
@@ -337,7 +342,7 @@ small_stack(void)
 		fputs(start.output, stderr), fail("under RLIMIT_STACK: status", (uintptr_t)status, 0);
 }
 
-/* ---- all --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------------------------- */
 
 static int
 play(const char *role)
@@ -345,7 +350,10 @@ play(const char *role)
 	static const struct {
 		const char *name;
 		int (*live)(void);
-	} roles[] = {{"as", live_in_address_space}, {"memlock", live_unlocked}, {"nproc", live_alone}, {"stack", live_unlocked}};
+	} roles[] = {{"as", live_in_address_space},
+	             {"memlock", live_unlocked},
+	             {"nproc", live_alone},
+	             {"stack", live_unlocked}};
 
 	for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
 		if (strcmp(role, roles[i].name) == 0)

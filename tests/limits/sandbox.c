@@ -1,6 +1,7 @@
 /*
- * sandbox.c - a filter as servers install it, that allows what glibc's malloc needs and kills at any other call, put on when threads have ended
- * and others live: the program goes on allocating, and what the ended threads held is taken over.
+ * sandbox.c - a filter as servers install it, that allows what glibc's malloc needs and kills at any other call, put on
+ * when threads have ended and others live: the program goes on allocating, and what the ended threads held is taken
+ * over.
  *
  * Clauses: G8.9.
  */
@@ -58,7 +59,8 @@ put_on_filter(void)
 	}
 }
 
-/* Allocation of all sizes, while the ended threads' blocks are freed: their heaps are taken over, or the blocks would be on nobody's list. */
+/* Allocation of all sizes, while the ended threads' blocks are freed: their heaps are taken over, or the blocks would
+ * be on nobody's list. */
 static void
 go_on(void)
 {

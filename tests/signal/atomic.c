@@ -1,10 +1,11 @@
 /*
- * atomic.c - the atomic tier makes no system call and no page fault, changes no errno, gives what it promises and then NULL.
+ * atomic.c - the atomic tier makes no system call and no page fault, changes no errno, gives what it promises and then
+ * NULL.
  *
- * System calls: in a child under a seccomp filter that kills on any call but rt_sigreturn and exit_group, the whole reserve is claimed,
- * written, and released, by the program and by a handler (of SIGTRAP, raised by an instruction). Page faults: the thread's
- * counters, over the same, at first, after a fork and a _Fork with the child alive, after vfork, and after their end. A thread's share
- * likewise. What lab_reserve_info says in a child.
+ * System calls: in a child under a seccomp filter that kills on any call but rt_sigreturn and exit_group, the whole
+ * reserve is claimed, written, and released, by the program and by a handler (of SIGTRAP, raised by an instruction).
+ * Page faults: the thread's counters, over the same, at first, after a fork and a _Fork with the child alive, after
+ * vfork, and after their end. A thread's share likewise. What lab_reserve_info says in a child.
  *
  * Clauses: G1.3, G4.1, G4.2, G6.3.
  */
@@ -203,7 +204,8 @@ no_fault_now(const char *when)
 		fail("page faults: minor, major", (uintptr_t)(minor_after - minor), (uintptr_t)(major_after - major));
 }
 
-/* The child's reserve is what the header says: copied, until a slow call of the normal tier has made it the child's own. */
+/* The child's reserve is what the header says: copied, until a slow call of the normal tier has made it the child's
+ * own. */
 static int
 look_as_child(void)
 {
@@ -264,7 +266,8 @@ no_fault_after_vfork(void)
 		fail("page faults: minor, major", (uintptr_t)(minor_after - minor), (uintptr_t)(major_after - major));
 }
 
-/* After fork, before anything else is touched, but for the test's own pages: they are locked and shared with the child no more. */
+/* After fork, before anything else is touched, but for the test's own pages: they are locked and shared with the child
+ * no more. */
 static void
 no_fault_after_fork(pid_t (*make_child)(void), const char *name)
 {

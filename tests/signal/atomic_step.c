@@ -1,8 +1,9 @@
 /*
  * atomic_step.c - the atomic tier interrupted at every instruction: a handler that claims and releases itself, or jumps
- * out, before each instruction of lab_alloc(ATOMIC) and lab_free. No slot is given out twice, none is lost but the one in hand of a
- * jump. It also counts instructions: the longest call without a handler, with the reserve full of free slots and empty; with free slots
- * it is no more than SIGNAL_MOST_INSTRUCTIONS says, if it is set (for optimised builds).
+ * out, before each instruction of lab_alloc(ATOMIC) and lab_free. No slot is given out twice, none is lost but the one
+ * in hand of a jump. It also counts instructions: the longest call without a handler, with the reserve full of free
+ * slots and empty; with free slots it is no more than SIGNAL_MOST_INSTRUCTIONS says, if it is set (for optimised
+ * builds).
  *
  * Clauses: G2.7, G4.3.
  */

@@ -1,5 +1,6 @@
 /*
- * atomic_tier.h - the functions of the atomic tier, and those of exclusive blocks, found by dlsym in the malloc under test, for programs that are not linked with it.
+ * atomic_tier.h - the functions of the atomic tier, and those of exclusive blocks, found by dlsym in the malloc under
+ * test, for programs that are not linked with it.
  */
 #ifndef LAB_TESTS_SIGNAL_ATOMIC_TIER_H
 #define LAB_TESTS_SIGNAL_ATOMIC_TIER_H

@@ -1,6 +1,7 @@
 /*
- * calls.h - the main program's calls of malloc's family, each run so that it is interrupted: stepped with the trap flag and handed to the
- * handler's program in one of several ways (single_step.c), or at full speed over breakpoints (break_each.c). One thread steps at a time.
+ * calls.h - the main program's calls of malloc's family, each run so that it is interrupted: stepped with the trap flag
+ * and handed to the handler's program in one of several ways (single_step.c), or at full speed over breakpoints
+ * (break_each.c). One thread steps at a time.
  */
 #ifndef LAB_TESTS_SIGNAL_CALLS_H
 #define LAB_TESTS_SIGNAL_CALLS_H
@@ -17,8 +18,8 @@
  * DENSE: at every instruction.
  * SPARSE: at every SPARSE_STEP'th instruction, others each time.
  * SWEEP: at one instruction, another each time, the handler makes many calls. After that it runs ten times more.
- * TWO_LEVELS: sparse, and the handler's own calls are stepped as well and interrupted at one instruction, another each time.
- * UNSTEPPED: not at all; breakpoints do it.
+ * TWO_LEVELS: sparse, and the handler's own calls are stepped as well and interrupted at one instruction, another each
+ * time. UNSTEPPED: not at all; breakpoints do it.
  */
 enum call_mode { DENSE, SPARSE, SWEEP, TWO_LEVELS, UNSTEPPED };
 extern enum call_mode call_mode;

@@ -1,7 +1,7 @@
 /*
- * exhausted.c - when the address space is used up (RLIMIT_AS), malloc in a handler that interrupted malloc still succeeds, from the
- * emergency reserve, until that is empty; then it is NULL with ENOMEM. The main program's own calls never get memory of the
- * reserve, at whichever instruction they are interrupted.
+ * exhausted.c - when the address space is used up (RLIMIT_AS), malloc in a handler that interrupted malloc still
+ * succeeds, from the emergency reserve, until that is empty; then it is NULL with ENOMEM. The main program's own calls
+ * never get memory of the reserve, at whichever instruction they are interrupted.
  *
  * The program runs itself again under the limit, since address space is reserved at the first allocation.
  *
@@ -60,7 +60,7 @@ give_back_hoard(void)
 	}
 }
 
-/* ---- in the handler ------------------------------------------------------------------------------------------------------------ */
+/* ---- in the handler -------------------------------------------------------------------------------------------- */
 
 static struct block taken[TAKEN_MAX];
 static size_t taken_count, got[8], deeper[8], deepest[8], tried_empty;
@@ -140,7 +140,7 @@ hook(void)
 	return true;
 }
 
-/* ---- the main program ------------------------------------------------------------------------------------------------------------ */
+/* ---- the main program ------------------------------------------------------------------------------------------ */
 
 /* An ordinary call: nothing of the reserve is in use after it. */
 static void
@@ -188,8 +188,8 @@ to_the_end(void)
 	for (take_all_at = 20; take_all_at < length; take_all_at += 40)
 		step_ordinary(20000);
 	for (int i = 0; i < SIZES; i++)
-		printf("%zu blocks of %zu, %zu by ATOMIC, %zu by MEMALLOC, in %zu handlers\n", got[i], sizes[i], deeper[i],
-		       deepest[i], tried_empty);
+		printf("%zu blocks of %zu, %zu by ATOMIC, %zu by MEMALLOC, in %zu handlers\n", got[i], sizes[i],
+		       deeper[i], deepest[i], tried_empty);
 	for (int i = 0; i < SIZES; i++)
 		if (got[i] == 0)
 			fail("a handler got no block from the reserve: size", sizes[i], 0);

@@ -1,7 +1,7 @@
 /*
- * first_alloc.c - allocation in handlers at both ends of a thread's life: the first allocation that a thread ever makes is made
- * in a handler, and handlers hit threads between their first instruction and the time after their last destructor. (single_step.c
- * interrupts every instruction of a first malloc.)
+ * first_alloc.c - allocation in handlers at both ends of a thread's life: the first allocation that a thread ever makes
+ * is made in a handler, and handlers hit threads between their first instruction and the time after their last
+ * destructor. (single_step.c interrupts every instruction of a first malloc.)
  *
  * Clauses: G2.3.
  */
@@ -21,7 +21,7 @@
 
 enum { AT_ONCE = 4, ROUNDS = 150, HEAPS_MAX = 64 };
 
-/* ---- the first allocation is a handler's ----------------------------------------------------------------------------------- */
+/* ---- the first allocation is a handler's ----------------------------------------------------------------------- */
 
 static _Thread_local struct block from_handler;
 static _Thread_local volatile sig_atomic_t handled;
@@ -88,7 +88,7 @@ first_in_handler(void)
 	}
 }
 
-/* ---- a storm on threads that are born and die -------------------------------------------------------------------------------- */
+/* ---- a storm on threads that are born and die ------------------------------------------------------------------ */
 
 /* Where in its life a thread is. */
 enum stage { BEFORE, INSIDE, DESTRUCTORS, AFTER, STAGES };
@@ -210,7 +210,8 @@ storm_on_short_lives(void)
 	signal(SIGUSR2, SIG_IGN);
 	signal(SIGRTMIN, SIG_IGN);
 	REQUIRE(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
-	printf("%zu signals to %zu threads; handled %zu before the thread's function, %zu in it, %zu in destructors, %zu after the "
+	printf("%zu signals to %zu threads; handled %zu before the thread's function, %zu in it, %zu in destructors, "
+	       "%zu after the "
 	       "last\n",
 	       (size_t)sent, (size_t)(ROUNDS * scale * AT_ONCE), (size_t)hits[BEFORE], (size_t)hits[INSIDE],
 	       (size_t)hits[DESTRUCTORS], (size_t)hits[AFTER]);

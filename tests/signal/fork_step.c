@@ -1,7 +1,8 @@
 /*
- * fork_step.c - a handler that interrupts malloc, free, realloc … at any instruction and forks there: parent and child both return into
- * the interrupted call, finish it, and go on allocating, with the contents of all live blocks unchanged. _Fork, which is
- * async-signal-safe, and fork as well, which a program may call here as none of its own handlers is interrupted.
+ * fork_step.c - a handler that interrupts malloc, free, realloc … at any instruction and forks there: parent and child
+ * both return into the interrupted call, finish it, and go on allocating, with the contents of all live blocks
+ * unchanged. _Fork, which is async-signal-safe, and fork as well, which a program may call here as none of its own
+ * handlers is interrupted.
  *
  * The instructions of each call are learned by stepping it; a breakpoint then interrupts it at one of them (learn.h).
  *

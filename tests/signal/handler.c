@@ -1,5 +1,6 @@
 /*
- * handler.c - see handler.h. A step may be interrupted by others in its calls of malloc: what it works on is taken out of its place first.
+ * handler.c - see handler.h. A step may be interrupted by others in its calls of malloc: what it works on is taken out
+ * of its place first.
  */
 #include "handler.h"
 

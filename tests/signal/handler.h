@@ -1,7 +1,8 @@
 /*
- * handler.h - what a handler does that has interrupted malloc: the handler's own program of the tests that interrupt every instruction
- * (single_step.c, break_each.c). Each run is one or two steps: blocks that live over several interruptions, blocks handed over by the main
- * program and to it, every size; errno must not change in anything that frees.
+ * handler.h - what a handler does that has interrupted malloc: the handler's own program of the tests that interrupt
+ * every instruction (single_step.c, break_each.c). Each run is one or two steps: blocks that live over several
+ * interruptions, blocks handed over by the main program and to it, every size; errno must not change in anything that
+ * frees.
  */
 #ifndef LAB_TESTS_SIGNAL_HANDLER_H
 #define LAB_TESTS_SIGNAL_HANDLER_H

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* ---- the live set ------------------------------------------------------------------------------------------------------- */
+/* ---- the live set ---------------------------------------------------------------------------------------------- */
 
 enum { LIVE = 300 };
 
@@ -74,7 +74,7 @@ live_bytes(void)
 	return bytes;
 }
 
-/* ---- another thread, which frees this one's blocks and allocates for it ---------------------------------------------------- */
+/* ---- another thread, which frees this one's blocks and allocates for it ---------------------------------------- */
 
 enum { SHARED = 24 };
 
@@ -107,7 +107,7 @@ ask_helper(void)
 		;
 }
 
-/* ---- the calls that are interrupted -------------------------------------------------------------------------------------- */
+/* ---- the calls that are interrupted ---------------------------------------------------------------------------- */
 
 void *in_hand;
 void *volatile result;

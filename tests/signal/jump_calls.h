@@ -1,6 +1,6 @@
 /*
- * jump_calls.h - the calls of malloc's family that longjmp_step.c and fork_step.c interrupt, and the live blocks with which it is seen
- * whether the heap is sound afterwards.
+ * jump_calls.h - the calls of malloc's family that longjmp_step.c and fork_step.c interrupt, and the live blocks with
+ * which it is seen whether the heap is sound afterwards.
  */
 #ifndef LAB_TESTS_SIGNAL_JUMP_CALLS_H
 #define LAB_TESTS_SIGNAL_JUMP_CALLS_H

@@ -1,6 +1,7 @@
 /*
- * learn.h - which instructions of the library a call runs through: found by stepping it, so that a breakpoint can be put on any of them. In
- * this way a call is interrupted at its k-th instruction at the price of one trap instead of k. Works on any malloc.
+ * learn.h - which instructions of the library a call runs through: found by stepping it, so that a breakpoint can be
+ * put on any of them. In this way a call is interrupted at its k-th instruction at the price of one trap instead of k.
+ * Works on any malloc.
  */
 #ifndef LAB_TESTS_SIGNAL_LEARN_H
 #define LAB_TESTS_SIGNAL_LEARN_H

@@ -1,14 +1,15 @@
 /*
- * longjmp_step.c - a handler that interrupts malloc, free, realloc … at any instruction and is left by siglongjmp. The thread goes
- * on allocating: nothing hangs, no live block is given out twice or changes, it comes to allocate from a heap of its own again, the
- * number of heaps stays bounded, and memory grows by no more than the blocks in hand.
+ * longjmp_step.c - a handler that interrupts malloc, free, realloc … at any instruction and is left by siglongjmp. The
+ * thread goes on allocating: nothing hangs, no live block is given out twice or changes, it comes to allocate from a
+ * heap of its own again, the number of heaps stays bounded, and memory grows by no more than the blocks in hand.
  *
- * The same from several places: on the normal stack, with the handler on an alternate stack, with the interrupted call itself on an
- * alternate stack, with the call in a handler that has interrupted another one, and with the thread going on deeper in its stack than
- * the frame that was left; alternate stacks in static memory, on the heap, and inside frames; in the main thread and in another.
+ * The same from several places: on the normal stack, with the handler on an alternate stack, with the interrupted call
+ * itself on an alternate stack, with the call in a handler that has interrupted another one, and with the thread going
+ * on deeper in its stack than the frame that was left; alternate stacks in static memory, on the heap, and inside
+ * frames; in the main thread and in another.
  *
- * The instructions of a call are learned by stepping it; then a breakpoint on one of them costs one trap (learn.h). CI does more than
- * 10^4 jumps, --scale 10 more than 10^5.
+ * The instructions of a call are learned by stepping it; then a breakpoint on one of them costs one trap (learn.h). CI
+ * does more than 10^4 jumps, --scale 10 more than 10^5.
  *
  * Clauses: G3.1, G3.2.
  */
@@ -34,12 +35,14 @@
 
 /* Heaps that all variants together may make: of two threads that live, three deep, and of some that have ended. */
 enum { HEAPS_MAX = 12, JUMPS = 1000, RELEARN = 200 };
-/* What a jump out of a small call may leave resident, on the average: of those that carve a span or free a block, a block. */
+/* What a jump out of a small call may leave resident, on the average: of those that carve a span or free a block, a
+ * block. */
 enum { RESIDENT_EACH = 1024 };
 /* What a jump may lose besides the block in hand: nothing; but a fixed part for what is cached. */
 #define SLACK (16 * MIB)
 
-/* Where the alternate stack is. IN_FRAME: in a frame that lives on. IN_LEFT_FRAME: in one that the jump leaves as well. */
+/* Where the alternate stack is. IN_FRAME: in a frame that lives on. IN_LEFT_FRAME: in one that the jump leaves as well.
+ * */
 enum place { STATIC, ON_HEAP, SMALL_ON_HEAP, IN_FRAME, IN_LEFT_FRAME, MAPPED };
 
 static const struct variant {
@@ -53,7 +56,7 @@ static const struct variant {
 	bool coroutine;            /* the calls, and where the thread goes on, are on a coroutine's stack at `place` */
 	bool disarms;              /* the alternate stack has SS_AUTODISARM; last, as the library remembers that */
 	bool small; /* the calls are malloc, free, realloc and calloc of small blocks, and it is measured what stays resident */
-	int steps;  /* how much it goes on */
+	int steps; /* how much it goes on */
 } variants[] = {
         {.name = "normal stack", .steps = 8},
         {.name = "what stays resident", .small = true, .steps = 8},
@@ -70,7 +73,10 @@ static const struct variant {
         {.name = "the call of a handler that interrupted a call", .nested = true, .steps = 8},
         {.name = "the same, in a thread", .nested = true, .in_thread = true, .steps = 8},
         {.name = "handler on an alternate stack", .handler_on_alternate = true, .steps = 8},
-        {.name = "handler on an alternate stack, in a thread", .handler_on_alternate = true, .in_thread = true, .steps = 8},
+        {.name = "handler on an alternate stack, in a thread",
+         .handler_on_alternate = true,
+         .in_thread = true,
+         .steps = 8},
         {.name = "the call on an alternate stack", .handler_on_alternate = true, .call_on_alternate = true, .steps = 8},
         {.name = "the same, going on for long", .handler_on_alternate = true, .call_on_alternate = true, .steps = 150},
         {.name = "the same, the stack on the heap",
@@ -95,14 +101,21 @@ static const struct variant {
          .in_thread = true,
          .deeper = true,
          .steps = 80},
-        {.name = "handler inside a frame that is left", .place = IN_LEFT_FRAME, .handler_on_alternate = true, .steps = 8},
+        {.name = "handler inside a frame that is left",
+         .place = IN_LEFT_FRAME,
+         .handler_on_alternate = true,
+         .steps = 8},
         {.name = "the call inside a frame that is left",
          .place = IN_LEFT_FRAME,
          .handler_on_alternate = true,
          .call_on_alternate = true,
          .steps = 80},
         {.name = "a coroutine on the heap", .place = ON_HEAP, .coroutine = true, .in_thread = true, .steps = 8},
-        {.name = "a coroutine on the heap, 16 KiB", .place = SMALL_ON_HEAP, .coroutine = true, .in_thread = true, .steps = 8},
+        {.name = "a coroutine on the heap, 16 KiB",
+         .place = SMALL_ON_HEAP,
+         .coroutine = true,
+         .in_thread = true,
+         .steps = 8},
         {.name = "a coroutine on the heap, going on deeper",
          .place = ON_HEAP,
          .coroutine = true,
@@ -121,7 +134,11 @@ static const struct variant {
          .in_thread = true,
          .handler_on_alternate = true,
          .steps = 8},
-        {.name = "the handler's stack disarms itself", .place = ON_HEAP, .handler_on_alternate = true, .disarms = true, .steps = 8},
+        {.name = "the handler's stack disarms itself",
+         .place = ON_HEAP,
+         .handler_on_alternate = true,
+         .disarms = true,
+         .steps = 8},
         {.name = "the same, going on deeper for long, in a thread",
          .place = ON_HEAP,
          .handler_on_alternate = true,
@@ -133,7 +150,7 @@ static const struct variant {
 
 static const struct variant *current_variant;
 
-/* ---- jumping ------------------------------------------------------------------------------------------------------------- */
+/* ---- jumping --------------------------------------------------------------------------------------------------- */
 
 static sigjmp_buf target;
 static pid_t jumper;    /* the thread that jumps */
@@ -225,7 +242,8 @@ run_call(const struct variant *variant)
 static __attribute__((noinline)) void
 run_call_in_frame(const struct variant *variant)
 {
-	char frame[56 * 1024]; /* above the stack is room for the calls by which the thread changes it, after the jump */
+	char frame[56 *
+	           1024]; /* above the stack is room for the calls by which the thread changes it, after the jump */
 
 	use_stack(frame, 48 * 1024);
 	run_call(variant);
@@ -240,11 +258,13 @@ run_and_jump(const struct variant *variant, const struct call *call)
 	uint32_t n = next_random(&random_state);
 
 	current_call = call;
-	inner_call = &calls[n / 64 % 3 == 0 ? 8 : n / 256 % 6]; /* of those that change nothing but in_hand and result */
+	inner_call =
+	        &calls[n / 64 % 3 == 0 ? 8 : n / 256 % 6]; /* of those that change nothing but in_hand and result */
 	in_hand = result = NULL;
 	if (!variant->deeper) /* here, above the frame that was left, its heap is put in order; else in the call itself */
 		free(malloc(1));
-	else if (attempts % 8 == 0) /* a slow path at the level from which jumps are made: what was left is seen to be */
+	else if (attempts % 8 ==
+	         0) /* a slow path at the level from which jumps are made: what was left is seen to be */
 		free(malloc(100 * KIB));
 	call->prepare();
 	attempts++;
@@ -280,7 +300,7 @@ jump_out_of_call(const struct variant *variant, const struct call *call, size_t 
 	return jumps - before;
 }
 
-/* ---- what holds afterwards ------------------------------------------------------------------------------------------------- */
+/* ---- what holds afterwards ------------------------------------------------------------------------------------- */
 
 static size_t
 resident_bytes(void)
@@ -295,7 +315,8 @@ resident_bytes(void)
 	return pages * 4096;
 }
 
-/* Once the thread has called from above the frames that were left, it has a heap of its own: no call of it is re-entrant any more. */
+/* Once the thread has called from above the frames that were left, it has a heap of its own: no call of it is
+ * re-entrant any more. */
 static void
 check_own_heap(void)
 {
@@ -318,8 +339,8 @@ check_figures(const struct variant *variant, size_t may_be_lost)
 		return;
 	check_own_heap();
 	library_stats(&stats);
-	printf("%-46s %6zu jumps so far, %2zu heaps, %6zu MiB in use of which %zu KiB live, %4zu MiB resident\n", variant->name,
-	       jumps, stats.heaps, stats.in_use / MIB, live_bytes() / KIB, resident_bytes() / MIB);
+	printf("%-46s %6zu jumps so far, %2zu heaps, %6zu MiB in use of which %zu KiB live, %4zu MiB resident\n",
+	       variant->name, jumps, stats.heaps, stats.in_use / MIB, live_bytes() / KIB, resident_bytes() / MIB);
 	if (stats.heaps > HEAPS_MAX)
 		fail("heaps grow with the jumps: heaps, jumps", stats.heaps, jumps);
 	if (stats.in_use > live_bytes() * 9 / 8 + may_be_lost + SLACK)
@@ -370,7 +391,7 @@ jump_out_of_calls(const struct variant *variant)
 	check_figures(variant, may_be_lost);
 }
 
-/* ---- stacks and threads ------------------------------------------------------------------------------------------------------ */
+/* ---- stacks and threads ---------------------------------------------------------------------------------------- */
 
 static __attribute__((noinline)) void
 with_stack_in_frame(const struct variant *variant)
@@ -477,8 +498,8 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
 		if (strstr(variants[i].name, only))
 			run_variant(&variants[i]);
-	printf("%zu jumps out of %zu distinct instructions of the library, in %zu attempts\n", jumps, step_figures().distinct,
-	       attempts);
+	printf("%zu jumps out of %zu distinct instructions of the library, in %zu attempts\n", jumps,
+	       step_figures().distinct, attempts);
 	step_write_coverage();
 	return end_test();
 }

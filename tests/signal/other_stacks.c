@@ -1,10 +1,10 @@
 /*
- * other_stacks.c - calls and handlers on stacks of every kind: alternate ones that disarm themselves (SS_AUTODISARM), coroutines' stacks, from
- * malloc, mapped, static, or in a frame; in the main thread, in another, in the child that a thread has forked; coroutines that go
- * from thread to thread; children that share memory, made in a handler.
+ * other_stacks.c - calls and handlers on stacks of every kind: alternate ones that disarm themselves (SS_AUTODISARM),
+ * coroutines' stacks, from malloc, mapped, static, or in a frame; in the main thread, in another, in the child that a
+ * thread has forked; coroutines that go from thread to thread; children that share memory, made in a handler.
  *
- * No handler is left by a jump: so a library that takes an interrupted frame for one that was left hands blocks out twice. It compares stack
- * pointers for that, and has to know when they are on one stack.
+ * No handler is left by a jump: so a library that takes an interrupted frame for one that was left hands blocks out
+ * twice. It compares stack pointers for that, and has to know when they are on one stack.
  *
  * Each arrangement runs in a process of its own, until so many handlers have interrupted it.
  *
@@ -83,7 +83,7 @@ is_enough(void)
 	return atomic_load(&handled) >= (current->makes_children ? CHILDREN : HANDLERS) * (size_t)scale;
 }
 
-/* ---- stacks -------------------------------------------------------------------------------------------------------------- */
+/* ---- stacks ---------------------------------------------------------------------------------------------------- */
 
 /* The i-th stack of a kind; `frame` is the one in a frame. Mapped ones have a guard page below. */
 static char *
@@ -108,7 +108,7 @@ make_stack(enum place place, int i, char *frame)
 	}
 }
 
-/* ---- handlers ------------------------------------------------------------------------------------------------------------ */
+/* ---- handlers -------------------------------------------------------------------------------------------------- */
 
 /* What one thread's handlers keep. */
 struct keeping {
@@ -179,7 +179,7 @@ start_timer(timer_t *timer)
 	REQUIRE(timer_settime(*timer, 0, &often, NULL) == 0);
 }
 
-/* ---- what is interrupted --------------------------------------------------------------------------------------------------- */
+/* ---- what is interrupted --------------------------------------------------------------------------------------- */
 
 static void
 work(struct block *own, int count, uint32_t *random)
@@ -257,7 +257,7 @@ work_until_enough(void)
 		free_block(&own[i]);
 }
 
-/* ---- arrangements ------------------------------------------------------------------------------------------------------------ */
+/* ---- arrangements ---------------------------------------------------------------------------------------------- */
 
 static _Atomic int next_thread;
 
@@ -265,7 +265,8 @@ static _Atomic int next_thread;
 static void
 live(void)
 {
-	struct sigaction action = {.sa_handler = on_timer, .sa_flags = SA_RESTART | (current->handlers == NONE ? 0 : SA_ONSTACK)};
+	struct sigaction action = {.sa_handler = on_timer,
+	                           .sa_flags = SA_RESTART | (current->handlers == NONE ? 0 : SA_ONSTACK)};
 	struct keeping mine = {.random = 7};
 	char frame[STACK];
 	timer_t timer;

@@ -1,6 +1,7 @@
 /*
- * park.c - one thread is stopped, killed or sent elsewhere at an instruction of the malloc library, and all others must get on. Each operation (park_ops.c) is stepped once to see which instructions it passes; then it is run again for every
- * point that is chosen, up to that instruction, and there, by mode:
+ * park.c - one thread is stopped, killed or sent elsewhere at an instruction of the malloc library, and all others must
+ * get on. Each operation (park_ops.c) is stepped once to see which instructions it passes; then it is run again for
+ * every point that is chosen, up to that instruction, and there, by mode:
  *
  *     parked     the thread is stopped by ptrace while the others work, then goes on to the end
  *     blocked    it waits in a signal handler instead, every other time holding blocks that the handler has allocated
@@ -10,10 +11,11 @@
  *     killed     the thread ends there by a raw exit system call
  *
  * What all threads hold is filled with patterns and looked at after the thread has gone on. The steps of
- * protocols come first, then what no other operation has reached in this mode (park_points.c); --scale N tries N times as many points. "--only MODE: OPERATION" picks; with ", k=N," one point.
+ * protocols come first, then what no other operation has reached in this mode (park_points.c); --scale N tries N times
+ * as many points. "--only MODE: OPERATION" picks; with ", k=N," one point.
  *
- * After a jump the thread allocates as high in its stack as it did before, which proves what was left to be dead. With SIGNAL_TEST_DEEPER it
- * does so further down only.
+ * After a jump the thread allocates as high in its stack as it did before, which proves what was left to be dead. With
+ * SIGNAL_TEST_DEEPER it does so further down only.
  *
  * Clauses: G3.4, G8.7.
  */
@@ -44,7 +46,14 @@ static const struct {
         {"forking", {6, 3, 1}}, {"jumped", {16, 8, 3}},  {"killed", {24, 8, 3}},
 };
 
-enum { HEAPS_MAX = 64, SEGMENTS_MAX = 64, UNFINISHED_MAX = 8, SKIPPED = 77, STEPS_EACH = 200000, LOST_BY_ANY = 68 * 1024 };
+enum {
+	HEAPS_MAX = 64,
+	SEGMENTS_MAX = 64,
+	UNFINISHED_MAX = 8,
+	SKIPPED = 77,
+	STEPS_EACH = 200000,
+	LOST_BY_ANY = 68 * 1024
+};
 #define SLACK (24 * MIB)
 
 static struct {
@@ -62,7 +71,7 @@ static pid_t (*fork_quietly)(void);
 static size_t lost, least_in_use, least_segments, points, missed, distinct;
 static bool is_denied, goes_deeper, victim_ends;
 
-/* ---- the victim ----------------------------------------------------------------------------------------------------------- */
+/* ---- the victim ------------------------------------------------------------------------------------------------ */
 
 /* Where a killed thread goes: exit, for this thread alone. */
 void park_exit(void);
@@ -190,7 +199,7 @@ replace_victim(void)
 	make_victim();
 }
 
-/* ---- a round -------------------------------------------------------------------------------------------------------------- */
+/* ---- a round --------------------------------------------------------------------------------------------------- */
 
 static const char blocked[] = "the victim does not get on: seconds";
 
@@ -248,15 +257,15 @@ run_round(void)
 	return current.reached;
 }
 
-/* ---- the points of an operation ------------------------------------------------------------------------------------------- */
+/* ---- the points of an operation -------------------------------------------------------------------------------- */
 
 static char label[160];
 
 static void
 name_point(size_t k)
 {
-	snprintf(label, sizeof label, "%s: %s, k=%zu, aimed at library+0x%x", modes[current.mode].name, current.operation->name, k,
-	         current.offset);
+	snprintf(label, sizeof label, "%s: %s, k=%zu, aimed at library+0x%x", modes[current.mode].name,
+	         current.operation->name, k, current.offset);
 	current_scenario = label;
 }
 
@@ -284,7 +293,8 @@ try_point(enum mode mode, size_t k)
 static void
 try_points(enum mode mode, enum points_kind kind)
 {
-	size_t most = (size_t)modes[mode].most[kind] * scale, far = (size_t)STEPS_EACH * scale / (points_traced() + 1) + 1;
+	size_t most = (size_t)modes[mode].most[kind] * scale,
+	       far = (size_t)STEPS_EACH * scale / (points_traced() + 1) + 1;
 	const size_t *chosen;
 	size_t count = points_choose(kind, most < far || kind == POINTS_STEPS ? most : far, &chosen);
 
@@ -305,7 +315,7 @@ trace_operation(void)
 	current.mode = mode;
 }
 
-/* ---- figures -------------------------------------------------------------------------------------------------------------- */
+/* ---- figures --------------------------------------------------------------------------------------------------- */
 
 static void
 check_figures(void)
@@ -325,7 +335,8 @@ check_figures(void)
 	if (stats.heaps > HEAPS_MAX)
 		fail("heaps are not adopted in time: heaps, points", stats.heaps, points);
 	if (stats.in_use > least_in_use + lost + SLACK)
-		fail("memory grows by more than the blocks in hand: bytes, allowed", stats.in_use, least_in_use + lost + SLACK);
+		fail("memory grows by more than the blocks in hand: bytes, allowed", stats.in_use,
+		     least_in_use + lost + SLACK);
 	if (stats.segments > least_segments + lost / (4 * MIB) + SEGMENTS_MAX)
 		fail("segments are lost: segments, at the start", stats.segments, least_segments);
 }
@@ -371,7 +382,8 @@ park_in(enum mode mode, const struct operation *operation)
 	if (mode == KILLED && operation->is_finished)
 		check_finished(segments_before);
 	printf("%-8s %-24s %6zu instructions passed, %5zu points, %5zu of them new, %4zu missed\n", modes[mode].name,
-	       operation->name, points_traced(), points - points_before, distinct - distinct_before, missed - missed_before);
+	       operation->name, points_traced(), points - points_before, distinct - distinct_before,
+	       missed - missed_before);
 	check_figures();
 }
 
@@ -396,7 +408,8 @@ run_mode(enum mode mode, unsigned seconds)
 		printf("%s: not run: ptrace denied\n", modes[mode].name);
 		_exit(SKIPPED);
 	}
-	printf("%s: %zu points at %zu distinct instructions, %zu not reached again\n", modes[mode].name, points, distinct, missed);
+	printf("%s: %zu points at %zu distinct instructions, %zu not reached again\n", modes[mode].name, points,
+	       distinct, missed);
 	REQUIRE(!*only || points + missed > 0);
 	REQUIRE(missed <= points / 4);
 	step_write_coverage();

@@ -1,8 +1,9 @@
 /*
  * park.h - what the parts of the park-point test share: see park.c.
  *
- * Threads: the *victim* runs operations and is stopped, killed or sent elsewhere at one instruction; the *driver* (main) decides where
- * and how; two *workers* do what other threads do meanwhile. The process's parent is the *stopper*: a tracer of the victim alone.
+ * Threads: the *victim* runs operations and is stopped, killed or sent elsewhere at one instruction; the *driver*
+ * (main) decides where and how; two *workers* do what other threads do meanwhile. The process's parent is the
+ * *stopper*: a tracer of the victim alone.
  */
 #ifndef LAB_TESTS_SIGNAL_PARK_H
 #define LAB_TESTS_SIGNAL_PARK_H
@@ -20,7 +21,7 @@
 
 enum { DEADLINE_SECONDS = 200 };
 
-/* ---- operations (park_ops.c) ------------------------------------------------------------------------------------------ */
+/* ---- operations (park_ops.c) ----------------------------------------------------------------------------------- */
 
 struct operation {
 	const char *name;
@@ -37,16 +38,18 @@ extern const size_t operation_count;
 /* Before the first thread is made. */
 void operations_start(void);
 
-/* Gives back what the operation that ran last has left, whether it has finished or not; the victim or, if that is dead, the driver. */
+/* Gives back what the operation that ran last has left, whether it has finished or not; the victim or, if that is dead,
+ * the driver. */
 void operations_clear(void);
 
-/* After the victim's death: the free that it had not begun is made, by the driver. Of huge blocks only: of others it cannot be told. */
+/* After the victim's death: the free that it had not begun is made, by the driver. Of huge blocks only: of others it
+ * cannot be told. */
 void operations_begin_free(void);
 
 /* In a child of fork: what the victim had made unreadable can be read. */
 void operations_untrap(void);
 
-/* ---- the other threads (park_work.c) ------------------------------------------------------------------------------------ */
+/* ---- the other threads (park_work.c) --------------------------------------------------------------------------- */
 
 void workers_start(void);
 
@@ -54,8 +57,8 @@ void workers_start(void);
 void worker_order(unsigned worker, void (*job)(void));
 void worker_await(unsigned worker);
 
-/* The work of a round: allocate, free, threads born and dying, trim, huge and atomic blocks. The victim's kept blocks are checked and half
- * of them freed. Ends with the workers holding blocks whose contents workers_check looks at. */
+/* The work of a round: allocate, free, threads born and dying, trim, huge and atomic blocks. The victim's kept blocks
+ * are checked and half of them freed. Ends with the workers holding blocks whose contents workers_check looks at. */
 void workers_work(void);
 void workers_check(void);
 
@@ -63,7 +66,8 @@ void workers_check(void);
 void kept_fill(void);
 void kept_free(void);
 
-/* What the driver's child of fork does, or the victim's; ends the process. `from_handler`: nothing but malloc is async-signal-safe. */
+/* What the driver's child of fork does, or the victim's; ends the process. `from_handler`: nothing but malloc is
+ * async-signal-safe. */
 _Noreturn void live_in_child(void);
 void wait_for_child(pid_t child);
 
@@ -73,7 +77,7 @@ void go_on(void);
 /* sem_wait for at most DEADLINE_SECONDS; then the test has failed: `what`. */
 void await(sem_t *semaphore, const char *what);
 
-/* ---- which points (park_points.c) ---------------------------------------------------------------------------------------- */
+/* ---- which points (park_points.c) ------------------------------------------------------------------------------ */
 
 enum points_kind {
 	POINTS_STEPS, /* before and after what other threads see at once: locked instructions, system calls */
@@ -96,15 +100,17 @@ void points_aim(size_t k, uint32_t *offset, uint32_t *countdown);
 /* Notes that a round was made there; false: not the first in this mode. */
 bool points_cover(uint32_t offset);
 
-/* ---- the stopper (park_stopper.c) --------------------------------------------------------------------------------------- */
+/* ---- the stopper (park_stopper.c) ------------------------------------------------------------------------------ */
 
-/* Forks; in the child it returns true. In the parent it serves the child until that ends, and returns false, with the wait status. */
+/* Forks; in the child it returns true. In the parent it serves the child until that ends, and returns false, with the
+ * wait status. */
 bool stopper_fork(int *status);
 
 /* Sends itself here to be stopped: step_divert's argument. Ends when the stopper has set the true address. */
 void stopper_spin(void);
 
-/* Stops thread `tid`, which is at stopper_spin, at `address`, all other registers being as they are. False: ptrace is denied. */
+/* Stops thread `tid`, which is at stopper_spin, at `address`, all other registers being as they are. False: ptrace is
+ * denied. */
 bool stopper_stop(pid_t tid, uintptr_t address);
 
 /* Lets it go on, untraced. */

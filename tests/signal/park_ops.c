@@ -1,8 +1,8 @@
 /*
  * park_ops.c - see park.h: the operations in which the victim is stopped.
  *
- * hand: blocks that the operation will free; each leaves the table before it is freed, so that a torn free loses it. outs: what it has
- * got; each gets its place in one store when the call has returned.
+ * hand: blocks that the operation will free; each leaves the table before it is freed, so that a torn free loses it.
+ * outs: what it has got; each gets its place in one store when the call has returned.
  */
 #include "park.h"
 
@@ -35,7 +35,7 @@ static bool (*reserve_thread)(size_t size, size_t count);
 static bool (*reserve_balance)(void);
 static int (*owner_of)(const void *block);
 
-/* ---- small words -------------------------------------------------------------------------------------------------------- */
+/* ---- small words ----------------------------------------------------------------------------------------------- */
 
 static void
 hold(size_t size, size_t count)
@@ -104,18 +104,18 @@ nothing(void)
 {
 }
 
-#define RUNS(name, ...)                                                                                                            \
-	static void name(void)                                                                                                     \
-	{                                                                                                                          \
-		__VA_ARGS__;                                                                                                       \
+#define RUNS(name, ...)                                                                                                \
+	static void name(void)                                                                                         \
+	{                                                                                                              \
+		__VA_ARGS__;                                                                                           \
 	}
-#define HAS(name, condition)                                                                                                       \
-	static bool name(void)                                                                                                     \
-	{                                                                                                                          \
-		return condition;                                                                                                  \
+#define HAS(name, condition)                                                                                           \
+	static bool name(void)                                                                                         \
+	{                                                                                                              \
+		return condition;                                                                                      \
 	}
 
-/* ---- the operations ----------------------------------------------------------------------------------------------------- */
+/* ---- the operations -------------------------------------------------------------------------------------------- */
 
 static void
 hold_and_free(size_t size, size_t count)
@@ -199,7 +199,8 @@ decay_now(void)
 	library_set(LAB_PARAM_DECAY_MS, 0);
 }
 
-/* ---- re-entrant calls: the page of the next free block is not readable, and malloc stops at it, inside its heap --------------- */
+/* ---- re-entrant calls: the page of the next free block is not readable, and malloc stops at it, inside its heap
+ * --------------- */
 
 static void (*in_handler)(void);
 
@@ -267,7 +268,7 @@ RUNS(set_trap_and_hold, hold(48, 2), hold(100 * KIB, 1), set_trap())
 RUNS(borrow, run_into_trap(borrowing))
 RUNS(overstay, run_into_trap(overstaying))
 
-/* ---- the atomic tier ---------------------------------------------------------------------------------------------------- */
+/* ---- the atomic tier ------------------------------------------------------------------------------------------- */
 
 static void
 hold_slot(void)
@@ -326,7 +327,7 @@ const struct operation operations[] = {
 /* clang-format on */
 const size_t operation_count = sizeof operations / sizeof *operations;
 
-/* ---- before and after ----------------------------------------------------------------------------------------------------- */
+/* ---- before and after ------------------------------------------------------------------------------------------ */
 
 void
 operations_start(void)
@@ -350,7 +351,8 @@ operations_clear(void)
 		resized.p = outs[0].p;
 		check_block_part(&resized, resized.size < outs[0].size ? resized.size : outs[0].size);
 	}
-	for (size_t i = 0; i < HAND_MAX; i++) { /* the last word on a block handed out twice: it is written, then the others look */
+	for (size_t i = 0; i < HAND_MAX;
+	     i++) { /* the last word on a block handed out twice: it is written, then the others look */
 		struct block block = outs[i].p ? block_of(outs[i].p, outs[i].size) : (struct block){0};
 		outs[i].p = NULL;
 		free_block(&block);

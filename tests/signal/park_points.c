@@ -1,6 +1,7 @@
 /*
- * park_points.c - see park.h: which instructions of an operation are worth a round. An operation passes up to 50,000, and most of them lie
- * between the same two steps of a protocol: a thread that stops there has shown nothing new to the others.
+ * park_points.c - see park.h: which instructions of an operation are worth a round. An operation passes up to 50,000,
+ * and most of them lie between the same two steps of a protocol: a thread that stops there has shown nothing new to the
+ * others.
  */
 #include "park.h"
 
@@ -72,7 +73,8 @@ kind_of(size_t k)
 {
 	uint32_t before = times[trace[k]]++;
 
-	if ((before & (before + 1)) == 0 && (is_step(k) || (k > 0 && is_step(k - 1)))) /* the 1st, 2nd, 4th, 8th … time */
+	if ((before & (before + 1)) == 0 &&
+	    (is_step(k) || (k > 0 && is_step(k - 1)))) /* the 1st, 2nd, 4th, 8th … time */
 		return POINTS_STEPS;
 	return before == 0 && !is_set(covered, trace[k]) ? POINTS_NEW : POINTS_OTHER;
 }

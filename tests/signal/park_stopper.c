@@ -1,7 +1,7 @@
 /*
- * park_stopper.c - see park.h. A thread is stopped by ptrace from the outside: no frame of a handler lies on its stack, and no thread of its
- * process does anything for it. Only the one thread is traced, and only while it is stopped, as a step by ptrace costs up to 60 us
- * (two processes take turns), one by the trap flag 1 us.
+ * park_stopper.c - see park.h. A thread is stopped by ptrace from the outside: no frame of a handler lies on its stack,
+ * and no thread of its process does anything for it. Only the one thread is traced, and only while it is stopped, as a
+ * step by ptrace costs up to 60 us (two processes take turns), one by the trap flag 1 us.
  */
 #include "park.h"
 
@@ -68,7 +68,8 @@ stop(pid_t tid, uintptr_t address)
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) != 0)
 		return false;
 	for (;;) {
-		if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) != 0 || waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status))
+		if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) != 0 || waitpid(tid, &status, __WALL) != tid ||
+		    !WIFSTOPPED(status))
 			return false;
 		if (put_in_place(tid, address))
 			return true;

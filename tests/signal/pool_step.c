@@ -1,6 +1,7 @@
 /*
- * pool_step.c - typed caches and pools interrupted after every single instruction, by a handler that allocates and frees in the same
- * cache and the same pool, shrinks the cache, and checks all contents; and left by siglongjmp at every instruction.
+ * pool_step.c - typed caches and pools interrupted after every single instruction, by a handler that allocates and
+ * frees in the same cache and the same pool, shrinks the cache, and checks all contents; and left by siglongjmp at
+ * every instruction.
  *
  * The functions are found by dlsym: the library that is stepped is the one that malloc is taken from.
  *
@@ -62,7 +63,7 @@ find_functions(void)
 	}
 }
 
-/* ---- objects with a holder --------------------------------------------------------------------------------------------- */
+/* ---- objects with a holder ------------------------------------------------------------------------------------- */
 
 struct thing {
 	uint64_t magic, holder, more[9];
@@ -117,7 +118,7 @@ unmake_element(void *element, void *data)
 	elements_left++;
 }
 
-/* ---- the handler ------------------------------------------------------------------------------------------------------- */
+/* ---- the handler ----------------------------------------------------------------------------------------------- */
 
 static struct thing *held[HELD], *element; /* of the cache, of the pool */
 static uint32_t turn, chance = 1;
@@ -174,7 +175,7 @@ release_held(void)
 	element = NULL;
 }
 
-/* ---- the main program -------------------------------------------------------------------------------------------------- */
+/* ---- the main program ------------------------------------------------------------------------------------------ */
 
 static size_t
 live_in(struct lab_cache *which)
@@ -264,8 +265,8 @@ step_pools(unsigned rounds)
 	REQUIRE(mempool_available(pool) == POOL_MIN);
 }
 
-/* One call after the other is left at one instruction after the other. At most the object in hand is lost each time; the cache and the
- * pool go on. */
+/* One call after the other is left at one instruction after the other. At most the object in hand is lost each time;
+ * the cache and the pool go on. */
 static unsigned
 jump_out_of(void (*call)(void))
 {
@@ -339,7 +340,8 @@ jump(void)
 		size_t available = mempool_available(pool);
 		REQUIRE(put > 0 && available <= POOL_MIN);
 		elements_left = 20;
-		REQUIRE(mempool_resize(pool, 0) && mempool_resize(pool, POOL_MIN) && mempool_available(pool) == POOL_MIN);
+		REQUIRE(mempool_resize(pool, 0) && mempool_resize(pool, POOL_MIN) &&
+		        mempool_available(pool) == POOL_MIN);
 		elements_left = 0;
 	}
 	is_quiet = false;

@@ -1,6 +1,6 @@
 /*
- * scenes.h - what the main program does while it is interrupted: each scene takes some paths of the library, all of them together as many as
- * a program can reach. Run by single_step.c and break_each.c.
+ * scenes.h - what the main program does while it is interrupted: each scene takes some paths of the library, all of
+ * them together as many as a program can reach. Run by single_step.c and break_each.c.
  */
 #ifndef LAB_TESTS_SIGNAL_SCENES_H
 #define LAB_TESTS_SIGNAL_SCENES_H
@@ -33,7 +33,8 @@ void scene_remote_frees_at_the_same_time(void);
 void scene_births(void);
 void scene_dead_threads(void);
 
-/* On other stacks, each in a child (scenes_stacks.c); not of the table: it says itself on which stack the handlers are. */
+/* On other stacks, each in a child (scenes_stacks.c); not of the table: it says itself on which stack the handlers are.
+ * */
 void scene_other_stacks(void);
 
 /* The rest (scenes_rare.c). */

@@ -1,4 +1,5 @@
-/* scenes_exclusive.c - exclusive blocks: marked, resized, transferred, inherited from the dead and over a fork: see scenes_kinds.h. */
+/* scenes_exclusive.c - exclusive blocks: marked, resized, transferred, inherited from the dead and over a fork: see
+ * scenes_kinds.h. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -44,7 +45,8 @@ scene_exclusive_blocks(void)
 
 	for (int m = 0; m < MARKS; m++)
 		for (int i = 0; i < 6; i++) {
-			size_t size = marks[m] & (LAB_GFP_LOCKED & ~LAB_GFP_EXCLUSIVE) && sizes[i] > MIB ? 70 * KIB : sizes[i];
+			size_t size = marks[m] & (LAB_GFP_LOCKED & ~LAB_GFP_EXCLUSIVE) && sizes[i] > MIB ? 70 * KIB
+			                                                                                 : sizes[i];
 			struct block block = new_exclusive(size, marks[m]);
 			resize(&block, size + 100, LAB_GFP_KERNEL);
 			resize(&block, size * 2 + 9000, LAB_GFP_KERNEL);
@@ -56,7 +58,7 @@ scene_exclusive_blocks(void)
 	REQUIRE(tier.alloc(100, LAB_GFP_EXCLUSIVE | LAB_GFP_NOWAIT) == NULL && errno == EINVAL);
 }
 
-/* ---- of other threads --------------------------------------------------------------------------------------------------------- */
+/* ---- of other threads ------------------------------------------------------------------------------------------ */
 
 static struct block given[4];
 static pid_t giver;
@@ -109,7 +111,7 @@ scene_exclusive_blocks_of_others(void)
 	free_block(&ordinary);
 }
 
-/* ---- over a fork -------------------------------------------------------------------------------------------------------------- */
+/* ---- over a fork ----------------------------------------------------------------------------------------------- */
 
 /* They are the child's. */
 static void
@@ -127,7 +129,8 @@ void
 scene_exclusive_blocks_and_fork(void)
 {
 	for (int i = 0; i < 24; i++) {
-		struct block mine = new_exclusive(50 * KIB, LAB_GFP_NOMERGE), empty = new_exclusive(5 * MIB, LAB_GFP_NOFORK);
+		struct block mine = new_exclusive(50 * KIB, LAB_GFP_NOMERGE),
+		             empty = new_exclusive(5 * MIB, LAB_GFP_NOFORK);
 		struct block slot = {.p = tier.alloc(100, LAB_GFP_ATOMIC | LAB_GFP_NOWARN)};
 		int status;
 		pid_t child = fork();

@@ -72,7 +72,7 @@ scene_failures(void)
 	handler_is_calm = false;
 }
 
-/* ---- names that are not malloc's or free's --------------------------------------------------------------------------------- */
+/* ---- names that are not malloc's or free's --------------------------------------------------------------------- */
 
 static void
 check_aligned(void *p, size_t alignment)
@@ -136,7 +136,7 @@ scene_other_names(void)
 	REQUIRE(status == EINVAL && p == NULL);
 }
 
-/* ---- fork ------------------------------------------------------------------------------------------------------------------ */
+/* ---- fork ------------------------------------------------------------------------------------------------------ */
 
 static void
 go_on_in_child(struct block *mine)
@@ -153,7 +153,8 @@ go_on_in_child(struct block *mine)
 	_exit(0);
 }
 
-/* The first calls of a child, of its only thread; of a parent with other threads' heaps about, which the child may not use. */
+/* The first calls of a child, of its only thread; of a parent with other threads' heaps about, which the child may not
+ * use. */
 void
 scene_fork(void)
 {

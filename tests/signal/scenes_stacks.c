@@ -1,6 +1,7 @@
 /*
- * scenes_stacks.c - calls on a coroutine's stack or the thread's own, handlers on the same, or on alternate ones, which may disarm themselves: see
- * scenes.h. In a child of a thread's, as what a process has once done with SS_AUTODISARM stays.
+ * scenes_stacks.c - calls on a coroutine's stack or the thread's own, handlers on the same, or on alternate ones, which
+ * may disarm themselves: see scenes.h. In a child of a thread's, as what a process has once done with SS_AUTODISARM
+ * stays.
  */
 #include <errno.h>
 #include <pthread.h>

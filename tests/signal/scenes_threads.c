@@ -42,7 +42,8 @@ run_thread(void *(*function)(void *), void *argument)
 	REQUIRE(pthread_join(thread, NULL) == 0);
 }
 
-/* Another thread frees the main one's blocks: they are drained under the stepper, and the dead thread's heap is taken over. */
+/* Another thread frees the main one's blocks: they are drained under the stepper, and the dead thread's heap is taken
+ * over. */
 void
 scene_remote_frees(void)
 {

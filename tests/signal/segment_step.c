@@ -1,7 +1,8 @@
 /*
- * segment_step.c - segments are mapped for blocks, and go back to the system, and the thread is interrupted at each of the instructions that this takes: by
- * a handler that is left by siglongjmp, by one that allocates what needs segments itself, and by one that forks. A jump loses one segment's addresses at
- * most, the others nothing; what was mapped meanwhile at addresses that became free is let alone, and in the child it is all the same.
+ * segment_step.c - segments are mapped for blocks, and go back to the system, and the thread is interrupted at each of
+ * the instructions that this takes: by a handler that is left by siglongjmp, by one that allocates what needs segments
+ * itself, and by one that forks. A jump loses one segment's addresses at most, the others nothing; what was mapped
+ * meanwhile at addresses that became free is let alone, and in the child it is all the same.
  *
  * The breakpoints' signal is one that the library leaves open where it holds others back.
  *
@@ -78,7 +79,9 @@ check_what_is_lost(bool was_left)
 {
 	size_t now;
 
-	free(malloc(100 * 1024)); /* a heap that was left in the middle of a purge is put in order by the thread's next slow call */
+	free(malloc(
+	        100 *
+	        1024)); /* a heap that was left in the middle of a purge is put in order by the thread's next slow call */
 	(void)malloc_trim(0);
 	(void)malloc_trim(0);
 	now = address_space();
@@ -88,7 +91,7 @@ check_what_is_lost(bool was_left)
 		usual = now;
 }
 
-/* ---- the calls that are interrupted ------------------------------------------------------------------------------------------ */
+/* ---- the calls that are interrupted ---------------------------------------------------------------------------- */
 
 static void
 trim(void)
@@ -126,7 +129,7 @@ learn(void)
 	return false;
 }
 
-/* ---- what happens in the handler ---------------------------------------------------------------------------------------------- */
+/* ---- what happens in the handler ------------------------------------------------------------------------------- */
 
 static enum action { LEAVE, ALLOCATE, FORK } action;
 static bool is_child;

@@ -1,10 +1,11 @@
 /*
- * single_step.c - a handler that allocates, resizes and frees after every single instruction of malloc, calloc, realloc, free,
- * aligned_alloc and memalign in the main program, on every path that the scenes take (scenes.h).
+ * single_step.c - a handler that allocates, resizes and frees after every single instruction of malloc, calloc,
+ * realloc, free, aligned_alloc and memalign in the main program, on every path that the scenes take (scenes.h).
  *
- * Each trap runs one step of the handler's own program (handler.h). All blocks have patterns. On any malloc without this property
- * the program hangs, crashes or reports changed contents within moments; teeth.py sees to it that it does. break_each.c interrupts
- * fewer times, but what this cannot: handlers' own calls, births, and what follows jumps, each at every instruction.
+ * Each trap runs one step of the handler's own program (handler.h). All blocks have patterns. On any malloc without
+ * this property the program hangs, crashes or reports changed contents within moments; teeth.py sees to it that it
+ * does. break_each.c interrupts fewer times, but what this cannot: handlers' own calls, births, and what follows jumps,
+ * each at every instruction.
  *
  * Clauses: G1.3, G2.1, G2.8.
  */
@@ -22,7 +23,7 @@
 /* Handlers three deep in two threads, and the heaps of some dead ones. */
 enum { HEAPS_MAX = 64, SWEEP_END = 100 };
 
-/* ---- long handlers ------------------------------------------------------------------------------------------------------- */
+/* ---- long handlers --------------------------------------------------------------------------------------------- */
 
 /* A few calls, each with a long handler at its k-th instruction, for all k. */
 static void
@@ -56,9 +57,10 @@ long_handlers(void)
 static const struct scene long_handlers_scene = {"long handlers", long_handlers};
 static const struct scene other_stacks_scene = {"other stacks", scene_other_stacks};
 
-/* ---- all of it ---------------------------------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------------------------- */
 
-/* Nothing of the reserve is in use while there is memory, and heaps do not grow with the number of handlers. Gives their number. */
+/* Nothing of the reserve is in use while there is memory, and heaps do not grow with the number of handlers. Gives
+ * their number. */
 static size_t
 check_figures(void)
 {
@@ -102,7 +104,8 @@ run_mode(const struct mode_name *wanted)
 {
 	printf("%s:\n", wanted->name);
 	call_mode = wanted->mode;
-	/* break_each.c interrupts handlers' calls everywhere: in the CI form a third of the scenes is enough for the other modes */
+	/* break_each.c interrupts handlers' calls everywhere: in the CI form a third of the scenes is enough for the
+	 * other modes */
 	for (size_t i = 0; i < scene_count; i++)
 		if (strstr(scenes[i].name, only) && (scale > 1 || *only || wanted->mode == DENSE || i % 3 == 0))
 			run_scene(&scenes[i]);
@@ -111,7 +114,8 @@ run_mode(const struct mode_name *wanted)
 	if (wanted->mode == DENSE && strstr(other_stacks_scene.name, only))
 		run_scene(&other_stacks_scene);
 	struct step_figures figures = step_figures();
-	printf("%zu instructions stepped so far, %zu distinct ones of the library interrupted\n", figures.traps, figures.distinct);
+	printf("%zu instructions stepped so far, %zu distinct ones of the library interrupted\n", figures.traps,
+	       figures.distinct);
 }
 
 int

@@ -1,10 +1,11 @@
 /*
- * stale_word.c - a fast malloc that is interrupted between reading its thread's word and marking it goes on into the heap that it has read:
- * whatever handlers did meanwhile, it has to be the thread's still, and nobody else may be inside.
+ * stale_word.c - a fast malloc that is interrupted between reading its thread's word and marking it goes on into the
+ * heap that it has read: whatever handlers did meanwhile, it has to be the thread's still, and nobody else may be
+ * inside.
  *
- * The handler at the k-th instruction enters the heap by a slow call; a handler in that call allocates much, and leaves by
- * siglongjmp; more calls of the first handler bring the heap to rest. Then the fast malloc goes on, and is interrupted at each of its
- * instructions by a handler that allocates: nothing may be given out twice.
+ * The handler at the k-th instruction enters the heap by a slow call; a handler in that call allocates much, and leaves
+ * by siglongjmp; more calls of the first handler bring the heap to rest. Then the fast malloc goes on, and is
+ * interrupted at each of its instructions by a handler that allocates: nothing may be given out twice.
  *
  * Clauses: G2.5.
  */

@@ -38,8 +38,9 @@ uintptr_t volatile step_address;
 /*
  * step_on and step_off change the trap flag of their own flags: the first trap is in the instruction after popfq.
  *
- * step_resume is where a function outside the library returns to: it goes on to the true return address with the trap flag set, all
- * registers and flags as they were. Below the stack pointer there is nothing of value, as the caller is no leaf.
+ * step_resume is where a function outside the library returns to: it goes on to the true return address with the trap
+ * flag set, all registers and flags as they were. Below the stack pointer there is nothing of value, as the caller is
+ * no leaf.
  */
 void step_resume(void);
 uintptr_t step_return_address;
@@ -76,7 +77,8 @@ step_count_distinct(uint32_t offset)
 {
 	unsigned char bit = (unsigned char)(1u << (offset % 8));
 
-	if (offset / 8 < sizeof shared->reached && !(__atomic_fetch_or(&shared->reached[offset / 8], bit, __ATOMIC_RELAXED) & bit))
+	if (offset / 8 < sizeof shared->reached &&
+	    !(__atomic_fetch_or(&shared->reached[offset / 8], bit, __ATOMIC_RELAXED) & bit))
 		__atomic_add_fetch(&shared->figures.distinct, 1, __ATOMIC_RELAXED);
 }
 

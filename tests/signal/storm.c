@@ -1,10 +1,10 @@
 /*
- * storm.c - signals at up to 20 kHz on several threads that allocate, nested, on alternate stacks of 16 KiB; handlers that free what
- * the threads have allocated and the other way round, across threads; and fork in a handler that may have interrupted malloc, with
- * parent and child both going on.
+ * storm.c - signals at up to 20 kHz on several threads that allocate, nested, on alternate stacks of 16 KiB; handlers
+ * that free what the threads have allocated and the other way round, across threads; and fork in a handler that may
+ * have interrupted malloc, with parent and child both going on.
  *
- * A storm hits each point rarely; it shows what the stepping tests cannot: real concurrency with drains, births, borrowing and
- * adoption. What must hold is the same: no hang, no crash, no changed contents, no NULL.
+ * A storm hits each point rarely; it shows what the stepping tests cannot: real concurrency with drains, births,
+ * borrowing and adoption. What must hold is the same: no hang, no crash, no changed contents, no NULL.
  *
  * Clauses: G2.2, G2.4.
  */
@@ -25,15 +25,15 @@
 enum { THREADS = 8, MS = 2500, SHELF = 256, BURST = 64, RATE = 20000 };
 
 /*
- * Every second thread has an alternate stack of 16 KiB, on which two handlers fit (a signal frame may take 3.5 KiB), and gets one kind of
- * signal from outside. The others nest more deeply. Each kind but the last is blocked in its own handler, so that depth is bounded;
- * the last is raised by handlers themselves, and interrupts itself.
+ * Every second thread has an alternate stack of 16 KiB, on which two handlers fit (a signal frame may take 3.5 KiB),
+ * and gets one kind of signal from outside. The others nest more deeply. Each kind but the last is blocked in its own
+ * handler, so that depth is bounded; the last is raised by handlers themselves, and interrupts itself.
  */
 enum { SMALL_STACK = 16 * 1024, LARGE_STACK = 96 * 1024, SMALL_DEPTH = 2, LARGE_DEPTH = 5, KINDS = 5 };
 
 static int kinds[KINDS];
 
-/* ---- what handlers and threads hand each other --------------------------------------------------------------------------- */
+/* ---- what handlers and threads hand each other ----------------------------------------------------------------- */
 
 /* Each place holds a block with its description in its first bytes, or NULL. */
 struct parcel {
@@ -71,7 +71,7 @@ exchange(uint32_t *random)
 	open_parcel(atomic_exchange(&shelf[n / 7 % SHELF], parcel));
 }
 
-/* ---- the handler ----------------------------------------------------------------------------------------------------------- */
+/* ---- the handler ----------------------------------------------------------------------------------------------- */
 
 static _Atomic size_t signals_handled, depth_reached, forks;
 static _Thread_local int depth, depth_max;
@@ -99,7 +99,7 @@ on_signal(int number)
 	errno = saved;
 }
 
-/* ---- the threads -------------------------------------------------------------------------------------------------------------- */
+/* ---- the threads ----------------------------------------------------------------------------------------------- */
 
 static _Atomic bool stop_now;
 static pthread_t threads[THREADS];
@@ -163,7 +163,8 @@ send_burst(pthread_t thread)
 	bursts++;
 }
 
-/* RATE signals a second in all, round the threads, or as many as the machine lets it: what it is late by is sent at once. */
+/* RATE signals a second in all, round the threads, or as many as the machine lets it: what it is late by is sent at
+ * once. */
 static void
 send_signals(unsigned ms)
 {
@@ -204,7 +205,7 @@ run_threads(unsigned ms)
 		REQUIRE(pthread_join(threads[i], NULL) == 0);
 }
 
-/* ---- fork in a handler --------------------------------------------------------------------------------------------------------- */
+/* ---- fork in a handler ----------------------------------------------------------------------------------------- */
 
 static void
 allocate_a_while(int steps)
@@ -222,7 +223,8 @@ allocate_a_while(int steps)
 		free_block(&own[i]);
 }
 
-/* async-signal-safe: _Fork does not run handlers of pthread_atfork, whose own locks the handler may have interrupted. */
+/* async-signal-safe: _Fork does not run handlers of pthread_atfork, whose own locks the handler may have interrupted.
+ * */
 static void
 on_fork_signal(int number)
 {
@@ -248,7 +250,8 @@ on_fork_signal(int number)
 	errno = saved;
 }
 
-/* The main thread allocates, and goes on after the handler; so do the others meanwhile. The child goes on in the handler. */
+/* The main thread allocates, and goes on after the handler; so do the others meanwhile. The child goes on in the
+ * handler. */
 static void
 fork_in_handlers(unsigned ms)
 {
@@ -321,7 +324,8 @@ storm_of_signals(void)
 {
 	install_handlers();
 	run_threads(MS * scale);
-	printf("%zu signals sent (%zu a second) and %zu bursts of %d queued ones to %d threads; %zu handled (%zu a second), %zu "
+	printf("%zu signals sent (%zu a second) and %zu bursts of %d queued ones to %d threads; %zu handled (%zu a "
+	       "second), %zu "
 	       "deep\n",
 	       sent, sent * 1000 / (MS * scale), bursts, BURST, THREADS, (size_t)signals_handled,
 	       (size_t)signals_handled * 1000 / (MS * scale), (size_t)depth_reached);

@@ -24,7 +24,7 @@ volatile uintptr_t current_offset;
 
 static const char *program = "";
 
-/* ---- reports ---------------------------------------------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------------------------------------- */
 
 struct line {
 	char text[512];
@@ -98,7 +98,7 @@ fail(const char *what, uintptr_t a, uintptr_t b)
 	stop(1);
 }
 
-/* ---- the frame of a test ------------------------------------------------------------------------------------------------ */
+/* ---- the frame of a test --------------------------------------------------------------------------------------- */
 
 static void
 on_alarm(int number)
@@ -128,7 +128,8 @@ catch_crashes(void)
 	const int numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 	struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
-	/* only where the test has no alternate stack of its own is this one used: a crash by stack overflow is then reported as well */
+	/* only where the test has no alternate stack of its own is this one used: a crash by stack overflow is then
+	 * reported as well */
 	sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		sigaction(numbers[i], &action, NULL);
@@ -172,8 +173,8 @@ end_test(void)
 	alarm(0);
 	if (library_stats) {
 		library_stats(&stats);
-		printf("%s: %zu re-entrant calls, %zu heaps, %zu adopted, %zu remote frees, %zu bytes in use\n", program,
-		       stats.reentrant, stats.heaps, stats.adopted, stats.remote_frees, stats.in_use);
+		printf("%s: %zu re-entrant calls, %zu heaps, %zu adopted, %zu remote frees, %zu bytes in use\n",
+		       program, stats.reentrant, stats.heaps, stats.adopted, stats.remote_frees, stats.in_use);
 	}
 	printf("%s: passed (scale %u)\n", program, scale);
 	return 0;
@@ -188,7 +189,7 @@ now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* ---- blocks ------------------------------------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------------------------- */
 
 static unsigned char
 pattern(size_t position, unsigned seed)
@@ -221,7 +222,8 @@ block_of(void *p, size_t size)
 
 	if (!p)
 		fail("NULL while there is memory: size", size, 0);
-	if ((uintptr_t)p % (size < 16 ? 8 : 16) != 0) /* what other mallocs give to the smallest is enough for these tests */
+	if ((uintptr_t)p % (size < 16 ? 8 : 16) !=
+	    0) /* what other mallocs give to the smallest is enough for these tests */
 		fail("block is not aligned", (uintptr_t)p, size);
 	fill(&block);
 	return block;

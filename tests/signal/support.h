@@ -1,8 +1,9 @@
 /*
  * support.h - what the signal tests share: blocks with patterns, one line on failure, a watchdog.
  *
- * The programs use plain malloc and free and know nothing of the library under test, so that they run on any; where Labyrinth's
- * figures are wanted they are found by dlsym. Everything here but start_test and end_test is async-signal-safe.
+ * The programs use plain malloc and free and know nothing of the library under test, so that they run on any; where
+ * Labyrinth's figures are wanted they are found by dlsym. Everything here but start_test and end_test is
+ * async-signal-safe.
  *
  * Exit codes: 0 passed, 1 a check failed, HANG_STATUS the watchdog fired; a crash ends by its signal.
  */
@@ -42,7 +43,8 @@ _Noreturn void fail(const char *what, uintptr_t a, uintptr_t b);
 
 #define REQUIRE(condition) ((condition) ? (void)0 : fail(#condition, __LINE__, 0))
 
-/* ---- blocks ------------------------------------------------------------------------------------------------------- */
+/* ---- blocks -------------------------------------------------------------------------------------------------------
+ * */
 
 struct block {
 	unsigned char *p;
@@ -53,7 +55,8 @@ struct block {
 /* A new block of the test's: must not be NULL, is aligned to 16, and gets a pattern of its own. */
 struct block block_of(void *p, size_t size);
 
-/* Fails unless the pattern is whole in the first `size` bytes. Large blocks are filled and checked at samples of each page. */
+/* Fails unless the pattern is whole in the first `size` bytes. Large blocks are filled and checked at samples of each
+ * page. */
 void check_block_part(const struct block *block, size_t size);
 void check_block(const struct block *block);
 
@@ -69,15 +72,17 @@ void free_block(struct block *block);
 /* The same steps in one. */
 struct block new_block(size_t size);
 
-/* ---- address space -------------------------------------------------------------------------------------------------- */
+/* ---- address space --------------------------------------------------------------------------------------------------
+ * */
 
-/* Unless RLIMIT_AS is that already: sets it, and starts the program once more, so that it holds from the first allocation on. */
+/* Unless RLIMIT_AS is that already: sets it, and starts the program once more, so that it holds from the first
+ * allocation on. */
 void run_again_limited(size_t limit, char **argv);
 
 /* Bytes that are mapped. */
 size_t address_space(void);
 
-/* ---- small things ----------------------------------------------------------------------------------------------------- */
+/* ---- small things ---------------------------------------------------------------------------------------------- */
 
 /* A number that depends on the last; not for statistics. */
 static inline uint32_t

@@ -1,6 +1,7 @@
 /*
- * thread_end.c - a handler that interrupts the frees which libc makes for a thread after its last destructor: of the second level of
- * its thread-specific values, and of the buffer of strerror_l. At each of their instructions, one thread each.
+ * thread_end.c - a handler that interrupts the frees which libc makes for a thread after its last destructor: of the
+ * second level of its thread-specific values, and of the buffer of strerror_l. At each of their instructions, one
+ * thread each.
  *
  * Clauses: G2.3, G8.1.
  */
@@ -88,8 +89,8 @@ main(int argc, char **argv)
 		REQUIRE(pthread_join(thread, NULL) == 0);
 		break_disarm(at);
 	}
-	printf("%zu frees after the last destructor of %u threads were interrupted, at %zu distinct instructions\n", hits,
-	       THREADS * scale, step_figures().distinct);
+	printf("%zu frees after the last destructor of %u threads were interrupted, at %zu distinct instructions\n",
+	       hits, THREADS * scale, step_figures().distinct);
 	REQUIRE(hits > THREADS / 4);
 	if (library_stats) {
 		struct lab_stats stats;

@@ -1,4 +1,5 @@
-/* clerk.c - calls of libc that allocate: streams, lists of folders, addresses, patterns, sorting, and the figures of the library itself. */
+/* clerk.c - calls of libc that allocate: streams, lists of folders, addresses, patterns, sorting, and the figures of
+ * the library itself. */
 #include <dirent.h>
 #include <glob.h>
 #include <locale.h>

@@ -1,6 +1,7 @@
 /*
- * forks.c - forks while all others allocate, free and are interrupted. The child checks and frees what its parent had, other threads' blocks
- * included, allocates, begins a thread or forks again, and ends. The shelf is nothing for it: it was copied while others wrote it.
+ * forks.c - forks while all others allocate, free and are interrupted. The child checks and frees what its parent had,
+ * other threads' blocks included, allocates, begins a thread or forks again, and ends. The shelf is nothing for it: it
+ * was copied while others wrote it.
  */
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -98,7 +99,8 @@ play_forks(struct player *player, enum phase phase)
 	for (int i = 0; i < FORKS; i++) {
 		for (int j = 0; j < OWN; j++)
 			if (!own[j].p)
-				own[j] = j % 3 ? allocate(&player->random, size_of(j % 10 ? SMALL : MIXED, &player->random))
+				own[j] = j % 3 ? allocate(&player->random,
+				                          size_of(j % 10 ? SMALL : MIXED, &player->random))
 				               : take_from_shelf(&player->random);
 		bear(next_random(&player->random), 1);
 		for (int j = i % 3; j < OWN; j += 3)

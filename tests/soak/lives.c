@@ -1,6 +1,7 @@
 /*
- * lives.c - threads that are born and end all the time: by return, by pthread_exit, cancelled where they allow it and where they do not,
- * and without libc's knowledge. What they leave on the shelf is used on; their last blocks are freed by a destructor.
+ * lives.c - threads that are born and end all the time: by return, by pthread_exit, cancelled where they allow it and
+ * where they do not, and without libc's knowledge. What they leave on the shelf is used on; their last blocks are freed
+ * by a destructor.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -126,7 +127,8 @@ play_births(struct player *player, enum phase phase)
 		for (int j = 0; j < AT_ONCE; j++) {
 			struct life *life = &lives[j];
 			life->random = next_random(&player->random);
-			life->end = is_cutting() && i + j == 0 ? ASYNCHRONOUS : (enum end)((i + i / AT_ONCE + j) % GENTLE_ENDS);
+			life->end = is_cutting() && i + j == 0 ? ASYNCHRONOUS
+			                                       : (enum end)((i + i / AT_ONCE + j) % GENTLE_ENDS);
 			life->may_be_ended = false;
 			REQUIRE(pthread_create(&life->thread, NULL, be_born, life) == 0);
 			births++;

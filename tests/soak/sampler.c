@@ -78,18 +78,19 @@ take_sample(const char *point)
 
 	lab_stats_get(&stats);
 	read_statm(&total, &resident);
-	int length =
-	        snprintf(line, sizeof line,
-	                 "%llu,%u,%s,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%"
-	                 "zu,%zu,%zu\n",
-	                 (unsigned long long)(now_ms() - began), cycle, point, live_bytes, live_blocks, resident, total,
-	                 count_maps(), count_threads(), stats.in_use, stats.blocks, stats.committed, stats.free_in_spans,
-	                 stats.dirty, stats.purged, stats.huge, stats.segments, stats.heaps, stats.remote_frees, stats.reentrant,
-	                 stats.adopted, stats.reserve_total, stats.reserve_used, operations, handlers, jumps, cuts, births, forks);
+	int length = snprintf(line, sizeof line,
+	                      "%llu,%u,%s,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%zu,%"
+	                      "zu,%zu,%zu,%zu,%"
+	                      "zu,%zu,%zu\n",
+	                      (unsigned long long)(now_ms() - began), cycle, point, live_bytes, live_blocks, resident,
+	                      total, count_maps(), count_threads(), stats.in_use, stats.blocks, stats.committed,
+	                      stats.free_in_spans, stats.dirty, stats.purged, stats.huge, stats.segments, stats.heaps,
+	                      stats.remote_frees, stats.reentrant, stats.adopted, stats.reserve_total,
+	                      stats.reserve_used, operations, handlers, jumps, cuts, births, forks);
 	REQUIRE(length > 0 && (size_t)length < sizeof line && write(samples, line, (size_t)length) == length);
 }
 
-/* ---- until memory has come back ---------------------------------------------------------------------------------------------------------- */
+/* ---- until memory has come back -------------------------------------------------------------------------------- */
 
 static void
 pause_ms(long ms)

@@ -1,6 +1,6 @@
 /*
- * signals.c - handlers that allocate: each worker has a timer whose handler keeps blocks over many interruptions, exchanges them with other
- * threads, and claims from the reserve. One player leaves malloc and free by siglongjmp.
+ * signals.c - handlers that allocate: each worker has a timer whose handler keeps blocks over many interruptions,
+ * exchanges them with other threads, and claims from the reserve. One player leaves malloc and free by siglongjmp.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -16,7 +16,7 @@ enum { HELD = 32, HOLDERS = 16, PERIOD_NS = 1500000, JUMPS = 6, JUMP_PERIOD_NS =
 
 _Atomic size_t handlers, jumps, cuts;
 
-/* ---- handlers that allocate ------------------------------------------------------------------------------------------------------------ */
+/* ---- handlers that allocate ------------------------------------------------------------------------------------ */
 
 struct holder {
 	struct block held[HELD];
@@ -32,7 +32,8 @@ static void
 claim_from_the_reserve(uint32_t *random)
 {
 	size_t size = 16 + next_random(random) % 1000;
-	void *p = lab_alloc(size, LAB_GFP_ATOMIC | (next_random(random) % 4 ? LAB_GFP_NOWARN : LAB_GFP_ZERO | LAB_GFP_NOWARN));
+	void *p = lab_alloc(size, LAB_GFP_ATOMIC |
+	                                  (next_random(random) % 4 ? LAB_GFP_NOWARN : LAB_GFP_ZERO | LAB_GFP_NOWARN));
 
 	if (!p)
 		return;
@@ -113,7 +114,7 @@ drop_held(unsigned number)
 		drop(&holders[number].held[i]);
 }
 
-/* ---- jumps ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- jumps ----------------------------------------------------------------------------------------------------- */
 
 static _Thread_local sigjmp_buf landing __attribute__((tls_model("initial-exec")));
 static _Thread_local volatile sig_atomic_t may_jump __attribute__((tls_model("initial-exec")));
@@ -146,7 +147,8 @@ play_jumps(struct player *player, enum phase phase)
 	for (volatile int i = 0; i < JUMPS; i++) {
 		if (sigsetjmp(landing, 1) == 0) {
 			may_jump = 1;
-			set_timer(jump_timer, JUMP_PERIOD_NS + (long)(next_random(&player->random) % JUMP_PERIOD_NS), 0);
+			set_timer(jump_timer, JUMP_PERIOD_NS + (long)(next_random(&player->random) % JUMP_PERIOD_NS),
+			          0);
 			fill_and_empty(&jumpers_hand, &random);
 		}
 		empty_hand(&jumpers_hand);

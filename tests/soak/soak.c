@@ -1,6 +1,6 @@
 /*
- * soak.c - the conductor: starts the players, leads them through the phases until the time is up, takes samples, and ends with
- * everything freed. See soak.h; run.py starts this and judges the samples.
+ * soak.c - the conductor: starts the players, leads them through the phases until the time is up, takes samples, and
+ * ends with everything freed. See soak.h; run.py starts this and judges the samples.
  *
  * usage: soak FILE [SECONDS [SEED [MIB [WORKERS [CYCLES]]]]]
  */
@@ -172,8 +172,8 @@ main(int argc, char **argv)
 
 	read_options(argc, argv);
 	start_test(1, argv, PHASE_SECONDS);
-	printf("soak: seed %u, at least %u s and %u cycles, %zu MiB, %u workers\n", options.seed, options.seconds, options.cycles,
-	       options.mib, options.workers);
+	printf("soak: seed %u, at least %u s and %u cycles, %zu MiB, %u workers\n", options.seed, options.seconds,
+	       options.cycles, options.mib, options.workers);
 	open_samples();
 	take_sample("start");
 	add_players();
@@ -186,7 +186,7 @@ main(int argc, char **argv)
 			settle();
 	}
 	end_all(sampler);
-	printf("soak: %u cycles, %zu operations, %zu handlers, %zu jumps, %zu births, %zu forks\n", cycle, operations, handlers,
-	       jumps, births, forks);
+	printf("soak: %u cycles, %zu operations, %zu handlers, %zu jumps, %zu births, %zu forks\n", cycle, operations,
+	       handlers, jumps, births, forks);
 	return end_test();
 }

@@ -1,10 +1,11 @@
 /*
- * soak.h - what the parts of the soak share. A program under the drop-in that goes through the same phases again and again (grow, churn,
- * shrink, rest), with every kind of load that this library has met, and knows at each instant how much of what it allocated is
- * live. Samples go to a file; run.py judges them.
+ * soak.h - what the parts of the soak share. A program under the drop-in that goes through the same phases again and
+ * again (grow, churn, shrink, rest), with every kind of load that this library has met, and knows at each instant how
+ * much of what it allocated is live. Samples go to a file; run.py judges them.
  *
- * Players are threads that live as long as the program and do their part of each phase. Between two phases all of them wait, so that the
- * figures of a phase's end are exact. Everything that is live carries a pattern and is checked when it changes hands or goes.
+ * Players are threads that live as long as the program and do their part of each phase. Between two phases all of them
+ * wait, so that the figures of a phase's end are exact. Everything that is live carries a pattern and is checked when
+ * it changes hands or goes.
  */
 #ifndef LAB_TESTS_SOAK_SOAK_H
 #define LAB_TESTS_SOAK_SOAK_H
@@ -32,7 +33,7 @@ struct options {
 extern struct options options;
 extern unsigned cycle; /* written by the main thread between phases */
 
-/* ---- blocks.c: any context ------------------------------------------------------------------------------------------------------ */
+/* ---- blocks.c: any context ------------------------------------------------------------------------------------- */
 
 extern _Atomic size_t live_bytes, live_blocks, operations;
 
@@ -50,7 +51,8 @@ void climb(uint32_t *random);
 enum mix { TINY, SMALL, MIDDLING, PAGES, HUGE_ONES, MIXED, MIXES };
 size_t size_of(enum mix mix, uint32_t *random);
 
-/* Small blocks, not counted, of a frame that others cut off wherever it is: what is still in the hand then is not lost. */
+/* Small blocks, not counted, of a frame that others cut off wherever it is: what is still in the hand then is not lost.
+ * */
 enum { IN_HAND = 4 };
 struct hand {
 	void *volatile p[IN_HAND];
@@ -64,7 +66,7 @@ void exchange(uint32_t *random);
 struct block take_from_shelf(uint32_t *random); /* empty where there was none */
 void clear_shelf(void);
 
-/* ---- the players ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the players ----------------------------------------------------------------------------------------------- */
 
 struct player {
 	void (*play)(struct player *player, enum phase phase);
@@ -74,16 +76,20 @@ struct player {
 	_Atomic int tid;
 };
 
-void play_work(struct player *player, enum phase phase);   /* workers.c: blocks in all sizes, handed on by pairs; interrupted */
+void play_work(struct player *player,
+               enum phase phase); /* workers.c: blocks in all sizes, handed on by pairs; interrupted */
 void play_births(struct player *player, enum phase phase); /* lives.c: threads that are born and end, in every way */
 void play_forks(struct player *player, enum phase phase);  /* forks.c */
 void play_jumps(struct player *player, enum phase phase);  /* signals.c: left by siglongjmp */
 void play_libc(struct player *player, enum phase phase);   /* clerk.c: what libc allocates for itself */
-void play_tiers(struct player *player, enum phase phase);  /* tiers.c: caches, pools, shares, exclusive blocks; two of them */
+void play_tiers(struct player *player,
+                enum phase phase); /* tiers.c: caches, pools, shares, exclusive blocks; two of them */
 
 extern struct player *tier_players[2];
 
-/* ---- signals.c --------------------------------------------------------------------------------------------------------------------- */
+/* ---- signals.c
+ * ---------------------------------------------------------------------------------------------------------------------
+ * */
 
 /* A timer that interrupts the calling thread, whose handler allocates; off between phases. `number` is the worker's. */
 void be_interrupted(unsigned number);
@@ -101,7 +107,7 @@ is_cutting(void)
 }
 extern _Atomic size_t births, forks;
 
-/* ---- sampler.c ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- sampler.c ------------------------------------------------------------------------------------------------- */
 
 void open_samples(void);
 /* Writes a line; allocates nothing. */

@@ -1,6 +1,6 @@
 /*
- * tiers.c - what only this library has: typed caches, pools, a share of the reserve, claims from it, exclusive blocks, pages. One player
- * makes things and hands half of them to the other, who checks them and frees them.
+ * tiers.c - what only this library has: typed caches, pools, a share of the reserve, claims from it, exclusive blocks,
+ * pages. One player makes things and hands half of them to the other, who checks them and frees them.
  */
 #include <string.h>
 
@@ -21,7 +21,7 @@ static struct lab_cache *cache;
 static struct lab_mempool *pool;
 static _Atomic(void *) desk[THINGS][DESK];
 
-/* ---- things --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- things ---------------------------------------------------------------------------------------------------- */
 
 static void
 construct(void *p)
@@ -35,7 +35,8 @@ construct(void *p)
 static void *
 make_object(uint32_t *random)
 {
-	struct object *object = lab_cache_alloc(cache, next_random(random) % 8 ? LAB_GFP_KERNEL : LAB_GFP_ATOMIC | LAB_GFP_NOWARN);
+	struct object *object =
+	        lab_cache_alloc(cache, next_random(random) % 8 ? LAB_GFP_KERNEL : LAB_GFP_ATOMIC | LAB_GFP_NOWARN);
 
 	if (object)
 		object->used = (unsigned char)next_random(random);
@@ -98,7 +99,7 @@ free_exclusive(void *p)
 static void *(*const makers[THINGS])(uint32_t *) = {make_object, make_element, make_exclusive};
 static void (*const takers[THINGS])(void *) = {free_object, free_element, free_exclusive};
 
-/* ---- both sides ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- both sides ------------------------------------------------------------------------------------------------ */
 
 static void
 take_from_desk(uint32_t place)

@@ -1,6 +1,7 @@
 /*
- * workers.c - the main part of the load. A worker fills a table to its share of memory, turns its blocks over, gives most of them up and
- * rests, with sizes that are others in every cycle. In pairs one hands its blocks to the other, in turns. All are interrupted.
+ * workers.c - the main part of the load. A worker fills a table to its share of memory, turns its blocks over, gives
+ * most of them up and rests, with sizes that are others in every cycle. In pairs one hands its blocks to the other, in
+ * turns. All are interrupted.
  */
 #include <stdlib.h>
 
@@ -47,7 +48,7 @@ empty(struct worker *worker, struct block *slot)
 	drop(slot);
 }
 
-/* ---- pairs --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- pairs ----------------------------------------------------------------------------------------------------- */
 
 /* What finds no room is freed at home. */
 static void
@@ -127,7 +128,7 @@ hand_on(struct player *player)
 		;
 }
 
-/* ---- phases -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- phases ---------------------------------------------------------------------------------------------------- */
 
 static enum mix
 mix_of(const struct player *player)

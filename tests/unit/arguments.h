@@ -78,7 +78,8 @@ is_sound(unsigned gfp)
 	return !(gfp & exclusive) || (gfp & LAB_GFP_EXCLUSIVE && !(gfp & (3 | LAB_GFP_HIGH | LAB_GFP_MEMALLOC)));
 }
 
-/* Nothing that asks for more than there is may take what there is: a child of the kernel's out-of-memory killer would not say why. */
+/* Nothing that asks for more than there is may take what there is: a child of the kernel's out-of-memory killer would
+ * not say why. */
 static inline size_t
 faulted(void)
 {

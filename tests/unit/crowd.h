@@ -1,10 +1,10 @@
 /*
- * crowd.h - what the threaded programs share: a crowd of threads that start together, and a kernel whose word on dead threads
- * ThreadSanitizer can follow.
+ * crowd.h - what the threaded programs share: a crowd of threads that start together, and a kernel whose word on dead
+ * threads ThreadSanitizer can follow.
  *
- * A thread that ended handed its heap over through the kernel: whoever learns by tkill that it is dead sees all that it wrote. TSan knows
- * nothing of that. So each thread's last act here is a release on one counter, and the hook on thread_is_dead acquires it when the
- * kernel says "dead". That is weaker than the truth, and needs no suppression.
+ * A thread that ended handed its heap over through the kernel: whoever learns by tkill that it is dead sees all that it
+ * wrote. TSan knows nothing of that. So each thread's last act here is a release on one counter, and the hook on
+ * thread_is_dead acquires it when the kernel says "dead". That is weaker than the truth, and needs no suppression.
  */
 #ifndef LAB_TESTS_UNIT_CROWD_H
 #define LAB_TESTS_UNIT_CROWD_H

@@ -1,5 +1,6 @@
 /*
- * heap_check.h - the oracle for a heap at rest: every list against the words that it is derived from (INV-HEAP-2, INV-HEAP-3,
+ * heap_check.h - the oracle for a heap at rest: every list against the words that it is derived from (INV-HEAP-2,
+ * INV-HEAP-3,
  * INV-SPAN-1, INV-SPAN-2, INV-PAGE-1). It counts what is there on its own, by walking all segments.
  */
 #ifndef LAB_TESTS_UNIT_HEAP_CHECK_H

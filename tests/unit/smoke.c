@@ -1,6 +1,6 @@
 /*
- * smoke.c - the whole lab_ API, briefly: for memcheck, under which everything is slow, and as a first test of a new platform. Prints
- * nothing and returns 0 if all is well.
+ * smoke.c - the whole lab_ API, briefly: for memcheck, under which everything is slow, and as a first test of a new
+ * platform. Prints nothing and returns 0 if all is well.
  */
 #include <errno.h>
 #include <pthread.h>

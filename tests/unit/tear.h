@@ -1,6 +1,6 @@
 /*
- * tear.h - leaves a call by a jump, at its n-th instruction or when something has come to be: the trap flag steps the thread through it. x86-64
- * only; elsewhere a call runs to its end, and the tests that tear see no tear.
+ * tear.h - leaves a call by a jump, at its n-th instruction or when something has come to be: the trap flag steps the
+ * thread through it. x86-64 only; elsewhere a call runs to its end, and the tests that tear see no tear.
  */
 #ifndef LAB_TESTS_UNIT_TEAR_H
 #define LAB_TESTS_UNIT_TEAR_H

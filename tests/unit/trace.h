@@ -1,9 +1,10 @@
 /*
- * trace.h - random traces of allocations, the patterns that show overlap and corruption, and a runner that all heap tests share.
+ * trace.h - random traces of allocations, the patterns that show overlap and corruption, and a runner that all heap
+ * tests share.
  *
- * Each live block is filled with a pattern made of its seed and the position, and looked at again whenever it is resized or
- * freed: a block that overlaps another, was moved wrongly or was written to by the allocator does not read as it was left. The
- * numbers are pseudo-random from a fixed seed: a failure repeats.
+ * Each live block is filled with a pattern made of its seed and the position, and looked at again whenever it is
+ * resized or freed: a block that overlaps another, was moved wrongly or was written to by the allocator does not read
+ * as it was left. The numbers are pseudo-random from a fixed seed: a failure repeats.
  */
 #ifndef LAB_TESTS_UNIT_TRACE_H
 #define LAB_TESTS_UNIT_TRACE_H
@@ -50,7 +51,8 @@ trace_skewed(struct trace_random *random, unsigned bits)
 
 /* ---- patterns ---- */
 
-/* Of larger blocks the ends and a few bytes of every half page are filled: enough for every way in which blocks can overlap. */
+/* Of larger blocks the ends and a few bytes of every half page are filled: enough for every way in which blocks can
+ * overlap. */
 enum { TRACE_WHOLE = 1024, TRACE_STEP = 2048, TRACE_PATCH = 16 };
 
 static inline unsigned char

@@ -1,8 +1,9 @@
 /*
- * world.h - the kernel as the tests want it: hooks for the table lab_os that count, fail, move the clock and let threads die.
+ * world.h - the kernel as the tests want it: hooks for the table lab_os that count, fail, move the clock and let
+ * threads die.
  *
- * world_install() puts them in; each passes on to the real function unless it is told otherwise. The variables are plain:
- * single-threaded tests only.
+ * world_install() puts them in; each passes on to the real function unless it is told otherwise. The variables are
+ * plain: single-threaded tests only.
  */
 #ifndef LAB_TESTS_UNIT_WORLD_H
 #define LAB_TESTS_UNIT_WORLD_H
@@ -215,7 +216,8 @@ world_install(void)
 {
 	if (lab_os.map != world_map)
 		world.real = lab_os;
-	world = (struct world){.real = world.real, .map_limit = SIZE_MAX, .maps_left = SIZE_MAX, .protects_left = SIZE_MAX};
+	world = (struct world){
+	        .real = world.real, .map_limit = SIZE_MAX, .maps_left = SIZE_MAX, .protects_left = SIZE_MAX};
 	lab_os.map = world_map;
 	lab_os.unmap = world_unmap;
 	lab_os.map_at = world_map_at;

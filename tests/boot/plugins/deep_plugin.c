@@ -1,4 +1,5 @@
-/* deep_plugin.c - a plug-in that gives out blocks and takes others'; it needs a library that only its own RUNPATH ($ORIGIN/…) finds. */
+/* deep_plugin.c - a plug-in that gives out blocks and takes others'; it needs a library that only its own RUNPATH
+ * ($ORIGIN/…) finds. */
 #include "../deep.h"
 
 #include <dlfcn.h>

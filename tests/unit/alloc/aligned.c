@@ -10,7 +10,8 @@
 
 Test(aligned, calloc_clears_what_was_used_before)
 {
-	static const size_t sizes[] = {1, 16, 100, 1000, 1024, 1025, 5000, 32768, 32769, 100000, 3000000, 5 << 20, 13 << 20};
+	static const size_t sizes[] = {1,     16,    100,    1000,    1024,    1025,    5000,
+	                               32768, 32769, 100000, 3000000, 5 << 20, 13 << 20};
 
 	for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++)
 		for (int round = 0; round < 4; round++) {

@@ -1,6 +1,7 @@
 /*
- * arguments.c - sizes, alignments, orders, counts and flags at and beyond their bounds, of every function of labyrinth.h that takes such: each
- * call returns, with a block that is what was asked for or with NULL and an errno, and takes little memory for it. gfp.h: kernel_arguments.c. Clauses: G9.7.
+ * arguments.c - sizes, alignments, orders, counts and flags at and beyond their bounds, of every function of
+ * labyrinth.h that takes such: each call returns, with a block that is what was asked for or with NULL and an errno,
+ * and takes little memory for it. gfp.h: kernel_arguments.c. Clauses: G9.7.
  */
 #include <criterion/criterion.h>
 #include <labyrinth/gfp.h>
@@ -28,7 +29,11 @@ judge(const void *p, size_t size, size_t align, unsigned gfp)
 	else if (size <= 4096 && align <= 4096 && (gfp & 3) == LAB_GFP_KERNEL)
 		cr_assert_fail("nothing for size %zu, alignment %zu, flags %#x", size, align, gfp);
 	else
-		cr_assert_eq(errno, !tells ? EXDEV : align & (align - 1) || !align ? EINVAL : ENOMEM, "errno %d", errno);
+		cr_assert_eq(errno,
+		             !tells                          ? EXDEV
+		             : align & (align - 1) || !align ? EINVAL
+		                                             : ENOMEM,
+		             "errno %d", errno);
 }
 
 Test(arguments, of_blocks, .timeout = SECONDS)
@@ -113,7 +118,8 @@ Test(arguments, of_products_and_pages, .timeout = SECONDS)
 				bool overflow = __builtin_mul_overflow(sizes[a], sizes[b], &bytes);
 				if (!overflow && bytes > 64 * MIB && bytes <= LAB_SIZE_MAX)
 					continue;
-				void *p = lab_calloc(sizes[a], sizes[b]), *q = lab_reallocarray(lab_malloc(1), sizes[a], sizes[b]);
+				void *p = lab_calloc(sizes[a], sizes[b]),
+				     *q = lab_reallocarray(lab_malloc(1), sizes[a], sizes[b]);
 				if (overflow || bytes > LAB_SIZE_MAX)
 					cr_assert(!p && !q);
 				else
@@ -122,7 +128,8 @@ Test(arguments, of_products_and_pages, .timeout = SECONDS)
 				lab_free(q);
 				cr_assert_eq(kmalloc_array(sizes[a], sizes[b], GFP_KERNEL) == NULL,
 					     overflow || bytes > KMALLOC_MAX_SIZE);
-				cr_assert_eq(kcalloc(sizes[a], sizes[b], GFP_KERNEL) == NULL, overflow || bytes > KMALLOC_MAX_SIZE);
+				cr_assert_eq(kcalloc(sizes[a], sizes[b], GFP_KERNEL) == NULL,
+					     overflow || bytes > KMALLOC_MAX_SIZE);
 			}
 		}
 	for
@@ -188,8 +195,8 @@ Test(arguments, of_caches, .timeout = SECONDS)
 			{
 				size_t before = faulted(), size = sizes[s], align = sizes[a];
 				begin();
-				struct lab_cache *cache =
-					lab_cache_create(s % 2 ? NULL : "x", size, align, a % 2 && size ? construct : NULL);
+				struct lab_cache *cache = lab_cache_create(s % 2 ? NULL : "x", size, align,
+					                                   a % 2 && size ? construct : NULL);
 				if (cache)
 					cr_assert(!(align & (align - 1)) && size <= 16 * MIB && align <= 16 * MIB);
 				else
@@ -213,8 +220,8 @@ no_element(unsigned gfp, void *data)
 
 Test(arguments, of_pools, .timeout = SECONDS)
 {
-	static const size_t counts[] = {0,       1, 2, LAB_MEMPOOL_MAX + 1, INT_MAX, (size_t)1 << 40, SIZE_MAX / 2, SIZE_MAX - 1,
-	                                SIZE_MAX};
+	static const size_t counts[] = {
+	        0, 1, 2, LAB_MEMPOOL_MAX + 1, INT_MAX, (size_t)1 << 40, SIZE_MAX / 2, SIZE_MAX - 1, SIZE_MAX};
 	size_t before = faulted();
 
 	for
@@ -235,7 +242,8 @@ Test(arguments, of_pools, .timeout = SECONDS)
 					begin();
 					void *p = lab_mempool_alloc(pool, flags[f]);
 					if (p)
-						cr_assert(is_sound(flags[f]) && lab_usable_size(p) >= size && errno == EXDEV);
+						cr_assert(is_sound(flags[f]) && lab_usable_size(p) >= size &&
+							  errno == EXDEV);
 					else
 						cr_assert(errno == EINVAL || errno == ENOMEM || errno == EXDEV);
 					lab_mempool_free(pool, p);

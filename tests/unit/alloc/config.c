@@ -1,4 +1,5 @@
-/* config.c - settings from the environment and from lab_set_param: what is right is taken, what is wrong is said once and ignored. */
+/* config.c - settings from the environment and from lab_set_param: what is right is taken, what is wrong is said once
+ * and ignored. */
 #include <criterion/criterion.h>
 #include <unistd.h>
 
@@ -108,7 +109,8 @@ Test(config, what_is_wrong_is_said_in_one_line_and_ignored)
 		const char *words = complaint(wrong[i].name, wrong[i].value);
 		char start[100];
 		snprintf(start, sizeof start, "labyrinth: %s=%s: ignored; expected ", wrong[i].name, wrong[i].value);
-		cr_assert_eq(strncmp(words, start, strlen(start)), 0, "%s=%s: \"%s\"", wrong[i].name, wrong[i].value, words);
+		cr_assert_eq(strncmp(words, start, strlen(start)), 0, "%s=%s: \"%s\"", wrong[i].name, wrong[i].value,
+		             words);
 		cr_assert_eq(strchr(words, '\n'), words + strlen(words) - 1, "one line");
 	}
 	cr_assert_eq(lab_load_rlx(&lab_settings.decay_ms), decay);
@@ -181,5 +183,6 @@ Test(config, a_name_that_is_no_setting_is_said_with_the_nearest_one)
 	                 "labyrinth: LABYRINTH_STAT: no such setting; the nearest is LABYRINTH_STATS\n");
 	cr_assert_str_empty(complaint("LABYRINTHINE", "1"));
 	cr_assert_not_null(strstr(complaint("LABYRINTH_", "1"), "labyrinth: LABYRINTH_: no such setting"));
-	cr_assert_str_empty(complaint("LABYRINTH_0123456789012345678901234567890123456789012345678901234567890123456789", "1"));
+	cr_assert_str_empty(
+	        complaint("LABYRINTH_0123456789012345678901234567890123456789012345678901234567890123456789", "1"));
 }

@@ -1,4 +1,5 @@
-/* decay.c - when free pages go back: the clock and madvise are hooks, so that nothing waits and nothing is left to luck. Clauses: G10.1, G10.3, G10.5. */
+/* decay.c - when free pages go back: the clock and madvise are hooks, so that nothing waits and nothing is left to
+ * luck. Clauses: G10.1, G10.3, G10.5. */
 #include <criterion/criterion.h>
 
 #include <pthread.h>
@@ -41,9 +42,9 @@ given_back(void)
 }
 
 /* A frame above this one, as of a call that a handler has interrupted. */
-#define INTERRUPTED                                                                                                                \
-	{                                                                                                                          \
-		.sp = LAB_ENTRY_STACK_POINTER + 4096                                                                               \
+#define INTERRUPTED                                                                                                    \
+	{                                                                                                              \
+		.sp = LAB_ENTRY_STACK_POINTER + 4096                                                                   \
 	}
 
 /* One of a few slow calls looks whether there is something to give back. These need no pages. */
@@ -510,7 +511,8 @@ Test(decay, what_the_system_refuses_is_no_reason_to_ask_at_each_free)
 {
 	for (int at_once = 0; at_once < 2; at_once++) {
 		start(10000);
-		cr_assert(at_once ? lab_set_param(LAB_PARAM_DECAY_MS, 0) : lab_set_param(LAB_PARAM_TRIM_THRESHOLD, MIB));
+		cr_assert(at_once ? lab_set_param(LAB_PARAM_DECAY_MS, 0)
+		                  : lab_set_param(LAB_PARAM_TRIM_THRESHOLD, MIB));
 		world.purge_fails = true;
 		use(3 * MIB);
 		size_t purges = world.purges;

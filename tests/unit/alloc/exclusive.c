@@ -1,6 +1,6 @@
 /*
- * exclusive.c - exclusive blocks: whole pages of their own, marks that the kernel confirms (smaps) and that are gone after the free, an
- * owner who alone may free and resize, transfer, death and fork (INV-EXCL-1, INV-EXCL-2).
+ * exclusive.c - exclusive blocks: whole pages of their own, marks that the kernel confirms (smaps) and that are gone
+ * after the free, an owner who alone may free and resize, transfer, death and fork (INV-EXCL-1, INV-EXCL-2).
  *
  * Clauses: G7.2.
  */
@@ -77,7 +77,7 @@ in_child(void (*act)(void *of), void *of)
 	return status;
 }
 
-/* ---- pages and marks ------------------------------------------------------------------------------------------------------------------ */
+/* ---- pages and marks ------------------------------------------------------------------------------------------- */
 
 Test(exclusive, blocks_have_pages_of_their_own)
 {
@@ -233,7 +233,7 @@ Test(exclusive, pages_whose_marks_stay_are_used_no_more)
 	cr_assert(q + 50000 <= p || q >= p + 50000, "nor after a repair");
 }
 
-/* ---- the owner --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- the owner ------------------------------------------------------------------------------------------------- */
 
 static void *
 free_it(void *p)
@@ -334,7 +334,7 @@ Test(exclusive, a_dead_owners_block_is_anybodys)
 	cr_assert_eq(live_blocks(), 0);
 }
 
-/* ---- transfer ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- transfer -------------------------------------------------------------------------------------------------- */
 
 struct relay {
 	pthread_barrier_t barrier;
@@ -387,7 +387,7 @@ Test(exclusive, transfer)
 	lab_free(plain);
 }
 
-/* ---- fork ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- fork ------------------------------------------------------------------------------------------------------ */
 
 static void
 grandchild(void *of)
@@ -445,7 +445,7 @@ Test(exclusive, in_the_child_the_leader_owns_what_was_the_forking_threads)
 	cr_assert_eq(live_blocks(), 0);
 }
 
-/* ---- realloc -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- realloc --------------------------------------------------------------------------------------------------- */
 
 Test(exclusive, realloc_keeps_what_a_block_is)
 {
@@ -488,7 +488,7 @@ Test(exclusive, realloc_keeps_what_a_block_is)
 	cr_assert_eq(live_blocks(), 0);
 }
 
-/* ---- what others see ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- what others see ------------------------------------------------------------------------------------------- */
 
 static void *
 owner_of(void *p)

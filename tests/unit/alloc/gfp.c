@@ -1,6 +1,6 @@
 /*
- * gfp.c - allocation by context: what each kind and modifier gives, refuses and leaves alone, and that NOWAIT and ATOMIC make no system
- * call (a seccomp filter kills the process that makes one).
+ * gfp.c - allocation by context: what each kind and modifier gives, refuses and leaves alone, and that NOWAIT and
+ * ATOMIC make no system call (a seccomp filter kills the process that makes one).
  *
  * Clauses: G4.4.
  */
@@ -44,7 +44,7 @@ is_slot(const void *p)
 	return p && lab_reserve_contains(p);
 }
 
-/* ---- flags ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- flags ----------------------------------------------------------------------------------------------------- */
 
 Test(gfp, contradictory_and_unknown_flags)
 {
@@ -106,7 +106,7 @@ Test(gfp, zero_of_every_kind_clears_all_that_is_usable)
 	cr_assert(is_slot(p));
 }
 
-/* ---- ATOMIC ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- ATOMIC ---------------------------------------------------------------------------------------------------- */
 
 Test(gfp, atomic_comes_from_the_reserve_and_leaves_errno)
 {
@@ -178,13 +178,13 @@ Test(gfp, the_first_failure_is_told_later_and_once)
 	cr_assert_eq(listen_to(slow_path), 0, "nor by a handler's");
 	lab_leave(&outer);
 	cr_assert_gt(listen_to(slow_path), 0);
-	cr_assert_str_eq(
-	        heard, "labyrinth: atomic allocation of 70001 bytes failed; the reserve had no slot for it (LABYRINTH_RESERVE)\n");
+	cr_assert_str_eq(heard, "labyrinth: atomic allocation of 70001 bytes failed; the reserve had no slot for it "
+	                        "(LABYRINTH_RESERVE)\n");
 	cr_assert_eq(listen_to(fail), 0);
 	cr_assert_eq(listen_to(slow_path), 0);
 }
 
-/* ---- how deep each reaches ------------------------------------------------------------------------------------------------------------ */
+/* ---- how deep each reaches ------------------------------------------------------------------------------------- */
 
 Test(gfp, modifiers_reach_the_reserve_when_the_tier_has_none)
 {
@@ -231,7 +231,7 @@ Test(gfp, reentrant_plain_calls_reach_it_too_and_nowait_does_not)
 	lab_leave(&outer);
 }
 
-/* ---- pages ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- pages ----------------------------------------------------------------------------------------------------- */
 
 Test(gfp, pages_of_every_order)
 {
@@ -298,7 +298,7 @@ MISUSE(free_pages_exact_of_more_than_there_is)
 	lab_free_pages_exact(lab_alloc_pages_exact(8192, LAB_GFP_KERNEL), 8193);
 }
 
-/* ---- realloc ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- realloc --------------------------------------------------------------------------------------------------- */
 
 Test(gfp, atomic_realloc_stays_or_goes_to_the_reserve)
 {
@@ -370,7 +370,7 @@ Test(gfp, zero_realloc_is_exact_up_and_down)
 	}
 }
 
-/* ---- NOWAIT ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- NOWAIT ---------------------------------------------------------------------------------------------------- */
 
 Test(gfp, nowait_gives_what_the_heap_holds_and_asks_nobody)
 {
@@ -456,7 +456,9 @@ Test(gfp, nowait_does_not_enter_where_there_is_something_to_repair)
 	cr_assert_eq(lab_thread.word, word);
 }
 
-/* ---- no system call -------------------------------------------------------------------------------------------------------------------- */
+/* ---- no system call
+ * --------------------------------------------------------------------------------------------------------------------
+ * */
 
 static void
 allow_only_write_and_exit(void)

@@ -1,6 +1,6 @@
 /*
- * limit.c - the memory limit: what counts, what is refused, what reclaiming and waiting give, who never waits, and where the limit comes from
- * (INV-CHARGE-1).
+ * limit.c - the memory limit: what counts, what is refused, what reclaiming and waiting give, who never waits, and
+ * where the limit comes from (INV-CHARGE-1).
  *
  * Clauses: G9.3.
  */
@@ -65,7 +65,9 @@ free_list(void **list)
 	}
 }
 
-/* ---- what counts -------------------------------------------------------------------------------------------------------------------- */
+/* ---- what counts
+ * --------------------------------------------------------------------------------------------------------------------
+ * */
 
 static size_t
 pages_by_another_count(void)
@@ -177,7 +179,7 @@ Test(limit, raised_lowered_taken_away)
 	cr_assert_not(lab_set_param(LAB_PARAM_WAIT_MS, (size_t)86400 * 1000 + 1));
 }
 
-/* ---- reclaiming ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- reclaiming ------------------------------------------------------------------------------------------------ */
 
 Test(limit, free_dirty_pages_make_room)
 {
@@ -292,7 +294,7 @@ Test(limit, growing_in_place_is_charged)
 
 enum { A_LONG_TIME_MS = 600000 }; /* that no test takes */
 
-/* ---- waiting --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------------------------- */
 
 static uint64_t
 now_ms(void)
@@ -478,7 +480,7 @@ Test(limit, who_empties_spans_wakes_too)
 	free_list(list);
 }
 
-/* ---- who never waits ------------------------------------------------------------------------------------------------------------------ */
+/* ---- who never waits ------------------------------------------------------------------------------------------- */
 
 static void
 must_not_wait(void)
@@ -515,7 +517,7 @@ Test(limit, atomic_nowait_and_reentrant_calls_never_wait)
 	free_list(rest);
 }
 
-/* ---- signals during the wait ------------------------------------------------------------------------------------------------------------ */
+/* ---- signals during the wait ----------------------------------------------------------------------------------- */
 
 static sigjmp_buf back;
 static volatile sig_atomic_t handled, jump_after;
@@ -587,7 +589,7 @@ Test(limit, handlers_may_allocate_in_the_wait_and_jump_out_of_it)
 	cr_assert_eq(stats_now().blocks, 0);
 }
 
-/* ---- where the limit comes from ----------------------------------------------------------------------------------------------------------- */
+/* ---- where the limit comes from -------------------------------------------------------------------------------- */
 
 static struct fake_file {
 	const char *path, *text;
@@ -605,10 +607,10 @@ read_fake(const char *path, char *buffer, size_t size)
 	return 0;
 }
 
-#define FAKE(...)                                                                                                                  \
-	do {                                                                                                                       \
-		memset(files, 0, sizeof files);                                                                                    \
-		memcpy(files, (struct fake_file[]){__VA_ARGS__}, sizeof((struct fake_file[]){__VA_ARGS__}));                       \
+#define FAKE(...)                                                                                                      \
+	do {                                                                                                           \
+		memset(files, 0, sizeof files);                                                                        \
+		memcpy(files, (struct fake_file[]){__VA_ARGS__}, sizeof((struct fake_file[]){__VA_ARGS__}));           \
 	} while (0)
 
 Test(limit, the_cgroups_least_limit_on_the_way_up)
@@ -634,7 +636,8 @@ Test(limit, the_cgroups_least_limit_on_the_way_up)
 	     {"/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "50000000\n"},
 	     {"/sys/fs/cgroup/memory/y/memory.limit_in_bytes", "5\n"});
 	cr_assert_eq(lab_cgroup_limit(), 50000000, "version 1");
-	FAKE({"/proc/self/cgroup", "12:memory:/x\n"}, {"/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "9223372036854771712\n"});
+	FAKE({"/proc/self/cgroup", "12:memory:/x\n"},
+	     {"/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "9223372036854771712\n"});
 	cr_assert_eq(lab_cgroup_limit(), SIZE_MAX, "version 1 without a limit");
 }
 

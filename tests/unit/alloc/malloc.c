@@ -1,4 +1,5 @@
-/* malloc.c - the whole heap from one thread: random traces of every kind of call with content patterns, limits, edges, errno. */
+/* malloc.c - the whole heap from one thread: random traces of every kind of call with content patterns, limits, edges,
+ * errno. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <malloc.h>

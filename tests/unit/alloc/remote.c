@@ -1,6 +1,7 @@
 /*
- * remote.c - blocks that are freed by other threads than allocated them, in every pattern: from one to one, round a ring, from all to all,
- * runs of pages and huge blocks, and blocks that are resized on their way. A plain program, as TSan and Criterion do not go together.
+ * remote.c - blocks that are freed by other threads than allocated them, in every pattern: from one to one, round a
+ * ring, from all to all, runs of pages and huge blocks, and blocks that are resized on their way. A plain program, as
+ * TSan and Criterion do not go together.
  */
 #include "crowd.h"
 #include "heap/registry.h"
@@ -64,7 +65,8 @@ put(struct box *box, struct trace_random *random)
 	_Atomic(struct trace_block *) *slot = &box->slots[trace_below(random, DEPTH)];
 	struct trace_block *message = make_message(random);
 
-	consume(atomic_exchange_explicit(slot, message, memory_order_acq_rel), random); /* what was there is ours to free */
+	consume(atomic_exchange_explicit(slot, message, memory_order_acq_rel),
+	        random); /* what was there is ours to free */
 }
 
 static void
@@ -191,7 +193,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct crowd_pattern patterns[] = {
-	        {"pairs", run_pairs}, {"ring", run_ring}, {"all_to_all", run_and_count}, {"runs", run_runs}, {"resize", run_resize},
+	        {"pairs", run_pairs}, {"ring", run_ring},     {"all_to_all", run_and_count},
+	        {"runs", run_runs},   {"resize", run_resize},
 	};
 
 	return crowd_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);

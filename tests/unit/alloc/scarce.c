@@ -1,6 +1,6 @@
 /*
- * scarce.c - threads under one memory limit that all of them cannot have their fill of: the limit holds (but for what is under way), waits end,
- * and nobody starves. For TSan.
+ * scarce.c - threads under one memory limit that all of them cannot have their fill of: the limit holds (but for what
+ * is under way), waits end, and nobody starves. For TSan.
  *
  * Clauses: G9.3.
  */
@@ -60,8 +60,8 @@ share(void)
 	crowd_run(want, THREADS);
 	struct lab_stats stats;
 	lab_stats_get(&stats);
-	printf("%zu blocks, %zu refused, %zu waits, at most %zu of %zu pages\n", (size_t)got, (size_t)refused, stats.waits,
-	       (size_t)most, LIMIT / 4096);
+	printf("%zu blocks, %zu refused, %zu waits, at most %zu of %zu pages\n", (size_t)got, (size_t)refused,
+	       stats.waits, (size_t)most, LIMIT / 4096);
 	REQUIRE(got > ROUNDS && stats.waits > 0);
 	/* pages that a thread has taken, and gives back as they are too many, count while it does */
 	REQUIRE(most <= LIMIT / 4096 + THREADS * ((6 << 20) + 400000) / 4096);

@@ -1,6 +1,6 @@
 /*
- * slow.c - what the fast paths leave: misuse that is reported, re-entrant calls for which the system has no memory, blocks of
- * other heaps. One misuse is one test: each ends in an abort.
+ * slow.c - what the fast paths leave: misuse that is reported, re-entrant calls for which the system has no memory,
+ * blocks of other heaps. One misuse is one test: each ends in an abort.
  *
  * Clauses: G9.1.
  */

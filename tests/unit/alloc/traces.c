@@ -1,6 +1,6 @@
 /*
- * traces.c - random traces in several threads: each its own, threads that die with live blocks, blocks that live on in other threads,
- * and all of it while others trim. A plain program, as TSan and Criterion do not go together.
+ * traces.c - random traces in several threads: each its own, threads that die with live blocks, blocks that live on in
+ * other threads, and all of it while others trim. A plain program, as TSan and Criterion do not go together.
  */
 #include "crowd.h"
 #include "heap/registry.h"

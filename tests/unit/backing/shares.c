@@ -103,7 +103,8 @@ Test(shares, a_dead_threads_slots_are_used_again_when_all_are_free)
 
 	world_install();
 	world.deaths_are_set = true;
-	REQUIRE(pthread_create(&thread, NULL, reserve_and_die, &world.dead_tid) == 0 && pthread_join(thread, NULL) == 0);
+	REQUIRE(pthread_create(&thread, NULL, reserve_and_die, &world.dead_tid) == 0 &&
+	        pthread_join(thread, NULL) == 0);
 	size_t maps = world.maps;
 	cr_assert(!lab_shares_shrink(), "one is in use");
 	lab_free(held[0]);

@@ -41,7 +41,8 @@ Test(lease, it_is_won_from_nobody_or_the_dead_alone)
 	cr_assert_not(lab_lease_win(&word, seen, lab_lease_next(seen, 5, 1), is_dead), "not from oneself");
 	cr_assert(lab_lease_win(&word, seen, lab_lease_next(seen, 6, 2), is_dead));
 	cr_assert_eq(lab_load_rlx(&word), lab_lease_make(1, 6, 2));
-	cr_assert_not(lab_lease_win(&word, seen, lab_lease_next(seen, 7, 2), is_dead), "INV-LEASE-1: the value is another");
+	cr_assert_not(lab_lease_win(&word, seen, lab_lease_next(seen, 7, 2), is_dead),
+	              "INV-LEASE-1: the value is another");
 	cr_assert_not(lab_lease_release(&word, seen, 0));
 	cr_assert_eq(lab_load_rlx(&word), lab_lease_make(1, 6, 2), "not by who has lost it");
 	cr_assert(lab_lease_release(&word, lab_load_rlx(&word), lab_lease_make(2, 0, 0)));
@@ -113,7 +114,7 @@ Test(lease, who_had_none_gets_none)
 	cr_assert_eq(word, lab_lease_make(7, 0, 3));
 }
 
-/* ---- many threads take over from the dead ------------------------------------------------------------------------------------- */
+/* ---- many threads take over from the dead ---------------------------------------------------------------------- */
 
 enum { THREADS = 4, TURNS = 20000 };
 

@@ -5,7 +5,8 @@
 
 Test(parse, numbers_end_where_no_digit_is)
 {
-	static const char *const none[] = {"", "x", "-1", "+1", " 1", "K", "18446744073709551616", "99999999999999999999"};
+	static const char *const none[] = {
+	        "", "x", "-1", "+1", " 1", "K", "18446744073709551616", "99999999999999999999"};
 	size_t value = 7;
 
 	for (unsigned i = 0; i < sizeof none / sizeof *none; i++)

@@ -1,6 +1,6 @@
 /*
- * huge.c - blocks that are mappings of their own: the table, reuse without faults, resizing, failures of each system call, and what is left when a frame is
- * cut short by a jump, a death or a fork.
+ * huge.c - blocks that are mappings of their own: the table, reuse without faults, resizing, failures of each system
+ * call, and what is left when a frame is cut short by a jump, a death or a fork.
  */
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -55,7 +55,7 @@ is_mapped(const void *p, size_t size)
 	return world_is_mapped((uintptr_t)p, (uintptr_t)p + size);
 }
 
-/* ---- reuse ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- reuse ----------------------------------------------------------------------------------------------------- */
 
 Test(huge, what_was_freed_is_had_again_without_faults_or_system_calls)
 {
@@ -114,7 +114,8 @@ Test(huge, the_mapping_that_fits_most_closely_is_taken_and_none_that_is_much_too
 	size_t maps = world.maps;
 	void *s = lab_aligned_alloc(256 * MIB, 9 * MIB);
 	cr_assert_eq((uintptr_t)s % (256 * MIB), 0);
-	cr_assert_eq(world.maps, maps + ((uintptr_t)p[3] % (256 * MIB) != 0), "one that is aligned so by chance would do");
+	cr_assert_eq(world.maps, maps + ((uintptr_t)p[3] % (256 * MIB) != 0),
+	             "one that is aligned so by chance would do");
 	lab_free(s);
 	s = lab_malloc(30 * MIB);
 	cr_assert_eq(world.maps, maps + 2, "a quarter is the most");
@@ -201,7 +202,9 @@ Test(huge, a_large_calloc_over_a_used_mapping_touches_nothing)
 	lab_free(q);
 }
 
-/* ---- resizing ------------------------------------------------------------------------------------------------------------------- */
+/* ---- resizing
+ * -------------------------------------------------------------------------------------------------------------------
+ * */
 
 Test(huge, contents_stay_when_a_block_is_resized)
 {
@@ -292,9 +295,10 @@ Test(huge, blocks_change_between_small_and_huge)
 	}
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the table ------------------------------------------------------------------------------------------------- */
 
-/* Far more than the first parts hold, so that places collide and parts are added; freed and made again in another order. */
+/* Far more than the first parts hold, so that places collide and parts are added; freed and made again in another
+ * order. */
 Test(huge, many_blocks_are_each_found_at_their_start_and_nowhere_else)
 {
 	world_install();
@@ -357,7 +361,9 @@ Test(huge, a_table_that_cannot_grow_is_used_to_the_last_entry)
 		lab_free(blocks[i]);
 }
 
-/* ---- failures ------------------------------------------------------------------------------------------------------------------- */
+/* ---- failures
+ * -------------------------------------------------------------------------------------------------------------------
+ * */
 
 Test(huge, failures_are_null_and_leave_nothing_behind)
 {
@@ -447,7 +453,7 @@ Test(huge, an_alignment_whose_rest_stays_mapped)
 	cr_assert(!is_mapped(p, LAB_PAGE_SIZE) && !is_mapped(p + mapped - LAB_PAGE_SIZE, LAB_PAGE_SIZE));
 }
 
-/* ---- decay, and the limit --------------------------------------------------------------------------------------------------------- */
+/* ---- decay, and the limit -------------------------------------------------------------------------------------- */
 
 Test(huge, a_freed_mapping_goes_when_it_is_aged)
 {
@@ -499,7 +505,7 @@ Test(huge, what_counts_under_a_limit)
 	cr_assert_eq(lab_charge_count(), before);
 }
 
-/* ---- frames that are cut short ---------------------------------------------------------------------------------------------------- */
+/* ---- frames that are cut short --------------------------------------------------------------------------------- */
 
 static bool
 is_any_busy(void)
@@ -704,7 +710,8 @@ Test(huge, who_dies_while_finishing_is_followed_by_the_next)
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
 }
 
-/* ---- while we ask whether the thread is dead, the block is freed, made again, and freed by a living namesake of the dead ---- */
+/* ---- while we ask whether the thread is dead, the block is freed, made again, and freed by a living namesake of the
+ * dead ---- */
 
 static struct lab_huge *torn;
 
@@ -780,7 +787,8 @@ Test(huge, in_forks_child_the_forkers_frees_are_the_leaders_and_others_are_finis
 	const struct lab_lease_fork fork = {.old_tid = DEAD_TID + 1, .new_tid = lab_os_tid(), .is_here = no_thread};
 
 	let_die(0);
-	struct lab_huge *own = leave_half_freed(LAB_GFP_KERNEL), *others = leave_half_freed(LAB_GFP_EXCLUSIVE | LAB_GFP_NOFORK);
+	struct lab_huge *own = leave_half_freed(LAB_GFP_KERNEL),
+	                *others = leave_half_freed(LAB_GFP_EXCLUSIVE | LAB_GFP_NOFORK);
 	uint64_t state = lab_load_rlx(&own->run.state);
 
 	lab_store_rlx(&own->run.state, lab_lease_next(state, DEAD_TID + 1, lab_lease_tag(state)));

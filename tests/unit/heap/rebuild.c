@@ -1,6 +1,6 @@
 /*
- * rebuild.c - torn heaps: whatever a frame that never goes on leaves behind is put there by hand, the heap is rebuilt, and then every list
- * is held against the words, and every live block against what was written into it.
+ * rebuild.c - torn heaps: whatever a frame that never goes on leaves behind is put there by hand, the heap is rebuilt,
+ * and then every list is held against the words, and every live block against what was written into it.
  *
  * Clauses: G3.2.
  */
@@ -60,7 +60,8 @@ spoil_spans(struct trace_random *random)
 	static struct lab_unit garbage;
 
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
-		struct lab_unit *wild[] = {NULL, &garbage, &lab_no_span, (struct lab_unit *)(uintptr_t)trace_next(random)};
+		struct lab_unit *wild[] = {NULL, &garbage, &lab_no_span,
+		                           (struct lab_unit *)(uintptr_t)trace_next(random)};
 		heap->bins[c].partial = wild[trace_below(random, 4)];
 		heap->bins[c].current = wild[trace_below(random, 4)];
 	}
@@ -223,8 +224,8 @@ Test(rebuild, a_span_that_was_not_finished)
 	check_everything();
 }
 
-/* carve is cut short before it raised the limit: its links are in pages that were not carved. When the span is retired these
- * pages must not count as fresh. */
+/* carve is cut short before it raised the limit: its links are in pages that were not carved. When the span is retired
+ * these pages must not count as fresh. */
 Test(rebuild, pages_in_which_carving_was_cut_short_are_not_fresh)
 {
 	world_install();
@@ -383,7 +384,8 @@ Test(rebuild, a_segment_that_was_just_claimed_is_found)
 		cr_assert(segment);
 		rebuild();
 		bool released = lab_owner_state(lab_load_rlx(lab_segment_owner(segment))) == LAB_SLOT_EMPTY;
-		cr_assert(released || heap->kept == segment || heap->slots >= slots, "free as a whole, it is kept or released");
+		cr_assert(released || heap->kept == segment || heap->slots >= slots,
+		          "free as a whole, it is kept or released");
 		check_everything();
 	}
 }
@@ -429,7 +431,8 @@ Test(rebuild, absorbing_moves_every_block_and_leaves_an_empty_idle_heap)
 Test(rebuild, absorbing_a_torn_heap_finishes_its_drain_and_sends_its_batches)
 {
 	start();
-	struct lab_heap *dead = lab_registry_make(4711, LAB_HEAP_CURRENT), *third = lab_registry_make(4712, LAB_HEAP_CURRENT);
+	struct lab_heap *dead = lab_registry_make(4711, LAB_HEAP_CURRENT),
+	                *third = lab_registry_make(4712, LAB_HEAP_CURRENT);
 	void *p[40];
 
 	lab_heap_rebuild_owned(dead);

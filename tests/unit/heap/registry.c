@@ -1,6 +1,6 @@
 /*
- * registry.c - which heap belongs to which thread: every transition of the owner word, adoption only after proven death (by a hook, and by
- * the kernel with real threads), fork's freeze, and what happens when there is no place.
+ * registry.c - which heap belongs to which thread: every transition of the owner word, adoption only after proven death
+ * (by a hook, and by the kernel with real threads), fork's freeze, and what happens when there is no place.
  *
  * Clauses: G7.1, G10.2.
  */
@@ -196,7 +196,8 @@ change_hands(uint32_t tid)
 		return;
 	done = true;
 	lab_registry_give_back(lab_registry_heap(1), lab_registry_word(lab_registry_heap(1)));
-	REQUIRE(lab_registry_take_if_idle(BOB, LAB_HEAP_CURRENT, 1) == lab_registry_heap(1)); /* the same id again: a new thread */
+	REQUIRE(lab_registry_take_if_idle(BOB, LAB_HEAP_CURRENT, 1) ==
+	        lab_registry_heap(1)); /* the same id again: a new thread */
 }
 
 Test(registry, an_old_word_wins_nothing)
@@ -276,14 +277,16 @@ settle(uint32_t old_tid, uint32_t new_tid, uint32_t cut_tid)
 Test(registry, fork_freezes_all_heaps_but_the_leaders)
 {
 	start();
-	struct lab_heap *mine = make_whole(ANN), *also = make_whole(ANN), *bobs = make_whole(BOB), *idle = make_whole(CAT);
+	struct lab_heap *mine = make_whole(ANN), *also = make_whole(ANN), *bobs = make_whole(BOB),
+	                *idle = make_whole(CAT);
 
 	lab_registry_give_back(idle, lab_registry_word(idle));
 	cr_assert(!lab_registry_is_forked());
 	lab_registry_note_fork();
 	cr_assert(lab_registry_is_forked());
 	world.dead_tid = BOB;
-	cr_assert_null(lab_registry_adopt(ANN, LAB_HEAP_CURRENT, 100), "until the leader has been through, all are alive");
+	cr_assert_null(lab_registry_adopt(ANN, LAB_HEAP_CURRENT, 100),
+	               "until the leader has been through, all are alive");
 	cr_assert_null(lab_registry_take_idle(ANN, LAB_HEAP_BORROWED));
 	settle(ANN, CAT, 0);
 	cr_assert(!lab_registry_is_forked());

@@ -1,6 +1,6 @@
 /*
- * remote.c - the remote stack, batches, and drains that are torn in each of the states that the protocol names. One thread holds
- * both heaps; "torn" is the state that a frame leaves when it never goes on, put there by hand.
+ * remote.c - the remote stack, batches, and drains that are torn in each of the states that the protocol names. One
+ * thread holds both heaps; "torn" is the state that a frame leaves when it never goes on, put there by hand.
  *
  * Clauses: G3.3, G9.6.
  */
@@ -414,8 +414,8 @@ Test(remote, a_block_whose_span_changed_heap_is_sent_on)
 	cr_assert_eq(census.runs, 0);
 }
 
-/* The freer of a run died after its push to a heap that had been taken over. If the new holder frees the run as abandoned, what is
- * on the old heap's stack must not free the next block at that place. */
+/* The freer of a run died after its push to a heap that had been taken over. If the new holder frees the run as
+ * abandoned, what is on the old heap's stack must not free the next block at that place. */
 Test(remote, a_run_on_an_old_heaps_stack_is_freed_once)
 {
 	bool fresh;
@@ -444,7 +444,8 @@ Test(remote, dropping_forgets_the_list_and_keeps_the_parity)
 	cr_assert_eq(used(heap), BLOCKS, "they are lost, as in a child of fork");
 }
 
-/* ---- misuse that a drain meets (INV-REM-3): it is noted, the heap is whole, and the line comes when the heap is left ---- */
+/* ---- misuse that a drain meets (INV-REM-3): it is noted, the heap is whole, and the line comes when the heap is left
+ * ---- */
 
 Test(remote, the_same_block_twice_is_found)
 {
@@ -456,7 +457,8 @@ Test(remote, the_same_block_twice_is_found)
 	struct lab_finding found = finding(heap);
 	cr_assert_eq(found.kind, LAB_FOUND_DOUBLE_FREE);
 	cr_assert_eq(found.block, blocks[0]);
-	/* the push has written over its link in the list: the list is cut, and its blocks come back when the span is empty */
+	/* the push has written over its link in the list: the list is cut, and its blocks come back when the span is
+	 * empty */
 	for (int i = 1; i < BLOCKS; i++)
 		REQUIRE(free_in_span(heap, lab_map_find(blocks[i]).unit, blocks[i]) == LAB_FREED);
 	for (size_t i = 0; i < 2 * LAB_UNIT_SIZE / lab_class_size(3); i++)
@@ -527,8 +529,13 @@ static void
 write_to_freed(unsigned char *p, int pattern)
 {
 	static char elsewhere[64];
-	const uintptr_t pointers[] = {
-	        0, 1, UINTPTR_MAX, 0x4141414141414141, (uintptr_t)blocks[50], (uintptr_t)blocks[51] + 16, (uintptr_t)elsewhere};
+	const uintptr_t pointers[] = {0,
+	                              1,
+	                              UINTPTR_MAX,
+	                              0x4141414141414141,
+	                              (uintptr_t)blocks[50],
+	                              (uintptr_t)blocks[51] + 16,
+	                              (uintptr_t)elsewhere};
 
 	switch (pattern) {
 	case 0:
@@ -619,7 +626,8 @@ Test(remote, a_link_to_what_is_no_block_is_not_followed)
 
 	start();
 	void *live = lab_run_alloc_owned(heap, 10, 1, &fresh);
-	void *const wrong[] = {elsewhere, (char *)blocks[50] + 16, live, (char *)live + 4096, (void *)16, (void *)0x7ffffffff000};
+	void *const wrong[] = {elsewhere,  (char *)blocks[50] + 16, live, (char *)live + 4096,
+	                       (void *)16, (void *)0x7ffffffff000};
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
 		lab_remote_push(heap, blocks[i], blocks[i]);
 		link_to(blocks[i], wrong[i]);

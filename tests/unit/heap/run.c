@@ -1,5 +1,6 @@
 /*
- * run.c - runs of pages in one heap against a model that knows every page: placement, resizing, freshness, segments that go back.
+ * run.c - runs of pages in one heap against a model that knows every page: placement, resizing, freshness, segments
+ * that go back.
  *
  * Clauses: G10.5.
  */

@@ -1,6 +1,6 @@
 /*
- * span.c - spans of small blocks, one heap, one thread: carving, order, lists, retirement, double frees. After each trace the heap
- * is held against heap_check.h.
+ * span.c - spans of small blocks, one heap, one thread: carving, order, lists, retirement, double frees. After each
+ * trace the heap is held against heap_check.h.
  *
  * Clauses: G9.6.
  */
@@ -200,7 +200,8 @@ Test(span, long_random_traces_against_a_set)
 			char *p = pop(c);
 			blocks[live].p = p;
 			blocks[live++].c = c;
-			memset(p, (int)c, lab_class_size(c)); /* the trace tests look at contents; here only links matter */
+			memset(p, (int)c,
+			       lab_class_size(c)); /* the trace tests look at contents; here only links matter */
 		} else if (live > 0) {
 			size_t victim = trace_below(&random, live);
 			char *p = blocks[victim].p;
@@ -278,7 +279,8 @@ damage(unsigned c, int n, uint16_t link)
 	REQUIRE(lab_finding_take_owned(heap, &found) == !is_nil);
 	if (!is_nil) {
 		REQUIRE(found.kind == LAB_FOUND_DAMAGE);
-		REQUIRE(found.start == unit->base && found.bytes == LAB_UNIT_SIZE && found.block_size == lab_class_size(c));
+		REQUIRE(found.start == unit->base && found.bytes == LAB_UNIT_SIZE &&
+		        found.block_size == lab_class_size(c));
 	}
 	push(next);
 	for (int i = n; i < FREED; i++)

@@ -16,20 +16,20 @@
 #include "world.h"
 
 /* Enters as an API function called from here would. */
-#define ENTER_HERE(guard)                                                                                                          \
-	do {                                                                                                                       \
-		(guard)->sp = (uintptr_t)__builtin_frame_address(0);                                                               \
-		REQUIRE(lab_enter(guard));                                                                                         \
+#define ENTER_HERE(guard)                                                                                              \
+	do {                                                                                                           \
+		(guard)->sp = (uintptr_t)__builtin_frame_address(0);                                                   \
+		REQUIRE(lab_enter(guard));                                                                             \
 	} while (0)
 
 /* The same at the bottom of this frame, which is made DEEP bytes large: below all that the caller calls afterwards. */
 enum { DEEP = 4096 };
-#define ENTER_DEEPLY(guard)                                                                                                        \
-	do {                                                                                                                       \
-		volatile char deep[DEEP];                                                                                          \
-		deep[0] = 0;                                                                                                       \
-		(guard)->sp = ((uintptr_t)deep + 64) & ~(uintptr_t)15;                                                             \
-		REQUIRE(lab_enter(guard));                                                                                         \
+#define ENTER_DEEPLY(guard)                                                                                            \
+	do {                                                                                                           \
+		volatile char deep[DEEP];                                                                              \
+		deep[0] = 0;                                                                                           \
+		(guard)->sp = ((uintptr_t)deep + 64) & ~(uintptr_t)15;                                                 \
+		REQUIRE(lab_enter(guard));                                                                             \
 	} while (0)
 
 static void *
@@ -373,8 +373,8 @@ Test(thread, a_heap_that_was_won_and_not_said_for_whom_is_repaired_at_rest)
 }
 
 /*
- * A frame that borrows is suspended, and a handler in it could prove that the frame is dead which keeps the word busy: the heap would be at rest
- * while somebody is inside another, which would be taken for one that a jump has left.
+ * A frame that borrows is suspended, and a handler in it could prove that the frame is dead which keeps the word busy:
+ * the heap would be at rest while somebody is inside another, which would be taken for one that a jump has left.
  */
 Test(thread, a_word_is_not_taken_over_while_a_frame_borrows)
 {

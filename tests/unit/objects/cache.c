@@ -1,4 +1,5 @@
-/* cache.c - typed caches: constructed objects, layout, shrinking, the reserve, misuse, figures; and the word of a slab alone. Clauses: G9.4. */
+/* cache.c - typed caches: constructed objects, layout, shrinking, the reserve, misuse, figures; and the word of a slab
+ * alone. Clauses: G9.4. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -53,7 +54,7 @@ descriptors(struct lab_cache *cache)
 	return count;
 }
 
-/* ---- the word (INV-SLAB-1) ----------------------------------------------------------------------------------------------- */
+/* ---- the word (INV-SLAB-1) ------------------------------------------------------------------------------------- */
 
 Test(slab, claims_each_free_object_once)
 {
@@ -106,7 +107,7 @@ Test(slab, is_all_free_by_one_word_whatever_its_layout)
 	}
 }
 
-/* ---- objects ----------------------------------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------------------------- */
 
 /* INV-SLAB-2. */
 Test(cache, objects_are_constructed_once_and_stay_so)
@@ -147,7 +148,8 @@ Test(cache, of_every_size_and_alignment)
 				memset(objects[i], (int)i, sizes[s]);
 			}
 			for (size_t i = 0; i < count; i++) {
-				cr_assert(sizes[s] == 0 || (objects[i][0] == (char)i && objects[i][sizes[s] - 1] == (char)i));
+				cr_assert(sizes[s] == 0 ||
+				          (objects[i][0] == (char)i && objects[i][sizes[s] - 1] == (char)i));
 				lab_cache_free(cache, objects[i]);
 			}
 			cr_assert(lab_cache_destroy(cache));
@@ -202,7 +204,7 @@ Test(cache, zeroes_on_request)
 	cr_assert(object && trace_is_zero(object, sizeof(struct thing)));
 }
 
-/* ---- contexts ---------------------------------------------------------------------------------------------------------- */
+/* ---- contexts -------------------------------------------------------------------------------------------------- */
 
 static void *
 alloc_quietly(void *cache)
@@ -234,8 +236,8 @@ Test(cache, nowait_opens_slabs_where_the_heap_has_pages)
 	}
 	cr_assert_eq(got, stats_of(cache).slabs * cache->slabs.objects);
 	struct lab_cache_stats stats = stats_of(cache);
-	cr_assert(stats.slabs > 1 && stats.failures == 2 && stats.from_reserve == 0, "%zu slabs, %zu failures", stats.slabs,
-	          stats.failures);
+	cr_assert(stats.slabs > 1 && stats.failures == 2 && stats.from_reserve == 0, "%zu slabs, %zu failures",
+	          stats.slabs, stats.failures);
 	world_install();
 	cr_assert(lab_enter(&guard));
 	cr_assert_null(alloc_quietly(cache), "in a handler that interrupted the heap");
@@ -322,7 +324,7 @@ Test(cache, reentrant_without_memory_takes_an_object_of_the_reserve)
 	cr_assert(lab_cache_alloc(cache, LAB_GFP_KERNEL), "goes on when there is memory");
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 Test(cache, shrink_gives_back_what_is_unused)
 {
@@ -371,7 +373,8 @@ Test(cache, destroyed_and_made_again)
 		lab_cache_free(a, objects[0]);
 		lab_cache_free(a, objects[1]);
 		cr_assert(lab_cache_destroy(a));
-		struct lab_cache *b = lab_cache_create("a name that is far too long for its place", (size_t)i * 3, 0, NULL);
+		struct lab_cache *b =
+		        lab_cache_create("a name that is far too long for its place", (size_t)i * 3, 0, NULL);
 		cr_assert_eq(b, a);
 		struct lab_cache_stats stats = stats_of(b);
 		cr_assert(stats.live == 0 && stats.slabs == 0 && stats.allocations == 0 && stats.size == (size_t)i * 3);
@@ -393,7 +396,8 @@ Test(cache, slab_whose_closer_is_parked_is_left_alone)
 	cache->slabs.some_closed = true;
 	cr_assert(lab_cache_alloc(cache, LAB_GFP_KERNEL));
 	cr_assert(slab->memory == memory && slab->word == LAB_SLAB_CLOSING && descriptors(cache) == 2);
-	cr_assert_eq(lab_slab_close(slab, LAB_SLAB_ALL_FREE, &guard) + lab_slab_close(slab, LAB_SLAB_OPENING, &guard), 0);
+	cr_assert_eq(lab_slab_close(slab, LAB_SLAB_ALL_FREE, &guard) + lab_slab_close(slab, LAB_SLAB_OPENING, &guard),
+	             0);
 	/* it goes on */
 	slab->memory = NULL;
 	slab->word = 0;
@@ -442,10 +446,11 @@ Test(cache, survives_jumps_out_of_the_constructor)
 	cr_assert(stats_of(cache).live == 0 && stats_of(cache).slabs == 0);
 	cr_assert(lab_cache_destroy(cache));
 	lab_stats_get(&after);
-	cr_assert_leq(after.in_use, before.in_use + 128 * sizeof(struct lab_slab) * 2, "%zu", after.in_use - before.in_use);
+	cr_assert_leq(after.in_use, before.in_use + 128 * sizeof(struct lab_slab) * 2, "%zu",
+	              after.in_use - before.in_use);
 }
 
-/* ---- misuse and figures ------------------------------------------------------------------------------------------------ */
+/* ---- misuse and figures ---------------------------------------------------------------------------------------- */
 
 Test(cache, double_free_is_reported, .signal = SIGABRT)
 {

@@ -10,7 +10,8 @@ Test(kernel_arguments, of_blocks, .timeout = SECONDS)
 	for
 		EACH(sizes, s)
 		{
-			void *p = kmalloc(sizes[s], GFP_KERNEL), *q = krealloc(kmalloc(10, GFP_KERNEL), sizes[s], GFP_KERNEL);
+			void *p = kmalloc(sizes[s], GFP_KERNEL),
+			     *q = krealloc(kmalloc(10, GFP_KERNEL), sizes[s], GFP_KERNEL);
 			cr_assert_eq(p != NULL, sizes[s] <= KMALLOC_MAX_SIZE);
 			cr_assert_eq(q != NULL, sizes[s] <= KMALLOC_MAX_SIZE);
 			kfree(p);
@@ -45,11 +46,12 @@ Test(kernel_arguments, of_caches, .timeout = SECONDS)
 				{
 					unsigned size = numbers[s], align = numbers[a];
 					begin();
-					struct kmem_cache *cache = kmem_cache_create("x", size, align, slab_flags[f], NULL);
+					struct kmem_cache *cache =
+						kmem_cache_create("x", size, align, slab_flags[f], NULL);
 					bool is_wrong = align & (align - 1) || slab_flags[f] & ~SLAB_HWCACHE_ALIGN;
 					bool is_large = size > KMALLOC_MAX_SIZE || align > KMALLOC_MAX_SIZE;
-					cr_assert_eq(cache != NULL, !is_wrong && !is_large, "size %u, alignment %u, flags %#x",
-						     size, align, slab_flags[f]);
+					cr_assert_eq(cache != NULL, !is_wrong && !is_large,
+						     "size %u, alignment %u, flags %#x", size, align, slab_flags[f]);
 					if (!cache)
 						cr_assert_eq(errno, is_wrong ? EINVAL : ENOMEM);
 					if (cache && size <= 4096 && align <= 4096) {

@@ -61,7 +61,8 @@ Test(gfp_h, zeroed_memory)
 		char *p = kzalloc(1000, i % 2 ? GFP_KERNEL : GFP_ATOMIC), *q = kcalloc(10, 100, GFP_KERNEL);
 		char *r = kvzalloc(100000, GFP_KERNEL), *s = kvcalloc(10, 100, GFP_KERNEL),
 		     *t = (char *)get_zeroed_page(GFP_ATOMIC);
-		cr_assert(trace_is_zero(p, 1000) && trace_is_zero(q, 1000) && trace_is_zero(r, 100000) && trace_is_zero(s, 1000));
+		cr_assert(trace_is_zero(p, 1000) && trace_is_zero(q, 1000) && trace_is_zero(r, 100000) &&
+		          trace_is_zero(s, 1000));
 		cr_assert(t && trace_is_zero(t, PAGE_SIZE));
 		memset(p, 1, 1000);
 		memset(q, 1, 1000);
@@ -89,7 +90,8 @@ Test(gfp_h, sensitive_memory_is_cleared)
 
 Test(gfp_h, copies)
 {
-	char *a = kstrdup("driver", GFP_KERNEL), *b = kstrndup("driver", 3, GFP_KERNEL), *c = kstrndup("dr", 30, GFP_ATOMIC);
+	char *a = kstrdup("driver", GFP_KERNEL), *b = kstrndup("driver", 3, GFP_KERNEL),
+	     *c = kstrndup("dr", 30, GFP_ATOMIC);
 	char *d = kmemdup("drive", 6, GFP_ATOMIC), *e = kmemdup_nul("driver", 5, GFP_KERNEL);
 
 	cr_assert_str_eq(a, "driver");
@@ -204,7 +206,8 @@ Test(gfp_h, objects_may_be_freed_as_blocks)
 
 	for (int i = 0; i < 30; i++) {
 		unsigned size = sizes[i / 3];
-		struct kmem_cache *cache = kmem_cache_create("freed", size, aligns[i % 3], 0, size >= 48 ? construct : NULL),
+		struct kmem_cache *cache = kmem_cache_create("freed", size, aligns[i % 3], 0,
+		                                             size >= 48 ? construct : NULL),
 		                  *other = kmem_cache_create("other", size, aligns[i % 3], 0, NULL);
 		char *objects[40], *kept = kmem_cache_alloc(other, GFP_KERNEL);
 		int count = size > 100000 ? 6 : 40;
@@ -297,7 +300,7 @@ Test(gfp_h, pointer_into_an_object_is_none, .signal = SIGABRT)
 	kfree((char *)kmem_cache_alloc(cache, GFP_KERNEL) + 16);
 }
 
-/* ---- warnings ---------------------------------------------------------------------------------------------------------- */
+/* ---- warnings -------------------------------------------------------------------------------------------------- */
 
 static char said[400];
 
@@ -357,7 +360,8 @@ make_gone(struct kmem_cache *cache)
 
 Test(gfp_h, name_of_a_cache_that_is_gone_may_be_used_again)
 {
-	struct kmem_cache *gone = kmem_cache_create("gone", 100, 0, 0, NULL), *other = kmem_cache_create("other", 100, 0, 0, NULL);
+	struct kmem_cache *gone = kmem_cache_create("gone", 100, 0, 0, NULL),
+	                  *other = kmem_cache_create("other", 100, 0, 0, NULL);
 
 	kmem_cache_destroy(gone);
 	kmem_cache_destroy(other);

@@ -1,4 +1,5 @@
-/* mempool.c - the pool's minimum, its order of sources, waiting, resizing; INV-POOL-1 and -2 against a pool that counts. Clauses: G9.4. */
+/* mempool.c - the pool's minimum, its order of sources, waiting, resizing; INV-POOL-1 and -2 against a pool that
+ * counts. Clauses: G9.4. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>

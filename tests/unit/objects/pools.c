@@ -1,6 +1,6 @@
 /*
- * pools.c - four threads at one cache or one pool at once, with shrinking, resizing and figures meanwhile: no object has two holders, each
- * is as its constructor made it, none is lost. A plain program, for TSan.
+ * pools.c - four threads at one cache or one pool at once, with shrinking, resizing and figures meanwhile: no object
+ * has two holders, each is as its constructor made it, none is lost. A plain program, for TSan.
  *
  * Clauses: G9.4.
  */
@@ -107,7 +107,8 @@ run_cache(void)
 			lab_cache_free(cache, mail[i]);
 	(void)lab_cache_shrink(cache);
 	lab_cache_stats_get(cache, &stats);
-	printf("%zu allocations, %zu of the reserve, %zu slab descriptors\n", stats.allocations, stats.from_reserve, descriptors());
+	printf("%zu allocations, %zu of the reserve, %zu slab descriptors\n", stats.allocations, stats.from_reserve,
+	       descriptors());
 	REQUIRE(stats.live == 0 && stats.slabs == 0);
 	REQUIRE(descriptors() < 2 * (size_t)THREADS * HELD / cache->slabs.objects + 50);
 	REQUIRE(lab_cache_destroy(cache));
@@ -210,7 +211,8 @@ run_pool(void)
 int
 main(int argc, char **argv)
 {
-	static const struct crowd_pattern patterns[] = {{"cache", run_cache}, {"caches", run_caches}, {"pool", run_pool}};
+	static const struct crowd_pattern patterns[] = {
+	        {"cache", run_cache}, {"caches", run_caches}, {"pool", run_pool}};
 
 	return crowd_main(argc, argv, patterns, 3);
 }

@@ -117,7 +117,8 @@ Test(os, holes_and_guard_pages_cannot_be_read)
 	cr_assert(lab_os.protect(p + 300 * LAB_OS_PAGE_SIZE, LAB_OS_PAGE_SIZE, LAB_ACCESS_NONE));
 	for (uintptr_t bad = 300; bad <= 600; bad += 300) {
 		cr_assert(!lab_os.is_readable(low + (bad - 5) * LAB_OS_PAGE_SIZE, low + (bad + 5) * LAB_OS_PAGE_SIZE));
-		cr_assert(!lab_os.is_readable(low + (bad - 1) * LAB_OS_PAGE_SIZE + 1, low + bad * LAB_OS_PAGE_SIZE + 1));
+		cr_assert(
+		        !lab_os.is_readable(low + (bad - 1) * LAB_OS_PAGE_SIZE + 1, low + bad * LAB_OS_PAGE_SIZE + 1));
 		cr_assert(lab_os.is_readable(low + (bad - 5) * LAB_OS_PAGE_SIZE + 1, low + bad * LAB_OS_PAGE_SIZE));
 		cr_assert(lab_os.is_readable(low + (bad + 1) * LAB_OS_PAGE_SIZE, low + (bad + 5) * LAB_OS_PAGE_SIZE));
 	}
@@ -155,15 +156,18 @@ Test(os, the_end_of_a_noted_thread_is_seen_at_once)
 	cr_assert_not(lab_os.thread_is_dead(lab_os_tid()));
 }
 
-/* A child that shares memory, but has no word of its own, is asked for by its id: also if an ended thread had the id. INV-END-2. */
+/* A child that shares memory, but has no word of its own, is asked for by its id: also if an ended thread had the id.
+ * INV-END-2. */
 Test(os, a_child_that_shares_memory_is_not_taken_for_its_parent)
 {
 	pid_t child = vfork();
 
 	if (child == 0) {
 		uint32_t tid = lab_os_tid_to_write();
-		_exit(tid == (uint32_t)getpid() && !lab_os.thread_is_dead(tid) && !lab_os.thread_is_dead((uint32_t)getppid()) ? 0
-		                                                                                                              : 1);
+		_exit(tid == (uint32_t)getpid() && !lab_os.thread_is_dead(tid) &&
+		                      !lab_os.thread_is_dead((uint32_t)getppid())
+		              ? 0
+		              : 1);
 	}
 	int status;
 	cr_assert_eq(waitpid(child, &status, 0), child);
@@ -405,7 +409,8 @@ Test(os, pages_that_did_not_go_are_not_believed_to_have_gone)
 	}
 }
 
-/* So of those that were moved, where that is known of the others: they are not moved then, and new ones come by another way. */
+/* So of those that were moved, where that is known of the others: they are not moved then, and new ones come by another
+ * way. */
 Test(os, pages_that_would_not_go_are_not_moved)
 {
 	enum { SIZE = 4 * 4096 };

@@ -116,8 +116,9 @@ Test(report, damage_is_one_line)
 
 Test(report, a_misuse_in_the_handler_is_one_line_more)
 {
-	cr_assert_str_eq(dying_words(misuse_in_handler), "labyrinth: free(0x1234abcd): double free\n"
-	                                                 "labyrinth: free(0x5678): double free, while a report is under way\n");
+	cr_assert_str_eq(dying_words(misuse_in_handler),
+	                 "labyrinth: free(0x1234abcd): double free\n"
+	                 "labyrinth: free(0x5678): double free, while a report is under way\n");
 }
 
 Test(report, a_report_that_a_jump_has_left_is_none_that_is_under_way)

@@ -1,6 +1,7 @@
 /*
- * claims.c - threads race for segments, which come and go meanwhile, and for pages of one segment, purgers among them: nobody's memory is another's,
- * and what is said to be fresh reads as zero. A plain program, as TSan and Criterion do not go together.
+ * claims.c - threads race for segments, which come and go meanwhile, and for pages of one segment, purgers among them:
+ * nobody's memory is another's, and what is said to be fresh reads as zero. A plain program, as TSan and Criterion do
+ * not go together.
  *
  * Clauses: G10.5.
  */

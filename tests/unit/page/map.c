@@ -34,8 +34,16 @@ check_wild_pointers(void)
 	char local;
 	void *libc = malloc(100), *mapped = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct trace_random random = {1};
-	const uintptr_t fixed[] = {
-	        1, 8, 16, 4096, 0x10000, 0x7fffffffffff, 0x800000000000, 0xffff800000000000, ~(uintptr_t)0, ~(uintptr_t)15};
+	const uintptr_t fixed[] = {1,
+	                           8,
+	                           16,
+	                           4096,
+	                           0x10000,
+	                           0x7fffffffffff,
+	                           0x800000000000,
+	                           0xffff800000000000,
+	                           ~(uintptr_t)0,
+	                           ~(uintptr_t)15};
 
 	cr_assert(!lab_owns(NULL));
 	check_foreign(&data);
@@ -170,7 +178,8 @@ Test(map, the_blocks_of_a_span_that_was_retired_are_freed)
 	cr_assert_geq(freed, BLOCKS - 128);
 }
 
-/* Any address of the window that was used, and lab_owns knows exactly the live blocks (freed ones of a span may still be carved). */
+/* Any address of the window that was used, and lab_owns knows exactly the live blocks (freed ones of a span may still
+ * be carved). */
 Test(map, random_addresses_among_live_blocks)
 {
 	static struct trace_block blocks[300];
@@ -184,7 +193,8 @@ Test(map, random_addresses_among_live_blocks)
 		struct lab_place place = lab_map_find(p);
 		bool owned = lab_owns(p);
 		answers += owned;
-		REQUIRE(!owned || place.kind == LAB_PLACE_SPAN || place.kind == LAB_PLACE_RUN || place.kind == LAB_PLACE_HUGE);
+		REQUIRE(!owned || place.kind == LAB_PLACE_SPAN || place.kind == LAB_PLACE_RUN ||
+		        place.kind == LAB_PLACE_HUGE);
 	}
 	for (size_t i = 0; i < trace.slots; i++)
 		for (size_t n = 1; blocks[i].p && n < blocks[i].size; n = n * 2 + 1)

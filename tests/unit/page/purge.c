@@ -1,6 +1,6 @@
 /*
- * purge.c - giving pages back: what is purged, what must not be, what a failing madvise leaves. The clock and madvise are hooks.
- * The race of purgers against allocations is in page/claims.c.
+ * purge.c - giving pages back: what is purged, what must not be, what a failing madvise leaves. The clock and madvise
+ * are hooks. The race of purgers against allocations is in page/claims.c.
  *
  * Clauses: G10.1.
  */
@@ -290,7 +290,8 @@ Test(purge, fresh_pages_read_as_zero_over_a_long_trace)
 			held[live].page = page;
 			held[live++].count = count;
 		} else if (live > 0) {
-			size_t victim = trace_below(&random, live), dirty = trace_below(&random, held[victim].count + 1);
+			size_t victim = trace_below(&random, live),
+			       dirty = trace_below(&random, held[victim].count + 1);
 			memset(page_at(held[victim].page), (int)step | 1, dirty * LAB_PAGE_SIZE);
 			lab_segment_give(segment, held[victim].page, held[victim].count, dirty);
 			held[victim] = held[--live];

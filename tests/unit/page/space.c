@@ -1,5 +1,6 @@
 /*
- * space.c - segments in the window: claimed, released, unmapped, refused, found; each state of a slot, and what is cut short in it.
+ * space.c - segments in the window: claimed, released, unmapped, refused, found; each state of a slot, and what is cut
+ * short in it.
  *
  * Clauses: G10.5, G9.2.
  */
@@ -113,7 +114,8 @@ Test(space, nothing_but_what_is_used_is_mapped)
 {
 	struct lab_segment *segment = claim(0);
 
-	cr_assert(!world_is_mapped((uintptr_t)segment->base + LAB_SLOT_SIZE, (uintptr_t)segment->base + LAB_SLOT_SIZE + 1));
+	cr_assert(!world_is_mapped((uintptr_t)segment->base + LAB_SLOT_SIZE,
+	                           (uintptr_t)segment->base + LAB_SLOT_SIZE + 1));
 	cr_assert(!world_is_mapped((uintptr_t)segment->base - 1, (uintptr_t)segment->base), "a guard");
 	cr_assert(!world_is_mapped(lab_space()->base, lab_space()->base + 1));
 	cr_assert_eq(lab_space_mapped(), LAB_SLOT_SIZE);
@@ -454,7 +456,8 @@ check_one_more(size_t *lost)
 {
 	struct lab_segment *next = lab_space_claim(3, 1, 1);
 
-	REQUIRE(next && trace_is_zero(next->base, LAB_PAGE_SIZE) && trace_is_zero(next->base + LAB_SLOT_SIZE, LAB_PAGE_SIZE));
+	REQUIRE(next && trace_is_zero(next->base, LAB_PAGE_SIZE) &&
+	        trace_is_zero(next->base + LAB_SLOT_SIZE, LAB_PAGE_SIZE));
 	next->base[0] = next->base[LAB_SLOT_SIZE] = 1;
 	lab_segment_mark_dirty(next, 0, lab_segment_pages(next));
 	REQUIRE(lab_space_release(next, owner_of(next)));
@@ -463,7 +466,8 @@ check_one_more(size_t *lost)
 	for (size_t index = 0; index < lab_load_rlx(&lab_space()->high_water); index++) {
 		uint64_t owner = lab_load_rlx(&lab_space()->slots[index].owner);
 		bool used = lab_load_rlx(&lab_space()->bits[index / 64].used) >> (index % 64) & 1;
-		if (index > 0 && used && (lab_owner_state(owner) != LAB_SLOT_OWNED && lab_owner_state(owner) != LAB_SLOT_PART))
+		if (index > 0 && used &&
+		    (lab_owner_state(owner) != LAB_SLOT_OWNED && lab_owner_state(owner) != LAB_SLOT_PART))
 			++*lost;
 	}
 }

@@ -1,6 +1,6 @@
 /*
- * unit.c - the arithmetic by which free() checks a pointer: INV-UNIT-1 and INV-UNIT-2, exhaustively for all classes and all
- * offsets in a span, and for wild values.
+ * unit.c - the arithmetic by which free() checks a pointer: INV-UNIT-1 and INV-UNIT-2, exhaustively for all classes and
+ * all offsets in a span, and for wild values.
  */
 #include <criterion/criterion.h>
 
@@ -70,7 +70,8 @@ Test(unit, wild_numbers_are_no_blocks)
 			REQUIRE((lab_unit_block_number(n, unit.inverse, unit.shift) < unit.carved) == expected);
 			REQUIRE(passes(&unit, BASE + n, HEAP | FAST) == expected);
 		}
-		for (uint64_t n = size; n > size - 64 && n != 0; n--) /* next to a block, above and below the whole range */
+		for (uint64_t n = size; n > size - 64 && n != 0;
+		     n--) /* next to a block, above and below the whole range */
 			REQUIRE(lab_unit_block_number(n, unit.inverse, unit.shift) < unit.carved ? n == size : true);
 	}
 }
@@ -127,7 +128,8 @@ Test(unit, a_closed_span_lets_no_pointer_pass_but_knows_its_blocks_and_heap)
 		cr_assert_eq((uintptr_t)lab_unit_heap(&unit), HEAP);
 		for (uint64_t n = 0; n < LAB_UNIT_SIZE; n++) {
 			REQUIRE(!passes(&unit, BASE + n, HEAP | FAST));
-			REQUIRE(lab_unit_is_block(&unit, (void *)(BASE + n)) == (n % size == 0 && n / size < unit.carved));
+			REQUIRE(lab_unit_is_block(&unit, (void *)(BASE + n)) ==
+			        (n % size == 0 && n / size < unit.carved));
 		}
 	}
 }

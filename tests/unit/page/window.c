@@ -1,5 +1,6 @@
 /*
- * window.c - where the window and its table are: in small and large address spaces, whichever way the kernel maps, and under limits.
+ * window.c - where the window and its table are: in small and large address spaces, whichever way the kernel maps, and
+ * under limits.
  *
  * Clauses: G10.5.
  */
@@ -33,7 +34,8 @@ map_near(size_t size, enum lab_access access)
 	size_t length = lab_round_up(size, LAB_PAGE_SIZE);
 	void *at = (void *)(upwards ? near : near - length);
 
-	REQUIRE(mmap(at, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == at);
+	REQUIRE(mmap(at, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) ==
+	        at);
 	near = upwards ? near + length : near - length;
 	return at;
 }

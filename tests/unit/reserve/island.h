@@ -31,7 +31,8 @@ island_make(const uint32_t *slots)
 static inline struct lab_share *
 island_share(unsigned shift, size_t slots, uint32_t tid, bool is_growth)
 {
-	struct lab_share *share = lab_share_make(island_map(lab_share_bytes(shift, slots)), shift, slots, tid, is_growth);
+	struct lab_share *share =
+	        lab_share_make(island_map(lab_share_bytes(shift, slots)), shift, slots, tid, is_growth);
 
 	if (share && is_growth)
 		lab_share_link(&lab_reserve.pools[shift - LAB_RESERVE_MIN_SHIFT].growth, share);

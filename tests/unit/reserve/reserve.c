@@ -96,7 +96,8 @@ Test(reserve, each_depth_reaches_its_mark_and_not_below)
 	island_make(slots);
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
 		for (enum lab_reserve_depth depth = LAB_DEPTH_MIN; depth <= LAB_DEPTH_ALL; depth++) {
-			cr_assert_eq(claim_all(island_size(c), depth), reach(c, depth), "class %u, depth %d", c, (int)depth);
+			cr_assert_eq(claim_all(island_size(c), depth), reach(c, depth), "class %u, depth %d", c,
+			             (int)depth);
 			cr_assert_eq(claim_all(island_size(c) / 2 + 1, depth), 0);
 			release_all();
 		}
@@ -174,8 +175,10 @@ Test(reserve, bad_releases_are_told_and_change_nothing)
 			cr_assert_eq(lab_reserve_release(inside), LAB_RESERVE_NOT_A_SLOT);
 		}
 	/* the words lie behind the last slot of the smallest class */
-	cr_assert(!lab_reserve_contains(lab_reserve.start - 1) && !lab_reserve_contains(lab_reserve.start + lab_reserve.size));
-	cr_assert_eq((char *)lab_reserve.pools[LAB_RESERVE_CLASSES - 1].bank.words, lab_reserve.start + lab_reserve.size);
+	cr_assert(!lab_reserve_contains(lab_reserve.start - 1) &&
+	          !lab_reserve_contains(lab_reserve.start + lab_reserve.size));
+	cr_assert_eq((char *)lab_reserve.pools[LAB_RESERVE_CLASSES - 1].bank.words,
+	             lab_reserve.start + lab_reserve.size);
 	cr_assert_eq(lab_reserve_used(), used);
 	void *first = blocks[0].p;
 	release(0);

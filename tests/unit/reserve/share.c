@@ -46,7 +46,8 @@ Test(share, its_slots_are_the_owners_and_exact)
 		attach(share);
 		pthread_t thread;
 		void *got = slot;
-		REQUIRE(pthread_create(&thread, NULL, claim_as_another, (void *)size) == 0 && pthread_join(thread, &got) == 0);
+		REQUIRE(pthread_create(&thread, NULL, claim_as_another, (void *)size) == 0 &&
+		        pthread_join(thread, &got) == 0);
 		cr_assert_null(got, "nobody else draws on it");
 		for (unsigned i = 0; i < 37; i++) {
 			slot[i] = lab_share_claim(own, size, i % 2 ? size : 1);

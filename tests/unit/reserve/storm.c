@@ -168,7 +168,8 @@ run_shares(void)
 int
 main(int argc, char **argv)
 {
-	static const struct crowd_pattern patterns[] = {{"claims", run_claims}, {"growth", run_growth}, {"shares", run_shares}};
+	static const struct crowd_pattern patterns[] = {
+	        {"claims", run_claims}, {"growth", run_growth}, {"shares", run_shares}};
 
 	return crowd_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
 }
