@@ -12,6 +12,8 @@
 #include "alloc/settings.h"
 #include "backing/shares.h"
 #include "heap/finding.h"
+#include "heap/huge.h"
+#include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"

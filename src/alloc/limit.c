@@ -10,6 +10,8 @@
 #include "alloc/limit.h"
 #include "alloc/owned.h"
 #include "alloc/settings.h"
+#include "heap/huge.h"
+#include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"

@@ -13,6 +13,8 @@
 #include "alloc/gfp.h"
 #include "alloc/release.h"
 #include "alloc/settings.h"
+#include "heap/huge.h"
+#include "heap/run.h"
 
 static size_t
 pages_for(size_t size)

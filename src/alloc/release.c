@@ -14,6 +14,8 @@
 #include "base/check.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/run.h"
+#include "heap/span.h"
 
 static const char double_free[] = "double free";
 

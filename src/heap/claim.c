@@ -2,8 +2,10 @@
 #include "heap/claim.h"
 #include "base/check.h"
 #include "heap/finding.h"
+#include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/run.h"
 #include "os/os.h"
 #include "page/frame.h"
 

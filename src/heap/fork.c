@@ -16,6 +16,8 @@
 #include "heap/claim.h"
 #include "heap/exclusive.h"
 #include "heap/finding.h"
+#include "heap/huge.h"
+#include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"

@@ -2,6 +2,7 @@
  * finds again. */
 #include "heap/registry.h"
 #include "base/check.h"
+#include "heap/huge.h"
 #include "heap/remote.h"
 #include "os/os.h"
 #include "page/space.h"

@@ -3,6 +3,8 @@
 #include "base/check.h"
 #include "heap/finding.h"
 #include "heap/registry.h"
+#include "heap/run.h"
+#include "heap/span.h"
 #include "page/map.h"
 #include "page/purge.h"
 

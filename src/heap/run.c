@@ -2,8 +2,10 @@
  * run.c - pages of a heap's segments, and blocks that are runs of them. _owned: the holder, inside its guard.
  * Source: the buddy of buddy.h, with the tail of an odd size left free (as alloc_pages_exact does in the Linux kernel).
  */
+#include "heap/run.h"
 #include "base/check.h"
 #include "heap/heap.h"
+#include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
 #include "os/os.h"

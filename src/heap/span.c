@@ -2,11 +2,13 @@
  * span.c - spans of small blocks: carving, the lists of a bin, freeing, retirement. All _owned: the holder of the heap,
  * inside its guard. A tear anywhere loses at most the blocks of one carving step; the lists are rebuilt.
  */
+#include "heap/span.h"
 #include "base/check.h"
 #include "heap/finding.h"
 #include "heap/heap.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/run.h"
 #include "page/map.h"
 
 struct lab_unit lab_no_span = {.freelist_state = LAB_FREELIST_NIL};

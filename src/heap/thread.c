@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "heap/claim.h"
 #include "heap/finding.h"
+#include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"

@@ -7,6 +7,7 @@
 #define LAB_TESTS_UNIT_HEAP_CHECK_H
 
 #include "heap/heap.h"
+#include "heap/span.h"
 #include "page/map.h"
 #include "require.h"
 

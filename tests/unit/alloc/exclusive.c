@@ -13,6 +13,7 @@
 
 #include "alloc/alloc.h"
 #include "heap/exclusive.h"
+#include "heap/rebuild.h"
 #include "heap_check.h"
 #include "page/map.h"
 #include "trace.h"

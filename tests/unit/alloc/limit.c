@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "alloc/alloc.h"
+#include "heap/run.h"
 #include "heap_check.h"
 #include "page/charge.h"
 #include "page/purge.h"

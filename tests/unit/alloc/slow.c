@@ -9,7 +9,10 @@
 #include <signal.h>
 
 #include "alloc/alloc.h"
+#include "heap/rebuild.h"
 #include "heap/registry.h"
+#include "heap/run.h"
+#include "heap/span.h"
 #include "page/map.h"
 #include "reserve/reserve.h"
 #include "trace.h"

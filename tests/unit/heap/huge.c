@@ -8,7 +8,9 @@
 #include <sys/resource.h>
 
 #include "heap/exclusive.h"
+#include "heap/huge.h"
 #include "heap/registry.h"
+#include "heap/run.h"
 #include "heap/thread.h"
 #include "page/charge.h"
 #include "page/map.h"

@@ -7,8 +7,11 @@
 #include <criterion/criterion.h>
 #include <setjmp.h>
 
+#include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/run.h"
+#include "heap/span.h"
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "tear.h"

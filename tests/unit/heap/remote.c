@@ -8,8 +8,11 @@
 #include <signal.h>
 
 #include "heap/finding.h"
+#include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/run.h"
+#include "heap/span.h"
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "tear.h"

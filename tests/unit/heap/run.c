@@ -6,6 +6,8 @@
  */
 #include <criterion/criterion.h>
 
+#include "heap/rebuild.h"
+#include "heap/run.h"
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "trace.h"

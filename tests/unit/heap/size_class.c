@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "heap/heap.h"
+#include "heap/span.h"
 #include "trace.h"
 
 Test(size_class, every_size_has_the_least_class_that_holds_it)

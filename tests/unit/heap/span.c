@@ -9,6 +9,7 @@
 
 #include "heap/finding.h"
 #include "heap/remote.h"
+#include "heap/span.h"
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "trace.h"

@@ -10,6 +10,7 @@
 
 #include "heap/claim.h"
 #include "heap/registry.h"
+#include "heap/span.h"
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "trace.h"

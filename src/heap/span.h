@@ -1,0 +1,52 @@
+/*
+ * span.h - spans of small blocks: the lists of a bin, carving, freeing, retirement. _owned: by the holder of the heap, inside
+ * its guard.
+ */
+#ifndef LAB_HEAP_SPAN_H
+#define LAB_HEAP_SPAN_H
+
+#include "heap/heap.h"
+
+/* The span that is always empty: a bin without a span points to it, so that malloc needs no test for that. */
+extern struct lab_unit lab_no_span;
+
+/* Sees to it that bins[c].current has a free block: drains, mends, carves, takes a listed span or makes one. False: no
+ * memory. */
+bool lab_span_refill_owned(struct lab_heap *heap, unsigned c);
+
+/* Takes a block from the current span, which has one. */
+void *lab_span_pop_owned(struct lab_unit *unit);
+
+/*
+ * Forgets the span's free list, whose links are not to be trusted: its blocks are lost until the span is empty and goes
+ * back. If all blocks are free already the list is made anew.
+ */
+void lab_span_cut_owned(struct lab_heap *heap, struct lab_unit *unit);
+
+enum lab_free_result {
+	LAB_FREED,
+	LAB_FREE_DOUBLE,  /* nothing was changed */
+	LAB_FREE_FOREIGN, /* nothing was changed: the span is on its way to another heap, *holder */
+};
+
+/* Frees block p of a span that names this heap, in whatever state the span is. A closed one may name a heap that was
+ * about to absorb it when it was cut short: its segment says whose it is. */
+enum lab_free_result lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p,
+                                         struct lab_heap **holder);
+
+/* The end of the fast path's free whose subtraction borrowed: the span is empty now, or was before. */
+enum lab_free_result lab_span_emptied_owned(struct lab_heap *heap, struct lab_unit *unit);
+
+/* Puts a span where INV-HEAP-3 wants it, from its freelist state. */
+void lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit);
+
+/* Makes a span not current, if it is, and lists it. */
+void lab_span_demote_owned(struct lab_heap *heap, struct lab_unit *unit);
+
+/* Ends a change that heap->changing says was cut short: the span is not current, and its count is what its list says.
+ * */
+void lab_span_repair_owned(struct lab_heap *heap);
+/* Makes it the span that malloc takes blocks of this class from. */
+void lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit);
+
+#endif
