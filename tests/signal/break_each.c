@@ -1,14 +1,18 @@
 /*
- * break_each.c - every instruction of malloc's family that any scene reaches is interrupted by a handler that allocates, resizes and frees
- *, the handlers' own calls included, up to three deep; and some frames are left by siglongjmp, so that what repairs them is
+ * break_each.c - every instruction of malloc's family that any scene reaches is interrupted by a handler that
+ * allocates, resizes and frees
+ *, the handlers' own calls included, up to three deep; and some frames are left by siglongjmp, so that what repairs
+ *them is
  * interrupted as well.
  *
- * All instructions get breakpoints (breakpoints.h), or a part of them; each is hit once a round. So a round costs no more than a few
- * thousand handlers, and reaches instructions that a stepped main program never does: of borrowing, births, repair.
- * The list of instructions is coverage.py's, which runs this program, prints what was reached, and judges the figure.
+ * All instructions get breakpoints (breakpoints.h), or a part of them; each is hit once a round. So a round costs no
+ * more than a few thousand handlers, and reaches instructions that a stepped main program never does: of borrowing,
+ * births, repair. The list of instructions is coverage.py's, which runs this program, prints what was reached, and
+ * judges the figure.
  *
- * With --only start it makes processes that are interrupted as the library starts. With --only segments it runs itself again with little address space, so that segments and huge blocks have to go for others to come. With --only limit
- * it runs the scenes that reach the memory limit, which LABYRINTH_LIMIT and LABYRINTH_WAIT_MS have to set.
+ * With --only start it makes processes that are interrupted as the library starts. With --only segments it runs itself
+ * again with little address space, so that segments and huge blocks have to go for others to come. With --only limit it
+ * runs the scenes that reach the memory limit, which LABYRINTH_LIMIT and LABYRINTH_WAIT_MS have to set.
  *
  * Clauses: G2.1.
  */
@@ -44,7 +48,7 @@ static _Thread_local int depth;
 static size_t interrupted, left_by_jump, long_ones;
 static _Atomic unsigned passed_over; /* in this scene */
 
-/* ---- what happens at a breakpoint ------------------------------------------------------------------------------------------- */
+/* ---- what happens at a breakpoint ------------------------------------------------------------------------------ */
 
 static sigjmp_buf where_jumps_go;
 static bool may_jump;      /* the main program's calls may be left */
@@ -117,7 +121,7 @@ disarm_all(void)
 		break_disarm(list.offsets[i]);
 }
 
-/* ---- frames that are left ----------------------------------------------------------------------------------------------------- */
+/* ---- frames that are left -------------------------------------------------------------------------------------- */
 
 static void
 calls_to_leave(uint32_t n)
@@ -142,7 +146,8 @@ calls_to_leave_below(uint32_t n)
 	below[1] = below[0];
 }
 
-/* The same deeper in the stack, from where it cannot be seen whether the frame that was left is gone. They are interrupted, too. */
+/* The same deeper in the stack, from where it cannot be seen whether the frame that was left is gone. They are
+ * interrupted, too. */
 static __attribute__((noinline)) void
 go_on_deeper(uint32_t n, size_t depth_in_stack)
 {
@@ -175,7 +180,7 @@ left_frames(void)
 	}
 }
 
-/* ---- segments ------------------------------------------------------------------------------------------------------------------ */
+/* ---- segments -------------------------------------------------------------------------------------------------- */
 
 /* Segments of every size, of every kind of block, all filled; then everything goes back, their addresses too. */
 static void
@@ -205,9 +210,9 @@ many_segments(void)
 /* ---- the process's start --------------------------------------------------------------------------------------- */
 
 /*
- * Before any constructor the program calls malloc, which is interrupted at the instruction of this number, in a process of its
- * own; 0: at each, in a child that is forked there. What the constructors do then is the library's, too. Where there was no such
- * instruction, the process says so.
+ * Before any constructor the program calls malloc, which is interrupted at the instruction of this number, in a process
+ * of its own; 0: at each, in a child that is forked there. What the constructors do then is the library's, too. Where
+ * there was no such instruction, the process says so.
  */
 enum { NOT_THAT_FAR = 3, SAMPLE = 20 };
 
@@ -349,7 +354,9 @@ starts(char **argv)
 	printf("%u processes were interrupted as they started\n", count);
 }
 
-/* ---- rounds -------------------------------------------------------------------------------------------------------------------- */
+/* ---- rounds
+ * --------------------------------------------------------------------------------------------------------------------
+ * */
 
 static void
 run_scene(const char *name, void (*scene)(void), unsigned part)
@@ -437,9 +444,11 @@ main(int argc, char **argv)
 	for (unsigned round = 0; round < ROUNDS * scale; round++) {
 		run_round(round, limited);
 		if (round % 4 == 3)
-			printf("%u rounds: %zu handlers (%zu long ones), %zu distinct instructions, %zu left by a jump, %zu "
+			printf("%u rounds: %zu handlers (%zu long ones), %zu distinct instructions, %zu left by a "
+			       "jump, %zu "
 			       "heaps\n",
-			       round + 1, interrupted, long_ones, step_figures().distinct, left_by_jump, check_figures());
+			       round + 1, interrupted, long_ones, step_figures().distinct, left_by_jump,
+			       check_figures());
 	}
 	step_write_coverage();
 	return end_test();

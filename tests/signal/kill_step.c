@@ -1,8 +1,8 @@
 /*
  * kill_step.c - a thread ends for good by a raw exit at the instructions that a call of malloc's family passes, one
- * thread for each: while it wins a heap, names its frame, gives a heap back, maps and unmaps segments, and in the life of
- * a huge block. Then other threads go on: none waits, what the dead had not in their hands is used again, and no heap
- * stays theirs.
+ * thread for each: while it wins a heap, names its frame, gives a heap back, maps and unmaps segments, and in the life
+ * of a huge block. Then other threads go on: none waits, what the dead had not in their hands is used again, and no
+ * heap stays theirs.
  *
  * Each operation is stepped to see which instructions it passes; a breakpoint (breakpoints.h) at the first passage of
  * each is where a thread ends. (Later passages, and other protocols: park.c.) In CI some are tried, others each time.
@@ -75,10 +75,10 @@ nothing(void)
 {
 }
 
-#define RUNS(name, ...)                                                                                                            \
-	static void name(void)                                                                                                     \
-	{                                                                                                                          \
-		__VA_ARGS__;                                                                                                       \
+#define RUNS(name, ...)                                                                                                \
+	static void name(void)                                                                                         \
+	{                                                                                                              \
+		__VA_ARGS__;                                                                                           \
 	}
 
 RUNS(use_a_little, free(malloc(40000)))
@@ -304,8 +304,8 @@ check_what_stays(struct lab_stats before, size_t threads)
 	struct lab_stats now = what_stays();
 	size_t lost = now.in_use > before.in_use ? now.in_use - before.in_use : 0;
 
-	printf("%-30s %5zu threads ended at %5zu instructions, %7zu bytes lost each, %zu heaps\n", current->name, threads,
-	       passed.count, threads ? lost / threads : 0, now.heaps);
+	printf("%-30s %5zu threads ended at %5zu instructions, %7zu bytes lost each, %zu heaps\n", current->name,
+	       threads, passed.count, threads ? lost / threads : 0, now.heaps);
 	if (lost > threads * (LOST_MOST + current->most) + PINNED)
 		fail("more than the blocks in hand was lost: bytes, threads", lost, threads);
 	if (now.heaps > before.heaps + HEAPS_MORE)
@@ -320,7 +320,8 @@ end_everywhere(const struct operation *operation)
 	current = operation;
 	current_scenario = operation->name;
 	for (int i = 0; i < 5; i++) {
-		if (i < 4) /* what is passed once, as threads grow used to the operation, is not what the next ones pass */
+		if (i <
+		    4) /* what is passed once, as threads grow used to the operation, is not what the next ones pass */
 			memset(&passed, 0, sizeof passed);
 		live_and_end(NULL);
 	}

@@ -1,4 +1,5 @@
-/* scenes_kinds.c - allocation by context, the reserve used up and grown, shares, resizing between kinds: see scenes_kinds.h. */
+/* scenes_kinds.c - allocation by context, the reserve used up and grown, shares, resizing between kinds: see
+ * scenes_kinds.h. */
 #include "scenes_kinds.h"
 
 #include <dlfcn.h>
@@ -29,7 +30,7 @@ find_kinds(void)
 	return true;
 }
 
-/* ---- what handlers do ---------------------------------------------------------------------------------------------------------- */
+/* ---- what handlers do ------------------------------------------------------------------------------------------ */
 
 /* A block of a kind that may have none: checked, resized as that kind or another, and freed. */
 static void
@@ -71,7 +72,7 @@ handler_frugal(void)
 		try_kind(3000 + n % 9 * 7000, LAB_GFP_NOWAIT, QUIETLY);
 }
 
-/* ---- single blocks ------------------------------------------------------------------------------------------------------------ */
+/* ---- single blocks --------------------------------------------------------------------------------------------- */
 
 static const size_t sizes[] = {0, 1, 32, 33, 100, 128, 1000, 1024, 3000, 4096, 20000, 60000, 65536};
 enum { SIZES = sizeof sizes / sizeof *sizes };
@@ -80,12 +81,14 @@ enum { SIZES = sizeof sizes / sizeof *sizes };
 static void
 scene_atomic(void)
 {
-	static const unsigned modifiers[] = {0, LAB_GFP_ZERO, LAB_GFP_MEMALLOC, LAB_GFP_NOWARN, LAB_GFP_ZERO | LAB_GFP_MEMALLOC};
+	static const unsigned modifiers[] = {0, LAB_GFP_ZERO, LAB_GFP_MEMALLOC, LAB_GFP_NOWARN,
+	                                     LAB_GFP_ZERO | LAB_GFP_MEMALLOC};
 	void *p;
 
 	for (int m = 0; m < 5; m++)
 		for (int i = 0; i < SIZES; i++)
-			try_kind(sizes[i], LAB_GFP_ATOMIC | LAB_GFP_NOWARN | modifiers[m], LAB_GFP_ATOMIC | LAB_GFP_NOWARN);
+			try_kind(sizes[i], LAB_GFP_ATOMIC | LAB_GFP_NOWARN | modifiers[m],
+			         LAB_GFP_ATOMIC | LAB_GFP_NOWARN);
 	for (unsigned order = 0; order < 5; order++)
 		if ((p = tier.alloc_pages(QUIETLY, order)) != NULL)
 			tier.free_pages(p, order);
@@ -97,7 +100,8 @@ scene_atomic(void)
 	REQUIRE(tier.alloc(SIZE_MOST + 1, QUIETLY) == NULL && tier.alloc(100, QUIETLY | 0x8000) == NULL);
 }
 
-/* From what the heap holds: spans and runs are there, and are used up; frees by NOWAIT and ATOMIC make no system call. */
+/* From what the heap holds: spans and runs are there, and are used up; frees by NOWAIT and ATOMIC make no system call.
+ * */
 static void
 scene_nowait(void)
 {
@@ -131,8 +135,10 @@ scene_nowait(void)
 static void
 scene_realloc_between_kinds(void)
 {
-	static const unsigned kinds[] = {LAB_GFP_KERNEL, LAB_GFP_KERNEL | LAB_GFP_ZERO, LAB_GFP_NOWAIT, QUIETLY, LAB_GFP_EXCLUSIVE};
-	static const size_t from_to[] = {100, 5000, 30000, 30000, 90, 60000, 300, 200000, 9000000, 6000000, 20000000, 40};
+	static const unsigned kinds[] = {LAB_GFP_KERNEL, LAB_GFP_KERNEL | LAB_GFP_ZERO, LAB_GFP_NOWAIT, QUIETLY,
+	                                 LAB_GFP_EXCLUSIVE};
+	static const size_t from_to[] = {100, 5000,   30000,   30000,   90,       60000,
+	                                 300, 200000, 9000000, 6000000, 20000000, 40};
 
 	for (int from = 0; from < 5; from++)
 		for (int to = 0; to < 5; to++) {
@@ -149,7 +155,7 @@ scene_realloc_between_kinds(void)
 		}
 }
 
-/* ---- the reserve -------------------------------------------------------------------------------------------------------------- */
+/* ---- the reserve ----------------------------------------------------------------------------------------------- */
 
 static size_t *slots[SLOTS_MAX];
 static size_t slot_count, low_calls;
@@ -208,7 +214,8 @@ scene_reserve_used_up(void)
 	tier.reserve_on_low(on_low, &low_calls);
 	for (int round = 0; round < 4; round++) {
 		for (size_t size = SIZE_LEAST; size <= SIZE_MOST; size *= 2)
-			take_all_of(round % 2 ? SIZE_MOST / size * SIZE_LEAST : size, QUIETLY | (round / 2 ? LAB_GFP_MEMALLOC : 0));
+			take_all_of(round % 2 ? SIZE_MOST / size * SIZE_LEAST : size,
+			            QUIETLY | (round / 2 ? LAB_GFP_MEMALLOC : 0));
 		slow_call();
 	}
 	take_all_of(SIZE_LEAST, QUIETLY | LAB_GFP_MEMALLOC);
@@ -260,7 +267,9 @@ scene_failure_is_told(void)
 	}
 }
 
-/* ---- shares ------------------------------------------------------------------------------------------------------------------- */
+/* ---- shares
+ * -------------------------------------------------------------------------------------------------------------------
+ * */
 
 enum { SHARED = 40, SHARED_SIZE = 500 };
 

@@ -1,6 +1,6 @@
 /*
- * scenes_kinds.h - scenes of what is not plain malloc: allocation by context, the reserve, shares, exclusive blocks, the memory limit. For
- * break_each.c, on Labyrinth only.
+ * scenes_kinds.h - scenes of what is not plain malloc: allocation by context, the reserve, shares, exclusive blocks,
+ * the memory limit. For break_each.c, on Labyrinth only.
  */
 #ifndef LAB_TESTS_SIGNAL_SCENES_KINDS_H
 #define LAB_TESTS_SIGNAL_SCENES_KINDS_H
@@ -43,7 +43,8 @@ void scene_limit_caches(void);
 void scene_shares(void);
 void scene_limit_reached(void);
 
-/* A handler that uses the atomic tier only: in fork's child it does not do the work that its first ordinary call does. Any thread. */
+/* A handler that uses the atomic tier only: in fork's child it does not do the work that its first ordinary call does.
+ * Any thread. */
 void handler_atomic(void);
 
 /* One that also asks for blocks that it may not get. Any thread. */

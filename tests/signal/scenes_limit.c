@@ -1,4 +1,5 @@
-/* scenes_limit.c - the memory limit reached: refused, reclaimed, waited for: see scenes_kinds.h. Handlers are frugal meanwhile. */
+/* scenes_limit.c - the memory limit reached: refused, reclaimed, waited for: see scenes_kinds.h. Handlers are frugal
+ * meanwhile. */
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -104,7 +105,9 @@ scene_limit_by_growth(void)
 	memory_is_short = false;
 }
 
-/* ---- waiting -------------------------------------------------------------------------------------------------------------------- */
+/* ---- waiting
+ * --------------------------------------------------------------------------------------------------------------------
+ * */
 
 static _Atomic bool is_full;
 
@@ -141,9 +144,10 @@ scene_limit_waited_for(void)
 	memory_is_short = false;
 }
 
-/* ---- ordinary scenes, charged for ------------------------------------------------------------------------------------------------ */
+/* ---- ordinary scenes, charged for ------------------------------------------------------------------------------ */
 
-/* Free pages that have not gone back count. The main program's calls reclaim them; a handler in the middle of that gets nothing. */
+/* Free pages that have not gone back count. The main program's calls reclaim them; a handler in the middle of that gets
+ * nothing. */
 static void
 with_room(void (*scene)(void))
 {

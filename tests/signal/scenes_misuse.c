@@ -190,7 +190,8 @@ scene_misuse(void)
 				misuse(misuses[m].run, sizes[i]);
 			while (waitpid(child, &status, 0) < 0)
 				REQUIRE(errno == EINTR);
-			if (!(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) && !(misuses[m].is_only_seen && status == 0))
+			if (!(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) &&
+			    !(misuses[m].is_only_seen && status == 0))
 				fail("a misuse has ended otherwise: status, which", (uintptr_t)status, m);
 		}
 }
