@@ -10,9 +10,9 @@
  * births, repair. The list of instructions is coverage.py's, which runs this program, prints what was reached, and
  * judges the figure.
  *
- * With --only segments it runs itself again with little address space, so that segments and huge blocks have to go for
- * others to come. With --only limit it runs the scenes that reach the memory limit, which LABYRINTH_LIMIT and
- * LABYRINTH_WAIT_MS have to set.
+ * With --only start it makes processes that are interrupted as the library starts. With --only segments it runs itself
+ * again with little address space, so that segments and huge blocks have to go for others to come. With --only limit it
+ * runs the scenes that reach the memory limit, which LABYRINTH_LIMIT and LABYRINTH_WAIT_MS have to set.
  *
  * Clauses: G2.1.
  */
@@ -23,7 +23,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "breakpoints.h"
@@ -35,6 +37,8 @@
 #include "support.h"
 
 enum { ROUNDS = 8, NEW_ONES = 0, DEPTH_MAX = 3, LONG_HANDLER = 20, JUMPS = 600, PASSES_MAX = 500, HEAPS_MAX = 32 };
+
+static const char started[] = "started";
 
 static struct break_list list;
 static uint32_t random_state = 1;
@@ -88,6 +92,8 @@ hook(uint32_t offset)
 		return passed_over++ < PASSES_MAX;
 	depth++;
 	interrupted++;
+	if (is_main && handlers_fork_every && next_random(&random_state) % handlers_fork_every == 0)
+		fork_in_handler();
 	bool is_long = is_main && long_every && next_random(&random_state) % long_every == 0;
 	for (int i = is_long ? LONG_HANDLER : 1; i > 0; i--)
 		handler_of_thread(is_main);
@@ -140,15 +146,19 @@ calls_to_leave_below(uint32_t n)
 	below[1] = below[0];
 }
 
-/* The same deeper in the stack, from where it cannot be seen whether the frame that was left is gone. */
+/* The same deeper in the stack, from where it cannot be seen whether the frame that was left is gone. They are
+ * interrupted, too. */
 static __attribute__((noinline)) void
-go_on_deeper(uint32_t n)
+go_on_deeper(uint32_t n, size_t depth_in_stack)
 {
-	volatile char below[96 * 1024];
+	volatile char *below = __builtin_alloca(depth_in_stack);
 
-	below[0] = below[sizeof below - 1] = 0;
+	below[0] = below[depth_in_stack - 1] = 0;
+	passed_over = 0;
+	arm(NEW_ONES);
 	for (uint32_t i = 0; i < (n % 4 == 0 ? 80 : 4); i++)
 		calls_to_leave(n + i);
+	disarm_all();
 	below[1] = below[0];
 }
 
@@ -166,7 +176,7 @@ left_frames(void)
 		}
 		may_jump = false;
 		if (i % 3 == 0)
-			go_on_deeper((uint32_t)i);
+			go_on_deeper((uint32_t)i, i % 2 ? 96 * KIB : 16 * KIB);
 	}
 }
 
@@ -197,6 +207,153 @@ many_segments(void)
 	call_off();
 }
 
+/* ---- the process's start --------------------------------------------------------------------------------------- */
+
+/*
+ * Before any constructor the program calls malloc, which is interrupted at the instruction of this number, in a process
+ * of its own; 0: at each, in a child that is forked there. What the constructors do then is the library's, too. Where
+ * there was no such instruction, the process says so.
+ */
+enum { NOT_THAT_FAR = 3, SAMPLE = 20 };
+
+static unsigned instructions_until;
+static bool forks_at_start;
+
+static bool
+hook_at_start(uint32_t offset)
+{
+	if (forks_at_start) {
+		int status;
+		pid_t child = fork();
+		REQUIRE(child >= 0);
+		if (child != 0) {
+			while (waitpid(child, &status, 0) < 0)
+				REQUIRE(errno == EINTR);
+			if (status != 0)
+				fail("a process did not start: status", (uintptr_t)status, 0);
+			return false;
+		}
+		forks_at_start = false;
+		disarm_all();
+	} else if (instructions_until > 0 && --instructions_until > 0) {
+		return false;
+	}
+	return hook(offset);
+}
+
+static void
+start_interrupted(int argc, char **argv, char **envp)
+{
+	static const size_t sizes[] = {100, 100 * KIB, 5 * MIB};
+	const char *number;
+
+	if (argc != 3 || strcmp(argv[2], started) != 0)
+		return;
+	environ = envp;
+	number = getenv("SIGNAL_START");
+	instructions_until = number ? (unsigned)atoi(number) : 0;
+	forks_at_start = instructions_until == 0;
+	current_scenario = started;
+	main_thread = gettid();
+	main_process = getpid();
+	list = break_list();
+	call_mode = UNSTEPPED;
+	step_start(call_hook, SA_NODEFER);
+	break_start(hook_at_start, 0);
+	arm(1);
+	for (int i = 0; i < 3; i++) {
+		struct block block = new_block(sizes[i]);
+		free_block(&block);
+	}
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*const before_constructors)(int, char **,
+                                                                                          char **) = start_interrupted;
+
+static int
+end_start(void)
+{
+	disarm_all();
+	check_held();
+	if (getpid() == main_process)
+		step_write_coverage();
+	return instructions_until > 0 ? NOT_THAT_FAR : 0;
+}
+
+static bool
+start_process(char **argv, unsigned number)
+{
+	char text[16];
+	int status;
+
+	snprintf(text, sizeof text, "%u", number);
+	REQUIRE(setenv("SIGNAL_START", text, 1) == 0);
+	pid_t child = fork();
+	REQUIRE(child >= 0);
+	if (child == 0) {
+		execl("/proc/self/exe", argv[0], "--only", started, (char *)NULL);
+		_exit(1);
+	}
+	while (waitpid(child, &status, 0) < 0)
+		REQUIRE(errno == EINTR);
+	if (status != 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == NOT_THAT_FAR))
+		fail("a process did not start: status, number of the instruction", (uintptr_t)status, number);
+	return status == 0;
+}
+
+static bool
+pass_by(uint32_t offset)
+{
+	(void)offset;
+	return false;
+}
+
+/* Names those instructions to the processes that are to come which ordinary calls do not pass. */
+static void
+leave_out_ordinary_ones(void)
+{
+	static char path[32];
+	int file = memfd_create("instructions", 0);
+
+	list = break_list();
+	step_start(call_hook, SA_NODEFER);
+	break_start(pass_by, 0);
+	arm(1);
+	scene_small_first_use();
+	scene_runs_of_pages();
+	scene_huge_blocks();
+	for (size_t i = 0; i < list.count; i++)
+		if (break_is_armed(list.offsets[i]))
+			REQUIRE(dprintf(file, "%x\n", list.offsets[i]) > 0);
+	disarm_all();
+	snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+	REQUIRE(setenv("SIGNAL_INSTRUCTIONS", path, 1) == 0);
+}
+
+static void
+starts(char **argv)
+{
+	static const char *const settings[][2] = {{"LABYRINTH_LIMIT", "cgroup"},
+	                                          {"LABYRINTH_THP", "always"},
+	                                          {"LABYRINTH_RESERVE_LOCK", "1"},
+	                                          {"LABYRINTH_RESERVE", "0"}};
+	unsigned count = 0;
+
+	random_state = (uint32_t)now_ms();
+	call_mode = UNSTEPPED;
+	leave_out_ordinary_ones();
+	REQUIRE(start_process(argv, 0));
+	for (unsigned i = 1; start_process(argv, i); i += 1 + next_random(&random_state) % (2 * SAMPLE / scale)) {
+		unsigned n = count++ % 8;
+		if (n < 4)
+			REQUIRE(setenv(settings[n][0], settings[n][1], 1) == 0);
+		else
+			REQUIRE(unsetenv(settings[n - 4][0]) == 0);
+	}
+	REQUIRE(count > 10);
+	printf("%u processes were interrupted as they started\n", count);
+}
+
 /* ---- rounds
  * --------------------------------------------------------------------------------------------------------------------
  * */
@@ -225,13 +382,15 @@ run_scenes(const struct scene *table, size_t count, unsigned part)
 static void
 run_round(unsigned round, bool limited)
 {
-	static const unsigned parts[] = {1, NEW_ONES, 12, NEW_ONES};
-	unsigned part = parts[round % 4];
+	static const unsigned parts[ROUNDS] = {1, NEW_ONES, 12, NEW_ONES, 1, NEW_ONES, NEW_ONES, NEW_ONES};
+	unsigned part = parts[round % ROUNDS];
 
 	break_use_flags(round / 4 % 2 ? SA_ONSTACK : 0);
 	long_every = round % 3 == 2 ? 30 : 0;
 	if (limited) {
 		run_scene("many segments", many_segments, part);
+		if (has_kinds)
+			run_scene("segments: no address space is left", scene_limit_reached, part);
 		return;
 	}
 	if (has_kinds && strcmp(only, "limit") == 0) {
@@ -267,7 +426,13 @@ main(int argc, char **argv)
 
 	if (limited)
 		run_again_limited((size_t)640 << 20, argv);
+	if (argc == 3 && strcmp(argv[2], started) == 0)
+		return end_start();
 	start_test(argc, argv, 1200);
+	if (argc == 3 && strcmp(argv[2], "start") == 0) {
+		starts(argv);
+		return end_test();
+	}
 	main_thread = gettid();
 	main_process = getpid();
 	has_kinds = find_kinds();

@@ -316,7 +316,7 @@ share_of_thread(void *argument)
 	return NULL;
 }
 
-static void
+void
 scene_shares(void)
 {
 	pthread_t thread;
@@ -341,6 +341,13 @@ const struct scene kind_scenes[] = {
         {"kinds: exclusive", scene_exclusive_blocks},
         {"kinds: exclusive, other threads", scene_exclusive_blocks_of_others},
         {"kinds: exclusive, fork", scene_exclusive_blocks_and_fork},
+        {"kinds: caches", scene_caches},
+        {"blocks of threads that a fork has left", scene_blocks_of_threads_left_by_fork},
+        {"handlers that fork", scene_handlers_fork},
+        {"misuse", scene_misuse},
+        {"others' mappings", scene_strangers},
+        {"many huge blocks", scene_many_huge_blocks},
+        {"settings of pages", scene_settings_of_pages},
 };
 
 const size_t kind_scene_count = sizeof kind_scenes / sizeof *kind_scenes;

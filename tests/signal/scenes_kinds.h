@@ -23,6 +23,26 @@ void scene_exclusive_blocks(void);
 void scene_exclusive_blocks_of_others(void);
 void scene_exclusive_blocks_and_fork(void);
 
+/* Of scenes_forks.c. */
+void scene_blocks_of_threads_left_by_fork(void);
+void scene_handlers_fork(void);
+
+/* For handlers of the main thread: one in so many is to fork; 0: none. */
+extern unsigned handlers_fork_every;
+void fork_in_handler(void);
+
+/* Of scenes_misuse.c, scenes_space.c and scenes_caches.c. */
+void scene_misuse(void);
+void scene_strangers(void);
+void scene_many_huge_blocks(void);
+void scene_settings_of_pages(void);
+void scene_caches(void);
+void scene_limit_caches(void);
+
+/* Of scenes_kinds.c and scenes_limit.c, for others to use. */
+void scene_shares(void);
+void scene_limit_reached(void);
+
 /* A handler that uses the atomic tier only: in fork's child it does not do the work that its first ordinary call does.
  * Any thread. */
 void handler_atomic(void);

@@ -68,7 +68,7 @@ calls_at_the_limit(void)
 	}
 }
 
-static void
+void
 scene_limit_reached(void)
 {
 	memory_is_short = true;
@@ -179,6 +179,7 @@ const struct scene limit_scenes[] = {
         {"limit: reached", scene_limit_reached},         {"limit: by growth", scene_limit_by_growth},
         {"limit: waited for", scene_limit_waited_for},   {"limit: runs of pages", scene_limit_runs},
         {"limit: realloc of runs", scene_limit_realloc}, {"limit: realloc of huge blocks", scene_limit_huge},
+        {"limit: caches", scene_limit_caches},
 };
 
 const size_t limit_scene_count = sizeof limit_scenes / sizeof *limit_scenes;
