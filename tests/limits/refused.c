@@ -101,7 +101,7 @@ clock_gettime(clockid_t clock, struct timespec *time)
 
 /* ---- threads that cannot learn who they are -------------------------------------------------------------------- */
 
-enum { CROWD = 8, BIRTHS = 12, HEAPS_MAX = 48 };
+enum { THREADS = 8, BIRTHS = 12, HEAPS_MAX = 48 };
 
 /* The thread's first allocation is in a child that has its memory. */
 static void
@@ -133,15 +133,15 @@ one_of_many(void *number)
 }
 
 static void
-crowd(void)
+births_and_ends(void)
 {
-	pthread_t threads[CROWD];
+	pthread_t threads[THREADS];
 	struct lab_stats before, after;
 
 	library_stats(&before);
 	for (uintptr_t birth = 0; birth < BIRTHS; birth++) {
 		uintptr_t made = 0;
-		while (made < CROWD && pthread_create(&threads[made], NULL, one_of_many, (void *)(birth + made)) == 0)
+		while (made < THREADS && pthread_create(&threads[made], NULL, one_of_many, (void *)(birth + made)) == 0)
 			made++;
 		while (made-- > 0)
 			REQUIRE(pthread_join(threads[made], NULL) == 0);
@@ -152,10 +152,10 @@ crowd(void)
 }
 
 static void
-crowd_in_child(void *unused)
+threads_in_child(void *unused)
 {
 	(void)unused;
-	crowd();
+	births_and_ends();
 }
 
 static bool
@@ -190,8 +190,8 @@ live_with(void *argument)
 	}
 	load_all();
 	if (concerns_ids(refusal)) {
-		crowd();
-		(void)process_in_child(crowd_in_child, NULL);
+		births_and_ends();
+		(void)process_in_child(threads_in_child, NULL);
 	}
 	for (size_t i = 0; i < LENGTH(before); i++)
 		free_block(&before[i]);

@@ -3,7 +3,7 @@
  * realloc, free, aligned_alloc and memalign in the main program, on every path that the scenes take (scenes.h).
  *
  * Each trap runs one step of the handler's own program (handler.h). All blocks have patterns. On any malloc without
- * this property the program hangs, crashes or reports changed contents within moments; teeth.py sees to it that it
+ * this property the program hangs, crashes or reports changed contents within moments; peers_fail.py sees to it that it
  * does. break_each.c interrupts fewer times, but what this cannot: handlers' own calls, births, and what follows jumps,
  * each at every instruction.
  *

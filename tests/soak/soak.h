@@ -81,7 +81,7 @@ void play_work(struct player *player,
 void play_births(struct player *player, enum phase phase); /* lives.c: threads that are born and end, in every way */
 void play_forks(struct player *player, enum phase phase);  /* forks.c */
 void play_jumps(struct player *player, enum phase phase);  /* signals.c: left by siglongjmp */
-void play_libc(struct player *player, enum phase phase);   /* clerk.c: what libc allocates for itself */
+void play_libc(struct player *player, enum phase phase);   /* libc_calls.c: what libc allocates for itself */
 void play_tiers(struct player *player,
                 enum phase phase); /* tiers.c: caches, pools, shares, exclusive blocks; two of them */
 

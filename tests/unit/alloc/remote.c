@@ -3,8 +3,8 @@
  * ring, from all to all, runs of pages and huge blocks, and blocks that are resized on their way. A plain program, as
  * TSan and Criterion do not go together.
  */
-#include "crowd.h"
 #include "heap/registry.h"
+#include "many_threads.h"
 #include "page/map.h"
 
 #if defined(LAB_THREAD_SANITIZER)
@@ -126,7 +126,7 @@ static void
 run(void (*act)(size_t number))
 {
 	for (int life = 0; life < 3; life++) /* those of the next life free what the dead allocated */
-		crowd_run(act, THREADS);
+		threads_run(act, THREADS);
 	empty_boxes();
 }
 
@@ -192,10 +192,10 @@ run_and_count(void)
 int
 main(int argc, char **argv)
 {
-	static const struct crowd_pattern patterns[] = {
+	static const struct threads_pattern patterns[] = {
 	        {"pairs", run_pairs}, {"ring", run_ring},     {"all_to_all", run_and_count},
 	        {"runs", run_runs},   {"resize", run_resize},
 	};
 
-	return crowd_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
+	return threads_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
 }

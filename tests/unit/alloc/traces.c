@@ -2,8 +2,8 @@
  * traces.c - random traces in several threads: each its own, threads that die with live blocks, blocks that live on in
  * other threads, and all of it while others trim. A plain program, as TSan and Criterion do not go together.
  */
-#include "crowd.h"
 #include "heap/registry.h"
+#include "many_threads.h"
 
 enum { THREADS = 4, SLOTS = 300 };
 
@@ -30,7 +30,7 @@ trace_alone(size_t number)
 static void
 run_private(void)
 {
-	crowd_run(trace_alone, THREADS);
+	threads_run(trace_alone, THREADS);
 }
 
 /* ---- churn: threads die with live blocks, and the next ones take over their heaps ---- */
@@ -42,7 +42,7 @@ static struct trace_block heirlooms[THREADS][HEIRLOOMS];
 static void
 live_and_die(size_t number)
 {
-	struct trace trace = {{number * 77 + trace_below(&(struct trace_random){number + crowd_ended}, 1000) + 1},
+	struct trace trace = {{number * 77 + trace_below(&(struct trace_random){number + threads_ended}, 1000) + 1},
 	                      heirlooms[number],
 	                      HEIRLOOMS,
 	                      12,
@@ -57,16 +57,16 @@ live_and_die(size_t number)
 static void
 run_churn(void)
 {
-	struct crowd_member members[THREADS];
+	struct threads_member members[THREADS];
 
 	for (size_t i = 0; i < THREADS; i++)
-		crowd_begin(&members[i], live_and_die, i);
+		threads_begin(&members[i], live_and_die, i);
 	for (size_t life = 0; life < LIVES; life++) {
-		crowd_join(&members[life % THREADS]);
-		crowd_begin(&members[life % THREADS], live_and_die, life % THREADS);
+		threads_join(&members[life % THREADS]);
+		threads_begin(&members[life % THREADS], live_and_die, life % THREADS);
 	}
 	for (size_t i = 0; i < THREADS; i++) {
-		crowd_join(&members[i]);
+		threads_join(&members[i]);
 		for (size_t j = 0; j < HEIRLOOMS; j++)
 			trace_free_block(&heirlooms[i][j]);
 	}
@@ -94,7 +94,7 @@ static void
 run_hand_over(void)
 {
 	for (int life = 0; life < 20 * SCALE; life++)
-		crowd_run(take_over, THREADS);
+		threads_run(take_over, THREADS);
 	for (size_t i = 0; i < THREADS; i++)
 		for (size_t j = 0; j < SLOTS; j++)
 			trace_free_block(&handed[i][j]);
@@ -122,23 +122,23 @@ trim_all_the_time(size_t number)
 static void
 run_trim(void)
 {
-	struct crowd_member trimmer;
+	struct threads_member trimmer;
 
-	crowd_begin(&trimmer, trim_all_the_time, 0);
-	crowd_run(trace_alone, THREADS - 1);
+	threads_begin(&trimmer, trim_all_the_time, 0);
+	threads_run(trace_alone, THREADS - 1);
 	atomic_store(&stop, true);
-	crowd_join(&trimmer);
+	threads_join(&trimmer);
 }
 
 int
 main(int argc, char **argv)
 {
-	static const struct crowd_pattern patterns[] = {
+	static const struct threads_pattern patterns[] = {
 	        {"private", run_private},
 	        {"churn", run_churn},
 	        {"hand_over", run_hand_over},
 	        {"trim", run_trim},
 	};
 
-	return crowd_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
+	return threads_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
 }

@@ -384,7 +384,7 @@ Test(cache, destroyed_and_made_again)
 }
 
 /* INV-SLAB-1: a closer that has not let go of the memory yet, perhaps for ever, keeps its slab from being opened. */
-Test(cache, slab_whose_closer_is_parked_is_left_alone)
+Test(cache, slab_whose_closer_is_stopped_is_left_alone)
 {
 	struct lab_cache *cache = new_cache();
 	struct lab_guard guard = LAB_GUARD_HERE;

@@ -4,7 +4,7 @@
  *
  * Clauses: G9.4.
  */
-#include "crowd.h"
+#include "many_threads.h"
 #include "objects/cache.h"
 
 #if defined(LAB_THREAD_SANITIZER)
@@ -101,7 +101,7 @@ run_cache(void)
 	struct lab_cache_stats stats;
 
 	cache = lab_cache_create("crowd", sizeof(struct thing), 64, construct);
-	crowd_run(use_cache, THREADS);
+	threads_run(use_cache, THREADS);
 	for (int i = 0; i < 16; i++)
 		if (mail[i])
 			lab_cache_free(cache, mail[i]);
@@ -139,7 +139,7 @@ make_and_destroy(size_t number)
 static void
 run_caches(void)
 {
-	crowd_run(make_and_destroy, THREADS);
+	threads_run(make_and_destroy, THREADS);
 	REQUIRE(lab_caches_shrink() == 0);
 }
 
@@ -201,7 +201,7 @@ static void
 run_pool(void)
 {
 	pool = lab_mempool_create(8, make, unmake, NULL);
-	crowd_run(use_pool, THREADS);
+	threads_run(use_pool, THREADS);
 	REQUIRE(lab_mempool_resize(pool, 12) || lab_mempool_available(pool) <= ELEMENTS);
 	printf("%zu elements made\n", (size_t)made);
 	lab_mempool_destroy(pool);
@@ -211,8 +211,8 @@ run_pool(void)
 int
 main(int argc, char **argv)
 {
-	static const struct crowd_pattern patterns[] = {
+	static const struct threads_pattern patterns[] = {
 	        {"cache", run_cache}, {"caches", run_caches}, {"pool", run_pool}};
 
-	return crowd_main(argc, argv, patterns, 3);
+	return threads_main(argc, argv, patterns, 3);
 }

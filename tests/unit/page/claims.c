@@ -5,7 +5,7 @@
  *
  * Clauses: G10.5.
  */
-#include "crowd.h"
+#include "many_threads.h"
 #include "page/map.h"
 #include "page/purge.h"
 
@@ -111,15 +111,15 @@ look(size_t number)
 static void
 run_segments(void)
 {
-	struct crowd_member lookers[2];
+	struct threads_member lookers[2];
 
 	REQUIRE(lab_space_start());
 	for (size_t i = 0; i < 2; i++)
-		crowd_begin(&lookers[i], look, i);
-	crowd_run(claim_segments, THREADS);
+		threads_begin(&lookers[i], look, i);
+	threads_run(claim_segments, THREADS);
 	atomic_store(&stop, true);
 	for (size_t i = 0; i < 2; i++)
-		crowd_join(&lookers[i]);
+		threads_join(&lookers[i]);
 	(void)lab_space_unmap_empty(true, NULL);
 	REQUIRE(lab_space_mapped() == 0);
 	for (size_t index = 1; index < lab_load_rlx(&lab_space()->high_water); index++) {
@@ -168,18 +168,18 @@ purge_pages(size_t number)
 static void
 run_purge(void)
 {
-	struct crowd_member purgers[2];
+	struct threads_member purgers[2];
 
 	atomic_store(&stop, false);
 	REQUIRE(lab_space_start());
 	segment = lab_space_claim(1, LAB_SLOTS_LOG_MAX, LAB_SLOTS_LOG_MAX);
 	REQUIRE(segment);
 	for (size_t i = 0; i < 2; i++)
-		crowd_begin(&purgers[i], purge_pages, i);
-	crowd_run(take_pages, THREADS - 1);
+		threads_begin(&purgers[i], purge_pages, i);
+	threads_run(take_pages, THREADS - 1);
 	atomic_store(&stop, true);
 	for (size_t i = 0; i < 2; i++)
-		crowd_join(&purgers[i]);
+		threads_join(&purgers[i]);
 	REQUIRE(lab_segment_is_empty(segment));
 	REQUIRE(lab_load_rlx(&segment->purge) == 0);
 	REQUIRE(lab_purge_total_pages() > 0);
@@ -188,7 +188,7 @@ run_purge(void)
 int
 main(int argc, char **argv)
 {
-	static const struct crowd_pattern patterns[] = {{"segments", run_segments}, {"purge", run_purge}};
+	static const struct threads_pattern patterns[] = {{"segments", run_segments}, {"purge", run_purge}};
 
-	return crowd_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
+	return threads_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
 }

@@ -6,7 +6,7 @@
  */
 #include <criterion/criterion.h>
 
-#include "island.h"
+#include "test_reserve.h"
 
 /* Too few for overflow. */
 static const uint32_t slots[LAB_RESERVE_CLASSES] = {8, 7, 0, 4, 4, 4, 4, 4, 2, 2, 1, 1};
@@ -39,7 +39,7 @@ open_for_all(struct lab_share *share)
 static struct lab_share *
 grow(unsigned c, uint32_t n)
 {
-	struct lab_share *share = island_share(c + LAB_RESERVE_MIN_SHIFT, n, A, true);
+	struct lab_share *share = test_reserve_share(c + LAB_RESERVE_MIN_SHIFT, n, A, true);
 
 	REQUIRE(share);
 	open_for_all(share);
@@ -48,14 +48,14 @@ grow(unsigned c, uint32_t n)
 
 Test(growth, it_adds_its_slots_to_its_class)
 {
-	island_make(slots);
+	test_reserve_make(slots);
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
 		struct lab_share *share = grow(c, 40), *another = grow(c, 3);
-		struct lab_reserve_figures figures = island_figures(c);
+		struct lab_reserve_figures figures = test_reserve_figures(c);
 		cr_assert(figures.grown == 43 && figures.used == 0 && figures.plain == slots[c] - slots[c] / 2 + 43);
 		struct lab_range memory = lab_share_memory(share);
 		cr_assert_eq(claim_all(figures.size), slots[c] + 43, "class %u", c);
-		cr_assert_eq(island_figures(c).used, slots[c] + 43);
+		cr_assert_eq(test_reserve_figures(c).used, slots[c] + 43);
 		for (unsigned i = 0; i < 40; i++) {
 			char *slot = memory.start + i * figures.size;
 			cr_assert(lab_share_find(slot) == share && lab_share_slot_size(share, slot) == figures.size);
@@ -69,14 +69,14 @@ Test(growth, it_adds_its_slots_to_its_class)
 
 Test(growth, what_is_closed_gives_no_slot_and_takes_no_release)
 {
-	island_make(slots);
+	test_reserve_make(slots);
 	struct lab_share *share = grow(0, MORE);
 	char *slot = lab_share_memory(share).start;
 	REQUIRE(lab_share_take(share, A, is_dead));
 	for (int state = 0; state < 2; state++) { /* the lease is somebody's, nobody's: INV-RES-2 */
 		cr_assert_eq(lab_share_release(share, slot), LAB_RESERVE_NOT_A_SLOT);
 		cr_assert_eq(lab_share_slot_size(share, slot), 0);
-		cr_assert_eq(island_figures(0).grown, 0);
+		cr_assert_eq(test_reserve_figures(0).grown, 0);
 		lab_share_let_go(share);
 	}
 	cr_assert_eq(claim_all(32), slots[0]);
@@ -87,13 +87,13 @@ Test(growth, what_is_closed_gives_no_slot_and_takes_no_release)
 
 Test(growth, what_is_in_use_is_not_closed)
 {
-	island_make(slots);
+	test_reserve_make(slots);
 	struct lab_share *share = grow(0, MORE);
 	for (uint32_t word = 0; word < WORDS; word++) { /* a slot of each word in turn */
 		REQUIRE(lab_slots_claim(&share->words[word], 1u << 7) == 7);
 		cr_assert(!lab_share_take(share, A, is_dead));
 		cr_assert(lab_share_is_everybodys(share) && lab_share_tid(share) == 0);
-		cr_assert_eq(island_figures(0).plain, 4 + MORE - 1);
+		cr_assert_eq(test_reserve_figures(0).plain, 4 + MORE - 1);
 		char *slot = lab_share_memory(share).start + (word * 32 + 7) * 32;
 		cr_assert_eq(lab_share_release(share, slot), LAB_RESERVE_RELEASED);
 	}
@@ -102,8 +102,8 @@ Test(growth, what_is_in_use_is_not_closed)
 
 Test(growth, who_comes_while_another_opens_or_closes_changes_nothing)
 {
-	island_make(slots);
-	struct lab_share *share = island_share(5, MORE, A, true);
+	test_reserve_make(slots);
+	struct lab_share *share = test_reserve_share(5, MORE, A, true);
 	cr_assert(!lab_share_take(share, B, is_dead), "A fills it");
 	cr_assert(!lab_share_take(share, A, is_dead), "nor does a handler of A");
 	open_for_all(share);
@@ -118,7 +118,7 @@ Test(growth, who_comes_while_another_opens_or_closes_changes_nothing)
 static struct lab_share *
 tear(unsigned open, bool closing)
 {
-	struct lab_share *share = island_share(5, MORE, A, true);
+	struct lab_share *share = test_reserve_share(5, MORE, A, true);
 
 	lab_bank_open(&share->bank);
 	if (closing)
@@ -131,7 +131,7 @@ tear(unsigned open, bool closing)
 
 Test(growth, what_is_torn_is_the_threads_until_it_is_dead_and_then_anyones)
 {
-	island_make(slots);
+	test_reserve_make(slots);
 	for (unsigned step = 0; step <= 2 * WORDS; step++) {
 		struct lab_share *share = tear(step / 2, step % 2);
 		dead = NEVER;
@@ -140,21 +140,21 @@ Test(growth, what_is_torn_is_the_threads_until_it_is_dead_and_then_anyones)
 		cr_assert(lab_share_take(share, B, is_dead), "step %u: dead", step);
 		cr_assert(lab_bank_is_closed(&share->bank) && !lab_share_is_everybodys(share));
 		open_for_all(share);
-		size_t grown = island_figures(0).grown;
+		size_t grown = test_reserve_figures(0).grown;
 		REQUIRE(lab_share_take(share, B, is_dead));
-		cr_assert_eq(island_figures(0).grown, grown - MORE);
+		cr_assert_eq(test_reserve_figures(0).grown, grown - MORE);
 	}
 }
 
 Test(growth, a_torn_closing_of_what_is_in_use_is_undone)
 {
-	island_make(slots);
+	test_reserve_make(slots);
 	struct lab_share *share = tear(2, true);
-	cr_assert_eq(island_figures(0).plain, 4, "it is not open");
+	cr_assert_eq(test_reserve_figures(0).plain, 4, "it is not open");
 	REQUIRE(lab_slots_claim(&share->words[3], UINT32_MAX) == 0);
 	dead = A;
 	cr_assert(!lab_share_take(share, B, is_dead));
-	cr_assert_eq(island_figures(0).plain, 4 + MORE - 1, "all others can be had again");
+	cr_assert_eq(test_reserve_figures(0).plain, 4 + MORE - 1, "all others can be had again");
 	cr_assert_eq(lab_share_release(share, lab_share_memory(share).start + 96 * 32), LAB_RESERVE_RELEASED);
 	cr_assert(lab_share_take(share, B, is_dead));
 }
@@ -163,7 +163,7 @@ Test(growth, in_a_child_what_others_were_opening_or_closing_is_nobodys)
 {
 	const struct lab_lease_fork fork = {B, 99, is_dead};
 
-	island_make(slots);
+	test_reserve_make(slots);
 	dead = NEVER;
 	for (unsigned step = 0; step <= 2 * WORDS; step++) {
 		struct lab_share *share = tear(step / 2, step % 2);

@@ -7,7 +7,7 @@
  */
 #include <criterion/criterion.h>
 
-#include "island.h"
+#include "test_reserve.h"
 
 static const uint32_t slots[LAB_RESERVE_CLASSES] = {64, 100, 33, 31, 32, 7, 8, 16, 9, 5, 3, 2};
 enum { BLOCKS = 1000 };
@@ -68,13 +68,13 @@ Test(reserve, there_is_nothing_before_it_is_installed)
  * MEMALLOC. */
 Test(reserve, every_class_has_what_it_promises_whatever_others_took)
 {
-	island_make(slots);
+	test_reserve_make(slots);
 	for (unsigned victim = 0; victim < LAB_RESERVE_CLASSES; victim++) {
 		for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
 			if (c != victim)
-				claim_all(island_size(c), LAB_DEPTH_ALL);
+				claim_all(test_reserve_size(c), LAB_DEPTH_ALL);
 		for (uint32_t i = 0; i < slots[victim]; i++)
-			cr_assert(claim(island_size(victim), 1, LAB_DEPTH_ALL), "class %u, slot %u", victim, i);
+			cr_assert(claim(test_reserve_size(victim), 1, LAB_DEPTH_ALL), "class %u, slot %u", victim, i);
 		release_all();
 	}
 }
@@ -93,12 +93,12 @@ reach(unsigned c, enum lab_reserve_depth depth)
 
 Test(reserve, each_depth_reaches_its_mark_and_not_below)
 {
-	island_make(slots);
+	test_reserve_make(slots);
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
 		for (enum lab_reserve_depth depth = LAB_DEPTH_MIN; depth <= LAB_DEPTH_ALL; depth++) {
-			cr_assert_eq(claim_all(island_size(c), depth), reach(c, depth), "class %u, depth %d", c,
+			cr_assert_eq(claim_all(test_reserve_size(c), depth), reach(c, depth), "class %u, depth %d", c,
 			             (int)depth);
-			cr_assert_eq(claim_all(island_size(c) / 2 + 1, depth), 0);
+			cr_assert_eq(claim_all(test_reserve_size(c) / 2 + 1, depth), 0);
 			release_all();
 		}
 	/* one after the other: what the shallower left */
@@ -109,15 +109,15 @@ Test(reserve, each_depth_reaches_its_mark_and_not_below)
 
 Test(reserve, below_the_low_mark_growth_is_asked_for)
 {
-	island_make(slots);
+	test_reserve_make(slots);
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
 		lab_store_rlx(&lab_reserve.refill_pending, 0);
 		for (uint32_t i = 0; i < slots[c] - slots[c] / 2; i++)
-			REQUIRE(claim(island_size(c), 1, LAB_DEPTH_MIN));
+			REQUIRE(claim(test_reserve_size(c), 1, LAB_DEPTH_MIN));
 		cr_assert_eq(lab_load_rlx(&lab_reserve.refill_pending), 0, "class %u", c);
-		(void)claim(island_size(c), 1, LAB_DEPTH_MIN);
+		(void)claim(test_reserve_size(c), 1, LAB_DEPTH_MIN);
 		cr_assert_eq(lab_load_rlx(&lab_reserve.refill_pending), 1u << c);
-		cr_assert_eq(island_figures(c).plain, 0);
+		cr_assert_eq(test_reserve_figures(c).plain, 0);
 	}
 }
 
@@ -125,21 +125,21 @@ Test(reserve, capacity_holds_for_any_order_of_frees)
 {
 	struct trace_random random = {7};
 
-	island_make(slots);
+	test_reserve_make(slots);
 	for (int round = 0; round < 300; round++) {
 		unsigned c = (unsigned)trace_below(&random, LAB_RESERVE_CLASSES);
-		cr_assert_eq(claim_all(island_size(c), LAB_DEPTH_ALL), reach(c, LAB_DEPTH_ALL));
+		cr_assert_eq(claim_all(test_reserve_size(c), LAB_DEPTH_ALL), reach(c, LAB_DEPTH_ALL));
 		for (size_t freed = trace_below(&random, count + 1); freed > 0; freed--)
 			release(trace_below(&random, count));
 		size_t left = count;
-		cr_assert_eq(claim_all(island_size(c), LAB_DEPTH_ALL), reach(c, LAB_DEPTH_ALL) - left);
+		cr_assert_eq(claim_all(test_reserve_size(c), LAB_DEPTH_ALL), reach(c, LAB_DEPTH_ALL) - left);
 		release_all();
 	}
 }
 
 Test(reserve, alignment_chooses_the_class)
 {
-	island_make(slots);
+	test_reserve_make(slots);
 	for (size_t align = 1; align <= 65536; align *= 2) {
 		REQUIRE(claim(1, align, LAB_DEPTH_MIN) && claim(0, align, LAB_DEPTH_MIN));
 		cr_assert_eq(blocks[0].size, align < 32 ? 32 : align);
@@ -152,7 +152,7 @@ Test(reserve, alignment_chooses_the_class)
 
 Test(reserve, failures_are_counted_for_atomic_depths_only)
 {
-	island_make(slots);
+	test_reserve_make(slots);
 	(void)lab_reserve_claim(70000, 1, LAB_DEPTH_MIN);
 	cr_assert_eq(lab_load_rlx(&lab_reserve.failures), 0);
 	(void)lab_reserve_claim(70000, 1, LAB_DEPTH_HIGH);
@@ -163,9 +163,9 @@ Test(reserve, failures_are_counted_for_atomic_depths_only)
 
 Test(reserve, bad_releases_are_told_and_change_nothing)
 {
-	island_make(slots);
+	test_reserve_make(slots);
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
-		claim_all(island_size(c), LAB_DEPTH_ALL);
+		claim_all(test_reserve_size(c), LAB_DEPTH_ALL);
 	size_t used = lab_reserve_used();
 	cr_assert_eq(used, lab_reserve_total());
 	for (size_t i = 0; i < count; i++)
@@ -192,7 +192,7 @@ Test(reserve, random_claims_and_releases)
 	struct trace_random random = {5};
 	size_t used = 0;
 
-	island_make(slots);
+	test_reserve_make(slots);
 	for (int step = 0; step < 100000; step++) {
 		if (trace_below(&random, 2)) {
 			if (claim(trace_skewed(&random, 16), 16, LAB_DEPTH_ALL))

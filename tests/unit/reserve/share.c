@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 
-#include "island.h"
+#include "test_reserve.h"
 
 /* What a thread's variable is in the library. */
 static _Thread_local _Atomic uint16_t own;
@@ -20,7 +20,7 @@ is_dead(uint32_t tid)
 static struct lab_share *
 make(unsigned shift, size_t n, uint32_t tid)
 {
-	return island_share(shift, n, tid, false);
+	return test_reserve_share(shift, n, tid, false);
 }
 
 static void
@@ -119,7 +119,7 @@ Test(share, the_table_is_full_at_some_time)
 		REQUIRE(make(5, 1, 11));
 	cr_assert_null(make(5, 1, 11));
 	for (unsigned i = LAB_SHARE_OF_THREAD; i < LAB_SHARE_MAX; i++)
-		REQUIRE(island_share(5, 1, 11, true));
-	cr_assert_null(island_share(5, 1, 11, true));
+		REQUIRE(test_reserve_share(5, 1, 11, true));
+	cr_assert_null(test_reserve_share(5, 1, 11, true));
 	cr_assert_eq(lab_share_bytes(5, SIZE_MAX / 2), 0);
 }

@@ -5,8 +5,8 @@
  *
  * Clauses: G5.1, G5.2, G6.4.
  */
-#include "crowd.h"
-#include "island.h"
+#include "many_threads.h"
+#include "test_reserve.h"
 
 #if defined(LAB_THREAD_SANITIZER)
 enum { STEPS = 30000 };
@@ -68,7 +68,7 @@ check_all_free(void)
 {
 	REQUIRE(lab_reserve_used() == 0);
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
-		struct lab_reserve_figures figures = island_figures(c);
+		struct lab_reserve_figures figures = test_reserve_figures(c);
 		for (size_t i = 0; i < figures.slots + figures.grown; i++)
 			REQUIRE(lab_reserve_claim(figures.size, 1, LAB_DEPTH_ALL));
 	}
@@ -77,8 +77,8 @@ check_all_free(void)
 static void
 run_claims(void)
 {
-	island_make(slots);
-	crowd_run(claim_and_release, THREADS);
+	test_reserve_make(slots);
+	threads_run(claim_and_release, THREADS);
 	check_all_free();
 }
 
@@ -113,17 +113,17 @@ open_and_close(size_t number)
 static void
 run_growth(void)
 {
-	struct crowd_member growers[2];
+	struct threads_member growers[2];
 
-	island_make(slots);
+	test_reserve_make(slots);
 	for (unsigned i = 0; i < GROWTH; i++)
-		lab_share_let_go(island_share(LAB_RESERVE_MIN_SHIFT + i % 6, 20 + 10 * i, 1, true));
+		lab_share_let_go(test_reserve_share(LAB_RESERVE_MIN_SHIFT + i % 6, 20 + 10 * i, 1, true));
 	for (size_t i = 0; i < 2; i++)
-		crowd_begin(&growers[i], open_and_close, i);
-	crowd_run(claim_and_release, THREADS);
+		threads_begin(&growers[i], open_and_close, i);
+	threads_run(claim_and_release, THREADS);
 	atomic_store(&stop, true);
 	for (size_t i = 0; i < 2; i++)
-		crowd_join(&growers[i]);
+		threads_join(&growers[i]);
 	check_all_free();
 }
 
@@ -135,7 +135,7 @@ static _Atomic(size_t *) mailbox[THREADS];
 static void
 hand_over(size_t number)
 {
-	struct lab_share *own = island_share(6, SHARED, (uint32_t)number + 1, false);
+	struct lab_share *own = test_reserve_share(6, SHARED, (uint32_t)number + 1, false);
 	_Atomic uint16_t first = 0;
 
 	lab_share_open(own, lab_thread_pointer());
@@ -157,7 +157,7 @@ hand_over(size_t number)
 static void
 run_shares(void)
 {
-	crowd_run(hand_over, THREADS);
+	threads_run(hand_over, THREADS);
 	for (int i = 0; i < THREADS; i++)
 		if (mailbox[i])
 			REQUIRE(lab_share_release(lab_share_find(mailbox[i]), mailbox[i]) == LAB_RESERVE_RELEASED);
@@ -168,8 +168,8 @@ run_shares(void)
 int
 main(int argc, char **argv)
 {
-	static const struct crowd_pattern patterns[] = {
+	static const struct threads_pattern patterns[] = {
 	        {"claims", run_claims}, {"growth", run_growth}, {"shares", run_shares}};
 
-	return crowd_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
+	return threads_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
 }

@@ -1,9 +1,9 @@
 /*
- * park_points.c - see park.h: which instructions of an operation are worth a round. An operation passes up to 50,000,
+ * stopped_points.c - see stopped.h: which instructions of an operation are worth a round. An operation passes up to 50,000,
  * and most of them lie between the same two steps of a protocol: a thread that stops there has shown nothing new to the
  * others.
  */
-#include "park.h"
+#include "stopped.h"
 
 #include <string.h>
 

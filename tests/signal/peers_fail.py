@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Shows that a signal test can fail: passes only if the program fails on every other malloc that is here.
 
-usage: teeth.py [--malloc NAME] PROGRAM [ARGS...]
+usage: peers_fail.py [--malloc NAME] PROGRAM [ARGS...]
 
 Fails means: a crash, a check that does not hold, or no end within TIMEOUT seconds (the program's own watchdog, status 124). A storm hits by
 chance: each malloc gets up to TRIES runs to fail in. --malloc: on that one only, where another cannot be stepped for reasons of its own.

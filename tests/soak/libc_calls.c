@@ -1,4 +1,4 @@
-/* clerk.c - calls of libc that allocate: streams, lists of folders, addresses, patterns, sorting, and the figures of
+/* libc_calls.c - calls of libc that allocate: streams, lists of folders, addresses, patterns, sorting, and the figures of
  * the library itself. */
 #include <dirent.h>
 #include <glob.h>

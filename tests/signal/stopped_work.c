@@ -1,5 +1,5 @@
-/* park_work.c - see park.h: the threads that must get on whatever happens to the victim. */
-#include "park.h"
+/* stopped_work.c - see stopped.h: the threads that must get on whatever happens to the victim. */
+#include "stopped.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,12 +1,12 @@
 /*
- * park.h - what the parts of the park-point test share: see park.c.
+ * stopped.h - what the parts of the test of stopped threads share: see stopped.c.
  *
  * Threads: the *victim* runs operations and is stopped, killed or sent elsewhere at one instruction; the *driver*
  * (main) decides where and how; two *workers* do what other threads do meanwhile. The process's parent is the
  * *stopper*: a tracer of the victim alone.
  */
-#ifndef LAB_TESTS_SIGNAL_PARK_H
-#define LAB_TESTS_SIGNAL_PARK_H
+#ifndef LAB_TESTS_SIGNAL_STOPPED_H
+#define LAB_TESTS_SIGNAL_STOPPED_H
 
 #include <semaphore.h>
 #include <stdbool.h>
@@ -21,7 +21,7 @@
 
 enum { DEADLINE_SECONDS = 200 };
 
-/* ---- operations (park_ops.c) ----------------------------------------------------------------------------------- */
+/* ---- operations (stopped_ops.c) ----------------------------------------------------------------------------------- */
 
 struct operation {
 	const char *name;
@@ -49,7 +49,7 @@ void operations_begin_free(void);
 /* In a child of fork: what the victim had made unreadable can be read. */
 void operations_untrap(void);
 
-/* ---- the other threads (park_work.c) --------------------------------------------------------------------------- */
+/* ---- the other threads (stopped_work.c) --------------------------------------------------------------------------- */
 
 void workers_start(void);
 
@@ -77,7 +77,7 @@ void go_on(void);
 /* sem_wait for at most DEADLINE_SECONDS; then the test has failed: `what`. */
 void await(sem_t *semaphore, const char *what);
 
-/* ---- which points (park_points.c) ------------------------------------------------------------------------------ */
+/* ---- which points (stopped_points.c) ------------------------------------------------------------------------------ */
 
 enum points_kind {
 	POINTS_STEPS, /* before and after what other threads see at once: locked instructions, system calls */
@@ -100,7 +100,7 @@ void points_aim(size_t k, uint32_t *offset, uint32_t *countdown);
 /* Notes that a round was made there; false: not the first in this mode. */
 bool points_cover(uint32_t offset);
 
-/* ---- the stopper (park_stopper.c) ------------------------------------------------------------------------------ */
+/* ---- the stopper (stopped_stopper.c) ------------------------------------------------------------------------------ */
 
 /* Forks; in the child it returns true. In the parent it serves the child until that ends, and returns false, with the
  * wait status. */

@@ -1,5 +1,5 @@
 /*
- * handing.c - exclusive blocks between threads: handed on by lab_transfer and freed by the new owner; left behind by
+ * exclusive_handover.c - exclusive blocks between threads: handed on by lab_transfer and freed by the new owner; left behind by
  * threads that die, and freed by others (INV-EXCL-1). For TSan.
  *
  * Clauses: G7.2.
@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "alloc/alloc.h"
-#include "crowd.h"
+#include "many_threads.h"
 
 enum { THREADS = 4, ROUNDS = 1500, LEFT = 200 };
 
@@ -60,7 +60,7 @@ pass(size_t number)
 static void
 passing(void)
 {
-	crowd_run(pass, THREADS);
+	threads_run(pass, THREADS);
 }
 
 static _Atomic(char *) left[LEFT];
@@ -90,9 +90,9 @@ inheriting(void)
 	struct lab_stats stats;
 
 	for (int round = 0; round < 10; round++) {
-		crowd_run(leave, THREADS);
+		threads_run(leave, THREADS);
 		usleep(50000); /* the kernel may call a joined thread alive a little longer */
-		crowd_run(inherit, THREADS);
+		threads_run(inherit, THREADS);
 	}
 	(void)lab_trim(0);
 	lab_stats_get(&stats);
@@ -102,7 +102,7 @@ inheriting(void)
 int
 main(int argc, char **argv)
 {
-	static const struct crowd_pattern patterns[] = {{"passing", passing}, {"inheriting", inheriting}};
+	static const struct threads_pattern patterns[] = {{"passing", passing}, {"inheriting", inheriting}};
 
-	return crowd_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
+	return threads_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
 }

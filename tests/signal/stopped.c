@@ -1,9 +1,9 @@
 /*
- * park.c - one thread is stopped, killed or sent elsewhere at an instruction of the malloc library, and all others must
- * get on. Each operation (park_ops.c) is stepped once to see which instructions it passes; then it is run again for
+ * stopped.c - one thread is stopped, killed or sent elsewhere at an instruction of the malloc library, and all others must
+ * get on. Each operation (stopped_ops.c) is stepped once to see which instructions it passes; then it is run again for
  * every point that is chosen, up to that instruction, and there, by mode:
  *
- *     parked     the thread is stopped by ptrace while the others work, then goes on to the end
+ *     held       the thread is stopped by ptrace while the others work, then goes on to the end
  *     blocked    it waits in a signal handler instead, every other time holding blocks that the handler has allocated
  *     forked     it is stopped while another thread forks (fork and _Fork in turn), and while the others work
  *     forking    its handler forks; the child lives on in that handler
@@ -11,7 +11,7 @@
  *     killed     the thread ends there by a raw exit system call
  *
  * What all threads hold is filled with patterns and looked at after the thread has gone on. The steps of
- * protocols come first, then what no other operation has reached in this mode (park_points.c); --scale N tries N times
+ * protocols come first, then what no other operation has reached in this mode (stopped_points.c); --scale N tries N times
  * as many points. "--only MODE: OPERATION" picks; with ", k=N," one point.
  *
  * After a jump the thread allocates as high in its stack as it did before, which proves what was left to be dead. With
@@ -19,7 +19,7 @@
  *
  * Clauses: G3.4, G8.7.
  */
-#include "park.h"
+#include "stopped.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -35,14 +35,14 @@
 
 #include "stepper.h"
 
-enum mode { PARKED, BLOCKED, FORKED, FORKING, JUMPED, KILLED, MODES, TRACED };
+enum mode { HELD, BLOCKED, FORKED, FORKING, JUMPED, KILLED, MODES, TRACED };
 
 /* How many points of each kind an operation gets. */
 static const struct {
 	const char *name;
 	unsigned most[POINTS_KINDS];
 } modes[MODES] = {
-        {"parked", {24, 8, 3}}, {"blocked", {12, 8, 2}}, {"forked", {6, 3, 1}},
+        {"held", {24, 8, 3}},   {"blocked", {12, 8, 2}}, {"forked", {6, 3, 1}},
         {"forking", {6, 3, 1}}, {"jumped", {16, 8, 3}},  {"killed", {24, 8, 3}},
 };
 
@@ -74,10 +74,10 @@ static bool is_denied, goes_deeper, victim_ends;
 /* ---- the victim ------------------------------------------------------------------------------------------------ */
 
 /* Where a killed thread goes: exit, for this thread alone. */
-void park_exit(void);
+void raw_exit(void);
 __asm__(".text\n"
-        ".globl park_exit\n"
-        "park_exit:\n"
+        ".globl raw_exit\n"
+        "raw_exit:\n"
         "	movl $60, %eax\n"
         "	xorl %edi, %edi\n"
         "	syscall\n");
@@ -112,13 +112,13 @@ act(void)
 {
 	current.reached = true;
 	switch (current.mode) {
-	case PARKED:
+	case HELD:
 	case FORKED:
 		step_divert(stopper_spin);
 		sem_post(&event);
 		break;
 	case KILLED:
-		step_divert(park_exit);
+		step_divert(raw_exit);
 		sem_post(&event);
 		break;
 	case BLOCKED:
@@ -208,12 +208,12 @@ static bool
 do_meanwhile(void)
 {
 	switch (current.mode) {
-	case PARKED:
+	case HELD:
 	case FORKED:
 		is_denied = !stopper_stop(victim_tid, step_address);
 		if (is_denied)
 			return false;
-		if (current.mode == PARKED)
+		if (current.mode == HELD)
 			workers_work();
 		else
 			fork_here(), workers_work();
@@ -364,7 +364,7 @@ check_finished(size_t segments_before)
 }
 
 static void
-park_in(enum mode mode, const struct operation *operation)
+stop_in(enum mode mode, const struct operation *operation)
 {
 	size_t points_before = points, missed_before = missed, distinct_before = distinct;
 
@@ -403,7 +403,7 @@ run_mode(enum mode mode, unsigned seconds)
 	make_victim();
 	workers_work();
 	for (size_t i = 0; i < operation_count; i++)
-		park_in(mode, &operations[i]);
+		stop_in(mode, &operations[i]);
 	if (is_denied) {
 		printf("%s: not run: ptrace denied\n", modes[mode].name);
 		_exit(SKIPPED);
@@ -434,6 +434,6 @@ main(int argc, char **argv)
 			return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 		skipped |= WEXITSTATUS(status) == SKIPPED;
 	}
-	printf("park: %s (scale %u)\n", skipped ? "passed what could be run" : "passed", scale);
+	printf("stopped: %s (scale %u)\n", skipped ? "passed what could be run" : "passed", scale);
 	return skipped ? SKIPPED : 0;
 }

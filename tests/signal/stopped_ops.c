@@ -1,10 +1,10 @@
 /*
- * park_ops.c - see park.h: the operations in which the victim is stopped.
+ * stopped_ops.c - see stopped.h: the operations in which the victim is stopped.
  *
  * hand: blocks that the operation will free; each leaves the table before it is freed, so that a torn free loses it.
  * outs: what it has got; each gets its place in one store when the call has returned.
  */
-#include "park.h"
+#include "stopped.h"
 
 #include <dlfcn.h>
 #include <malloc.h>

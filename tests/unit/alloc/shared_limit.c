@@ -1,5 +1,5 @@
 /*
- * scarce.c - threads under one memory limit that all of them cannot have their fill of: the limit holds (but for what
+ * shared_limit.c - threads under one memory limit that all of them cannot have their fill of: the limit holds (but for what
  * is under way), waits end, and nobody starves. For TSan.
  *
  * Clauses: G9.3.
@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 
 #include "alloc/alloc.h"
-#include "crowd.h"
+#include "many_threads.h"
 #include "page/charge.h"
 
 #define LIMIT ((size_t)12 << 20)
@@ -57,7 +57,7 @@ static void
 share(void)
 {
 	REQUIRE(lab_set_param(LAB_PARAM_LIMIT, LIMIT) && lab_set_param(LAB_PARAM_WAIT_MS, 5));
-	crowd_run(want, THREADS);
+	threads_run(want, THREADS);
 	struct lab_stats stats;
 	lab_stats_get(&stats);
 	printf("%zu blocks, %zu refused, %zu waits, at most %zu of %zu pages\n", (size_t)got, (size_t)refused,
@@ -73,7 +73,7 @@ share(void)
 int
 main(int argc, char **argv)
 {
-	static const struct crowd_pattern patterns[] = {{"share", share}};
+	static const struct threads_pattern patterns[] = {{"share", share}};
 
-	return crowd_main(argc, argv, patterns, 1);
+	return threads_main(argc, argv, patterns, 1);
 }
