@@ -365,7 +365,7 @@ Test(registry, one_pass_settles_leases_of_all_kinds)
 	uint64_t state = lab_load_rlx(&other_place.run->state);
 	lab_store_rlx(&other_place.run->state, lab_state_make(state, 0, ANN));
 	lab_store_rlx(&place.segment->purge, lab_lease_make(1, ANN, LAB_PURGE_GIVES_BACK));
-	struct lab_share *share = lab_share_make(lab_os.map(lab_share_bytes(6, 8), LAB_ACCESS_WRITE), 6, 8, ANN);
+	struct lab_share *share = lab_share_make(lab_os.map(lab_share_bytes(6, 8), LAB_ACCESS_WRITE), 6, 8, ANN, false);
 	pid_t child = fork();
 	REQUIRE(child >= 0);
 	if (child == 0) {

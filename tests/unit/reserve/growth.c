@@ -159,9 +159,15 @@ Test(growth, a_torn_closing_of_what_is_in_use_is_undone)
 	cr_assert(lab_share_take(share, B, is_dead));
 }
 
+static bool
+is_99(uint32_t tid)
+{
+	return tid == 99;
+}
+
 Test(growth, in_a_child_what_others_were_opening_or_closing_is_nobodys)
 {
-	const struct lab_lease_fork fork = {B, 99, is_dead};
+	const struct lab_lease_fork fork = {.old_tid = B, .new_tid = 99, .is_here = is_99};
 
 	test_reserve_make(slots);
 	dead = NEVER;
