@@ -1,6 +1,6 @@
 /*
- * huge.h - huge blocks as blocks: page/huge.h keeps their mappings. They are no heap's: whoever has one resizes and frees
- * it, outside of every heap.
+ * huge.h - huge blocks as blocks: page/huge.h keeps their mappings. They are no heap's: whoever has one resizes and
+ * frees it, outside of every heap.
  */
 #ifndef LAB_HEAP_HUGE_H
 #define LAB_HEAP_HUGE_H

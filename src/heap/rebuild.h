@@ -1,6 +1,7 @@
 /*
- * rebuild.h - a heap's lists are made anew from what is always true. For a heap that was left in the middle of something, by
- * a jump or a death, for a new one, and to take over a dead thread's. _owned: by the holder of the heap, inside its guard.
+ * rebuild.h - a heap's lists are made anew from what is always true. For a heap that was left in the middle of
+ * something, by a jump or a death, for a new one, and to take over a dead thread's. _owned: by the holder of the heap,
+ * inside its guard.
  */
 #ifndef LAB_HEAP_REBUILD_H
 #define LAB_HEAP_REBUILD_H

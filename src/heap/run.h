@@ -1,5 +1,6 @@
 /*
- * run.h - pages of a heap's segments, and blocks that are runs of them. _owned: by the holder of the heap, inside its guard.
+ * run.h - pages of a heap's segments, and blocks that are runs of them. _owned: by the holder of the heap, inside its
+ * guard.
  */
 #ifndef LAB_HEAP_RUN_H
 #define LAB_HEAP_RUN_H

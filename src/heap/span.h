@@ -1,6 +1,6 @@
 /*
- * span.h - spans of small blocks: the lists of a bin, carving, freeing, retirement. _owned: by the holder of the heap, inside
- * its guard.
+ * span.h - spans of small blocks: the lists of a bin, carving, freeing, retirement. _owned: by the holder of the heap,
+ * inside its guard.
  */
 #ifndef LAB_HEAP_SPAN_H
 #define LAB_HEAP_SPAN_H

@@ -121,21 +121,13 @@ put(struct lab_mempool *pool, void *element)
 		pool->release(element, pool->data);
 }
 
-static bool
-may_wait(const struct lab_mempool *pool, unsigned gfp)
-{
-	uintptr_t word = lab_thread.word;
-	bool inside = word != 0 && !(word & LAB_WORD_IDLE);
-
-	return lab_gfp_is(gfp, LAB_GFP_KERNEL) && !inside && atomic_load(&pool->min) > 0;
-}
-
-/* What the source and the pool have not got without reclaim. The source reclaims, but the waiting is done here, where
- * a free ends it. */
+/* KERNEL: what the source and the pool have not got without reclaim. The source reclaims, but the waiting is done here,
+ * where a free ends it. */
 static void *
 wait_for_element(struct lab_mempool *pool, unsigned gfp)
 {
-	bool waits = may_wait(pool, gfp);
+	uintptr_t word = lab_thread.word;
+	bool inside = word != 0 && !(word & LAB_WORD_IDLE), waits = !inside && atomic_load(&pool->min) > 0;
 	void *element = pool->alloc(waits ? gfp | LAB_GFP_NORETRY : gfp, pool->data);
 
 	while (!element && waits) {

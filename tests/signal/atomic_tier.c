@@ -39,6 +39,8 @@ find_tier(void)
 	find(&tier.reserve_on_low, "lab_reserve_on_low");
 	find(&tier.owner, "lab_owner");
 	find(&tier.transfer, "lab_transfer");
+	find(&tier.cache_create, "lab_cache_create");
+	find(&tier.cache_alloc, "lab_cache_alloc");
 }
 
 void

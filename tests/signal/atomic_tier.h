@@ -22,6 +22,8 @@ extern struct tier {
 	void (*reserve_on_low)(void (*callback)(void *context, size_t size), void *context);
 	int (*owner)(const void *block);
 	bool (*transfer)(void *block, int tid);
+	struct lab_cache *(*cache_create)(const char *name, size_t size, size_t align, void (*construct)(void *object));
+	void *(*cache_alloc)(struct lab_cache *cache, unsigned gfp);
 } tier;
 
 /* Fails if one is missing. Before anything that must not allocate. */

@@ -5,7 +5,8 @@
  * heap stays theirs.
  *
  * Each operation is stepped to see which instructions it passes; a breakpoint (breakpoints.h) at the first passage of
- * each is where a thread ends. (Later passages, and other protocols: stopped.c.) In CI some are tried, others each time.
+ * each is where a thread ends. (Later passages, and other protocols: stopped.c.) In CI some are tried, others each
+ * time.
  *
  * Clauses: G3.4, G8.7.
  */

@@ -1,7 +1,7 @@
 /*
  * pool_step.c - typed caches and pools interrupted after every single instruction, by a handler that allocates and
  * frees in the same cache and the same pool, shrinks the cache, and checks all contents; and left by siglongjmp at
- * every instruction.
+ * every instruction. Objects are freed by lab_cache_free and by free.
  *
  * The functions are found by dlsym: the library that is stepped is the one that malloc is taken from.
  *
@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "stepper.h"
@@ -118,6 +119,16 @@ unmake_element(void *element, void *data)
 	elements_left++;
 }
 
+/* As an object of the cache, or as any block. */
+static void
+free_object(void *object, bool as_block)
+{
+	if (as_block)
+		free(object);
+	else
+		cache_free(cache, object);
+}
+
 /* ---- the handler ----------------------------------------------------------------------------------------------- */
 
 static struct thing *held[HELD], *element; /* of the cache, of the pool */
@@ -141,7 +152,7 @@ hook(void)
 		return false;
 	/* Each trap changes something: a call that was interrupted between a look and an act would undo it. */
 	if (*place) {
-		cache_free(cache, let_go(*place, holder));
+		free_object(let_go(*place, holder), n % 2);
 		*place = NULL;
 	} else {
 		*place = hold(cache_alloc(cache, kinds[n % 4]), holder);
@@ -196,11 +207,11 @@ step_cache_alloc(unsigned gfp)
 }
 
 static void
-step_cache_free(struct thing *thing)
+step_cache_free(struct thing *thing, bool as_block)
 {
 	(void)let_go(thing, 1);
 	step_on();
-	cache_free(cache, thing);
+	free_object(thing, as_block);
 	step_off();
 }
 
@@ -217,13 +228,13 @@ step_caches(unsigned rounds)
 			REQUIRE(things[i] != NULL);
 		}
 		for (unsigned i = 0; i < count; i++)
-			step_cache_free(things[i]);
+			step_cache_free(things[i], i % 2);
 		step_on();
 		(void)cache_shrink(cache);
 		step_off();
 		struct thing *atomic = step_cache_alloc(LAB_GFP_ATOMIC);
 		REQUIRE(atomic != NULL);
-		step_cache_free(atomic);
+		step_cache_free(atomic, round % 2);
 		step_on();
 		struct lab_cache *other = cache_create("other", 100, 0, NULL);
 		bool destroyed = cache_destroy(other);
@@ -303,6 +314,13 @@ alloc_and_free(void)
 }
 
 static void
+alloc_and_free_as_block(void)
+{
+	given = cache_alloc(cache, LAB_GFP_ATOMIC);
+	free(given);
+}
+
+static void
 open_and_close(void)
 {
 	(void)cache_shrink(cache);
@@ -328,7 +346,8 @@ jump(void)
 	current_scenario = "jumps";
 	is_quiet = true;
 	library_stats(&before);
-	unsigned jumps = jump_out_of(alloc_and_free) + jump_out_of(open_and_close);
+	unsigned jumps =
+	        jump_out_of(alloc_and_free) + jump_out_of(alloc_and_free_as_block) + jump_out_of(open_and_close);
 	cache_stats(cache, &stats);
 	library_stats(&after);
 	printf("%u jumps out of the cache: %zu objects lost, %zu bytes in use before, %zu after\n", jumps, stats.live,

@@ -68,11 +68,26 @@ calls_at_the_limit(void)
 	}
 }
 
+/* An object that is freed as a block leaves a slab to be reclaimed. */
+static void
+leave_an_empty_slab(void)
+{
+	static struct lab_cache *cache;
+
+	if (!cache)
+		cache = tier.cache_create("limit", 2000, 0, NULL);
+	REQUIRE(cache != NULL);
+	void *object = tier.cache_alloc(cache, LAB_GFP_KERNEL);
+	REQUIRE(!object || malloc_usable_size(object) >= 2000);
+	free(object);
+}
+
 void
 scene_limit_reached(void)
 {
 	memory_is_short = true;
 	for (int round = 0; round < 2; round++) {
+		leave_an_empty_slab();
 		take_all();
 		calls_at_the_limit();
 		give_back(3 + (size_t)round * 40);

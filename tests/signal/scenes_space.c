@@ -85,7 +85,6 @@ with(enum lab_param param, size_t value, size_t usual)
 void
 scene_settings_of_pages(void)
 {
-	with(LAB_PARAM_PURGE_LAZILY, 1, 0);
 	with(LAB_PARAM_THP, 2, 0);
 	with(LAB_PARAM_THP, 1, 0);
 }

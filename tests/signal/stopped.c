@@ -1,7 +1,7 @@
 /*
- * stopped.c - one thread is stopped, killed or sent elsewhere at an instruction of the malloc library, and all others must
- * get on. Each operation (stopped_ops.c) is stepped once to see which instructions it passes; then it is run again for
- * every point that is chosen, up to that instruction, and there, by mode:
+ * stopped.c - one thread is stopped, killed or sent elsewhere at an instruction of the malloc library, and all others
+ * must get on. Each operation (stopped_ops.c) is stepped once to see which instructions it passes; then it is run again
+ * for every point that is chosen, up to that instruction, and there, by mode:
  *
  *     held       the thread is stopped by ptrace while the others work, then goes on to the end
  *     blocked    it waits in a signal handler instead, every other time holding blocks that the handler has allocated
@@ -11,8 +11,8 @@
  *     killed     the thread ends there by a raw exit system call
  *
  * What all threads hold is filled with patterns and looked at after the thread has gone on. The steps of
- * protocols come first, then what no other operation has reached in this mode (stopped_points.c); --scale N tries N times
- * as many points. "--only MODE: OPERATION" picks; with ", k=N," one point.
+ * protocols come first, then what no other operation has reached in this mode (stopped_points.c); --scale N tries N
+ * times as many points. "--only MODE: OPERATION" picks; with ", k=N," one point.
  *
  * After a jump the thread allocates as high in its stack as it did before, which proves what was left to be dead. With
  * SIGNAL_TEST_DEEPER it does so further down only.

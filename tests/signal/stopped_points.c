@@ -1,7 +1,7 @@
 /*
- * stopped_points.c - see stopped.h: which instructions of an operation are worth a round. An operation passes up to 50,000,
- * and most of them lie between the same two steps of a protocol: a thread that stops there has shown nothing new to the
- * others.
+ * stopped_points.c - see stopped.h: which instructions of an operation are worth a round. An operation passes up to
+ * 50,000, and most of them lie between the same two steps of a protocol: a thread that stops there has shown nothing
+ * new to the others.
  */
 #include "stopped.h"
 

@@ -1,7 +1,7 @@
 /*
- * stopped_stopper.c - see stopped.h. A thread is stopped by ptrace from the outside: no frame of a handler lies on its stack,
- * and no thread of its process does anything for it. Only the one thread is traced, and only while it is stopped, as a
- * step by ptrace costs up to 60 us (two processes take turns), one by the trap flag 1 us.
+ * stopped_stopper.c - see stopped.h. A thread is stopped by ptrace from the outside: no frame of a handler lies on its
+ * stack, and no thread of its process does anything for it. Only the one thread is traced, and only while it is
+ * stopped, as a step by ptrace costs up to 60 us (two processes take turns), one by the trap flag 1 us.
  */
 #include "stopped.h"
 

@@ -1,5 +1,5 @@
-/* libc_calls.c - calls of libc that allocate: streams, lists of folders, addresses, patterns, sorting, and the figures of
- * the library itself. */
+/* libc_calls.c - calls of libc that allocate: streams, lists of folders, addresses, patterns, sorting, and the figures
+ * of the library itself. */
 #include <dirent.h>
 #include <glob.h>
 #include <locale.h>

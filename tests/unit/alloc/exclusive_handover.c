@@ -1,6 +1,6 @@
 /*
- * exclusive_handover.c - exclusive blocks between threads: handed on by lab_transfer and freed by the new owner; left behind by
- * threads that die, and freed by others (INV-EXCL-1). For TSan.
+ * exclusive_handover.c - exclusive blocks between threads: handed on by lab_transfer and freed by the new owner; left
+ * behind by threads that die, and freed by others (INV-EXCL-1). For TSan.
  *
  * Clauses: G7.2.
  */

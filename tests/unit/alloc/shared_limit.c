@@ -1,6 +1,6 @@
 /*
- * shared_limit.c - threads under one memory limit that all of them cannot have their fill of: the limit holds (but for what
- * is under way), waits end, and nobody starves. For TSan.
+ * shared_limit.c - threads under one memory limit that all of them cannot have their fill of: the limit holds (but for
+ * what is under way), waits end, and nobody starves. For TSan.
  *
  * Clauses: G9.3.
  */
