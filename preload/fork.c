@@ -3,7 +3,7 @@
  * for it. What the hooks do for this library is async-signal-safe, and is done here: without it the child would lose
  * more memory, and the parent's reserve would fault once for each page. Any context.
  */
-#include "alloc/fork.h"
+#include "alloc/lifecycle.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -5,7 +5,9 @@
 #include <pthread.h>
 #include <signal.h>
 
-#include "alloc/alloc.h"
+#include "alloc/background.h"
+#include "alloc/decay.h"
+#include "alloc/settings.h"
 #include "backing/backing.h"
 #include "backing/shares.h"
 #include "os/os.h"

@@ -5,12 +5,16 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "alloc/alloc.h"
-#include "alloc/fork.h"
+#include "alloc/background.h"
+#include "alloc/config.h"
+#include "alloc/lifecycle.h"
+#include "alloc/reserve_api.h"
+#include "alloc/settings.h"
 #include "backing/backing.h"
 #include "backing/on_low.h"
 #include "base/format.h"
 #include "heap/registry.h"
+#include "heap/thread.h"
 #include "os/os.h"
 #include "page/space.h"
 

@@ -1,6 +1,6 @@
 /* reserve_api.c - the API's functions for the reserve. Figures are snapshots, by which nothing is decided, and for any
  * context. */
-#include "alloc/alloc.h"
+#include "alloc/reserve_api.h"
 #include "backing/backing.h"
 #include "backing/on_low.h"
 #include "backing/resident.h"

@@ -4,8 +4,10 @@
  */
 #include <string.h>
 
-#include "alloc/alloc.h"
 #include "alloc/fastpath.h"
+#include "alloc/limit.h"
+#include "alloc/objects.h"
+#include "alloc/reserve_api.h"
 #include "base/format.h"
 #include "heap/registry.h"
 #include "page/charge.h"

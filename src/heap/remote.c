@@ -142,7 +142,7 @@ free_target(struct lab_heap *heap, const struct target *target)
 static void
 process(struct lab_heap *heap)
 {
-	struct target target;
+	struct target target = {NULL};
 	uintptr_t list, next;
 
 	while ((list = heap->drain) & POINTER) {

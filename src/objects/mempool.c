@@ -23,7 +23,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/gfp.h"
+#include "alloc/release.h"
+#include "alloc/request.h"
 #include "os/os.h"
 
 #define ASK_FROM ((size_t)1 << 30)

@@ -18,7 +18,11 @@
 #ifndef LAB_OBJECTS_SLAB_H
 #define LAB_OBJECTS_SLAB_H
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/gfp.h"
+#include "alloc/limit.h"
+#include "alloc/objects.h"
+#include "alloc/release.h"
 #include "reserve/slot.h"
 
 #define LAB_SLAB_OPENING  (UINT64_C(3) << 61)

@@ -2,7 +2,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/release.h"
 #include "faults.h"
 #include "reserve/reserve.h"
 

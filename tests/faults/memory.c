@@ -2,7 +2,8 @@
  * come and go. */
 #include <string.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/release.h"
 #include "faults.h"
 #include "page/charge.h"
 

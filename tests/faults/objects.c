@@ -2,7 +2,8 @@
  * same. */
 #include <string.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/release.h"
 #include "faults.h"
 #include "objects/cache.h"
 

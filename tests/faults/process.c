@@ -5,8 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "alloc/alloc.h"
-#include "alloc/fork.h"
+#include "alloc/allocate.h"
+#include "alloc/lifecycle.h"
+#include "alloc/release.h"
 #include "faults.h"
 #include "heap/registry.h"
 #include "heap/remote.h"

@@ -8,7 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/release.h"
 #include "backing/backing.h"
 #include "backing/settings.h"
 #include "faults.h"

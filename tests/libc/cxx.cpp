@@ -193,7 +193,8 @@ test_bad_alignment()
 {
 	for (const form &f : forms)
 		if (f.aligned)
-			for (std::size_t alignment : {(std::size_t)0, (std::size_t)3, (std::size_t)24, (std::size_t)1000, SIZE_MAX})
+			for (std::size_t alignment :
+			     {(std::size_t)0, (std::size_t)3, (std::size_t)24, (std::size_t)1000, SIZE_MAX})
 				CHECK_FOR(outcome_of(f, 100, align_val_t(alignment)) == failure_of(f), f.name);
 }
 

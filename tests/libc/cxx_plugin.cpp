@@ -44,7 +44,8 @@ plugin_test()
 		return "aligned new[] returned";
 	} catch (const std::bad_alloc &) {
 	}
-	if (::operator new(impossible, std::nothrow) || ::operator new[](impossible, std::align_val_t(64), std::nothrow))
+	if (::operator new(impossible, std::nothrow) ||
+	    ::operator new[](impossible, std::align_val_t(64), std::nothrow))
 		return "nothrow new returned something";
 
 	std::set_new_handler(handler);

@@ -18,8 +18,9 @@ int news, deletes, aligned_news, aligned_deletes;
 void *
 with_header(std::size_t size, std::size_t header)
 {
-	char *block =
-	        size < (std::size_t)1 << 40 ? (char *)aligned_alloc(header, (size + 2 * header - 1) / header * header) : nullptr;
+	char *block = size < (std::size_t)1 << 40
+	                      ? (char *)aligned_alloc(header, (size + 2 * header - 1) / header * header)
+	                      : nullptr;
 
 	if (!block)
 		throw std::bad_alloc();

@@ -150,7 +150,8 @@ at_exit()
 int
 main(int argc, char **argv)
 {
-	unsigned scale = argc > 2 && std::strcmp(argv[1], "--scale") == 0 ? static_cast<unsigned>(std::atoi(argv[2])) : 1;
+	unsigned scale =
+	        argc > 2 && std::strcmp(argv[1], "--scale") == 0 ? static_cast<unsigned>(std::atoi(argv[2])) : 1;
 	pthread_t threads[threads_max];
 
 	require(std::atexit(at_exit) == 0, "atexit");

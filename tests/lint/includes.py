@@ -10,7 +10,7 @@ INCLUDE = re.compile(r"^[ \t]*#[ \t]*include\b[ \t]*(.*?)[ \t]*$", re.M)
 NAME = re.compile(r'([<"])([^>"]+)[>"]')
 
 PRELOAD_MAY = {
-    "include/labyrinth/labyrinth.h", "src/base/compiler.h", "src/alloc/fastpath.h", "src/alloc/fork.h",
+    "include/labyrinth/labyrinth.h", "src/base/compiler.h", "src/alloc/fastpath.h", "src/alloc/lifecycle.h",
 }
 FREESTANDING = {"float", "iso646", "limits", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdnoreturn"}
 

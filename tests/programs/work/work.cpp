@@ -35,8 +35,8 @@ churn(unsigned seed)
 	}
 	std::map<std::string, std::size_t> sorted;
 	for (auto &[key, list] : words)
-		sorted[key] =
-		        std::accumulate(list.begin(), list.end(), std::size_t{0}, [](auto sum, auto &s) { return sum + s.size(); });
+		sorted[key] = std::accumulate(list.begin(), list.end(), std::size_t{0},
+		                              [](auto sum, auto &s) { return sum + s.size(); });
 	std::uint64_t sum = 0;
 	for (auto &[key, size] : sorted)
 		sum = sum * 31 + size + key.size();

@@ -3,7 +3,10 @@
 #include <criterion/criterion.h>
 #include <unistd.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/config.h"
+#include "alloc/release.h"
+#include "alloc/settings.h"
 #include "page/map.h"
 #include "trace.h"
 #include "world.h"

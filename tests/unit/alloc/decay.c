@@ -4,7 +4,11 @@
 
 #include <pthread.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/config.h"
+#include "alloc/decay.h"
+#include "alloc/release.h"
+#include "alloc/settings.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "page/map.h"

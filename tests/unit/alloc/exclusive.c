@@ -11,7 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/config.h"
+#include "alloc/release.h"
+#include "alloc/settings.h"
 #include "heap/exclusive.h"
 #include "heap/rebuild.h"
 #include "heap_check.h"

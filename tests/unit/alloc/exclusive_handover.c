@@ -6,7 +6,8 @@
  */
 #include <unistd.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/release.h"
 #include "many_threads.h"
 
 enum { THREADS = 4, ROUNDS = 1500, LEFT = 200 };

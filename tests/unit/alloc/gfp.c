@@ -15,7 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/release.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "heap_check.h"

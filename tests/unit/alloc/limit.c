@@ -14,7 +14,12 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/cgroup.h"
+#include "alloc/config.h"
+#include "alloc/limit.h"
+#include "alloc/release.h"
+#include "alloc/settings.h"
 #include "heap/run.h"
 #include "heap_check.h"
 #include "page/charge.h"

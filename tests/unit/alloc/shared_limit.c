@@ -6,7 +6,8 @@
  */
 #include <stdatomic.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/release.h"
 #include "many_threads.h"
 #include "page/charge.h"
 

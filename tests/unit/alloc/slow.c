@@ -8,7 +8,8 @@
 #include <errno.h>
 #include <signal.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/release.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/run.h"

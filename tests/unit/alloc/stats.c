@@ -1,7 +1,10 @@
 /* stats.c - the figures tell the truth: known allocations, summed up by the test, against what the walk finds. */
 #include <criterion/criterion.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/config.h"
+#include "alloc/release.h"
+#include "alloc/settings.h"
 #include "page/map.h"
 #include "trace.h"
 

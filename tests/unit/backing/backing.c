@@ -13,7 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/background.h"
+#include "alloc/release.h"
+#include "alloc/settings.h"
 #include "backing/backing.h"
 #include "backing/settings.h"
 #include "trace.h"

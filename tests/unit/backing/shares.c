@@ -3,7 +3,8 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/release.h"
 #include "backing/shares.h"
 #include "reserve/reserve.h"
 #include "trace.h"

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/release.h"
 #include "base/atomic.h"
 #include "require.h"
 

@@ -1,10 +1,10 @@
 /*
- * fork.h - what has to be done around a fork, by the forking thread: by libc's hooks, and by preload/fork.c around
+ * lifecycle.h - what has to be done around a fork, by the forking thread: by libc's hooks, and by preload/fork.c around
  * _Fork, which calls no hooks. Any context; async-signal-safe, and cost system calls for the threads and segments that
  * there are.
  */
-#ifndef LAB_ALLOC_FORK_H
-#define LAB_ALLOC_FORK_H
+#ifndef LAB_ALLOC_LIFECYCLE_H
+#define LAB_ALLOC_LIFECYCLE_H
 
 #include "base/compiler.h"
 
