@@ -11,6 +11,9 @@
 
 enum {
 	PROBES_TO_ABSORB = 4,
+	/* More than one: a thread that jumps out of several calls, each from deeper in its stack than the one before,
+	 * leaves a heap each time, and is to make no more heaps than it gives back when it is up again. */
+	REPAIRS = 4,
 	ABSORB_AT_BIRTH = 4, /* the dead are more than the newborn where threads die faster than they are found out */
 };
 
@@ -54,7 +57,7 @@ enter_own(struct lab_thread *t, struct lab_guard *guard)
 		return false;
 	}
 	begin_slow(guard->heap);
-	if (lab_unlikely(t->may_have_left))
+	for (int i = 0; lab_unlikely(t->may_have_left) && i < REPAIRS; i++)
 		lab_repair_one_left(t, guard->sp);
 	for (int i = 0; lab_unlikely(newborn) && i < ABSORB_AT_BIRTH; i++)
 		if (!lab_thread_absorb_dead_owned(guard->heap, PROBES_TO_ABSORB))

@@ -21,7 +21,7 @@
  * INV-THREAD-2  While the word is idle no frame of this thread is inside any other heap: who borrows is suspended, or
  *               runs, above the frame that keeps the word busy; and a stale word is taken over only where no frame may
  *               be suspended that borrows (`borrowing`). So what the thread has left BORROWED or ABSORBING then was
- *               left by a jump, and the next slow entry repairs one such heap and gives it back.
+ *               left by a jump, and the next slow entry repairs a few such heaps and gives them back.
  * INV-THREAD-3  While the word is busy such a heap is taken only if its frame is proved dead. A frame that has won a
  *               heap and has not said so in heap->frame yet counts as alive, until the word is idle.
  *

@@ -72,9 +72,13 @@ def resolve(root, path, name):
     return None
 
 
+# Folders whose files still include each other in circles. To be emptied; nothing is added.
+WITH_CIRCLES = ("heap", "page")
+
+
 def check_circles(root):
     """No file of a folder of src includes, by way of others of that folder, itself: a header counts as one with its source file."""
-    for folder in sorted(path for path in (root / "src").iterdir() if path.is_dir()):
+    for folder in sorted(path for path in (root / "src").iterdir() if path.is_dir() and path.name not in WITH_CIRCLES):
         edges = {}
         for path in files(root, (f"src/{folder.name}",)):
             for line, text in includes(path):
@@ -106,9 +110,13 @@ PROTOTYPE = re.compile(r"^(?!typedef|static|#)[A-Za-z][^;{}=()#]*?\b(lab_\w+)\([
 DEFINITION = re.compile(r"^(lab_\w+)\(", re.M)
 
 
+# The doorway to the system, which is one contract and several files; what base declares and os defines; and those that are to be divided.
+DECLARE_OTHERS = ("src/os/os.h", "src/os/linux.h", "src/base/check.h", "src/heap/thread.h", "src/page/huge.h", "src/page/space.h")
+
+
 def check_declarations(root):
     """A header of src declares the functions that the source file of its name defines, and no others."""
-    for path in files(root, ("src",), {".h"}):
+    for path in (path for path in files(root, ("src",), {".h"}) if str(path.relative_to(root)) not in DECLARE_OTHERS):
         source = path.with_suffix(".c")
         defined = set(DEFINITION.findall(code(source.read_text()))) if source.exists() else set()
         text = code(path.read_text())

@@ -29,6 +29,8 @@ def parse_layers(arguments):
 CHECKS = {
     "layers": lambda root, *table: includes.check_layers(root, parse_layers(table)),
     "included-sources": includes.check_no_source,
+    "circles": includes.check_circles,
+    "declarations": includes.check_declarations,
     "headers": headers.check,
     "file-length": size.check_files,
     "function-length": size.check_functions,

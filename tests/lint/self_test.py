@@ -81,6 +81,17 @@ class Sources(Folder):
     def test_included_source(self):
         self.reports(includes.check_no_source, "tests/a.c", '// #include "b.c"\n#include "b.c"\n', "tests/a.c:2: ")
 
+    def test_circle(self):
+        """By way of a source file, which counts as one with its header."""
+        self.write("src/base/a.h", "")
+        self.write("src/base/b.h", '#include "base/a.h"\n')
+        self.reports(includes.check_circles, "src/base/a.c", '#include "base/b.h"\n', "src/base/a.c:1: in a circle: a → b → a")
+
+    def test_declaration(self):
+        self.write("src/base/a.c", "void\nlab_a(void)\n{\n}\n")
+        text = "void lab_a(void); /* void lab_c(void); */\nstatic inline void lab_d(void);\nint lab_b(int x);\n"
+        self.reports(includes.check_declarations, "src/base/a.h", text, "src/base/a.h:3: lab_b is not defined in a.c")
+
     def test_header_incomplete(self):
         both = 2 if shutil.which("clang") else 1
         self.reports(headers.check, "src/page/a.h", "struct a {\n\tsize_t n;\n};\n", *["src/page/a.h:1: does not"] * both)
