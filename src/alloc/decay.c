@@ -7,6 +7,8 @@
  * by page, without a stamp on any. Looks that come late, as nobody has called, purge all. Source: the clock algorithm
  * for page replacement (Corbato, 1968).
  */
+#include <limits.h>
+
 #include "alloc/decay.h"
 #include "alloc/limit.h"
 #include "alloc/settings.h"
@@ -20,7 +22,8 @@
 #include "page/purge.h"
 
 enum {
-	HEAPS_A_LOOK = 16, /* heaps that are cleared in one look */
+	HEAPS_A_CALL = 16, /* of the dead: repairing one costs some 50 us where there are a thousand */
+	PROBES_IF_EVERY_FREE_LOOKS = 16,
 };
 
 static _Atomic uint64_t last_look; /* milliseconds; whoever raises it looks */
@@ -81,14 +84,16 @@ keep_below(struct lab_guard *guard, size_t threshold)
 		purge_above(guard, dirty, threshold);
 }
 
-/* What was freed into this heap, into idle ones, and into those of the dead. */
-static void
-take_in_owned(struct lab_heap *heap)
+/* What was freed into this heap and into idle ones, and what the dead have left. False: there may be more of that. */
+static bool
+take_in_owned(struct lab_heap *heap, unsigned heaps, unsigned probes)
 {
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
-	for (int i = 0; i < HEAPS_A_LOOK && lab_thread_take_remote_frees(HEAPS_A_LOOK); i++)
-		;
+	for (; heaps > 0; heaps--)
+		if (!lab_thread_clear_one(probes))
+			return true;
+	return false;
 }
 
 /* Ages what is left. Nothing: says so, and looks again for what was noted in between. */
@@ -96,14 +101,15 @@ static void
 age_all(void)
 {
 	for (int pass = 0; pass < 2; pass++) {
-		bool left = lab_purge_age_all() || lab_registry_has_remote_frees(lab_thread_tid());
+		bool left = lab_purge_age_all() || lab_registry_has_to_clear(lab_thread_tid());
 		(void)atomic_exchange(&lab_purge_pending, left ? LAB_PURGE_SEEN : LAB_PURGE_NOTHING);
 		if (left)
 			break;
 	}
 }
 
-static void
+/* False: the next slow call is to go on; nothing was aged. */
+static bool
 look_owned(struct lab_heap *heap, bool is_late)
 {
 	const size_t decay = lab_load_rlx(&lab_settings.decay_ms);
@@ -114,7 +120,8 @@ look_owned(struct lab_heap *heap, bool is_late)
 	        .enough = SIZE_MAX,
 	};
 
-	take_in_owned(heap);
+	if (!take_in_owned(heap, HEAPS_A_CALL, decay == 0 ? PROBES_IF_EVERY_FREE_LOOKS : UINT_MAX) && decay != 0)
+		return false;
 	if (decay != 0) {
 		purge_owned(heap, &plan);
 	} else if (dirty_bytes() > lab_load_rlx(&refused)) { /* every free looks */
@@ -122,6 +129,7 @@ look_owned(struct lab_heap *heap, bool is_late)
 		lab_store_rlx(&refused, dirty_bytes());
 	}
 	age_all();
+	return true;
 }
 
 /* Time runs from the first look that finds something. */
@@ -151,8 +159,10 @@ lab_decay_look(struct lab_guard *guard)
 	uint64_t passed = now - last;
 	if (passed < decay / 2 || !enter(guard))
 		return;
-	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed, memory_order_relaxed))
-		look_owned(guard->heap, passed >= decay);
+	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed,
+	                                            memory_order_relaxed) &&
+	    !look_owned(guard->heap, passed >= decay))
+		lab_store_rlx(&last_look, last);
 	lab_leave(guard);
 }
 
@@ -172,10 +182,10 @@ lab_trim(size_t keep)
 	struct lab_guard guard = LAB_GUARD_HERE;
 
 	lab_huge_finish_frees();
-	/* What others have freed into this thread's heap and those of the dead is taken, and spans that are empty but
-	 * current go. */
+	/* What others have freed into this thread's heap and what the dead have left is taken, and spans that are empty
+	 * but current go. */
 	if (enter(&guard)) {
-		take_in_owned(guard.heap);
+		(void)take_in_owned(guard.heap, UINT_MAX, UINT_MAX);
 		lab_heap_rebuild_owned(guard.heap);
 		lab_leave(&guard);
 	}

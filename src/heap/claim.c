@@ -251,11 +251,11 @@ lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 }
 
 bool
-lab_thread_take_remote_frees(unsigned probes)
+lab_thread_clear_one(unsigned probes)
 {
 	lab_thread.may_have_left = true;
 	lab_compiler_barrier();
-	struct lab_heap *heap = lab_registry_adopt_with_remote_frees(lab_thread_tid(), probes);
+	struct lab_heap *heap = lab_registry_adopt_to_clear(lab_thread_tid(), probes);
 	if (!heap)
 		return false;
 	heap->frame = LAB_ENTRY_STACK_POINTER;

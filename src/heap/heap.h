@@ -26,7 +26,10 @@
 #include "page/purge.h"
 #include "page/space.h"
 
-#define LAB_BATCH_MAX   32u /* blocks sent to another heap with one CAS */
+/* A batch is sent when it has so many blocks, or so many bytes of them: a thread that falls asleep keeps less than 64 KiB
+ * of what is others' memory. */
+#define LAB_BATCH_MAX   32u
+#define LAB_BATCH_BYTES 8192u
 #define LAB_BATCH_SLOTS 8u
 
 /* How often a frame that is in the way was met, by calls from above it and from below: when it is worth another proof
@@ -40,7 +43,7 @@ struct lab_meetings {
 struct lab_batch {
 	struct lab_heap *target;
 	void *first, *last;
-	uint32_t count;
+	uint32_t count, bytes;
 };
 
 /* Misuse that was found inside a heap: finding.h. */

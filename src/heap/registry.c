@@ -107,18 +107,20 @@ may_probe(void)
 	return lab_registry_count() != 0 && !lab_registry_is_forked() && !lab_registry_in_shared_memory_child();
 }
 
-/* Whether it is another's, or nobody's, and has blocks to take in. */
 static bool
-has_remote_frees(uint32_t id, uint64_t owner, uint32_t tid)
+is_others(uint64_t owner, uint32_t tid)
 {
-	bool idle = lab_registry_state_in(owner) == LAB_HEAP_IDLE;
-	bool others = is_owned(owner) && lab_lease_tid(owner) != tid;
+	return is_owned(owner) && lab_lease_tid(owner) != tid;
+}
 
-	return (idle || others) && lab_remote_is_waiting(lab_registry_heap(id));
+static bool
+is_idle_with_frees(uint32_t id, uint64_t owner)
+{
+	return lab_registry_state_in(owner) == LAB_HEAP_IDLE && lab_remote_is_waiting(lab_registry_heap(id));
 }
 
 static struct lab_heap *
-adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool remote_frees_only)
+adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool idle_too)
 {
 	uint32_t end = lab_registry_count();
 
@@ -128,8 +130,7 @@ adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool remote_frees
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
 		uint64_t owner = lab_load_acq(&owners[id]);
 		struct lab_heap *heap = NULL;
-		if (remote_frees_only ? !has_remote_frees(id, owner, tid)
-		                      : !is_owned(owner) || lab_lease_tid(owner) == tid)
+		if (!is_others(owner, tid) && !(idle_too && is_idle_with_frees(id, owner)))
 			continue;
 		probes--;
 		if (lab_registry_state_in(owner) == LAB_HEAP_IDLE)
@@ -149,17 +150,19 @@ lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes)
 }
 
 struct lab_heap *
-lab_registry_adopt_with_remote_frees(uint32_t tid, unsigned probes)
+lab_registry_adopt_to_clear(uint32_t tid, unsigned probes)
 {
 	return adopt(tid, LAB_HEAP_ABSORBING, probes, true);
 }
 
 bool
-lab_registry_has_remote_frees(uint32_t tid)
+lab_registry_has_to_clear(uint32_t tid)
 {
-	for (uint32_t id = 0; id < lab_registry_count(); id++)
-		if (has_remote_frees(id, lab_load_acq(&owners[id]), tid))
+	for (uint32_t id = 0; id < lab_registry_count(); id++) {
+		uint64_t owner = lab_load_acq(&owners[id]); /* pairs with the CAS of its holder */
+		if (is_others(owner, tid) || is_idle_with_frees(id, owner))
 			return true;
+	}
 	return false;
 }
 

@@ -53,12 +53,11 @@ uint32_t lab_registry_tid(uint32_t id);
  * found. */
 struct lab_heap *lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes);
 
-/* A heap that blocks were freed into, and whose thread is dead, or which is idle, to be ABSORBING; perhaps not whole.
- * NULL if none was found among up to `probes`. */
-struct lab_heap *lab_registry_adopt_with_remote_frees(uint32_t tid, unsigned probes);
+/* The same, or an idle heap that blocks were freed into, to be ABSORBING. */
+struct lab_heap *lab_registry_adopt_to_clear(uint32_t tid, unsigned probes);
 
-/* Whether blocks were freed into a heap of another thread, or of none, and are there still. */
-bool lab_registry_has_remote_frees(uint32_t tid);
+/* Whether there may be one some time: a heap is another thread's, or is such an idle one. */
+bool lab_registry_has_to_clear(uint32_t tid);
 
 /* An idle heap; whole. NULL if there is none. For life (CURRENT) from the other end, so that what is borrowed often
  * stays there. */

@@ -34,7 +34,7 @@ send(struct lab_batch *batch)
 	lab_add_rlx(&batch->target->remote_frees, batch->count);
 	/* Emptied before the push: torn between the two, the batch is lost; never is it sent twice. */
 	batch->first = NULL;
-	batch->count = 0;
+	batch->count = batch->bytes = 0;
 	lab_compiler_barrier();
 	lab_remote_push(batch->target, first, last);
 }
@@ -55,7 +55,8 @@ lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block)
 	}
 	lab_compiler_barrier();
 	batch->first = block; /* commits */
-	if (++batch->count >= LAB_BATCH_MAX)
+	batch->bytes += lab_map_unit(block)->size;
+	if (++batch->count >= LAB_BATCH_MAX || batch->bytes >= LAB_BATCH_BYTES)
 		send(batch);
 	return true;
 }

@@ -46,8 +46,8 @@ lab_link_read(const void *at, uintptr_t *next)
 /* Any thread, any context, lock-free. The chain first → … → last is linked already. */
 void lab_remote_push(struct lab_heap *heap, void *first, void *last);
 
-/* Collects a block of another heap; sends 32 at a time. A batch is sent by the next slow path at the latest. False:
- * nothing was done, it is the block that was collected last. */
+/* Collects a block of a span of another heap; LAB_BATCH_MAX and LAB_BATCH_BYTES say when a batch is sent, or the next slow
+ * path that looks for memory does it. False: nothing was done, it is the block that was collected last. */
 bool lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block);
 
 /* Sends all batches. */

@@ -40,6 +40,16 @@ begin_slow(struct lab_heap *heap)
 	lab_compiler_barrier();
 }
 
+/* A look of decay will find out that this thread has ended, if there is another one. */
+static void
+begin_life(struct lab_heap *heap)
+{
+	for (int i = 0; i < ABSORB_AT_BIRTH && lab_thread_absorb_dead_owned(heap, PROBES_TO_ABSORB); i++)
+		;
+	if (lab_registry_count() > 1)
+		lab_purge_note();
+}
+
 /* Takes the word, which was idle, unborn, or proved stale: nobody borrows (INV-THREAD-2). False: there is no heap, and
  * none can be had. */
 static bool
@@ -59,9 +69,8 @@ enter_own(struct lab_thread *t, struct lab_guard *guard)
 	begin_slow(guard->heap);
 	for (int i = 0; lab_unlikely(t->may_have_left) && i < REPAIRS; i++)
 		lab_repair_one_left(t, guard->sp);
-	for (int i = 0; lab_unlikely(newborn) && i < ABSORB_AT_BIRTH; i++)
-		if (!lab_thread_absorb_dead_owned(guard->heap, PROBES_TO_ABSORB))
-			break;
+	if (lab_unlikely(newborn))
+		begin_life(guard->heap);
 	return true;
 }
 

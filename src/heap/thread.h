@@ -98,9 +98,9 @@ void lab_leave(struct lab_guard *guard);
  * inside. */
 bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
 
-/* Takes what was freed into one heap whose thread is dead, or which is idle, and leaves it idle. False: none was found
- * among up to `probes`. */
-bool lab_thread_take_remote_frees(unsigned probes);
+/* Repairs a heap whose thread is dead, or an idle one that blocks were freed into, and leaves it idle, with no segment
+ * and no span that is empty. False: none was found by up to `probes` questions. */
+bool lab_thread_clear_one(unsigned probes);
 
 /*
  * Around a fork, by the forking thread, inside its heap. Before: what the heap has for others is sent, the dead are

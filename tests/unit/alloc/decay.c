@@ -191,20 +191,86 @@ Test(decay, blocks_freed_into_the_heaps_of_the_dead_go_back)
 		world.now += 500;
 		call();
 	}
-	cr_assert(lab_registry_has_remote_frees(lab_thread_tid()));
+	cr_assert(lab_registry_has_to_clear(lab_thread_tid()));
 	world.deaths_are_set = false;
-	for (int i = 0; i < 100 && lab_registry_has_remote_frees(lab_thread_tid());
+	for (int i = 0; i < 100 && lab_registry_has_to_clear(lab_thread_tid());
 	     i++) { /* one who was joined may look alive for a moment */
 		world.now += 500;
 		call();
 	}
-	cr_assert(!lab_registry_has_remote_frees(lab_thread_tid()));
+	cr_assert(!lab_registry_has_to_clear(lab_thread_tid()));
 	world.now += 2000;
 	call();
 	cr_assert_geq(lab_purge_total_pages() * LAB_PAGE_SIZE, (size_t)THREADS * DEAD_BLOCKS * 5000 * 9 / 10);
 	for (uint32_t id = 0; id < lab_registry_count(); id++)
 		if (lab_registry_tid(id) != lab_thread_tid())
 			cr_assert_neq(lab_registry_state(id), LAB_HEAP_FROZEN);
+}
+
+/* A span that is current stays when it is empty; so a thread ends with one of each class that it has used. */
+static void *
+use_each_class(void *unused)
+{
+	(void)unused;
+	for (size_t size = 16; size <= 32768; size += size / 4)
+		use(size);
+	return NULL;
+}
+
+static size_t
+end_threads(int count)
+{
+	for (int t = 0; t < count; t++) {
+		pthread_t thread;
+		REQUIRE(pthread_create(&thread, NULL, use_each_class, NULL) == 0);
+		REQUIRE(pthread_join(thread, NULL) == 0);
+	}
+	return lab_space_mapped();
+}
+
+static bool
+some_are_left(void)
+{
+	return lab_registry_has_to_clear(lab_thread_tid());
+}
+
+/* Nobody frees into their heaps, and nobody is born. More of them than one call repairs. */
+Test(decay, what_threads_had_that_have_ended_goes_back)
+{
+	enum { THREADS = 60 };
+
+	start(10000);
+	lab_free(lab_malloc(1));
+	world.deaths_are_set = true; /* they look alive, so that none inherits from another */
+	size_t mapped = end_threads(THREADS);
+	cr_assert_geq(mapped, THREADS * MIB / 4);
+	cr_assert(some_are_left());
+	world.deaths_are_set = false;
+	for (int i = 0; i < 100 && some_are_left(); i++) { /* one who was joined may look alive for a moment */
+		world.now += 500;
+		for (int k = 0; k < THREADS; k++)
+			call();
+	}
+	for (int i = 0; i < 4; i++) {
+		world.now += 500;
+		call();
+	}
+	cr_assert_leq(lab_space_mapped(), MIB);
+	cr_assert_leq(lab_purge_dirty_pages(), 64);
+}
+
+Test(decay, what_threads_had_that_have_ended_goes_at_a_trim)
+{
+	enum { THREADS = 40 };
+
+	start(10000);
+	lab_free(lab_malloc(1));
+	world.deaths_are_set = true;
+	cr_assert_geq(end_threads(THREADS), THREADS * MIB / 4);
+	world.deaths_are_set = false;
+	for (int i = 0; i < 100 && some_are_left(); i++)
+		(void)lab_trim(0);
+	cr_assert_leq(lab_space_mapped(), MIB);
 }
 
 enum { BLOCKS = 50 };

@@ -451,7 +451,7 @@ Test(rebuild, absorbing_a_torn_heap_finishes_its_drain_and_sends_its_batches)
 		dead->drain = (uintptr_t)p[i];
 	}
 	lab_store_rlx(&dead->remote, 1); /* the other parity */
-	dead->batches[third->id % LAB_BATCH_SLOTS] = (struct lab_batch){third, p[20], p[20], 1};
+	dead->batches[third->id % LAB_BATCH_SLOTS] = (struct lab_batch){third, p[20], p[20], 1, 64};
 	*(uint64_t *)p[20] = lab_link_make(p[20], 0);
 	dead->whole = 0;
 	size_t before = heap_check(heap).used;

@@ -37,11 +37,17 @@ make_heap(void)
 }
 
 static void *
+block_of_class(struct lab_heap *from, unsigned c)
+{
+	if (lab_freelist_head(from->bins[c].current->freelist_state) == LAB_FREELIST_NIL)
+		REQUIRE(lab_span_refill_owned(from, c));
+	return lab_span_pop_owned(from->bins[c].current);
+}
+
+static void *
 block_of(struct lab_heap *from)
 {
-	if (lab_freelist_head(from->bins[3].current->freelist_state) == LAB_FREELIST_NIL)
-		REQUIRE(lab_span_refill_owned(from, 3));
-	return lab_span_pop_owned(from->bins[3].current);
+	return block_of_class(from, 3);
 }
 
 static void
@@ -173,6 +179,37 @@ Test(remote, a_batch_goes_when_it_is_full_or_another_needs_its_place)
 	lab_remote_drain_owned(third);
 	cr_assert_eq(used(heap), BLOCKS - LAB_BATCH_MAX - 2);
 	cr_assert_eq(used(third), 0);
+}
+
+/* A thread that falls asleep keeps what is in its batches. */
+Test(remote, batches_hold_few_bytes_whatever_the_sizes)
+{
+	struct lab_heap *heaps[LAB_BATCH_SLOTS];
+	size_t most = 0;
+
+	start();
+	for (unsigned i = 0; i < LAB_BATCH_SLOTS; i++)
+		heaps[i] = make_heap();
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+		size_t held = 0;
+		for (unsigned i = 0; i < LAB_BATCH_SLOTS; i++)
+			for (unsigned n = 0; n < LAB_BATCH_MAX - 1; n++)
+				lab_batch_add_owned(other, heaps[i], block_of_class(heaps[i], c));
+		for (unsigned i = 0; i < LAB_BATCH_SLOTS; i++) {
+			const struct lab_batch *batch = &other->batches[i];
+			cr_assert_eq(batch->bytes, batch->count * lab_class_size(c));
+			held += batch->bytes;
+		}
+		cr_assert_lt(held, 65536, "blocks of %zu bytes", lab_class_size(c));
+		most = held > most ? held : most;
+		lab_batch_flush_owned(other);
+		for (unsigned i = 0; i < LAB_BATCH_SLOTS; i++) {
+			cr_assert_eq(other->batches[i].bytes, 0);
+			lab_remote_drain_owned(heaps[i]);
+			cr_assert_eq(used(heaps[i]), 0);
+		}
+	}
+	cr_assert_gt(most, 32768, "small blocks are collected");
 }
 
 Test(remote, batches_for_many_heaps)
@@ -377,10 +414,7 @@ Test(remote, blocks_of_every_class_and_runs_empty_their_spans)
 	start();
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
 		for (size_t i = 0; i < LAB_UNIT_SIZE / lab_class_size(c) * 2; i++) {
-			if (lab_freelist_head(other->bins[c].current->freelist_state) == LAB_FREELIST_NIL)
-				REQUIRE(lab_span_refill_owned(other, c));
-			void *p = lab_span_pop_owned(other->bins[c].current);
-			lab_batch_add_owned(heap, other, p);
+			lab_batch_add_owned(heap, other, block_of_class(other, c));
 		}
 	for (int i = 0; i < 50; i++) {
 		bool fresh;
