@@ -256,6 +256,8 @@ enum lab_param {
 	LAB_PARAM_LIMIT,   /* bytes of pages that blocks and free dirty pages may take; SIZE_MAX: no limit */
 	LAB_PARAM_WAIT_MS, /* how long a KERNEL call over the limit waits for others' frees; milliseconds, up to a day */
 	LAB_PARAM_THP, /* transparent huge pages for blocks: 0, the default: as the system is set; 1: never; 2: always */
+	LAB_PARAM_DIRTY_MAX, /* bytes of free dirty pages, or a quarter of what is in use if that is more, beyond which they go back when
+	                        memory is freed; 32 MiB by default; SIZE_MAX: no bound */
 };
 bool lab_set_param(enum lab_param param, size_t value);
 

@@ -71,13 +71,17 @@ lab_allocate(struct lab_guard *guard, struct lab_request request)
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
 	if (lab_enter(guard)) {
+		size_t freed = guard->heap->freed_pages;
 		p = lab_allocate_owned(guard->heap, request, &fresh);
 		over_limit = guard->heap->over_limit;
+		freed = guard->heap->freed_pages - freed; /* by others, before */
 		bool look = ++guard->heap->slow_calls % CALLS_PER_LOOK == 0;
 		lab_leave(guard);
 		if (!guard->reentrant) {
 			lab_backing_tick(guard->sp);
-			if (look)
+			if (freed != 0)
+				lab_decay_tick(guard, freed);
+			else if (look || lab_sweep_is_on())
 				lab_decay_poll(guard);
 		}
 	}

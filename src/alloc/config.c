@@ -39,6 +39,9 @@ lab_set_param(enum lab_param param, size_t value)
 		lab_store_rlx(&lab_settings.trim_threshold, value);
 		lab_store_rlx(&lab_purge_is_held, value == LAB_TRIM_NEVER);
 		return true;
+	case LAB_PARAM_DIRTY_MAX:
+		lab_store_rlx(&lab_settings.dirty_max, value);
+		return true;
 	case LAB_PARAM_DECAY_MS:
 		if (value > A_DAY_MS && value != SIZE_MAX)
 			return false;
@@ -101,6 +104,14 @@ set_trim_threshold(const char *text)
 	if (strcmp(text, "never") == 0)
 		return lab_set_param(LAB_PARAM_TRIM_THRESHOLD, LAB_TRIM_NEVER);
 	return set_size(LAB_PARAM_TRIM_THRESHOLD, text);
+}
+
+static bool
+set_dirty_max(const char *text)
+{
+	if (strcmp(text, "never") == 0)
+		return lab_set_param(LAB_PARAM_DIRTY_MAX, SIZE_MAX);
+	return set_size(LAB_PARAM_DIRTY_MAX, text);
 }
 
 static bool
@@ -191,6 +202,7 @@ static const struct setting {
 } settings[] = {
         {"LABYRINTH_DECAY_MS", set_decay, "milliseconds up to a day, or \"never\""},
         {"LABYRINTH_TRIM_THRESHOLD", set_trim_threshold, "bytes, with K, M, G or T, or \"never\""},
+        {"LABYRINTH_DIRTY_MAX", set_dirty_max, "bytes, with K, M, G or T, or \"never\""},
         {"LABYRINTH_LIMIT", set_limit, "bytes, with K, M, G or T, or \"cgroup\""},
         {"LABYRINTH_WAIT_MS", set_wait, "milliseconds up to a day"},
         {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},

@@ -1,11 +1,15 @@
 /*
- * decay.c - when free pages go back to the system. Driven by slow calls while there is something to give back
- * (lab_purge_pending), by whoever comes first; no thread is needed. Any context.
+ * decay.c - when free pages go back to the system: some time after they were freed, and at once where there are too
+ * many. Driven by slow calls while there is something to give back (lab_purge_pending), by whoever comes first, a slice
+ * at a time; no thread is needed. Any context.
  *
- * A look is taken twice in a decay time. What is free and dirty is aged by one look and purged by the next one, if
- * nobody has used it in between: so pages go back between half a decay time and a whole one after they were freed, page
- * by page, without a stamp on any. Looks that come late, as nobody has called, purge all. Source: the clock algorithm
- * for page replacement (Corbato, 1968).
+ * A sweep (page/sweep.h) begins twice in a decay time. What is free and dirty is aged by one sweep and purged by the
+ * next one, if nobody has used it in between: so pages go back between half a decay time and a whole one after they
+ * were freed, page by page, without a stamp on any. A sweep that comes late, as nobody has called, purges all. Source:
+ * the clock algorithm for page replacement (Corbato, 1968).
+ *
+ * So that a process that makes no slow call any more keeps little, who frees pages gives back what is free and dirty
+ * beyond a bound: a fixed one, or a quarter of what is in use.
  */
 #include <limits.h>
 
@@ -20,69 +24,85 @@
 #include "heap/remote.h"
 #include "os/os.h"
 #include "page/purge.h"
+#include "page/sweep.h"
 
 enum {
 	HEAPS_A_CALL = 16, /* of the dead: repairing one costs some 50 us where there are a thousand */
 	PROBES_IF_EVERY_FREE_LOOKS = 16,
+	PART_OF_USED = 4, /* so much of what is in use may be free and dirty, too */
 };
 
 static _Atomic uint64_t last_look; /* milliseconds; whoever raises it looks */
 
-/* Dirty bytes that were left when the system was last asked to take back more, at once: locked ones, say. So many alone
+/* Dirty pages that were left when the system was last asked to take back more, at once: locked ones, say. So many alone
  * are no reason to ask again. */
 static _Atomic size_t refused;
 
-/* Inside the caller's heap: a purge that is cut short is found there, and finished with the heap's repair. */
-static void
-purge_owned(struct lab_heap *heap, const struct lab_purge_plan *plan)
-{
-	heap->purge.claim = lab_purge_claim();
-	(void)lab_purge_all(&heap->purge, plan);
-}
-
 /* Not in a handler that interrupted the heap. A thread that has none gets one: the background thread, or one that only
- * frees. */
+ * frees. A purge that is cut short is found in the heap, and finished with its repair. */
 static bool
 enter(struct lab_guard *guard)
 {
-	return lab_thread.word == 0 ? lab_enter(guard) : lab_try_enter(guard);
-}
-
-static bool
-purge(struct lab_guard *guard, size_t enough)
-{
-	const struct lab_purge_plan plan = {.young = true, .insist = true, .enough = enough};
-
-	if (!enter(guard))
+	if (!(lab_thread.word == 0 ? lab_enter(guard) : lab_try_enter(guard)))
 		return false;
-	purge_owned(guard->heap, &plan);
-	lab_leave(guard);
+	guard->heap->purge.claim = lab_purge_claim();
 	return true;
 }
 
+/* ---- too much -------------------------------------------------------------------------------------------------- */
+
+/* As seen from outside of every heap. */
 static size_t
-dirty_bytes(void)
+dirty_pages(void)
 {
-	return lab_purge_dirty_pages() << LAB_PAGE_SHIFT;
+	return lab_count_dirty(lab_thread.heap ? &lab_thread.heap->counts : NULL);
 }
 
-static void
-purge_above(struct lab_guard *guard, size_t dirty, size_t threshold)
+/* Pages that may be free and dirty; SIZE_MAX: any number. */
+static size_t
+most_dirty_pages(void)
 {
-	if (dirty <= threshold || !purge(guard, (dirty - threshold) >> LAB_PAGE_SHIFT))
+	size_t threshold = lab_load_rlx(&lab_settings.trim_threshold), most = lab_load_rlx(&lab_settings.dirty_max);
+	size_t decay = lab_load_rlx(&lab_settings.decay_ms), part = (lab_count_used() / PART_OF_USED) << LAB_PAGE_SHIFT;
+
+	if (most < part)
+		most = part;
+	if (decay == 0)
+		most = 0;
+	else if (decay == SIZE_MAX)
+		most = SIZE_MAX;
+	if (lab_load_rlx(&lab_purge_is_held))
+		return SIZE_MAX;
+	if (most > threshold)
+		most = threshold;
+	return most < LAB_TRIM_BY_DECAY ? most >> LAB_PAGE_SHIFT : SIZE_MAX;
+}
+
+/* In a call that may give back so many pages. */
+static void
+keep_below(struct lab_guard *guard, size_t most, size_t pages)
+{
+	size_t dirty = dirty_pages();
+
+	if (dirty <= most || !enter(guard))
 		return;
-	dirty = dirty_bytes();
-	lab_store_rlx(&refused, dirty > threshold ? dirty : 0);
+	bool no_more = lab_sweep_excess(&guard->heap->purge, (struct lab_slice){.pages = pages}, dirty - most);
+	lab_leave(guard);
+	dirty = dirty_pages();
+	lab_store_rlx(&refused, no_more && dirty > most ? dirty : 0);
 }
 
-static void
-keep_below(struct lab_guard *guard, size_t threshold)
+void
+lab_decay_tick(struct lab_guard *guard, size_t pages)
 {
-	size_t dirty = dirty_bytes();
+	size_t most = most_dirty_pages();
 
-	if (dirty > lab_load_rlx(&refused))
-		purge_above(guard, dirty, threshold);
+	if (most != SIZE_MAX && dirty_pages() > lab_load_rlx(&refused))
+		keep_below(guard, most, pages > LAB_SLICE_PAGES / 2 ? 2 * pages : LAB_SLICE_PAGES);
+	lab_decay_poll(guard);
 }
+
+/* ---- what is old ----------------------------------------------------------------------------------------------- */
 
 /* What was freed into this heap and into idle ones, and what the dead have left. False: there may be more of that. */
 static bool
@@ -96,40 +116,29 @@ take_in_owned(struct lab_heap *heap, unsigned heaps, unsigned probes)
 	return false;
 }
 
-/* Ages what is left. Nothing: says so, and looks again for what was noted in between. */
-static void
-age_all(void)
-{
-	for (int pass = 0; pass < 2; pass++) {
-		bool left = lab_purge_age_all() || lab_registry_has_to_clear(lab_thread_tid());
-		(void)atomic_exchange(&lab_purge_pending, left ? LAB_PURGE_SEEN : LAB_PURGE_NOTHING);
-		if (left)
-			break;
-	}
-}
-
-/* False: the next slow call is to go on; nothing was aged. */
+/* False: the next slow call is to go on; no sweep has begun. */
 static bool
 look_owned(struct lab_heap *heap, bool is_late)
 {
-	const size_t decay = lab_load_rlx(&lab_settings.decay_ms);
-	const struct lab_purge_plan plan = {
-	        .young = is_late,
-	        .in_whole = lab_load_rlx(&lab_settings.purge_in_whole),
-	        .insist = decay == 0, /* `refused` says when */
-	        .enough = SIZE_MAX,
-	};
+	bool every_free_looks = lab_load_rlx(&lab_settings.decay_ms) == 0;
+	bool all = take_in_owned(heap, HEAPS_A_CALL, every_free_looks ? PROBES_IF_EVERY_FREE_LOOKS : UINT_MAX);
 
-	if (!take_in_owned(heap, HEAPS_A_CALL, decay == 0 ? PROBES_IF_EVERY_FREE_LOOKS : UINT_MAX) && decay != 0)
+	if (!all && !every_free_looks)
 		return false;
-	if (decay != 0) {
-		purge_owned(heap, &plan);
-	} else if (dirty_bytes() > lab_load_rlx(&refused)) { /* every free looks */
-		purge_owned(heap, &plan);
-		lab_store_rlx(&refused, dirty_bytes());
-	}
-	age_all();
+	lab_sweep_begin(is_late);
+	if (lab_registry_has_to_clear(lab_thread_tid()))
+		lab_sweep_leave_something();
 	return true;
+}
+
+static void
+sweep_owned(struct lab_heap *heap)
+{
+	lab_sweep_go_on(&heap->purge, (struct lab_slice){
+	                                      .pages = LAB_SLICE_PAGES,
+	                                      .in_whole = lab_load_rlx(&lab_settings.purge_in_whole),
+	                                      .own = &heap->counts,
+	                              });
 }
 
 /* Time runs from the first look that finds something. */
@@ -140,41 +149,44 @@ begin(uint64_t now)
 
 	lab_store_rlx(&last_look, now);
 	(void)atomic_compare_exchange_strong_explicit(&lab_purge_pending, &noted, LAB_PURGE_SEEN, memory_order_release,
-	                                              memory_order_relaxed); /* pairs with lab_decay_look */
+	                                              memory_order_relaxed); /* pairs with time_since */
+}
+
+/* Milliseconds since the last look, and the two moments. */
+static uint64_t
+time_since(uint64_t *last, uint64_t *now)
+{
+	*now = lab_os.clock_ms();
+	if (lab_load_acq(&lab_purge_pending) == LAB_PURGE_NOTED)
+		begin(*now);
+	*last = lab_load_rlx(&last_look);
+	if (*now < *last) /* a process that was restored from an image, perhaps */
+		lab_store_rlx(&last_look, *last = *now);
+	return *now - *last;
 }
 
 void
 lab_decay_look(struct lab_guard *guard)
 {
-	size_t decay = lab_load_rlx(&lab_settings.decay_ms);
+	size_t decay = lab_load_rlx(&lab_settings.decay_ms), period = decay > 1 ? decay / 2 : 1;
+	bool is_on = lab_sweep_is_on();
+	uint64_t last = 0, now = 0, passed;
 
 	if (decay == SIZE_MAX || lab_load_rlx(&lab_purge_is_held))
 		return;
-	uint64_t now = lab_os.clock_ms();
-	if (lab_load_acq(&lab_purge_pending) == LAB_PURGE_NOTED)
-		begin(now);
-	uint64_t last = lab_load_rlx(&last_look);
-	if (now < last) /* a process that was restored from an image, perhaps */
-		lab_store_rlx(&last_look, last = now);
-	uint64_t passed = now - last;
-	if (passed < decay / 2 || !enter(guard))
+	passed = is_on ? 0 : time_since(&last, &now);
+	if ((!is_on && passed < period) || !enter(guard))
 		return;
-	if (atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed,
+	if (!is_on &&
+	    atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed,
 	                                            memory_order_relaxed) &&
 	    !look_owned(guard->heap, passed >= decay))
 		lab_store_rlx(&last_look, last);
+	sweep_owned(guard->heap);
 	lab_leave(guard);
 }
 
-void
-lab_decay_tick(struct lab_guard *guard)
-{
-	size_t threshold = lab_load_rlx(&lab_settings.trim_threshold);
-
-	if (threshold < LAB_TRIM_BY_DECAY)
-		keep_below(guard, threshold);
-	lab_decay_poll(guard);
-}
+/* ---- all ------------------------------------------------------------------------------------------------------- */
 
 LAB_EXPORT bool
 lab_trim(size_t keep)
@@ -189,11 +201,13 @@ lab_trim(size_t keep)
 		lab_heap_rebuild_owned(guard.heap);
 		lab_leave(&guard);
 	}
-	size_t before = lab_purge_total_pages();
-	if (keep == 0)
-		(void)purge(&guard, SIZE_MAX);
-	else
-		purge_above(&guard, dirty_bytes(), keep);
+	size_t before = lab_purge_total_pages(), most = keep >> LAB_PAGE_SHIFT;
+	if (keep != 0)
+		keep_below(&guard, most, SIZE_MAX / 8);
+	else if (enter(&guard)) {
+		lab_purge_all(&guard.heap->purge);
+		lab_leave(&guard);
+	}
 	lab_limit_notify();
 	bool shrunk = lab_shares_shrink();
 	return shrunk || lab_purge_total_pages() != before;

@@ -4,20 +4,22 @@
 
 #include "heap/thread.h"
 #include "page/purge.h"
+#include "page/sweep.h"
 
-/* Returns to the system what has been free for long enough, if it is time to look. Not inside a heap; the guard is for
- * its use. */
+/* Returns to the system some of what has been free for long enough, if it is time to look, or a sweep is under way. Not
+ * inside a heap; the guard is for its use. */
 void lab_decay_look(struct lab_guard *guard);
 
 /* The same by whoever comes by. */
 static inline void
 lab_decay_poll(struct lab_guard *guard)
 {
-	if (lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING)
+	if (lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING || lab_sweep_is_on())
 		lab_decay_look(guard);
 }
 
-/* The same by who has freed pages: sees to the trim threshold as well. */
-void lab_decay_tick(struct lab_guard *guard);
+/* The same by who has freed so many pages: what is free and dirty beyond what may be goes back as well, about as many as
+ * were freed, or a slice. */
+void lab_decay_tick(struct lab_guard *guard, size_t pages);
 
 #endif

@@ -70,7 +70,7 @@ reclaim_owned(struct lab_heap *heap)
 	lab_heap_rebuild_owned(heap);
 	heap->whole = 0; /* a frame is inside still */
 	heap->purge.claim = lab_purge_claim();
-	(void)lab_purge_all(&heap->purge, &lab_purge_everything);
+	lab_purge_all(&heap->purge);
 }
 
 /* One more try, after a round of reclaiming. *over_limit: it was the limit that stopped it. */

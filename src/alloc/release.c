@@ -38,10 +38,10 @@ push(struct lab_heap *heap, void *p)
 
 /* After a frame that freed pages has left the heap. */
 static void
-note_freed_pages(struct lab_guard *guard)
+note_freed_pages(struct lab_guard *guard, size_t pages)
 {
 	lab_limit_notify();
-	lab_decay_tick(guard);
+	lab_decay_tick(guard, pages);
 }
 
 /* A carved block of a span: to its heap's free list if we are inside that heap, else by the remote stack. */
@@ -65,12 +65,12 @@ release_small(struct lab_guard *guard, struct lab_unit *unit, char *p, const cha
 		result = LAB_FREE_DOUBLE;
 	if (result == LAB_FREE_FOREIGN)
 		lab_remote_push(heap, p, p);
-	bool freed = guard->heap->freed_pages != freed_before;
+	size_t freed = guard->heap->freed_pages - freed_before;
 	lab_leave(guard);
 	if (result == LAB_FREE_DOUBLE)
 		lab_report_misuse(call, p, double_free);
-	if (freed)
-		note_freed_pages(guard);
+	if (freed != 0)
+		note_freed_pages(guard, freed);
 	if (!guard->reentrant)
 		lab_backing_tick(guard->sp);
 }
@@ -79,6 +79,7 @@ static void
 release_run(struct lab_guard *guard, const struct lab_place *place, void *p)
 {
 	struct lab_heap *heap = lab_registry_heap(lab_place_heap(place));
+	size_t pages = lab_load_rlx(&place->run->pages);
 	bool entered = lab_try_enter(guard), is_own = entered && guard->heap == heap;
 
 	if (is_own)
@@ -91,7 +92,7 @@ release_run(struct lab_guard *guard, const struct lab_place *place, void *p)
 		push(heap, p);
 	lab_limit_notify();
 	if (is_own)
-		lab_decay_tick(guard);
+		lab_decay_tick(guard, pages);
 }
 
 /* LIVE→FREEING for a run or a huge block, which p starts. False: it is to stay as it is, which was reported. */
@@ -137,8 +138,9 @@ lab_release_place(struct lab_guard *guard, const struct lab_place *place, void *
 	case LAB_PLACE_HUGE:
 		if (!begin_release(guard, place, p, call))
 			break;
+		size_t pages = lab_load_rlx(&place->run->pages);
 		lab_huge_free(place->huge);
-		note_freed_pages(guard);
+		note_freed_pages(guard, pages);
 		break;
 	case LAB_PLACE_SLOT:
 		check_release(lab_reserve_release(p), p, call);

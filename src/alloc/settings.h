@@ -17,6 +17,7 @@ struct lab_settings {
 	_Atomic size_t decay_ms;
 	_Atomic bool purge_in_whole; /* decay leaves huge pages whole */
 	_Atomic size_t trim_threshold;
+	_Atomic size_t dirty_max;
 	_Atomic size_t huge_threshold;
 	_Atomic size_t wait_ms;
 	_Atomic uint8_t perturb;

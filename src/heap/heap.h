@@ -23,6 +23,7 @@
 #include "base/atomic.h"
 #include "heap/size_class.h"
 #include "os/os.h"
+#include "page/count.h"
 #include "page/purge.h"
 #include "page/space.h"
 
@@ -84,6 +85,7 @@ struct lab_heap {
 	bool over_limit;     /* the frame inside failed to get pages because of the limit (page/charge.h) */
 	uint32_t slow_calls; /* allocations that took the slow path */
 	size_t freed_pages;  /* ever */
+	struct lab_count_delta counts;
 	/* of the pages that a frame inside is giving back */
 	struct lab_purge_record purge;
 	struct lab_unit *

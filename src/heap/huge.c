@@ -33,7 +33,7 @@ allocate(struct lab_heap *heap, size_t pages, size_t align)
 	if (huge || heap->over_limit)
 		return huge;
 	if (!lab_load_rlx(&lab_purge_is_held))
-		(void)lab_purge_huge(true, pages);
+		(void)lab_huge_purge(pages);
 	huge = lab_huge_map(pages, align, &heap->over_limit);
 	if (huge || heap->over_limit)
 		return huge;

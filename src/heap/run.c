@@ -226,11 +226,22 @@ take_pages(struct lab_heap *heap, size_t count, size_t align)
 	return pages;
 }
 
+/* Pages that were taken just now count as in use. */
+static void
+count_taken(struct lab_heap *heap, const struct lab_segment *segment, size_t page, size_t count)
+{
+	size_t dirty = count - lab_charge_count_clean(segment, page, count);
+
+	lab_count_owned(&heap->counts, (int64_t)count, -(int64_t)dirty);
+}
+
 struct lab_pages
 lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
 {
 	struct lab_pages pages = take_pages(heap, count, align);
 
+	if (pages.segment)
+		count_taken(heap, pages.segment, pages.page, count);
 	if (pages.segment && lab_charge_is_limited() && !lab_charge_taken(pages.segment, pages.page, count)) {
 		lab_pages_give_owned(heap, pages.segment, pages.page, count, 0);
 		heap->over_limit = true;
@@ -272,13 +283,17 @@ void
 lab_heap_make_room_owned(struct lab_heap *heap)
 {
 	lab_segments_release_empty_owned(heap);
-	(void)lab_purge_huge(true, SIZE_MAX);
-	(void)lab_space_unmap_empty(true, NULL);
+	(void)lab_huge_purge(SIZE_MAX);
+	(void)lab_space_unmap_empty();
 }
 
 void
 lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t page, size_t count, size_t dirty)
 {
+	/* before they are given: then they are anybody's to purge */
+	size_t behind = count - dirty - lab_charge_count_clean(segment, page + dirty, count - dirty);
+
+	lab_count_owned(&heap->counts, -(int64_t)count, (int64_t)(dirty + behind));
 	lab_segment_give(segment, page, count, dirty);
 	lab_segment_refresh_owned(segment, page, count);
 	lab_segment_bucket_owned(heap, segment);
@@ -335,6 +350,7 @@ lab_run_free_frozen(struct lab_segment *segment, struct lab_run *run)
 	lab_store_rlx(&segment->unheld, owner);
 	lab_store_rlx(&run->state, lab_run_state(LAB_RUN_DEAD));
 	lab_compiler_barrier();
+	lab_count(-(int64_t)count, (int64_t)count);
 	lab_segment_give(segment, (size_t)(run - segment->runs), count, count);
 	/* pairs with release_unheld's: one of us sees that both have cleared their bits */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -352,6 +368,7 @@ lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct 
 	if (count > old) {
 		if (!lab_segment_take_at(segment, page + old, count - old))
 			return false;
+		count_taken(heap, segment, page + old, count - old);
 		if (!lab_charge_taken(segment, page + old, count - old)) {
 			lab_pages_give_owned(heap, segment, page + old, count - old, 0);
 			return false;

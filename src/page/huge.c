@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "os/os.h"
 #include "page/charge.h"
+#include "page/count.h"
 #include "page/huge_table.h"
 #include "page/purge.h"
 #include "page/space.h"
@@ -61,7 +62,9 @@ lab_huge_map(size_t pages, size_t align, bool *over_limit)
 	uint64_t signals = lab_os_hold_signals();
 	if (lab_huge_count_in()) {
 		huge = map_block(pages, align);
-		if (!huge)
+		if (huge)
+			lab_count((int64_t)pages, 0);
+		else
 			lab_huge_count_out();
 	}
 	lab_os_release_signals(signals);
@@ -162,8 +165,10 @@ lab_huge_reuse(size_t pages, size_t align, bool *over_limit)
 			return NULL;
 		}
 		bool is_much = dirty > pages + SPARE_PAGES && !lab_load_rlx(&lab_purge_is_held);
-		if (make_block(huge, state, pages, is_much))
+		if (make_block(huge, state, pages, is_much)) {
+			lab_count((int64_t)pages, -(int64_t)dirty);
 			return huge;
+		}
 		/* What was charged for nothing comes back when pages are counted next: INV-CHARGE-1. */
 	}
 }
@@ -184,6 +189,7 @@ lab_huge_free(struct lab_huge *huge)
 {
 	lab_assert(lab_huge_kind(huge) == LAB_HUGE_FREEING);
 	mark_block_dirty(huge);
+	lab_count(-(int64_t)lab_load_rlx(&huge->run.pages), (int64_t)lab_load_rlx(&huge->dirty));
 	lab_huge_cache(huge);
 	lab_purge_note();
 }
@@ -214,6 +220,7 @@ void
 lab_huge_shrink(struct lab_huge *huge, size_t pages)
 {
 	mark_block_dirty(huge);
+	lab_count((int64_t)pages - (int64_t)lab_load_rlx(&huge->run.pages), 0);
 	lab_store_rlx(&huge->run.pages, pages);
 	if (lab_load_rlx(&huge->mapped) - pages > SPARE_PAGES)
 		unmap_tail(huge, pages);
@@ -249,11 +256,12 @@ lab_huge_extend(struct lab_huge *huge, size_t pages)
 
 	lab_assert(lab_huge_kind(huge) == LAB_HUGE_LIVE && pages >= lab_load_rlx(&huge->run.pages));
 	mark_block_dirty(huge);
-	size_t dirty = lab_load_rlx(&huge->dirty);
+	size_t dirty = lab_load_rlx(&huge->dirty), before = lab_load_rlx(&huge->run.pages);
 	if (!lab_charge(pages > dirty ? pages - dirty : 0, false))
 		return NULL;
 	if (pages <= lab_load_rlx(&huge->mapped)) {
 		lab_store_rlx(&huge->run.pages, pages);
+		lab_count((int64_t)(pages - before), 0);
 		return lab_load_rlx(&huge->base);
 	}
 	uint64_t signals = lab_os_hold_signals();
@@ -261,6 +269,8 @@ lab_huge_extend(struct lab_huge *huge, size_t pages)
 		p = extend_mapping(huge, pages);
 		if (!p || p == lab_load_rlx(&huge->base))
 			lab_huge_count_out();
+		if (p)
+			lab_count((int64_t)(pages - before), 0);
 	}
 	lab_os_release_signals(signals);
 	return p;
@@ -268,45 +278,66 @@ lab_huge_extend(struct lab_huge *huge, size_t pages)
 
 /* ---- what is CACHED goes back ---------------------------------------------------------------------------------- */
 
-/* CACHED → BUSY → FREE, or CACHED again without its pages if the system does not unmap it. Returns the dirty pages
- * given back. */
+/* BUSY → FREE, or CACHED again without its pages if the system does not unmap it. Returns the dirty pages given back. */
 static size_t
-give_back(struct lab_huge *huge, uint64_t state)
+unmap_whole(struct lab_huge *huge)
 {
-	uint64_t signals = lab_os_hold_signals();
+	size_t dirty = lab_load_rlx(&huge->dirty), left = 0;
+	bool done = lab_os.unmap(lab_load_rlx(&huge->base), lab_load_rlx(&huge->mapped) << LAB_PAGE_SHIFT);
+
+	lab_store_rlx(&unmap_is_refused, !done);
+	if (done) {
+		lab_huge_give_entry_back(huge);
+		lab_huge_hide(huge);
+	} else {
+		purge_behind(huge, 0);
+		left = lab_load_rlx(&huge->dirty);
+		lab_huge_cache(huge);
+	}
+	return dirty - left;
+}
+
+/* BUSY → CACHED, without the dirty pages behind the first `pages`. What is left is as old as it was. */
+static size_t
+purge_last(struct lab_huge *huge, size_t pages)
+{
+	bool was_aged = lab_load_rlx(&huge->aged);
+	size_t dirty = lab_load_rlx(&huge->dirty);
+
+	purge_behind(huge, pages);
+	size_t left = lab_load_rlx(&huge->dirty);
+	lab_huge_cache(huge);
+	lab_store_rlx(&huge->aged, was_aged);
+	return dirty - left;
+}
+
+size_t
+lab_huge_give_back(struct lab_huge *huge, size_t most)
+{
+	uint64_t state = lab_load_acq(&huge->run.state); /* pairs with the rel of lab_huge_set_state */
 	size_t given = 0;
 
+	if (lab_huge_kind_of(state) != LAB_HUGE_CACHED)
+		return 0;
+	uint64_t signals = lab_os_hold_signals();
 	/* pairs with the rel of lab_huge_set_state */
 	if (lab_cas64(&huge->run.state, state, lab_huge_next_state(state, LAB_HUGE_BUSY))) {
-		char *base = lab_load_rlx(&huge->base);
 		size_t dirty = lab_load_rlx(&huge->dirty);
-		bool done = lab_os.unmap(base, lab_load_rlx(&huge->mapped) << LAB_PAGE_SHIFT);
-		lab_store_rlx(&unmap_is_refused, !done);
-		if (!done)
-			purge_behind(huge, 0);
-		given = done ? dirty : dirty - lab_load_rlx(&huge->dirty);
-		if (done) {
-			lab_huge_give_entry_back(huge);
-			lab_huge_hide(huge);
-		} else {
-			lab_huge_cache(huge);
-		}
+		given = dirty <= most ? unmap_whole(huge) : purge_last(huge, dirty - most);
+		lab_count_given_back(given);
 	}
 	lab_os_release_signals(signals);
 	return given;
 }
 
 size_t
-lab_huge_purge(bool young, size_t enough)
+lab_huge_purge(size_t enough)
 {
 	struct lab_huge *huge;
 	size_t given = 0;
 
-	for (size_t i = 0; given < enough && (huge = lab_huge_at(i)) != NULL; i++) {
-		uint64_t state = lab_load_acq(&huge->run.state); /* pairs with the rel of lab_huge_set_state */
-		if (lab_huge_kind_of(state) == LAB_HUGE_CACHED && (young || lab_load_rlx(&huge->aged)))
-			given += give_back(huge, state);
-	}
+	for (size_t i = 0; given < enough && (huge = lab_huge_at(i)) != NULL; i++)
+		given += lab_huge_give_back(huge, SIZE_MAX);
 	return given;
 }
 
@@ -335,19 +366,4 @@ lab_huge_charged_pages(void)
 		pages += is_block && length > dirty ? length : dirty; /* 0 of a FREE one */
 	}
 	return pages;
-}
-
-bool
-lab_huge_age(void)
-{
-	struct lab_huge *huge;
-	bool any = false;
-
-	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
-		if (lab_huge_kind(huge) != LAB_HUGE_CACHED || lab_load_rlx(&huge->dirty) == 0)
-			continue;
-		lab_store_rlx(&huge->aged, true);
-		any = true;
-	}
-	return any;
 }

@@ -97,17 +97,17 @@ void lab_huge_shrink(struct lab_huge *huge, size_t pages);
  */
 void *lab_huge_extend(struct lab_huge *huge, size_t pages);
 
-/* Unmaps CACHED mappings: those that are aged, or all if `young`; until `enough` pages have gone. Returns the dirty
- * ones. */
-size_t lab_huge_purge(bool young, size_t enough);
+/* Gives back up to `most` dirty pages of the mapping, the last ones, if it is CACHED; what has no dirty page then is
+ * unmapped. Returns the dirty pages given back. Any thread. */
+size_t lab_huge_give_back(struct lab_huge *huge, size_t most);
+
+/* Unmaps CACHED mappings until `enough` dirty pages have gone. Returns how many. */
+size_t lab_huge_purge(size_t enough);
 
 /* Pages of CACHED mappings that are dirty. A figure. */
 size_t lab_huge_dirty_pages(void);
 
 /* Pages that count for the memory limit: a block's, and what is dirty. */
 size_t lab_huge_charged_pages(void);
-
-/* CACHED and dirty mappings are aged from now on; whether there is one. */
-bool lab_huge_age(void);
 
 #endif

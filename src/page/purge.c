@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "os/os.h"
 #include "page/charge.h"
+#include "page/count.h"
 #include "page/space.h"
 
 enum {
@@ -10,10 +11,9 @@ enum {
 	HUGE_PAGE_WORDS = HUGE_PAGE_PAGES / 64,
 };
 
-const struct lab_purge_plan lab_purge_everything = {.young = true, .insist = true, .enough = SIZE_MAX};
+const struct lab_purge_plan lab_purge_everything = {.young = true, .insist = true};
 _Atomic uint32_t lab_purge_pending;
 _Atomic bool lab_purge_is_held;
-static _Atomic size_t total_pages;
 
 /* The pages of one word that are dirty and free, and of those the ones that the plan wants. */
 static uint64_t
@@ -183,6 +183,8 @@ lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record, 
 	size_t given = 0;
 
 	lab_assert(lab_lease_tid(record->claim) != 0);
+	if (!is_wanted(segment, plan))
+		return 0;
 	record->segment = segment;
 	lab_compiler_barrier();
 	/* sc: INV-SPACE-2; the CAS and the load pair with the UNMAPPING of unmap in space.c, and its load of the purge
@@ -197,7 +199,7 @@ lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record, 
 	}
 	lab_compiler_barrier();
 	record->segment = NULL;
-	lab_add_rlx(&total_pages, given);
+	lab_count_given_back(given);
 	return given;
 }
 
@@ -206,7 +208,8 @@ lab_purge_recover(struct lab_purge_record *record)
 {
 	struct lab_segment *segment = record->segment;
 
-	/* The mark first: cut short between the two, the word is still there to be let go. */
+	/* The mark first: cut short between the two, the word is still there to be let go. The load pairs with the CAS of
+	 * lab_purge_segment. */
 	if (segment && lab_lease_is_same(lab_load_acq(&segment->purge), record->claim)) {
 		lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
 		(void)lab_lease_release(&segment->purge, record->claim, 0);
@@ -226,54 +229,16 @@ lab_purge_settle(const struct lab_lease_fork *fork)
 			lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
 }
 
-size_t
-lab_purge_huge(bool young, size_t enough)
-{
-	size_t given = lab_huge_purge(young, enough);
-
-	lab_add_rlx(&total_pages, given);
-	return given;
-}
-
-size_t
-lab_purge_all(struct lab_purge_record *record, const struct lab_purge_plan *plan)
+void
+lab_purge_all(struct lab_purge_record *record)
 {
 	struct lab_segment *segment;
 	uint64_t owner;
-	size_t given = lab_purge_huge(plan->young, plan->enough), unmapped = 0;
 
-	if (plan->enough == SIZE_MAX)
-		(void)lab_space_unmap_empty(plan->young, &unmapped);
-	lab_add_rlx(&total_pages, unmapped);
-	given += unmapped;
-	for (size_t index = 0; given < plan->enough && (segment = lab_space_next(&index, &owner)) != NULL;)
-		if (is_wanted(segment, plan))
-			given += lab_purge_segment(segment, record, plan);
-	return given;
-}
-
-/* Two at once may count one look: the segment rests for one more. */
-static bool
-age(struct lab_segment *segment)
-{
-	uint8_t rest = lab_load_rlx(&segment->rest);
-
-	if (lab_unlikely(rest != 0))
-		lab_store_rlx(&segment->rest, (uint8_t)(rest - 1));
-	return lab_segment_age(segment);
-}
-
-bool
-lab_purge_age_all(void)
-{
-	struct lab_segment *segment;
-	uint64_t owner;
-	bool any_huge = lab_huge_age(), any = lab_space_has_empty() || any_huge;
-
+	(void)lab_huge_purge(SIZE_MAX);
+	(void)lab_space_unmap_empty();
 	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
-		if (age(segment))
-			any = true;
-	return any;
+		(void)lab_purge_segment(segment, record, &lab_purge_everything);
 }
 
 size_t
@@ -291,5 +256,5 @@ lab_purge_dirty_pages(void)
 size_t
 lab_purge_total_pages(void)
 {
-	return lab_load_rlx(&total_pages);
+	return (size_t)lab_load_rlx(&lab_counts.given_back);
 }

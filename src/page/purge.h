@@ -32,7 +32,6 @@ struct lab_purge_plan {
 	bool young;    /* also those that are not aged */
 	bool in_whole; /* where 2 MiB, aligned, are free only: a huge page is not split */
 	bool insist;   /* also in segments of which the system has just refused to take pages */
-	size_t enough; /* pages after which no other segment is looked at */
 };
 extern const struct lab_purge_plan lab_purge_everything;
 
@@ -40,19 +39,8 @@ extern const struct lab_purge_plan lab_purge_everything;
 size_t lab_purge_segment(struct lab_segment *segment, struct lab_purge_record *record,
                          const struct lab_purge_plan *plan);
 
-/* The same for what is left of huge blocks: it is unmapped. */
-size_t lab_purge_huge(bool young, size_t enough);
-
-/* All of it. First those that are EMPTY, and were so when this was done last, or all if the young go too, are unmapped
- * where the plan sets no end. */
-size_t lab_purge_all(struct lab_purge_record *record, const struct lab_purge_plan *plan);
-
-/*
- * All pages that are dirty and free are aged from now on; whether there is one. For segments of which the system would
- * take no pages, one of the looks that they are to be left alone has passed: from one refusal in a row to the next it
- * is twice as many, up to LAB_PURGE_REST_MAX.
- */
-bool lab_purge_age_all(void);
+/* All of it, of all segments, and what is CACHED of huge blocks; EMPTY segments are unmapped. */
+void lab_purge_all(struct lab_purge_record *record);
 
 /* Lets go of the purge word of a purger that was cut short. The pages that it had taken are the segment's holder's to
  * find: the segment is marked for that. */
@@ -63,13 +51,13 @@ void lab_purge_settle(const struct lab_lease_fork *fork);
 
 /*
  * Whether there may be something to give back: pages, or blocks freed into a heap whose thread may be dead. Who frees
- * sets it after the fact; who finds nothing clears it, and looks again. On machines that order a load before an earlier
- * read-modify-write a note can be missed; the next one is not.
+ * sets LAB_PURGE_NOTED after the fact; a sweep clears it before it looks at anything. On machines that order a load
+ * before an earlier read-modify-write a note can be missed; the next one is not.
  */
 enum lab_purge_pending {
-	LAB_PURGE_NOTHING,
-	LAB_PURGE_NOTED, /* since the last look */
-	LAB_PURGE_SEEN,
+	LAB_PURGE_NOTHING = 0,
+	LAB_PURGE_NOTED = 1, /* since there was nothing, or the sweep began */
+	LAB_PURGE_SEEN = 2,  /* a sweep has left something, or the time of a note is known */
 };
 extern _Atomic uint32_t lab_purge_pending;
 

@@ -267,16 +267,27 @@ lab_segment_count_dirty(const struct lab_segment *segment)
 	return pages;
 }
 
-bool
+size_t
+lab_segment_count_taken(const struct lab_segment *segment)
+{
+	size_t pages = 0;
+
+	for (size_t word = 0; word < lab_segment_words(segment); word++)
+		pages += (size_t)__builtin_popcountll(lab_load_rlx(&segment->taken[word]) &
+		                                      lab_segment_word_mask(segment, word));
+	return pages;
+}
+
+size_t
 lab_segment_age(struct lab_segment *segment)
 {
-	uint64_t any = 0;
+	size_t pages = 0;
 
 	for (size_t word = 0; word < lab_segment_words(segment); word++) {
 		uint64_t dirty = dirty_in_word(segment, word);
 		if (dirty & ~lab_load_rlx(&segment->aged[word]))
 			atomic_fetch_or_explicit(&segment->aged[word], dirty, memory_order_relaxed);
-		any |= dirty;
+		pages += (size_t)__builtin_popcountll(dirty);
 	}
-	return any != 0;
+	return pages;
 }

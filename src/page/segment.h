@@ -172,10 +172,11 @@ void lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t ma
 /* Marks pages clean that read as zero. The caller has taken them, or the segment is its own and empty. */
 void lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count);
 
-/* Pages that are dirty and free. */
+/* Pages that are dirty and free; and those that are taken. */
 size_t lab_segment_count_dirty(const struct lab_segment *segment);
+size_t lab_segment_count_taken(const struct lab_segment *segment);
 
-/* Sets the aged bits of all pages that are dirty and free; whether there is one. */
-bool lab_segment_age(struct lab_segment *segment);
+/* Sets the aged bits of all pages that are dirty and free; how many they are. */
+size_t lab_segment_age(struct lab_segment *segment);
 
 #endif

@@ -1,6 +1,7 @@
 /* space.c - claims, releases, unmaps and finds segments: see space.h. slots.c maps them. Any context. */
 #include "page/space.h"
 #include "base/check.h"
+#include "page/count.h"
 #include "page/purge.h"
 #include "page/slots.h"
 
@@ -122,7 +123,7 @@ lab_space_claim(uint32_t heap_id, unsigned slots_log, unsigned least)
 		if (lab_slots_map(space, log, heap_id, &segment) == LAB_OCCUPIED && log > least)
 			log = least + 1; /* what is left is in small pieces */
 	/* EMPTY segments that are too small count for the same limits */
-	if (!segment && lab_space_unmap_empty(true, NULL) != 0)
+	if (!segment && lab_space_unmap_empty() != 0)
 		(void)lab_slots_map(space, least, heap_id, &segment);
 	return segment;
 }
@@ -206,44 +207,40 @@ count_holes(const struct lab_space *space)
 	return holes;
 }
 
-size_t
-lab_space_unmap_empty(bool young, size_t *dirty)
+enum lab_emptied
+lab_space_unmap_emptied(struct lab_segment *segment, uint64_t owner, bool young, size_t *dirty)
 {
-	struct lab_space *space = lab_space();
-	size_t bytes = 0, end = space ? slots_end(space) : 0;
-
-	if (!space || count_holes(space) > HOLES_MAX)
-		return 0;
-	for (size_t index = next_empty(space, 0); index < end; index = next_empty(space, index + 1)) {
-		uint64_t owner = lab_load_acq(&space->slots[index].owner); /* pairs with the CAS of lab_space_release */
-		struct lab_segment *segment = lab_load_acq(&space->slots[index].segment); /* pairs with find_metadata */
-		if (!is_empty(owner) || !segment)
-			continue;
-		uint64_t was = atomic_exchange_explicit(&segment->was_empty, owner, memory_order_relaxed);
-		size_t pages = lab_segment_count_dirty(segment);
-		if (!(young || was == owner || was == LAB_NEVER_UNMAPPED) || !lab_space_unmap(segment, owner))
-			continue;
-		bytes += LAB_SLOT_SIZE << lab_owner_slots_log(owner);
-		if (dirty)
-			*dirty += pages;
-	}
-	return bytes;
+	if (!is_empty(owner))
+		return LAB_EMPTIED_STAYS;
+	uint64_t was = atomic_exchange_explicit(&segment->was_empty, owner, memory_order_relaxed);
+	size_t pages = lab_segment_count_dirty(segment);
+	if (!(young || was == owner || was == LAB_NEVER_UNMAPPED))
+		return LAB_EMPTIED_WAITS;
+	if (count_holes(lab_space()) > HOLES_MAX)
+		return LAB_EMPTIED_STAYS;
+	if (!lab_space_unmap(segment, owner))
+		return lab_load_rlx(&segment->was_empty) == LAB_NEVER_UNMAPPED ? LAB_EMPTIED_STAYS : LAB_EMPTIED_WAITS;
+	*dirty += pages;
+	lab_count_given_back(pages);
+	return LAB_EMPTIED_UNMAPPED;
 }
 
-bool
-lab_space_has_empty(void)
+size_t
+lab_space_unmap_empty(void)
 {
 	struct lab_space *space = lab_space();
-	size_t end = slots_end(space);
+	size_t bytes = 0, dirty = 0;
 
-	for (size_t index = next_empty(space, 0); index < end; index = next_empty(space, index + 1)) {
-		const struct lab_segment *segment =
-		        lab_load_acq(&space->slots[index].segment); /* pairs with find_metadata */
-		if (is_empty(lab_load_rlx(&space->slots[index].owner)) && segment &&
-		    lab_load_rlx(&segment->was_empty) != LAB_NEVER_UNMAPPED)
-			return true;
+	if (!space)
+		return 0;
+	for (size_t index = next_empty(space, 0), end = slots_end(space); index < end;
+	     index = next_empty(space, index + 1)) {
+		uint64_t owner = lab_load_acq(&space->slots[index].owner); /* pairs with the CAS of lab_space_release */
+		struct lab_segment *segment = lab_load_acq(&space->slots[index].segment); /* pairs with find_metadata */
+		if (segment && lab_space_unmap_emptied(segment, owner, true, &dirty) == LAB_EMPTIED_UNMAPPED)
+			bytes += LAB_SLOT_SIZE << lab_owner_slots_log(owner);
 	}
-	return false;
+	return bytes;
 }
 
 /* ---- looking ---- */

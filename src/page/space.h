@@ -152,15 +152,19 @@ bool lab_space_release(struct lab_segment *segment, uint64_t owner);
  * refuses. */
 bool lab_space_unmap(struct lab_segment *segment, uint64_t owner);
 
-/*
- * Unmaps EMPTY segments: those that were EMPTY when this was called last, or all if `young`. Returns the bytes; adds to
- * *dirty, unless it is NULL, the dirty pages among them. Does nothing where holes are too many for the kernel: each is
- * a mapping more.
- */
-size_t lab_space_unmap_empty(bool young, size_t *dirty);
+/* What became of a segment that is EMPTY, perhaps. */
+enum lab_emptied {
+	LAB_EMPTIED_STAYS, /* it is none, or the system refuses, or there are too many holes: each is a mapping more */
+	LAB_EMPTIED_WAITS, /* it is young, or another thread was faster */
+	LAB_EMPTIED_UNMAPPED,
+};
 
-/* Whether there are EMPTY segments that lab_space_unmap_empty would unmap some time. */
-bool lab_space_has_empty(void);
+/*
+ * Unmaps a segment whose owner word was just `owner`, if it is EMPTY, and was so when it was asked for last, or
+ * `young` is set. Adds to *dirty the dirty pages in it. The second unmaps all, and returns the bytes.
+ */
+enum lab_emptied lab_space_unmap_emptied(struct lab_segment *segment, uint64_t owner, bool young, size_t *dirty);
+size_t lab_space_unmap_empty(void);
 
 /* The first mapped segment from slot *index on; NULL at the end. *index is then behind it, *owner its owner word. */
 struct lab_segment *lab_space_next(size_t *index, uint64_t *owner);

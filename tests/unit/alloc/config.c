@@ -47,6 +47,8 @@ Test(config, sizes_and_times)
 	check_size("LABYRINTH_DECAY_MS", &lab_settings.decay_ms, "1K", 1024);
 	check_size("LABYRINTH_DECAY_MS", &lab_settings.decay_ms, "never", SIZE_MAX);
 	check_size("LABYRINTH_DECAY_MS", &lab_settings.decay_ms, "86400000", 86400000);
+	check_size("LABYRINTH_DIRTY_MAX", &lab_settings.dirty_max, "64M", 64 << 20);
+	check_size("LABYRINTH_DIRTY_MAX", &lab_settings.dirty_max, "never", SIZE_MAX);
 	check_size("LABYRINTH_TRIM_THRESHOLD", &lab_settings.trim_threshold, "0", 0);
 	check_size("LABYRINTH_TRIM_THRESHOLD", &lab_settings.trim_threshold, "123", 123);
 	check_size("LABYRINTH_TRIM_THRESHOLD", &lab_settings.trim_threshold, "3K", 3 << 10);

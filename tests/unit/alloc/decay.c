@@ -1,5 +1,5 @@
 /* decay.c - when free pages go back: the clock and madvise are hooks, so that nothing waits and nothing is left to
- * luck. Clauses: G10.1, G10.3, G10.5. */
+ * luck. Clauses: G10.1, G10.3, G10.5, G10.7, G10.8. */
 #include <criterion/criterion.h>
 
 #include <pthread.h>
@@ -51,11 +51,12 @@ given_back(void)
 		.sp = LAB_ENTRY_STACK_POINTER + 4096                                                                   \
 	}
 
-/* One of a few slow calls looks whether there is something to give back. These need no pages. */
+/* One of a few slow calls looks whether there is something to give back, and while it goes back each one does. These
+ * need no pages. */
 static void
 call(void)
 {
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < 10 || lab_sweep_is_on(); i++)
 		cr_assert_not_null(lab_malloc(16));
 }
 
@@ -72,7 +73,9 @@ tick(void)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
-	lab_decay_tick(&guard);
+	do
+		lab_decay_tick(&guard, 0);
+	while (lab_sweep_is_on());
 }
 
 Test(decay, free_pages_go_within_the_decay_time_and_not_before_half_of_it)
@@ -103,7 +106,8 @@ Test(decay, frees_drive_it)
 	use(6 * MIB);
 	cr_assert_eq(given_back(), 0);
 	world.now += 3000;
-	use(200000);
+	for (int i = 0; i < 6; i++)
+		use(200000);
 	cr_assert_gt(given_back(), 0);
 	cr_assert_leq(lab_purge_dirty_pages(), 200000 / LAB_PAGE_SIZE + 100, "what was used just now stays");
 }
@@ -326,6 +330,151 @@ Test(decay, blocks_freed_into_a_heap_that_was_left_borrowed_go_back)
 	check_blocks_go_back(p);
 }
 
+/* ---- slices, and the bound ---- */
+
+static const size_t all_sizes[] = {100, 2000, 30000, 60000, MIB, 3 * MIB, 10 * MIB, 150 * MIB};
+
+enum { ALL_SIZES = sizeof all_sizes / sizeof *all_sizes, DIRTY_MAX = 32, BLOCKS_MAX = 200 * 1024 * 1024 / 100 };
+
+static void *many[BLOCKS_MAX];
+
+/* Bytes of blocks of a size, written to. */
+static size_t
+make_many(size_t size, size_t bytes)
+{
+	size_t count = bytes / size;
+
+	REQUIRE(count <= BLOCKS_MAX);
+	for (size_t i = 0; i < count; i++) {
+		REQUIRE(many[i] = lab_malloc(size));
+		memset(many[i], 1, size);
+	}
+	return count;
+}
+
+/* The most pages that any of the calls gives back. */
+static size_t
+free_many(size_t count)
+{
+	size_t most = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t before = lab_purge_total_pages();
+		lab_free(many[i]);
+		size_t given = lab_purge_total_pages() - before;
+		most = given > most ? given : most;
+	}
+	return most;
+}
+
+static size_t
+slice_for(size_t size)
+{
+	return (size / LAB_PAGE_SIZE) * 2 + LAB_SLICE_PAGES + LAB_SEGMENT_PAGES;
+}
+
+/* So a process that makes no slow call any more, or no call at all, keeps little. */
+Test(decay, what_is_free_is_bounded_when_it_is_freed_without_a_call_that_takes_long)
+{
+	for (int i = 0; i < ALL_SIZES; i++) {
+		start(10000);
+		size_t most = free_many(make_many(all_sizes[i], 200 * MIB));
+		cr_assert_leq(lab_purge_dirty_pages() * LAB_PAGE_SIZE, (DIRTY_MAX + 1) * MIB, "%zu", all_sizes[i]);
+		cr_assert_leq(most, slice_for(all_sizes[i]), "%zu: %zu", all_sizes[i], most);
+		cr_assert(lab_trim(0));
+	}
+}
+
+Test(decay, what_is_free_may_be_a_quarter_of_what_is_in_use)
+{
+	start(10000);
+	for (int i = 0; i < 400; i++)
+		cr_assert_not_null(lab_malloc(MIB));
+	(void)free_many(make_many(MIB, 200 * MIB));
+	cr_assert_leq(lab_purge_dirty_pages() * LAB_PAGE_SIZE, 101 * MIB);
+	cr_assert_geq(lab_purge_dirty_pages() * LAB_PAGE_SIZE, 95 * MIB);
+}
+
+Test(decay, the_bound_can_be_set_and_what_is_to_be_kept_has_none)
+{
+	static const struct {
+		enum lab_param param;
+		size_t value, most; /* MiB */
+	} settings[] = {{LAB_PARAM_DIRTY_MAX, 8 * MIB, 9},
+	                {LAB_PARAM_DIRTY_MAX, SIZE_MAX, 206},
+	                {LAB_PARAM_DECAY_MS, SIZE_MAX, 206},
+	                {LAB_PARAM_TRIM_THRESHOLD, SIZE_MAX, 206}};
+
+	for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+		start(10000);
+		lab_store_rlx(&lab_settings.dirty_max, DIRTY_MAX * MIB);
+		cr_assert(lab_set_param(settings[i].param, settings[i].value));
+		(void)free_many(make_many(60000, 200 * MIB));
+		size_t dirty = lab_purge_dirty_pages() * LAB_PAGE_SIZE / MIB;
+		cr_assert_leq(dirty, settings[i].most, "%zu", i);
+		cr_assert_geq(dirty, settings[i].most - 5, "%zu: %zu", i, dirty);
+		(void)lab_trim(0);
+	}
+}
+
+/* The blocks of the first half are freed by another thread: they come to their heap in malloc. */
+Test(decay, what_others_have_freed_is_bounded_as_well)
+{
+	enum { OTHERS = 6000 };
+	static void *given[OTHERS];
+	struct lab_guard guard = INTERRUPTED;
+
+	start(10000);
+	for (int i = 0; i < OTHERS; i++)
+		memset(given[i] = lab_malloc(30000), 1, 30000);
+	REQUIRE(lab_enter(&guard));
+	for (int i = 0; i < OTHERS; i++)
+		lab_free(given[i]);
+	lab_leave(&guard);
+	cr_assert_leq(lab_purge_dirty_pages() * LAB_PAGE_SIZE, MIB);
+	for (int i = 0; i < OTHERS / 2; i++) {
+		REQUIRE(lab_malloc(20));
+		REQUIRE(lab_malloc(40000));
+	}
+	cr_assert_leq(lab_purge_dirty_pages() * LAB_PAGE_SIZE, (DIRTY_MAX + 1) * MIB);
+}
+
+Test(decay, what_has_decayed_goes_in_slices)
+{
+	for (int i = 0; i < ALL_SIZES; i++) {
+		start(10000);
+		cr_assert(lab_set_param(LAB_PARAM_DIRTY_MAX, SIZE_MAX));
+		(void)free_many(make_many(all_sizes[i], 200 * MIB));
+		cr_assert_geq(lab_purge_dirty_pages() * LAB_PAGE_SIZE, 150 * MIB);
+		world.now += 3000;
+		size_t calls = 0;
+		while (lab_purge_dirty_pages() > MIB / LAB_PAGE_SIZE) {
+			size_t before = lab_purge_total_pages();
+			REQUIRE(lab_malloc(16));
+			cr_assert_leq(lab_purge_total_pages() - before, LAB_SLICE_PAGES + LAB_SEGMENT_PAGES);
+			cr_assert_lt(calls++, 1000);
+		}
+		(void)lab_trim(0);
+	}
+}
+
+/* What the bound goes by. */
+Test(decay, the_running_counts_are_near_the_truth)
+{
+	static struct trace_block blocks[300];
+	struct trace trace = {{6}, blocks, 300, 13, 23, 15, false};
+
+	start(1);
+	for (int i = 0; i < 60; i++) {
+		trace_run(&trace, 300);
+		size_t dirty = lab_purge_dirty_pages(), counted = lab_count_dirty(&lab_thread.heap->counts);
+		cr_assert_leq(counted > dirty ? counted - dirty : dirty - counted, 0, "%zu %zu", dirty, counted);
+		world.now += i % 3 ? 0 : 700;
+	}
+	trace_free_all(&trace);
+	cr_assert_leq(lab_count_used(), 2 * LAB_SEGMENT_PAGES);
+}
+
 Test(decay, small_blocks_drive_it_too)
 {
 	enum { N = 3000 };
@@ -447,7 +596,8 @@ Test(decay, what_is_to_be_kept_stays)
 	cr_assert_eq(lab_purge_dirty_pages(), 0);
 	use(20 * MIB);
 	cr_assert(lab_set_param(LAB_PARAM_TRIM_THRESHOLD, 8 * MIB));
-	use(MIB);
+	for (int i = 0; i < 10; i++)
+		use(MIB);
 	cr_assert_leq(lab_purge_dirty_pages(), 8 * MIB / LAB_PAGE_SIZE);
 	world.now += 5000;
 	call();

@@ -14,6 +14,7 @@
 #include "heap/thread.h"
 #include "page/charge.h"
 #include "page/map.h"
+#include "page/sweep.h"
 #include "tear.h"
 #include "trace.h"
 #include "world.h"
@@ -130,6 +131,7 @@ Test(huge, of_a_longer_mapping_the_rest_goes_back_if_it_is_much)
 {
 	world_install();
 	world.clock_is_set = true;
+	cr_assert(lab_set_param(LAB_PARAM_DIRTY_MAX, SIZE_MAX));
 	char *p = lab_malloc(40 * MIB);
 	memset(p, 1, 40 * MIB);
 	lab_free(p);
@@ -457,32 +459,79 @@ Test(huge, an_alignment_whose_rest_stays_mapped)
 
 /* ---- decay, and the limit -------------------------------------------------------------------------------------- */
 
+/* A slice of a sweep; the pages that it gave back. */
+static size_t
+sweep(size_t pages)
+{
+	static struct lab_purge_record record = {.claim = (uint64_t)1 << 32 | 5};
+	size_t before = lab_purge_total_pages();
+	struct lab_count_delta own;
+
+	lab_sweep_begin(false);
+	lab_sweep_go_on(&record, (struct lab_slice){.pages = pages, .own = &own});
+	return lab_purge_total_pages() - before;
+}
+
 Test(huge, a_freed_mapping_goes_when_it_is_aged)
 {
 	world_install();
 	world.clock_is_set = true;
-	struct lab_purge_record record = {.claim = (uint64_t)1 << 32 | 5};
-	const struct lab_purge_plan decay = {.enough = SIZE_MAX};
 	char *p = lab_malloc(8 * MIB), *q = lab_malloc(9 * MIB);
 
 	lab_free(p);
 	cr_assert_eq(lab_purge_dirty_pages(), 8 * MIB_PAGES);
-	cr_assert_eq(lab_purge_all(&record, &decay), 0, "young");
-	cr_assert(lab_purge_age_all());
+	cr_assert_eq(sweep(SIZE_MAX / 8), 0, "young");
 	lab_free(q);
-	cr_assert_eq(lab_purge_all(&record, &decay), 8 * MIB_PAGES, "the other one is young");
+	cr_assert_eq(sweep(SIZE_MAX / 8), 8 * MIB_PAGES, "the other one is young");
 	cr_assert(!is_mapped(p, LAB_PAGE_SIZE) && is_mapped(q, LAB_PAGE_SIZE));
-	cr_assert(lab_purge_age_all());
 	cr_assert_eq(lab_malloc(9 * MIB), q);
 	lab_free(q);
-	cr_assert_eq(lab_purge_all(&record, &decay), 0, "it was used since");
-	const struct lab_purge_plan some = {.young = true, .enough = 1};
+	cr_assert_eq(sweep(SIZE_MAX / 8), 0, "it was used since");
 	p = lab_malloc(30 * MIB);
 	q = lab_malloc(9 * MIB);
 	lab_free(p);
 	lab_free(q);
-	cr_assert_gt(lab_purge_all(&record, &some), 0);
+	cr_assert_gt(lab_huge_purge(1), 0);
 	cr_assert_eq(count_of(LAB_HUGE_CACHED), 1, "enough is enough");
+}
+
+Test(huge, a_large_mapping_goes_in_slices_from_its_end)
+{
+	world_install();
+	world.clock_is_set = true;
+	cr_assert(lab_set_param(LAB_PARAM_DIRTY_MAX, SIZE_MAX));
+	char *p = lab_malloc(40 * MIB);
+
+	memset(p, 1, 40 * MIB);
+	lab_free(p);
+	cr_assert_eq(sweep(MIB_PAGES), 0, "young");
+	for (size_t left = 40 * MIB_PAGES; left > MIB_PAGES; left = lab_purge_dirty_pages()) {
+		cr_assert_eq(count_of(LAB_HUGE_CACHED), 1);
+		size_t given = sweep(MIB_PAGES);
+		cr_assert_geq(given, MIB_PAGES);
+		cr_assert_leq(given, MIB_PAGES + 1);
+	}
+	cr_assert(trace_is_zero(p + 2 * MIB, 38 * MIB));
+	(void)sweep(MIB_PAGES);
+	cr_assert_eq(count_of(LAB_HUGE_CACHED), 0);
+	cr_assert(!is_mapped(p, LAB_PAGE_SIZE));
+}
+
+/* The next block of that size is given what is left of it. */
+Test(huge, what_is_too_much_goes_from_the_end_and_the_rest_serves)
+{
+	world_install();
+	world.clock_is_set = true;
+	char *p = lab_malloc(60 * MIB);
+
+	memset(p, 1, 60 * MIB);
+	size_t unmaps = world.unmaps;
+	lab_free(p);
+	cr_assert_leq(lab_purge_dirty_pages(), 32 * MIB_PAGES);
+	cr_assert_geq(lab_purge_dirty_pages(), 31 * MIB_PAGES);
+	cr_assert_eq(world.unmaps, unmaps);
+	cr_assert_eq(lab_malloc(60 * MIB), p);
+	cr_assert(trace_is_zero(p + 32 * MIB, 28 * MIB));
 }
 
 Test(huge, what_counts_under_a_limit)

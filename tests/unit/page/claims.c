@@ -8,6 +8,7 @@
 #include "many_threads.h"
 #include "page/map.h"
 #include "page/purge.h"
+#include "page/sweep.h"
 
 #if defined(LAB_THREAD_SANITIZER)
 enum { SCALE = 2 };
@@ -79,7 +80,7 @@ claim_segments(size_t number)
 			live--;
 			give_back(held[live].segment, held[live].owner, number);
 			if (trace_below(&random, 4) == 0)
-				(void)lab_space_unmap_empty(trace_below(&random, 2) == 0, NULL);
+				(void)lab_space_unmap_empty();
 		}
 	}
 	while (live-- > 0)
@@ -104,6 +105,12 @@ look(size_t number)
 		struct lab_segment *segment;
 		for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
 			(void)lab_purge_segment(segment, &record, &lab_purge_everything);
+		struct lab_count_delta own = {0, 0};
+		const struct lab_slice slice = {.pages = 1 + trace_below(&random, 20), .own = &own};
+		lab_sweep_begin(trace_below(&random, 2));
+		for (int i = 0; i < 10; i++)
+			lab_sweep_go_on(&record, slice);
+		(void)lab_sweep_excess(&record, slice, trace_below(&random, 100));
 		sched_yield();
 	}
 }
@@ -120,7 +127,7 @@ run_segments(void)
 	atomic_store(&stop, true);
 	for (size_t i = 0; i < 2; i++)
 		threads_join(&lookers[i]);
-	(void)lab_space_unmap_empty(true, NULL);
+	(void)lab_space_unmap_empty();
 	REQUIRE(lab_space_mapped() == 0);
 	for (size_t index = 1; index < lab_load_rlx(&lab_space()->high_water); index++) {
 		REQUIRE(lab_owner_state(lab_load_rlx(&lab_space()->slots[index].owner)) == LAB_SLOT_FREE);

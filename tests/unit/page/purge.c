@@ -2,13 +2,14 @@
  * purge.c - giving pages back: what is purged, what must not be, what a failing madvise leaves. The clock and madvise
  * are hooks. The race of purgers against allocations is in page/claims.c.
  *
- * Clauses: G10.1.
+ * Clauses: G10.1, G10.8.
  */
 #include <criterion/criterion.h>
 #include <setjmp.h>
 
 #include "page/map.h"
 #include "page/purge.h"
+#include "page/sweep.h"
 #include "trace.h"
 #include "world.h"
 
@@ -152,15 +153,13 @@ Test(purge, a_purger_that_was_cut_short_lets_go_of_the_word_and_marks_the_segmen
 /* Where the plan sets no end they go as a whole. */
 Test(purge, empty_segments_are_purged_and_unmapped)
 {
-	const struct lab_purge_plan enough = {.young = true, .enough = 100};
-
 	start();
 	soil(0, 5);
 	cr_assert(lab_space_release(segment, lab_load_rlx(lab_segment_owner(segment))));
-	cr_assert_eq(lab_purge_all(&record, &enough), 5);
+	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), 5);
 	cr_assert(trace_is_zero(page_at(0), 5 * LAB_PAGE_SIZE));
 	soil(0, 7);
-	cr_assert_eq(lab_purge_all(&record, &lab_purge_everything), 7);
+	lab_purge_all(&record);
 	cr_assert_eq(world.purges, 1);
 	cr_assert_eq(lab_space_mapped(), 0);
 	cr_assert_eq(lab_purge_total_pages(), 12);
@@ -176,44 +175,59 @@ Test(purge, short_segments_are_purged_to_their_end)
 	cr_assert_eq(lab_purge_segment(segment, &record, &lab_purge_everything), LAB_SLOT_PAGES);
 	cr_assert_eq(world.purges, 1);
 	cr_assert(lab_segment_is_empty(segment));
-	const struct lab_purge_plan whole = {.young = true, .in_whole = true, .enough = SIZE_MAX};
+	const struct lab_purge_plan whole = {.young = true, .in_whole = true};
 	soil(0, LAB_SLOT_PAGES);
 	cr_assert_eq(lab_purge_segment(segment, &record, &whole), 0, "no huge page is in there");
 }
 
-Test(purge, no_more_than_enough_a_segment_at_a_time)
-{
-	const struct lab_purge_plan plan = {.young = true, .enough = 15};
+/* ---- sweeps: pages that nobody has used since the last one ---- */
 
-	start();
-	for (size_t i = 0; i < 4; i++) {
-		soil(0, 10);
-		segment = lab_space_claim(1, 0, 0);
-	}
-	cr_assert_eq(lab_purge_all(&record, &plan), 20);
-	cr_assert_eq(lab_purge_dirty_pages(), 20);
+enum { NO_BOUND = 1 << 20 }; /* pages */
+
+static struct lab_count_delta own;
+
+/* One slice. */
+static void
+go_on(size_t pages, bool in_whole)
+{
+	lab_sweep_go_on(&record, (struct lab_slice){.pages = pages, .in_whole = in_whole, .own = &own});
 }
 
-/* ---- what decay wants: pages that nobody has used since it looked last ---- */
+/* All of a sweep; the pages that it gave back. */
+static size_t
+sweep(bool in_whole)
+{
+	size_t before = lab_purge_total_pages();
 
-static const struct lab_purge_plan decay = {.enough = SIZE_MAX};
+	lab_sweep_begin(false);
+	go_on(NO_BOUND, in_whole);
+	REQUIRE(!lab_sweep_is_on());
+	return lab_purge_total_pages() - before;
+}
+
+static bool
+has_left_something(void)
+{
+	return lab_load_rlx(&lab_purge_pending) == LAB_PURGE_SEEN;
+}
 
 Test(purge, aged_pages_go_and_younger_ones_of_the_same_segment_stay)
 {
 	start();
-	cr_assert(!lab_purge_age_all(), "nothing is dirty");
+	cr_assert_eq(sweep(false), 0);
+	cr_assert(!has_left_something(), "nothing is dirty");
 	soil(0, 10);
 	soil(100, 10);
-	cr_assert_eq(lab_purge_all(&record, &decay), 0, "all are young");
-	cr_assert(lab_purge_age_all());
+	cr_assert_eq(sweep(false), 0, "all are young");
+	cr_assert(has_left_something());
 	soil(50, 10);
 	soil(105, 10); /* half of them used again */
-	cr_assert_eq(lab_purge_all(&record, &decay), 15);
+	cr_assert_eq(sweep(false), 15);
 	cr_assert(lab_segment_is_fresh(segment, 0, 10) && lab_segment_is_fresh(segment, 100, 5));
 	cr_assert_eq(lab_purge_dirty_pages(), 20);
-	cr_assert(lab_purge_age_all());
-	cr_assert_eq(lab_purge_all(&record, &decay), 20);
-	cr_assert(!lab_purge_age_all());
+	cr_assert(has_left_something());
+	cr_assert_eq(sweep(false), 20);
+	cr_assert(!has_left_something());
 }
 
 Test(purge, pages_in_use_are_not_aged)
@@ -221,14 +235,141 @@ Test(purge, pages_in_use_are_not_aged)
 	start();
 	soil(0, 10);
 	REQUIRE(lab_segment_take_at(segment, 0, 10)); /* dirty, but taken */
-	cr_assert(!lab_purge_age_all());
+	cr_assert_eq(sweep(false), 0);
+	cr_assert(!has_left_something());
 	lab_segment_give(segment, 0, 10, 10);
-	cr_assert_eq(lab_purge_all(&record, &decay), 0);
-	cr_assert(lab_purge_age_all());
+	cr_assert_eq(sweep(false), 0);
+	cr_assert(has_left_something());
 	REQUIRE(lab_segment_take_at(segment, 0, 10));
-	cr_assert_eq(lab_purge_all(&record, &decay), 0, "taken since");
+	cr_assert_eq(sweep(false), 0, "taken since");
 	lab_segment_give(segment, 0, 10, 10);
-	cr_assert_eq(lab_purge_all(&record, &decay), 0, "and young again");
+	cr_assert_eq(sweep(false), 0, "and young again");
+}
+
+/* So many segments of one slot, with a slot's pages free and dirty in each; they are owned. */
+static void
+soil_segments(size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		segment = lab_space_claim(1, 0, 0);
+		REQUIRE(segment && lab_segment_pages(segment) == LAB_SLOT_PAGES);
+		soil(0, LAB_SLOT_PAGES);
+	}
+}
+
+Test(purge, a_slice_of_a_sweep_has_bounded_work_and_the_next_one_goes_on)
+{
+	enum { SEGMENTS = 200, PAGES = 300 };
+
+	start();
+	soil_segments(SEGMENTS);
+	cr_assert_eq(sweep(false), 0);
+	lab_sweep_begin(false);
+	for (size_t slices = 1, before = 0; lab_sweep_is_on(); slices++) {
+		go_on(PAGES, false);
+		cr_assert_leq(lab_purge_total_pages() - before, PAGES + LAB_SLOT_PAGES);
+		before = lab_purge_total_pages();
+		cr_assert_leq(slices, SEGMENTS * LAB_SLOT_PAGES / PAGES + 2);
+	}
+	cr_assert_eq(lab_purge_dirty_pages(), 0);
+}
+
+/* Segments that are merely looked at are work, too. */
+Test(purge, a_slice_looks_at_a_bounded_number_of_segments)
+{
+	start();
+	soil_segments(200);
+	lab_sweep_begin(false);
+	for (int i = 0; i < 5; i++) {
+		go_on(10, false);
+		cr_assert(lab_sweep_is_on());
+	}
+	for (int i = 0; i < 5; i++)
+		go_on(10, false);
+	cr_assert(!lab_sweep_is_on());
+}
+
+Test(purge, what_is_freed_behind_a_sweep_is_noted_for_the_next)
+{
+	start();
+	soil_segments(1);
+	struct lab_segment *first = segment;
+	soil_segments(100);
+	(void)sweep(false);
+	lab_sweep_begin(false);
+	go_on(LAB_SLOT_PAGES, false);
+	segment = first;
+	soil(0, 10);
+	go_on(NO_BOUND, false);
+	cr_assert_eq(lab_purge_dirty_pages(), 10);
+	cr_assert(has_left_something());
+	cr_assert_eq(sweep(false), 0);
+	cr_assert_eq(sweep(false), 10);
+}
+
+Test(purge, one_sweep_at_a_time)
+{
+	start();
+	soil_segments(100);
+	(void)sweep(false);
+	lab_sweep_begin(false);
+	go_on(LAB_SLOT_PAGES, false);
+	uint64_t place = lab_load_rlx(&lab_sweep_place);
+	size_t before = lab_purge_total_pages();
+	lab_sweep_begin(true);
+	cr_assert_eq(lab_load_rlx(&lab_sweep_place), place);
+	go_on(NO_BOUND, false);
+	cr_assert_geq(lab_purge_total_pages() - before, 90 * LAB_SLOT_PAGES);
+	go_on(NO_BOUND, false); /* none is under way */
+	cr_assert(!lab_sweep_is_on());
+}
+
+Test(purge, a_sweep_sets_the_counts_right)
+{
+	start();
+	soil_segments(10);
+	REQUIRE(lab_segment_take_at(segment, 0, 7));
+	lab_count(12345, -54321);
+	own.dirty = 33;
+	(void)sweep(false);
+	cr_assert_eq(lab_count_used(), 7);
+	cr_assert_eq(lab_count_dirty(&own), 10 * LAB_SLOT_PAGES - 7);
+	cr_assert_eq(own.dirty, 0);
+}
+
+/* ---- what is too much ---- */
+
+static bool
+give_back_excess(size_t excess, size_t pages)
+{
+	return lab_sweep_excess(&record, (struct lab_slice){.pages = pages}, excess);
+}
+
+Test(purge, excess_goes_a_segment_at_a_time_and_from_where_it_was_left_off)
+{
+	start();
+	soil_segments(20);
+	cr_assert(!give_back_excess(40, NO_BOUND));
+	cr_assert_eq(lab_purge_total_pages(), 2 * LAB_SLOT_PAGES);
+	for (int i = 0; i < 3; i++)
+		cr_assert(!give_back_excess(SIZE_MAX, 2 * LAB_SLOT_PAGES), "no more than the call may");
+	cr_assert_geq(lab_purge_total_pages(), 7 * LAB_SLOT_PAGES);
+	cr_assert_leq(lab_purge_total_pages(), 11 * LAB_SLOT_PAGES);
+	cr_assert(give_back_excess(SIZE_MAX, NO_BOUND));
+	cr_assert_eq(lab_purge_dirty_pages(), 0);
+	cr_assert(give_back_excess(SIZE_MAX, NO_BOUND), "there is none");
+}
+
+Test(purge, of_excess_the_oldest_goes_first)
+{
+	start();
+	soil_segments(10);
+	(void)sweep(false);
+	soil_segments(10);
+	cr_assert(!give_back_excess(10 * LAB_SLOT_PAGES, NO_BOUND));
+	soil(0, 1);
+	cr_assert_eq(lab_purge_dirty_pages(), 10 * LAB_SLOT_PAGES);
+	cr_assert_eq(sweep(false), 0, "what is left was young");
 }
 
 /* ---- huge pages ---- */
@@ -242,31 +383,28 @@ check_whole(void *first, size_t size)
 
 Test(purge, in_whole_huge_pages_are_not_split)
 {
-	const struct lab_purge_plan whole = {.in_whole = true, .enough = SIZE_MAX};
-
 	start();
 	world.on_purge = check_whole;
 	REQUIRE(lab_segment_take_at(segment, 500, 1)); /* in use, in the first 2 MiB */
 	soil(0, 400);
 	soil(512, 100);
 	soil(1000, 24);
-	cr_assert(lab_purge_age_all());
+	cr_assert_eq(sweep(true), 0);
 	soil(1020, 2); /* young */
-	cr_assert_eq(lab_purge_all(&record, &whole), 0, "a page was used just now");
-	cr_assert(lab_purge_age_all());
-	cr_assert_eq(lab_purge_all(&record, &whole), 124);
+	cr_assert_eq(sweep(true), 0, "a page was used just now");
+	cr_assert_eq(sweep(true), 124);
 	cr_assert_eq(world.purges, 1);
 	cr_assert(lab_segment_is_fresh(segment, 512, 512));
 	cr_assert_eq(lab_purge_dirty_pages(), 400, "the other huge page is in use");
 	cr_assert_eq(lab_load_rlx(&segment->taken[8]), 0, "the bits are back");
 	lab_segment_give(segment, 500, 1, 1);
-	cr_assert(lab_purge_age_all());
-	cr_assert_eq(lab_purge_all(&record, &whole), 401);
+	cr_assert_eq(sweep(true), 0);
+	cr_assert_eq(sweep(true), 401);
 	cr_assert_eq(world.purges, 2);
 	cr_assert(lab_segment_is_empty(segment));
 	soil(0, 1024);
-	cr_assert(lab_purge_age_all());
-	cr_assert_eq(lab_purge_all(&record, &whole), 1024);
+	cr_assert_eq(sweep(true), 0);
+	cr_assert_eq(sweep(true), 1024);
 	cr_assert_eq(world.purges, 3, "one call for all of it");
 }
 
@@ -300,12 +438,11 @@ Test(purge, fresh_pages_read_as_zero_over_a_long_trace)
 		const struct lab_purge_plan plan = {
 		        .young = trace_below(&random, 2),
 		        .in_whole = trace_below(&random, 3) == 0,
-		        .enough = SIZE_MAX,
 		};
 		if (trace_below(&random, 30) == 0)
 			(void)lab_purge_segment(segment, &record, &plan);
 		if (trace_below(&random, 30) == 0)
-			(void)lab_purge_age_all();
+			(void)sweep(false);
 	}
 	cr_assert_gt(world.purged, 0);
 }

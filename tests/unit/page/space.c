@@ -186,22 +186,30 @@ Test(space, a_release_is_for_the_value_that_was_read)
 	cr_assert_eq(state_of(segment), LAB_SLOT_OWNED);
 }
 
+/* As a sweep does. */
+static enum lab_emptied
+look_at(struct lab_segment *segment, size_t *dirty)
+{
+	return lab_space_unmap_emptied(segment, lab_load_rlx(lab_segment_owner(segment)), false, dirty);
+}
+
 Test(space, empty_segments_are_unmapped_at_the_second_look)
 {
 	struct lab_segment *segment = claim(2);
 	size_t dirty = 0;
 
 	lab_segment_mark_dirty(segment, 0, 3);
+	cr_assert_eq(look_at(segment, &dirty), LAB_EMPTIED_STAYS, "it is owned");
 	release(segment);
-	cr_assert(lab_space_has_empty());
-	cr_assert_eq(lab_space_unmap_empty(false, &dirty), 0);
+	cr_assert_eq(look_at(segment, &dirty), LAB_EMPTIED_WAITS);
 	cr_assert(is_mapped(segment));
-	cr_assert_eq(lab_space_unmap_empty(false, &dirty), size_of(segment));
+	cr_assert_eq(dirty, 0);
+	cr_assert_eq(look_at(segment, &dirty), LAB_EMPTIED_UNMAPPED);
 	cr_assert_eq(dirty, 3);
 	cr_assert(!is_mapped(segment));
 	cr_assert_eq(state_of(segment), LAB_SLOT_FREE);
 	cr_assert(!is_used(segment->base));
-	cr_assert(!lab_space_has_empty());
+	cr_assert_eq(look_at(segment, &dirty), LAB_EMPTIED_STAYS);
 	struct lab_segment *again = claim(2);
 	cr_assert_eq(again, segment, "metadata belongs to its place");
 	cr_assert(lab_segment_is_fresh(again, 0, lab_segment_pages(again)));
@@ -211,13 +219,14 @@ Test(space, empty_segments_are_unmapped_at_the_second_look)
 Test(space, one_that_was_used_between_two_looks_stays)
 {
 	struct lab_segment *segment = claim(0);
+	size_t dirty = 0;
 
 	release(segment);
-	(void)lab_space_unmap_empty(false, NULL);
+	cr_assert_eq(look_at(segment, &dirty), LAB_EMPTIED_WAITS);
 	cr_assert_eq(lab_space_claim(1, 0, 0), segment);
 	release(segment);
-	cr_assert_eq(lab_space_unmap_empty(false, NULL), 0);
-	cr_assert_eq(lab_space_unmap_empty(true, NULL), LAB_SLOT_SIZE, "or all at once");
+	cr_assert_eq(look_at(segment, &dirty), LAB_EMPTIED_WAITS);
+	cr_assert_eq(lab_space_unmap_empty(), LAB_SLOT_SIZE, "or all at once");
 }
 
 Test(space, a_longer_segment_gets_longer_metadata_and_a_shorter_one_keeps_it)
@@ -303,17 +312,18 @@ Test(space, what_is_being_unmapped_is_not_purged)
 Test(space, where_munmap_is_refused_segments_stay_and_serve)
 {
 	struct lab_segment *segment = claim(1);
+	size_t dirty = 0;
 
 	release(segment);
 	world.unmap_fails = true;
-	cr_assert_eq(lab_space_unmap_empty(true, NULL), 0);
+	cr_assert_eq(lab_space_unmap_empty(), 0);
 	cr_assert_eq(state_of(segment), LAB_SLOT_EMPTY);
-	cr_assert(!lab_space_has_empty(), "nobody is to ask again and again");
+	cr_assert_eq(look_at(segment, &dirty), LAB_EMPTIED_STAYS, "nobody is to ask again and again");
 	cr_assert_eq(lab_space_claim(1, 0, 0), segment);
 	release(segment);
-	cr_assert(lab_space_unmap_empty(true, NULL) == 0);
+	cr_assert(lab_space_unmap_empty() == 0);
 	world.unmap_fails = false;
-	cr_assert_eq(lab_space_unmap_empty(true, NULL), 2 * LAB_SLOT_SIZE);
+	cr_assert_eq(lab_space_unmap_empty(), 2 * LAB_SLOT_SIZE);
 }
 
 Test(space, holes_are_no_more_than_the_kernel_has_mappings_for)
@@ -326,7 +336,7 @@ Test(space, holes_are_no_more_than_the_kernel_has_mappings_for)
 		all[i] = claim(0);
 	for (int i = 0; i < SEGMENTS; i += 2) {
 		release(all[i]);
-		unmapped += lab_space_unmap_empty(true, NULL) / LAB_SLOT_SIZE;
+		unmapped += lab_space_unmap_empty() / LAB_SLOT_SIZE;
 	}
 	cr_assert_geq(unmapped, 8190);
 	cr_assert_leq(unmapped, 8194);
