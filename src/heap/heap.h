@@ -8,8 +8,9 @@
  * INV-HEAP-1  At most one live thread is named by a heap's owner word (registry.h), and only that thread's frames write
  *             the non-atomic fields: the innermost frame that marked the heap busy, in its thread's word, or the one
  *             that won it (registry.h).
- * INV-HEAP-2  bins[c].current is never exhausted and replaced in two steps that a reader can tell apart: it is replaced
- *             only when it has no free block and none left to carve, and is then `closed` (unit.h) and in no list.
+ * INV-HEAP-2  bins[c].current is replaced only when less than an eighth of its blocks are free or left to carve, by a
+ *             span that has more, or, if it has none at all, by any. It is then `closed` (unit.h) and in no list if it
+ *             has none, else in its bin's list.
  * INV-HEAP-3  Every span of the heap is exactly one of: a bin's current span, listed in its bin (it has a free block or
  *             one to carve), or full and closed. Every segment is in both indexes, by_order and by_run, where its
  *             greatest free order and its longest row of free pages, as last seen, put it.
