@@ -31,7 +31,7 @@ static bool
 is_bare(const struct lab_heap *heap)
 {
 	for (unsigned i = 0; i < LAB_ORDER_MAX + 2; i++)
-		if (heap->buckets[i])
+		if (heap->by_order[i])
 			return false;
 	return true;
 }

@@ -8,11 +8,12 @@
  * INV-HEAP-1  At most one live thread is named by a heap's owner word (registry.h), and only that thread's frames write
  *             the non-atomic fields: the innermost frame that marked the heap busy, in its thread's word, or the one
  *             that won it (registry.h).
- * INV-HEAP-2  bins[c].current is never exhausted and replaced in two steps that a reader can tell apart: it is replaced
- *             only when it has no free block and none left to carve, and is then `closed` (unit.h) and in no list.
+ * INV-HEAP-2  bins[c].current is replaced only when less than an eighth of its blocks are free or left to carve, by a
+ *             span that has more, or, if it has none at all, by any. It is then `closed` (unit.h) and in no list if it
+ *             has none, else in its bin's list.
  * INV-HEAP-3  Every span of the heap is exactly one of: a bin's current span, listed in its bin (it has a free block or
- *             one to carve), or full and closed. Every segment is in the bucket of its greatest free order, as last
- *             seen.
+ *             one to carve), or full and closed. Every segment is in both indexes, by_order and by_run, where its
+ *             greatest free order and its longest row of free pages, as last seen, put it.
  * INV-HEAP-4  whole == 0: a slow frame is inside, or was left inside by a jump or a death, or the heap is new: who
  *             enters next rebuilds the lists before it reads them. The fast paths read none: spans' freelist states
  *             are always whole.
@@ -71,9 +72,10 @@ struct lab_heap {
 	/* The holder's alone. direct: the current span by (size + 15) / 16, what malloc reads. */
 	struct lab_unit *direct[LAB_DIRECT_SLOTS];
 	struct lab_bin bins[LAB_CLASS_COUNT];
-	struct lab_segment *buckets[LAB_ORDER_MAX + 2]; /* by greatest free order + 1 */
+	struct lab_segment *by_order[LAB_ORDER_MAX + 2]; /* segments by greatest free order + 1 */
+	struct lab_segment *by_run[LAB_RUN_BINS];        /* and by lab_run_bin of the longest row of free pages */
 	struct lab_segment *kept; /* no page of it is in use, or was not when it was seen last; or NULL */
-	size_t slots;             /* of all segments in the buckets */
+	size_t slots;             /* of all segments in the indexes */
 	uint64_t stale_marks;     /* lab_segment_stale_marks before segments were looked at for such */
 	struct lab_batch batches[LAB_BATCH_SLOTS];
 	uintptr_t

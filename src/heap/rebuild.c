@@ -161,8 +161,8 @@ rebuild_segment(struct scan *scan)
 		lab_space_renew(segment);
 	lab_segment_free_orphans_owned(segment, scan->covered);
 	lab_segment_refresh_owned(segment, 0, lab_segment_pages(segment));
-	segment->bucket = -1;
-	lab_segment_bucket_owned(scan->heap, segment);
+	lab_segment_forget_index(segment);
+	lab_segment_index_owned(scan->heap, segment);
 	scan->heap->slots += lab_segment_pages(segment) / LAB_SLOT_PAGES;
 }
 
@@ -237,7 +237,8 @@ lab_heap_rebuild_owned(struct lab_heap *heap)
 		lab_bin_set_current(heap, c, &lab_no_span);
 		heap->bins[c].partial = NULL;
 	}
-	memset(heap->buckets, 0, sizeof heap->buckets);
+	memset(heap->by_order, 0, sizeof heap->by_order);
+	memset(heap->by_run, 0, sizeof heap->by_run);
 	heap->kept = NULL;
 	heap->slots = 0;
 	rebuild_segments(heap, heap->id);

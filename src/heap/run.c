@@ -13,39 +13,59 @@
 #include "page/map.h"
 #include "page/purge.h"
 
-enum {
-	PROBES = 4, /* for the heaps of dead threads, before a segment is added to this one */
-	TRIES_IN_BUCKET = 8,
-};
+enum { PROBES = 4 }; /* for the heaps of dead threads, before a segment is added to this one */
+
+/* ---- the indexes ---- */
+
+static struct lab_segment **
+bins_of(struct lab_heap *heap, enum lab_segment_index index)
+{
+	return index == LAB_BY_ORDER ? heap->by_order : heap->by_run;
+}
 
 static void
-bucket_remove(struct lab_heap *heap, struct lab_segment *segment)
+list_remove(struct lab_heap *heap, struct lab_segment *segment, enum lab_segment_index index)
 {
-	if (segment->bucket < 0)
+	struct lab_segment_links *links = &segment->links[index];
+
+	if (links->bin < 0)
 		return;
-	if (segment->previous)
-		segment->previous->next = segment->next;
+	if (links->previous)
+		links->previous->links[index].next = links->next;
 	else
-		heap->buckets[segment->bucket] = segment->next;
-	if (segment->next)
-		segment->next->previous = segment->previous;
-	segment->bucket = -1;
+		bins_of(heap, index)[links->bin] = links->next;
+	if (links->next)
+		links->next->links[index].previous = links->previous;
+	links->bin = -1;
+}
+
+static void
+list_move(struct lab_heap *heap, struct lab_segment *segment, enum lab_segment_index index, unsigned bin)
+{
+	struct lab_segment_links *links = &segment->links[index];
+	struct lab_segment **first = &bins_of(heap, index)[bin];
+
+	if (links->bin == (int8_t)bin)
+		return;
+	list_remove(heap, segment, index);
+	*links = (struct lab_segment_links){.next = *first, .bin = (int8_t)bin};
+	if (*first)
+		(*first)->links[index].previous = segment;
+	*first = segment;
 }
 
 void
-lab_segment_bucket_owned(struct lab_heap *heap, struct lab_segment *segment)
+lab_segment_index_owned(struct lab_heap *heap, struct lab_segment *segment)
 {
-	int8_t bucket = (int8_t)(segment->greatest + 1);
+	list_move(heap, segment, LAB_BY_ORDER, (unsigned)(segment->greatest + 1));
+	list_move(heap, segment, LAB_BY_RUN, lab_run_bin(segment->longest));
+}
 
-	if (segment->bucket == bucket)
-		return;
-	bucket_remove(heap, segment);
-	segment->previous = NULL;
-	segment->next = heap->buckets[bucket];
-	if (segment->next)
-		segment->next->previous = segment;
-	heap->buckets[bucket] = segment;
-	segment->bucket = bucket;
+void
+lab_segment_forget_index(struct lab_segment *segment)
+{
+	for (unsigned index = 0; index < LAB_SEGMENT_INDEXES; index++)
+		segment->links[index].bin = -1;
 }
 
 /* Whether no page of the segment is in use. The holder's view alone may be older than a purger's bits. */
@@ -58,7 +78,8 @@ is_whole(const struct lab_segment *segment)
 static void
 release(struct lab_heap *heap, struct lab_segment *segment)
 {
-	bucket_remove(heap, segment);
+	list_remove(heap, segment, LAB_BY_ORDER);
+	list_remove(heap, segment, LAB_BY_RUN);
 	heap->slots -= lab_segment_pages(segment) / LAB_SLOT_PAGES;
 	if (heap->kept == segment)
 		heap->kept = NULL;
@@ -86,7 +107,7 @@ static void
 refresh_all(struct lab_heap *heap, struct lab_segment *segment)
 {
 	lab_segment_refresh_owned(segment, 0, lab_segment_pages(segment));
-	lab_segment_bucket_owned(heap, segment);
+	lab_segment_index_owned(heap, segment);
 }
 
 /* Pages that are wanted: a block of the buddy if they have to be aligned, else any in a row. */
@@ -96,45 +117,40 @@ struct demand {
 	bool aligned;
 };
 
+/* The first page of what is wanted; -1: the segment has nothing of the kind now. */
 static int
-take_from(struct lab_segment *segment, const struct demand *demand)
+take_from(struct lab_heap *heap, struct lab_segment *segment, const struct demand *demand)
 {
-	return demand->aligned ? lab_segment_take_owned(segment, demand->order, demand->count)
-	                       : lab_segment_take_run_owned(segment, demand->count);
-}
+	int page = demand->aligned ? lab_segment_take_owned(segment, demand->order, demand->count)
+	                           : lab_segment_take_run_owned(segment, demand->count);
 
-/* From the first few segments of a bucket in which the demand may or may not fit. */
-static struct lab_pages
-try_bucket(struct lab_heap *heap, unsigned bucket, const struct demand *demand)
-{
-	struct lab_segment *segment = heap->buckets[bucket];
-
-	for (int tries = 0; segment && tries < TRIES_IN_BUCKET; tries++, segment = segment->next) {
-		int page = take_from(segment, demand);
-		if (page >= 0) {
-			lab_segment_bucket_owned(heap, segment);
-			return (struct lab_pages){segment, (size_t)page};
-		}
-	}
-	return (struct lab_pages){NULL, 0};
+	if (page >= 0)
+		lab_segment_index_owned(heap, segment);
+	else
+		refresh_all(heap, segment);
+	return page;
 }
 
 /*
- * Takes from the segment that fits most closely. A segment's bucket is the order of its greatest aligned block: n pages
- * in a row hold an aligned block of order log2(n + 1) - 1, so that below the bucket of their own order they may be
- * found as well.
+ * Takes from the segment that fits most closely. In its bin and above any segment fits, unless a purger has pages of it
+ * now: such a segment moves down, to where it fits without them (lock-free: one that did not move was given back its
+ * pages by the purger).
  */
 static struct lab_pages
-take_from_buckets(struct lab_heap *heap, const struct demand *demand)
+take_from_index(struct lab_heap *heap, const struct demand *demand)
 {
-	unsigned bucket = demand->order + 1;
-	struct lab_pages pages = {NULL, 0};
+	struct lab_segment **bins = bins_of(heap, demand->aligned ? LAB_BY_ORDER : LAB_BY_RUN), *segment;
+	unsigned bin = demand->aligned ? demand->order + 1 : lab_run_bin(lab_run_pages(demand->count));
+	unsigned end = demand->aligned ? LAB_ORDER_MAX + 2 : LAB_RUN_BINS;
 
-	if (!demand->aligned)
-		bucket = lab_log2(demand->count + 1);
-	for (; bucket <= LAB_ORDER_MAX + 1 && !pages.segment; bucket++)
-		pages = try_bucket(heap, bucket, demand);
-	return pages;
+	for (; bin < end; bin++) {
+		while ((segment = bins[bin]) != NULL) {
+			int page = take_from(heap, segment, demand);
+			if (page >= 0)
+				return (struct lab_pages){segment, (size_t)page};
+		}
+	}
+	return (struct lab_pages){NULL, 0};
 }
 
 /* Looks again at the segments in which a purger held pages. True if there were any. Cut short, the heap is rebuilt. */
@@ -146,10 +162,10 @@ refresh_stale(struct lab_heap *heap)
 
 	if (heap->stale_marks == stale_marks)
 		return false;
-	for (unsigned bucket = 0; bucket <= LAB_ORDER_MAX + 1; bucket++) {
+	for (unsigned bin = 0; bin < LAB_ORDER_MAX + 2; bin++) {
 		struct lab_segment *next;
-		for (struct lab_segment *s = heap->buckets[bucket]; s; s = next) {
-			next = s->next;
+		for (struct lab_segment *s = heap->by_order[bin]; s; s = next) {
+			next = s->links[LAB_BY_ORDER].next;
 			uint32_t how =
 			        atomic_exchange_explicit(&s->view_stale, LAB_VIEW_IS_FRESH, memory_order_acq_rel);
 			if (how == LAB_VIEW_IS_FRESH)
@@ -172,7 +188,7 @@ take_in(struct lab_heap *heap, struct lab_segment *segment)
 
 	if (!lab_segment_is_empty(segment))
 		lab_segment_free_orphans_owned(segment, nothing);
-	segment->bucket = -1;
+	lab_segment_forget_index(segment);
 	heap->slots += lab_segment_pages(segment) / LAB_SLOT_PAGES;
 	refresh_all(heap, segment);
 }
@@ -213,16 +229,16 @@ static struct lab_pages
 take_pages(struct lab_heap *heap, size_t count, size_t align)
 {
 	const struct demand demand = {count, lab_log2_up(count > align ? count : align), align > 1};
-	struct lab_pages pages = take_from_buckets(heap, &demand);
+	struct lab_pages pages = take_from_index(heap, &demand);
 
 	if (pages.segment || heap->nowait)
 		return pages;
 	if (refresh_stale(heap)) {
-		pages = take_from_buckets(heap, &demand);
+		pages = take_from_index(heap, &demand);
 		lab_segments_release_spare_owned(heap);
 	}
 	while (!pages.segment && (lab_thread_absorb_dead_owned(heap, PROBES) || add_segment(heap, &demand)))
-		pages = take_from_buckets(heap, &demand);
+		pages = take_from_index(heap, &demand);
 	return pages;
 }
 
@@ -255,10 +271,10 @@ static void
 release_whole(struct lab_heap *heap, bool keep)
 {
 	heap->kept = NULL; /* so that what keep_one releases was visited before */
-	for (unsigned bucket = LAB_SLOT_ORDER + 1; bucket <= LAB_ORDER_MAX + 1; bucket++) {
+	for (unsigned bin = LAB_SLOT_ORDER + 1; bin < LAB_ORDER_MAX + 2; bin++) {
 		struct lab_segment *next;
-		for (struct lab_segment *segment = heap->buckets[bucket]; segment; segment = next) {
-			next = segment->next;
+		for (struct lab_segment *segment = heap->by_order[bin]; segment; segment = next) {
+			next = segment->links[LAB_BY_ORDER].next;
 			if (keep)
 				keep_one(heap, segment);
 			else if (is_whole(segment))
@@ -296,7 +312,7 @@ lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t 
 	lab_count_owned(&heap->counts, -(int64_t)count, (int64_t)(dirty + behind));
 	lab_segment_give(segment, page, count, dirty);
 	lab_segment_refresh_owned(segment, page, count);
-	lab_segment_bucket_owned(heap, segment);
+	lab_segment_index_owned(heap, segment);
 	keep_one(heap, segment);
 	heap->freed_pages += dirty;
 }
@@ -374,7 +390,7 @@ lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct 
 			return false;
 		}
 		lab_segment_refresh_owned(segment, page + old, count - old);
-		lab_segment_bucket_owned(heap, segment);
+		lab_segment_index_owned(heap, segment);
 		forget_retired((struct lab_pages){segment, page + old}, count - old);
 		lab_store_rel(&run->pages, count);
 	} else if (count < old) {

@@ -12,7 +12,8 @@ struct lab_pages {
 	size_t page;
 };
 
-/* `count` pages of the heap's segments at a multiple of `align` pages; count and align at most LAB_SEGMENT_PAGES. */
+/* `count` pages of the heap's segments at a multiple of `align` pages; count and align at most LAB_SEGMENT_PAGES. Where
+ * align is 1, pages that are free for any run of lab_run_pages(count) are found. */
 struct lab_pages lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align);
 
 /* Gives them back; the first `dirty` of them may have been written to. */
@@ -40,7 +41,10 @@ bool lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, st
 /* LIVE → FREEING, by tid: true for the one freer that wins. Not of an exclusive block. Any thread. */
 bool lab_run_begin_free(struct lab_run *run, uint32_t tid);
 
-/* Puts the segment into the bucket of its greatest free order, as it is known. */
-void lab_segment_bucket_owned(struct lab_heap *heap, struct lab_segment *segment);
+/* Puts the segment where INV-HEAP-3 wants it, in both indexes, from the holder's view of it. */
+void lab_segment_index_owned(struct lab_heap *heap, struct lab_segment *segment);
+
+/* A segment that is new to the heap, or whose heap's indexes were emptied, is in no list. */
+void lab_segment_forget_index(struct lab_segment *segment);
 
 #endif

@@ -48,6 +48,19 @@ lab_run_pages(size_t pages)
 	return ((pages - 1) >> shift << shift) + ((size_t)1 << shift);
 }
 
+/* Lengths that lab_run_pages gives, and none. */
+#define LAB_RUN_BINS 65u
+
+/* The number of the greatest such length of at most `pages`, in ascending order; 0: none. pages <= 1024. */
+static inline unsigned
+lab_run_bin(size_t pages)
+{
+	if (pages <= 16)
+		return (unsigned)pages;
+	unsigned log = lab_log2(pages);
+	return 16 + 8 * (log - 4) + ((unsigned)(pages >> (log - 3)) & 7);
+}
+
 _Static_assert(LAB_CLASS_SIZE(0) == 16 && LAB_CLASS_SIZE(7) == 128 && LAB_CLASS_SIZE(8) == 144, "spacing");
 _Static_assert(LAB_CLASS_SIZE(15) == 256 && LAB_CLASS_SIZE(16) == 288 && LAB_CLASS_SIZE(31) == LAB_DIRECT_MAX,
                "spacing");

@@ -11,6 +11,11 @@
 #include "heap/run.h"
 #include "page/map.h"
 
+enum {
+	LOOKS = 8, /* listed spans from which a refill chooses */
+	CARVED_AT_ONCE = 32,
+};
+
 struct lab_unit lab_no_span = {.freelist_state = LAB_FREELIST_NIL};
 
 void
@@ -24,10 +29,8 @@ lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 		heap->direct[slot] = unit;
 }
 
-/*
- * The list is first in, first out: a span that was full and gets one block back has time to get more, so that a refill
- * is worth its while. The first one's `previous` is the last one.
- */
+/* At the end: a span that was full and gets one block back has time to get more. The first one's `previous` is the last
+ * one. */
 static void
 list_push(struct lab_bin *bin, struct lab_unit *unit)
 {
@@ -59,6 +62,49 @@ list_remove(struct lab_bin *bin, struct lab_unit *unit)
 	else
 		unit->previous->next = unit->next;
 	unit->listed = false;
+}
+
+/* Blocks that a span has yet to give. Those that a torn frame has lost count as used. */
+static uint32_t
+count_left(const struct lab_unit *unit)
+{
+	return unit->capacity - (((unit->freelist_state >> 16) + !unit->current) & 0xffff); /* INV-SPAN-2 */
+}
+
+/* An eighth is left: a refill from here saves the next ones. */
+static bool
+is_worthwhile(const struct lab_unit *unit)
+{
+	return count_left(unit) * 8 >= unit->capacity;
+}
+
+/* Which of two listed spans is to become current: the fuller one, so that the other has time to become empty; but
+ * rather one that is worthwhile. */
+static bool
+is_better(const struct lab_unit *unit, const struct lab_unit *than)
+{
+	bool is_fuller = count_left(unit) < count_left(than);
+
+	return is_worthwhile(unit) ? is_fuller || !is_worthwhile(than) : !is_worthwhile(than) && !is_fuller;
+}
+
+/* The best of the first few listed spans, or NULL. Those that are not worthwhile wait at the end of the list. */
+static struct lab_unit *
+choose_listed(struct lab_bin *bin)
+{
+	struct lab_unit *best = bin->partial, *next;
+	int looks = LOOKS;
+
+	for (struct lab_unit *unit = best; unit && looks > 0; unit = next, looks--) {
+		next = unit->next;
+		if (is_better(unit, best))
+			best = unit;
+		if (!is_worthwhile(unit)) {
+			list_remove(bin, unit);
+			list_push(bin, unit);
+		}
+	}
+	return best;
 }
 
 static bool
@@ -157,15 +203,28 @@ make_span(struct lab_heap *heap, unsigned c)
 	return unit;
 }
 
-/* Makes the blocks up to the end of the next page, at least one, and puts them on the span's empty list, lowest first.
- * */
+/* The end of what is to be carved from offset `first` of the span on: that of the page, and of the pages after it that
+ * are dirty, which costs no memory, until there are CARVED_AT_ONCE blocks. */
+static size_t
+find_carve_end(const struct lab_unit *unit, size_t first, size_t size)
+{
+	size_t end = lab_round_up(first + 1, LAB_PAGE_SIZE);
+	uint64_t owner;
+	const struct lab_segment *segment = lab_space_find(unit->base, &owner);
+
+	while (end < LAB_UNIT_SIZE && end - first < CARVED_AT_ONCE * size &&
+	       !lab_segment_is_fresh(segment, lab_segment_page_of(segment, unit->base + end), 1))
+		end += LAB_PAGE_SIZE;
+	return end;
+}
+
+/* Makes the next blocks, at least one, and puts them on the span's empty list, lowest first. */
 static void
 carve(struct lab_unit *unit)
 {
 	size_t size = lab_class_size(unit->size_class);
 	size_t first = unit->carved * size;
-	size_t page_end = lab_round_up(first + 1, LAB_PAGE_SIZE);
-	size_t count = (page_end - first) / size;
+	size_t count = (find_carve_end(unit, first, size) - first) / size;
 	size_t left = unit->capacity - unit->carved;
 
 	if (count == 0)
@@ -227,7 +286,7 @@ lab_span_demote_owned(struct lab_heap *heap, struct lab_unit *unit)
 	lab_span_list_owned(heap, unit);
 }
 
-/* Puts the exhausted current span aside and another, which is in no list, in its place. */
+/* Puts the current span aside and another, which is in no list, in its place. */
 static void
 replace_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 {
@@ -239,6 +298,21 @@ replace_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 	lab_bin_set_current(heap, c, unit);
 }
 
+/* The span that is to follow the current one: a listed one, or a new one if the current span has nothing left. NULL:
+ * none, or no memory. In no list. */
+static struct lab_unit *
+find_successor(struct lab_heap *heap, unsigned c, bool is_spent)
+{
+	struct lab_bin *bin = &heap->bins[c];
+	struct lab_unit *unit = choose_listed(bin);
+
+	if (unit && (is_spent || is_worthwhile(unit))) {
+		list_remove(bin, unit);
+		return unit;
+	}
+	return is_spent ? make_span(heap, c) : NULL;
+}
+
 bool
 lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 {
@@ -247,14 +321,15 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
 	mend(heap, bin->current);
-	while (bin->current == &lab_no_span || is_exhausted(bin->current)) {
-		struct lab_unit *next = bin->partial;
-		if (next)
-			list_remove(bin, next);
-		else
-			next = make_span(heap, c);
-		if (!next)
+	for (;;) {
+		bool is_spent = bin->current == &lab_no_span || is_exhausted(bin->current);
+		if (!is_spent && is_worthwhile(bin->current))
+			break;
+		struct lab_unit *next = find_successor(heap, c, is_spent);
+		if (!next && is_spent)
 			return false;
+		if (!next)
+			break;
 		replace_current(heap, c, next);
 		mend(heap, next); /* it may be exhausted then */
 	}
@@ -279,7 +354,7 @@ retire(struct lab_heap *heap, struct lab_unit *unit)
 {
 	uint64_t owner;
 	struct lab_segment *segment = lab_space_find(unit->base, &owner);
-	/* A carve that was cut short may have written links to the page after what is carved. */
+	/* A carve that was cut short may have written links to the page after what is carved, and to dirty ones. */
 	size_t dirty = unit->carved * lab_class_size(unit->size_class) / LAB_PAGE_SIZE + 1;
 
 	if (dirty > LAB_UNIT_PAGES)

@@ -10,8 +10,8 @@
 /* The span that is always empty: a bin without a span points to it, so that malloc needs no test for that. */
 extern struct lab_unit lab_no_span;
 
-/* Sees to it that bins[c].current has a free block: drains, mends, carves, takes a listed span or makes one. False: no
- * memory. */
+/* Sees to it that bins[c].current has a free block: drains, mends, carves, takes a better listed span, or makes one.
+ * False: no memory. */
 bool lab_span_refill_owned(struct lab_heap *heap, unsigned c);
 
 /* Takes a block from the current span, which has one. */

@@ -65,6 +65,30 @@ lab_buddy_runs(uint64_t taken, unsigned count)
 	return starts;
 }
 
+/* The length of the longest row of free pages, aligned or not. */
+static inline unsigned
+lab_buddy_longest(uint64_t taken)
+{
+	uint64_t starts[LAB_BUDDY_WORD_ORDER], found; /* [o]: of 2^o free pages in a row */
+	unsigned order = 0, length;
+
+	if (taken == 0 || taken == ~UINT64_C(0))
+		return taken ? 0 : 64;
+	starts[0] = found = ~taken;
+	for (; order + 1 < LAB_BUDDY_WORD_ORDER && (found &= found >> (1u << order)) != 0; order++)
+		starts[order + 1] = found;
+	found = starts[order];
+	length = 1u << order;
+	while (order-- > 0) {
+		uint64_t longer = found & starts[order] >> length;
+		if (longer) {
+			found = longer;
+			length += 1u << order;
+		}
+	}
+	return length;
+}
+
 /* The order of the greatest free block, or -1 if every bit is taken. */
 static inline int
 lab_buddy_greatest(uint64_t taken)

@@ -57,7 +57,7 @@ taken_words(const struct lab_segment *segment)
 	uint64_t taken = ~lab_mask(LAB_SEGMENT_WORDS);
 
 	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
-		if (segment->word_order[word] != LAB_BUDDY_WORD_ORDER)
+		if (segment->words[word].order != LAB_BUDDY_WORD_ORDER)
 			taken |= UINT64_C(1) << word;
 	return taken;
 }
@@ -66,7 +66,7 @@ static int
 find_in_words(const struct lab_segment *segment, unsigned order)
 {
 	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++) {
-		if (segment->word_order[word] < (int)order)
+		if (segment->words[word].order < (int)order)
 			continue;
 		unsigned bit = lab_buddy_find(lab_load_rlx(&segment->taken[word]), order);
 		if (bit != LAB_BUDDY_NONE)
@@ -190,20 +190,48 @@ lab_segment_is_fresh(const struct lab_segment *segment, size_t page, size_t coun
 	return true;
 }
 
+static struct lab_word_view
+view_of(uint64_t taken)
+{
+	return (struct lab_word_view){
+	        .order = (int8_t)lab_buddy_greatest(taken),
+	        .low = (uint8_t)(taken ? lab_ctz(taken) : 64),
+	        .high = (uint8_t)(taken ? 63 - lab_log2(taken) : 64),
+	        .longest = (uint8_t)lab_buddy_longest(taken),
+	};
+}
+
+/* From the words' views those of the segment. */
+static void
+sum_up(struct lab_segment *segment)
+{
+	size_t longest = 0, open = 0; /* open: free pages just before the word */
+	int greatest = -1;
+
+	for (size_t word = 0; word < lab_segment_words(segment); word++) {
+		const struct lab_word_view *view = &segment->words[word];
+		if (view->order > greatest)
+			greatest = view->order;
+		if (view->longest > longest)
+			longest = view->longest;
+		if (open + view->low > longest)
+			longest = open + view->low;
+		open = view->low == 64 ? open + 64 : view->high;
+	}
+	if (greatest == LAB_BUDDY_WORD_ORDER)
+		greatest += lab_buddy_greatest(taken_words(segment));
+	segment->greatest = (int8_t)greatest;
+	segment->longest = (uint16_t)longest;
+}
+
 void
 lab_segment_refresh_owned(struct lab_segment *segment, size_t page, size_t count)
 {
 	size_t end = page + count;
-	int greatest = -1;
 
 	for (size_t word = page / 64; word * 64 < end; word++)
-		segment->word_order[word] = (int8_t)lab_buddy_greatest(lab_load_rlx(&segment->taken[word]));
-	for (unsigned word = 0; word < LAB_SEGMENT_WORDS; word++)
-		if (segment->word_order[word] > greatest)
-			greatest = segment->word_order[word];
-	if (greatest == LAB_BUDDY_WORD_ORDER)
-		greatest += lab_buddy_greatest(taken_words(segment));
-	segment->greatest = (int8_t)greatest;
+		segment->words[word] = view_of(lab_load_rlx(&segment->taken[word]));
+	sum_up(segment);
 }
 
 _Atomic uint64_t lab_segment_stale_marks;
@@ -242,7 +270,7 @@ lab_segment_begin(struct lab_segment *segment, size_t pages)
 		lab_store_rlx(&segment->taken[word], ~lab_segment_word_mask(segment, word));
 		lab_store_rlx(&segment->dirty[word], 0);
 		lab_store_rlx(&segment->aged[word], 0);
-		segment->word_order[word] = -1;
+		segment->words[word] = view_of(~UINT64_C(0));
 	}
 	lab_store_rlx(&segment->view_stale, LAB_VIEW_IS_FRESH);
 	lab_store_rlx(&segment->unheld, 0);

@@ -52,6 +52,25 @@ enum lab_view_state {
 	LAB_MAY_HAVE_ORPHANS, /* a purger was cut short: bits may be set that no thread will clear */
 };
 
+/* What the holder knows of the pages of one word. */
+struct lab_word_view {
+	int8_t order;               /* of the greatest free block, or -1 */
+	uint8_t low, high, longest; /* free pages in a row: at the lower end, at the upper end, anywhere */
+};
+
+/* The indexes of a heap by which its holder finds a segment. */
+enum lab_segment_index {
+	LAB_BY_ORDER = 0, /* of its greatest free block */
+	LAB_BY_RUN,       /* its longest row of free pages */
+	LAB_SEGMENT_INDEXES,
+};
+
+/* A segment's place in one of them. */
+struct lab_segment_links {
+	struct lab_segment *next, *previous;
+	int8_t bin; /* or -1: in no list */
+};
+
 struct lab_slot;
 
 /* In `was_empty`: the system has refused to unmap the segment. No owner word has this value. */
@@ -76,11 +95,10 @@ struct lab_segment {
 	_Atomic uint64_t aged[LAB_SEGMENT_WORDS]; /* free already when decay looked last */
 
 	/* the holder's view, derived: rebuilt by lab_segment_refresh_owned and by a scan of the heap */
-	LAB_ALIGNED(64) struct lab_segment *next;
-	struct lab_segment *previous;
-	int8_t bucket;                        /* list of the heap that it is in, or -1 */
-	int8_t greatest;                      /* order of the greatest free block, or -1 */
-	int8_t word_order[LAB_SEGMENT_WORDS]; /* the same of each word */
+	LAB_ALIGNED(64) struct lab_segment_links links[LAB_SEGMENT_INDEXES];
+	int8_t greatest;  /* order of the greatest free block, or -1 */
+	uint16_t longest; /* free pages in a row */
+	struct lab_word_view words[LAB_SEGMENT_WORDS];
 
 	struct lab_run runs[]; /* `capacity` of them */
 };
@@ -108,7 +126,7 @@ lab_segment_word_mask(const struct lab_segment *segment, size_t word)
 	return pages <= first ? 0 : lab_mask((unsigned)(pages - first < 64 ? pages - first : 64));
 }
 
-/* The order of the whole segment: its bucket in the heap while no page of it is in use. */
+/* The order of the whole segment: `greatest` while no page of it is in use. */
 static inline unsigned
 lab_segment_whole_order(const struct lab_segment *segment)
 {

@@ -88,15 +88,27 @@ heap_check_span(const struct lab_heap *heap, const struct lab_unit *unit, struct
 }
 
 static inline void
-heap_check_segment(const struct lab_heap *heap, const struct lab_segment *segment, struct heap_census *census)
+heap_check_is_indexed(struct lab_segment *const *bins, const struct lab_segment *segment, enum lab_segment_index index)
 {
+	const struct lab_segment *previous = NULL;
 	bool found = false;
 
-	census->segments++;
-	for (const struct lab_segment *s = heap->buckets[segment->bucket]; s; s = s->next)
+	for (const struct lab_segment *s = bins[segment->links[index].bin]; s; s = s->links[index].next) {
+		REQUIRE(s->links[index].previous == previous);
 		found |= s == segment;
+		previous = s;
+	}
 	REQUIRE(found);
-	REQUIRE(segment->bucket == segment->greatest + 1);
+}
+
+static inline void
+heap_check_segment(const struct lab_heap *heap, const struct lab_segment *segment, struct heap_census *census)
+{
+	census->segments++;
+	REQUIRE(segment->links[LAB_BY_ORDER].bin == segment->greatest + 1);
+	REQUIRE(segment->links[LAB_BY_RUN].bin == (int)lab_run_bin(segment->longest));
+	heap_check_is_indexed(heap->by_order, segment, LAB_BY_ORDER);
+	heap_check_is_indexed(heap->by_run, segment, LAB_BY_RUN);
 	for (size_t page = 0; page < lab_segment_pages(segment);) {
 		const struct lab_unit *unit = lab_map_unit(segment->base + page * LAB_PAGE_SIZE);
 		const struct lab_run *run = &segment->runs[page];

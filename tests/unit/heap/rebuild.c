@@ -83,8 +83,10 @@ spoil_spans(struct trace_random *random)
 static void
 spoil_segments(struct trace_random *random)
 {
-	for (int bucket = 0; bucket < LAB_ORDER_MAX + 2; bucket++)
-		heap->buckets[bucket] = (struct lab_segment *)(uintptr_t)trace_next(random);
+	for (unsigned bin = 0; bin < LAB_ORDER_MAX + 2; bin++)
+		heap->by_order[bin] = (struct lab_segment *)(uintptr_t)trace_next(random);
+	for (unsigned bin = 0; bin < LAB_RUN_BINS; bin++)
+		heap->by_run[bin] = (struct lab_segment *)(uintptr_t)trace_next(random);
 	struct lab_segment *segment;
 	uint64_t owner;
 
@@ -93,11 +95,15 @@ spoil_segments(struct trace_random *random)
 	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;) {
 		if (lab_owner_state(owner) != LAB_SLOT_OWNED)
 			continue;
-		segment->next = (struct lab_segment *)(uintptr_t)trace_next(random);
-		segment->previous = (struct lab_segment *)(uintptr_t)trace_next(random);
-		segment->bucket = (int8_t)trace_next(random);
+		for (unsigned which = 0; which < LAB_SEGMENT_INDEXES; which++)
+			segment->links[which] = (struct lab_segment_links){
+			        .next = (struct lab_segment *)(uintptr_t)trace_next(random),
+			        .previous = (struct lab_segment *)(uintptr_t)trace_next(random),
+			        .bin = (int8_t)trace_next(random),
+			};
 		segment->greatest = (int8_t)trace_next(random);
-		memset(segment->word_order, (int)trace_next(random), lab_segment_words(segment));
+		segment->longest = (uint16_t)trace_next(random);
+		memset(segment->words, (int)trace_next(random), sizeof segment->words);
 	}
 }
 

@@ -175,6 +175,86 @@ Test(run, segments_are_as_long_as_all_that_the_heap_has)
 	(void)heap_check(heap);
 }
 
+/* A free row of pages is found, however many segments have but shorter ones: of the same order, or longer in all. */
+Test(run, what_fits_is_found_among_segments_in_which_it_does_not)
+{
+	enum { SEGMENTS = 24, ROWS = LAB_SEGMENT_PAGES / 16, PAIRS = SEGMENTS * ROWS };
+	static struct held kept[PAIRS], gone[PAIRS];
+	static const size_t lengths[] = {3, 5, 6, 7, 9, 11, 12, 13, 14};
+
+	enter();
+	struct held whole = take(LAB_SEGMENT_PAGES, 1); /* so that all segments are of the largest */
+	give(&whole);
+	for (size_t at = 0; at < sizeof lengths / sizeof *lengths; at++) {
+		size_t n = 0, length = lengths[at];
+		for (; n < PAIRS; n++) {
+			bool fresh;
+			void *a = lab_run_alloc_owned(heap, length, 1, &fresh),
+			     *b = lab_run_alloc_owned(heap, 16 - length, 1, &fresh);
+			gone[n] = (struct held){a, lab_map_find(a), length, 0};
+			kept[n] = (struct held){b, lab_map_find(b), 16 - length, 0};
+		}
+		size_t slots = heap->slots;
+		struct held last_one = gone[PAIRS / 2]; /* stays, and leaves then one page more than the others */
+		for (size_t i = 0; i < n; i++)
+			if (i != PAIRS / 2) {
+				REQUIRE(lab_run_begin_free(gone[i].place.run, 1));
+				lab_run_free_owned(heap, gone[i].place.segment, gone[i].place.run);
+			}
+		REQUIRE(lab_run_resize_owned(heap, kept[PAIRS / 2].place.segment, kept[PAIRS / 2].place.run, 1));
+		REQUIRE(lab_run_begin_free(last_one.place.run, 1));
+		lab_run_free_owned(heap, last_one.place.segment, last_one.place.run);
+		(void)heap_check(heap);
+		bool fresh;
+		void *p = lab_run_alloc_owned(heap, length + 1, 1, &fresh);
+		cr_assert_eq(heap->slots, slots, "%zu pages were there", length + 1);
+		struct lab_place place = lab_map_find(p);
+		REQUIRE(lab_run_begin_free(place.run, 1));
+		lab_run_free_owned(heap, place.segment, place.run);
+		for (size_t i = 0; i < n; i++) {
+			REQUIRE(lab_run_begin_free(kept[i].place.run, 1));
+			lab_run_free_owned(heap, kept[i].place.segment, kept[i].place.run);
+		}
+	}
+	(void)heap_check(heap);
+}
+
+/* Blocks of 0.3 to 4 MB that come and go: what is mapped is little more than what was in use at once. */
+Test(run, mixed_lengths_leave_little_between_them)
+{
+	enum { RUNS = 200, STEPS = 20000 };
+	static struct held runs[RUNS];
+
+	enter();
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		struct trace_random random = {seed};
+		size_t live = 0, most = 0, mapped = 0;
+		for (int step = 0; step < STEPS; step++) {
+			struct held *held = &runs[trace_below(&random, RUNS)];
+			if (held->p) {
+				REQUIRE(lab_run_begin_free(held->place.run, 1));
+				lab_run_free_owned(heap, held->place.segment, held->place.run);
+				live -= held->count;
+			}
+			bool fresh;
+			held->count = lab_run_pages(75 + trace_below(&random, LAB_SEGMENT_PAGES - 74));
+			held->p = lab_run_alloc_owned(heap, held->count, 1, &fresh);
+			held->place = lab_map_find(held->p);
+			live += held->count;
+			most = live > most ? live : most;
+			mapped = heap->slots > mapped ? heap->slots : mapped;
+		}
+		cr_assert_leq(mapped * LAB_SLOT_PAGES * 4, most * 5);
+		for (size_t i = 0; i < RUNS; i++)
+			if (runs[i].p) {
+				REQUIRE(lab_run_begin_free(runs[i].place.run, 1));
+				lab_run_free_owned(heap, runs[i].place.segment, runs[i].place.run);
+				runs[i].p = NULL;
+			}
+	}
+	(void)heap_check(heap);
+}
+
 /* What a heap keeps free, and what is nobody's, counts for the limits of the process as well. */
 Test(run, what_is_kept_free_goes_before_a_run_fails)
 {
@@ -225,7 +305,7 @@ Test(run, pages_that_a_purger_held_are_found_again)
 
 	cr_assert(lab_segment_take_at(segment, used + 1, LAB_SEGMENT_PAGES - used - 1)); /* the purger */
 	lab_segment_refresh_owned(segment, 0, LAB_SEGMENT_PAGES); /* something made the holder look at that moment */
-	lab_segment_bucket_owned(heap, segment);
+	lab_segment_index_owned(heap, segment);
 	struct held b = take(8, 1);
 	cr_assert_neq(b.place.segment, segment);
 	lab_segment_give(segment, used + 1, LAB_SEGMENT_PAGES - used - 1, 0);

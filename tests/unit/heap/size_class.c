@@ -51,6 +51,13 @@ Test(size_class, runs_have_eight_lengths_a_doubling)
 		REQUIRE_EQUAL(lab_run_pages(pages), length);
 		REQUIRE_EQUAL(lab_run_pages(length), length);
 	}
+	unsigned bin = 0; /* the greatest length that is not above `pages` */
+	for (size_t pages = 1; pages <= LAB_SEGMENT_PAGES; pages++) {
+		bin += lab_run_pages(pages) == pages;
+		REQUIRE_EQUAL(lab_run_bin(pages), bin);
+	}
+	cr_assert_eq(lab_run_bin(0), 0);
+	cr_assert_eq(bin + 1, LAB_RUN_BINS);
 	cr_assert_eq(lab_run_pages(LAB_SEGMENT_PAGES), LAB_SEGMENT_PAGES);
 }
 

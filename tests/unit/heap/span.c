@@ -9,6 +9,7 @@
 
 #include "heap/finding.h"
 #include "heap/remote.h"
+#include "heap/run.h"
 #include "heap/span.h"
 #include "heap/thread.h"
 #include "heap_check.h"
@@ -177,10 +178,119 @@ Test(span, a_full_span_is_listed_again_by_its_first_free)
 	push(blocks[9]);
 	push(blocks[3]);
 	(void)heap_check(heap);
-	cr_assert_eq(pop(c), blocks[3], "first in, first out, and the block freed last");
+	cr_assert_eq(pop(c), blocks[9], "the fuller span, so that the other one may become empty");
+	cr_assert_eq(pop(c), blocks[3], "the block freed last");
 	cr_assert_eq(pop(c), blocks[2]);
-	cr_assert_eq(pop(c), blocks[9]);
 	(void)heap_check(heap);
+}
+
+/* Of a class with 64 blocks a span. */
+enum { SPAN_BLOCKS = 64 };
+
+static void
+fill_spans(unsigned c, size_t spans, char *blocks[][SPAN_BLOCKS])
+{
+	for (size_t span = 0; span < spans; span++)
+		for (size_t i = 0; i < SPAN_BLOCKS; i++)
+			blocks[span][i] = pop(c);
+}
+
+Test(span, a_refill_takes_the_fullest_span_of_which_an_eighth_is_free)
+{
+	enum { SPANS = 10 };
+	static const size_t left[SPANS] = {1, 7, 40, 8, 7, 20, 1, 0, 6, 0};
+	static char *blocks[SPANS][SPAN_BLOCKS];
+	unsigned c = lab_class_of(LAB_UNIT_SIZE / SPAN_BLOCKS);
+
+	enter();
+	fill_spans(c, SPANS, blocks);
+	for (size_t span = 0; span < SPANS; span++)
+		for (size_t i = 0; i < left[span]; i++)
+			push(blocks[span][i]);
+	struct lab_unit *current = heap->bins[c].current; /* full */
+	static const size_t order[] = {3, 5, 2};
+	for (size_t at = 0; at < 3; at++)
+		for (size_t i = 0; i < left[order[at]]; i++) {
+			char *p = pop(c);
+			REQUIRE(unit_of(p) == unit_of(blocks[order[at]][0]) && unit_of(p) != current);
+		}
+	(void)heap_check(heap);
+	for (size_t i = 0; i < 7; i++) /* nothing is left of which that much is free: the emptiest */
+		REQUIRE(unit_of(pop(c)) == unit_of(blocks[1][0]) || unit_of(blocks[4][0]) == heap->bins[c].current);
+	for (size_t i = 0; i < 15; i++)
+		(void)pop(c);
+	cr_assert_eq(heap_check(heap).spans, SPANS, "what is free is used before there is a span more");
+	(void)pop(c);
+	cr_assert_eq(heap_check(heap).spans, SPANS + 1);
+}
+
+Test(span, a_current_span_with_little_left_makes_way_for_one_that_has_more)
+{
+	static char *blocks[3][SPAN_BLOCKS];
+	unsigned c = lab_class_of(LAB_UNIT_SIZE / SPAN_BLOCKS);
+
+	enter();
+	fill_spans(c, 3, blocks);
+	for (size_t i = 0; i < 7; i++)
+		push(blocks[2][i]); /* as others do, whose blocks a refill takes in first */
+	REQUIRE(lab_span_refill_owned(heap, c));
+	cr_assert_eq(heap->bins[c].current, unit_of(blocks[2][0]), "there is no other");
+	for (size_t i = 0; i < 9; i++)
+		push(blocks[0][i]);
+	REQUIRE(lab_span_refill_owned(heap, c));
+	cr_assert_eq(heap->bins[c].current, unit_of(blocks[0][0]));
+	cr_assert(unit_of(blocks[2][0])->listed);
+	REQUIRE(heap_check(heap).free == 16);
+	push(blocks[2][7]);
+	REQUIRE(lab_span_refill_owned(heap, c));
+	cr_assert_eq(heap->bins[c].current, unit_of(blocks[0][0]), "nine are enough");
+	for (size_t i = 0; i < 17; i++)
+		(void)pop(c);
+	struct heap_census census = heap_check(heap);
+	cr_assert(census.free == 0 && census.spans == 3);
+}
+
+/* Pages that are clean are not touched before they are needed; dirty ones are there. */
+Test(span, dirty_pages_are_carved_ahead)
+{
+	unsigned c = lab_class_of(1024);
+	char *blocks[64];
+
+	enter();
+	for (size_t i = 0; i < 4 * 6; i++) /* six pages of it */
+		blocks[i] = pop(c);
+	struct lab_unit *unit = unit_of(blocks[0]);
+	cr_assert_eq(unit->carved, 24);
+	lab_span_demote_owned(heap, unit);
+	lab_bin_set_current(heap, c, &lab_no_span);
+	for (size_t i = 0; i < 4 * 6; i++)
+		push(blocks[i]);
+	cr_assert_eq(unit->kind, LAB_UNIT_IS_RETIRED);
+	(void)pop(c);
+	cr_assert_eq(heap->bins[c].current, unit, "the same pages");
+	cr_assert_eq(unit->carved, 28, "the page that a carve cut short may have written to is dirty as well");
+	for (size_t i = 1; i < 29; i++)
+		(void)pop(c);
+	cr_assert_eq(unit->carved, 32, "a page at a time");
+	(void)heap_check(heap);
+}
+
+Test(span, carving_ahead_is_bounded)
+{
+	enter();
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+		bool fresh;
+		char *all = lab_run_alloc_owned(heap, LAB_UNIT_PAGES, LAB_UNIT_PAGES, &fresh);
+		struct lab_place place = lab_map_find(all);
+		REQUIRE(lab_run_begin_free(place.run, 1)); /* all of it is dirty */
+		lab_run_free_owned(heap, place.segment, place.run);
+		(void)pop(c);
+		const struct lab_unit *unit = heap->bins[c].current;
+		size_t size = lab_class_size(c), step = LAB_PAGE_SIZE > 32 * size ? LAB_PAGE_SIZE : 32 * size;
+		REQUIRE(unit->base == all);
+		REQUIRE(unit->carved * size <= step + LAB_PAGE_SIZE);
+		REQUIRE(unit->carved * size + LAB_PAGE_SIZE + size > step || unit->carved == unit->capacity);
+	}
 }
 
 Test(span, long_random_traces_against_a_set)
@@ -311,12 +421,13 @@ Test(span, a_damaged_list_in_a_span_that_is_not_current_is_found_when_it_is)
 	for (int i = 0; i < 24; i++)
 		blocks[i] = pop(c);
 	push(blocks[2]);
-	push(blocks[9]);
-	push(blocks[3]); /* the first span: 3, 2. The second: 9 */
+	for (int i = 9; i < 12; i++)
+		push(blocks[i]);
+	push(blocks[3]); /* the first span: 3, 2. The second has one more */
 	*(uint16_t *)(void *)blocks[3] = 777;
 	cr_assert_eq(pop(c), blocks[3]);
 	cr_assert_not(lab_finding_take_owned(heap, &found));
-	cr_assert_eq(pop(c), blocks[9], "the first one is exhausted");
+	cr_assert_eq(pop(c), blocks[11], "the first one is exhausted");
 	cr_assert(lab_finding_take_owned(heap, &found));
 	cr_assert_eq(found.kind, LAB_FOUND_DAMAGE);
 	for (int i = 0; i < 8; i++)

@@ -42,12 +42,15 @@ check_runs(uint64_t taken, unsigned count)
 {
 	uint64_t starts = lab_buddy_runs(taken, count);
 	unsigned length = 0; /* free bits from `start` on, counted from the top */
+	unsigned longest = 0;
 
 	for (unsigned start = 64; start-- > 0;) {
 		length = taken >> start & 1 ? 0 : length + 1;
+		longest = length > longest ? length : longest;
 		if (start + count <= 64)
 			REQUIRE((starts >> start & 1) == (length >= count));
 	}
+	REQUIRE_EQUAL(lab_buddy_longest(taken), longest);
 }
 
 Test(buddy, every_pattern_of_16_bits_among_free_and_among_taken_ones)
@@ -87,6 +90,8 @@ Test(buddy, runs_of_every_length)
 			taken &= trace_next(&random);
 		for (unsigned count = 1; count <= 64; count++)
 			check_runs(i == 0 ? 0 : taken, count);
+		for (unsigned count = 1; count < 64; count++) /* one row of each length */
+			check_runs(~(lab_mask(count) << trace_below(&random, 65 - count)), count);
 	}
 }
 

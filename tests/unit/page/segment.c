@@ -54,6 +54,18 @@ model_greatest(void)
 	return -1;
 }
 
+static size_t
+model_longest(void)
+{
+	size_t length = 0, longest = 0;
+
+	for (size_t page = 0; page < pages_now; page++) {
+		length = model.taken[page] ? 0 : length + 1;
+		longest = length > longest ? length : longest;
+	}
+	return longest;
+}
+
 static void
 model_set(size_t page, size_t count, bool taken)
 {
@@ -76,6 +88,7 @@ compare(void)
 	REQUIRE_EQUAL(lab_segment_count_dirty(&segment), dirty);
 	REQUIRE(lab_segment_is_empty(&segment) == empty);
 	REQUIRE(segment.greatest == model_greatest());
+	REQUIRE(segment.longest == model_longest());
 }
 
 static void
