@@ -22,6 +22,8 @@ lab_backing_is_own(void)
 static void
 make_own(void)
 {
+	if (!lab_reserve_is_installed())
+		return;
 	lab_resident_hold_all();
 	lab_store_rlx(&is_own, true);
 }
@@ -30,8 +32,6 @@ make_own(void)
 void
 lab_backing_after_fork(void)
 {
-	if (!lab_reserve_is_installed())
-		return;
 	if (lab_load_rlx(&lab_reserve.in_use))
 		make_own();
 	else

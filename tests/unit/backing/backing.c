@@ -382,8 +382,10 @@ Test(backing, settings)
 	cr_assert(lab_backing_set_size("0"));
 	start_again();
 	cr_assert_eq(info().mode, LAB_RESERVE_NONE);
+	world_install();
 	cr_assert_null(lab_alloc(10, LAB_GFP_ATOMIC));
 	slow_call();
+	cr_assert(world.populates == 0 && world.locks == 0, "there is nothing to hold");
 }
 
 /* What the documents call the default is what asking for it gives. */
