@@ -141,9 +141,9 @@ bool lab_transfer(void *block, int tid);
 
 enum lab_reserve_mode {
 	LAB_RESERVE_NONE,      /* there is none: LABYRINTH_RESERVE=0, or no memory */
-	LAB_RESERVE_POPULATED, /* resident, but the system may take pages away: it could not be locked */
+	LAB_RESERVE_POPULATED, /* resident, but the system may take pages away: it is not locked */
 	LAB_RESERVE_STRICT,    /* resident and locked */
-	LAB_RESERVE_COPIED,    /* in a child of fork, before its next slow path: pages fault once */
+	LAB_RESERVE_COPIED,    /* after a fork, before the next slow path: pages fault once */
 };
 
 struct lab_reserve_info {

@@ -15,7 +15,7 @@
 #include "base/check.h"
 #include "heap/exclusive.h"
 #include "os/os.h"
-#include "reserve/share.h"
+#include "reserve/reserve.h"
 
 #define KIND_ATOMIC (LAB_GFP_ATOMIC & LAB_GFP_KIND)
 #define EXCLUSIVES  (LAB_GFP_LOCKED | LAB_GFP_NOFORK | LAB_GFP_NOMERGE)
@@ -49,6 +49,7 @@ claim_atomic(size_t size, size_t align, unsigned gfp)
 {
 	void *p = lab_share_claim(lab_load_rlx(&lab_thread.share), size, align);
 
+	lab_reserve_note_use();
 	if (lab_likely(!p))
 		p = lab_reserve_claim(size, align, lab_depth_of(gfp));
 	if (lab_unlikely(!p))

@@ -43,12 +43,11 @@ after_fork(void)
 	}
 }
 
-/* Fork has made every page of the parent copy-on-write: the atomic tier is to fault no more when fork has returned. */
 void
 lab_after_fork_in_parent(void)
 {
 	after_fork();
-	lab_backing_rearm();
+	lab_backing_after_fork();
 }
 
 void

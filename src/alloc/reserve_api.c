@@ -27,6 +27,7 @@ lab_reserve_info(struct lab_reserve_info *info)
 {
 	struct lab_reserve_figures figures;
 
+	lab_reserve_note_use();
 	*info = (struct lab_reserve_info){0};
 	info->mode = mode_now(&info->why);
 	for (unsigned c = 0; lab_reserve_figures(c, &figures); c++) {
@@ -103,6 +104,7 @@ lab_reserve_on_low(void (*call)(void *context, size_t size), void *context)
 {
 	struct lab_low_callback *callback = call ? lab_malloc(sizeof *callback) : NULL;
 
+	lab_reserve_note_use();
 	if (callback)
 		*callback = (struct lab_low_callback){call, context};
 	if (callback || !call)

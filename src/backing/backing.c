@@ -1,6 +1,5 @@
 /* backing.c - see backing.h. */
 #include "backing/backing.h"
-#include "backing/library.h"
 #include "backing/on_low.h"
 #include "backing/resident.h"
 #include "backing/settings.h"
@@ -20,21 +19,23 @@ lab_backing_is_own(void)
 	return lab_load_rlx(&is_own) && !lab_registry_is_forked();
 }
 
-/* All slots, and all else that the atomic tier touches. */
-void
-lab_backing_rearm(void)
+static void
+make_own(void)
 {
-	struct lab_share *share;
-
 	if (!lab_reserve_is_installed())
 		return;
-	lab_resident_keep((struct lab_range){lab_reserve.start, lab_reserve.memory}, true);
-	lab_resident_keep((struct lab_range){(char *)&lab_reserve, sizeof lab_reserve}, true);
-	lab_resident_keep((struct lab_range){(char *)&lab_share_table, sizeof lab_share_table}, true);
-	for (unsigned i = 0; (share = lab_share_get(i)) != NULL; i++)
-		lab_resident_keep(lab_share_range(share), true);
-	lab_library_keep();
+	lab_resident_hold_all();
 	lab_store_rlx(&is_own, true);
+}
+
+/* In a process that has not used the atomic tier, nor asked for it, copies would be made for nothing at each fork. */
+void
+lab_backing_after_fork(void)
+{
+	if (lab_load_rlx(&lab_reserve.in_use))
+		make_own();
+	else
+		lab_store_rlx(&is_own, false);
 }
 
 void
@@ -44,7 +45,8 @@ lab_backing_settle(const struct lab_lease_fork *fork)
 	if (!lab_reserve_is_installed())
 		return;
 	lab_store_rlx(&is_own, false);
-	lab_reserve_ask(LAB_REFILL_LOOK);
+	if (lab_load_rlx(&lab_reserve.in_use))
+		lab_reserve_ask(LAB_REFILL_LOOK);
 }
 
 /* NULL: none is to be had; *why says so. */
@@ -77,9 +79,9 @@ lab_backing_start(void)
 		return;
 	}
 	lab_reserve_install(plan, memory);
-	if (!lab_backing_settings.lock)
-		lab_store_rlx(&lab_resident_why_not, "LABYRINTH_RESERVE_LOCK=0");
-	lab_backing_rearm();
+	if (lab_backing_settings.asked)
+		lab_reserve_note_use();
+	make_own();
 }
 
 LAB_COLD bool
@@ -89,8 +91,8 @@ lab_backing_refill(uintptr_t sp)
 	struct lab_reserve_figures figures;
 	bool grown = false;
 
-	if (!lab_load_rlx(&is_own)) /* fork's child, or a jump has left it */
-		lab_backing_rearm();
+	if (!lab_load_rlx(&is_own) && lab_load_rlx(&lab_reserve.in_use)) /* after a fork */
+		make_own();
 	for (unsigned c = 0; lab_reserve_figures(c, &figures); c++) {
 		bool was_low = asked >> c & 1;
 		if (was_low)
@@ -105,6 +107,7 @@ lab_backing_refill(uintptr_t sp)
 bool
 lab_backing_balance(uintptr_t sp)
 {
+	lab_reserve_note_use();
 	lab_reserve_ask(LAB_REFILL_LOOK);
 	bool grown = lab_backing_tick(sp);
 	if (!grown)

@@ -28,10 +28,10 @@ lab_backing_tick(uintptr_t sp)
 /* lab_reserve_balance. */
 bool lab_backing_balance(uintptr_t sp);
 
-/* Makes all that the atomic tier touches resident again, as the process's own. */
-void lab_backing_rearm(void);
+/* In the parent, whose pages fork has made copies-on-write: they are made its own again, if the reserve is in use. */
+void lab_backing_after_fork(void);
 
-/* In fork's child, a lab_lease_kind that has no leases: the copies are to be made. */
+/* In fork's child, a lab_lease_kind that has no leases: the copies are to be made, if the reserve is in use. */
 void lab_backing_settle(const struct lab_lease_fork *fork);
 
 #endif

@@ -2,16 +2,15 @@
  * library.c - see library.h: the pages of this shared library, from its own program headers: a fault in its text is a
  * fault in the atomic tier, too.
  *
- * In a statically linked program there is nothing: the headers are the program's, and to lock all of it is not ours to
- * decide.
+ * In a statically linked program the headers are the program's, and to lock all of it is not ours to decide.
  */
 #include <elf.h>
 #include <link.h>
 
 #include "backing/library.h"
-#include "backing/resident.h"
 #include "heap/registry.h"
 #include "os/os.h"
+#include "reserve/reserve.h"
 
 /* Made by the linker. */
 extern const ElfW(Ehdr) __ehdr_start LAB_HIDDEN;
@@ -32,44 +31,70 @@ end_of_relro(void)
 	return 0;
 }
 
+/* Who visits, and what with. */
+struct visitor {
+	lab_visit_pages *visit;
+	void *context;
+};
+
 static void
-keep_pages(uintptr_t from, uintptr_t to, bool write)
+visit_pages(const struct visitor *visitor, uintptr_t from, uintptr_t to, bool write)
 {
 	from &= ~(LAB_OS_PAGE_SIZE - 1);
 	to = lab_round_up(to, LAB_OS_PAGE_SIZE);
 	if (from < to)
-		lab_resident_keep((struct lab_range){(char *)from, to - from}, write);
+		visitor->visit(visitor->context, (struct lab_range){(char *)from, to - from}, write);
 }
 
-/* Without the owner words of heaps, whose pages are whole. */
+/* Without two tables that the atomic tier needs nothing of, of which most is never touched, and whose pages are whole:
+ * the owner words of heaps, and the threads' ids. */
 static void
-keep_writable(uintptr_t from, uintptr_t to)
+visit_writable(const struct visitor *visitor, uintptr_t from, uintptr_t to)
 {
-	size_t size;
-	uintptr_t table = (uintptr_t)lab_registry_table(&size);
+	size_t owners_size, threads_size;
+	uintptr_t owners = (uintptr_t)lab_registry_table(&owners_size);
+	uintptr_t threads = (uintptr_t)lab_os_thread_table(&threads_size);
+	uintptr_t first = owners < threads ? owners : threads, second = owners < threads ? threads : owners;
 
-	keep_pages(from, table, true);
-	keep_pages(table + size, to, true);
+	visit_pages(visitor, from, first, true);
+	visit_pages(visitor, first + (first == owners ? owners_size : threads_size), second, true);
+	visit_pages(visitor, second + (second == owners ? owners_size : threads_size), to, true);
+}
+
+static void
+visit_segment(const struct visitor *visitor, const ElfW(Phdr) * header, uintptr_t relro)
+{
+	uintptr_t from = (uintptr_t)&__ehdr_start + header->p_vaddr, to = from + header->p_memsz;
+
+	if (!(header->p_flags & PF_W)) {
+		visit_pages(visitor, from, to, false);
+		return;
+	}
+	uintptr_t writable = relro > from && relro <= to ? relro : from;
+	visit_pages(visitor, from, writable, false);
+	visit_writable(visitor, writable, to);
+}
+
+static void
+visit_own_tables(const struct visitor *visitor)
+{
+	uintptr_t reserve = (uintptr_t)&lab_reserve, shares = (uintptr_t)&lab_share_table;
+
+	visit_pages(visitor, reserve, reserve + sizeof lab_reserve, true);
+	visit_pages(visitor, shares, shares + sizeof lab_share_table, true);
 }
 
 void
-lab_library_keep(void)
+lab_library_visit(lab_visit_pages *visit, void *context)
 {
+	const struct visitor visitor = {visit, context};
 	const ElfW(Phdr) *header = program_headers();
-	uintptr_t relro = end_of_relro();
 
-	if (lab_os_is_program(&__ehdr_start))
+	if (lab_os_is_program(&__ehdr_start)) {
+		visit_own_tables(&visitor);
 		return;
-	for (unsigned i = 0; i < __ehdr_start.e_phnum; i++, header++) {
-		uintptr_t from = (uintptr_t)&__ehdr_start + header->p_vaddr, to = from + header->p_memsz;
-		if (header->p_type != PT_LOAD)
-			continue;
-		if (!(header->p_flags & PF_W)) {
-			keep_pages(from, to, false);
-		} else {
-			uintptr_t writable = relro > from && relro <= to ? relro : from;
-			keep_pages(from, writable, false);
-			keep_writable(writable, to);
-		}
 	}
+	for (unsigned i = 0; i < __ehdr_start.e_phnum; i++, header++)
+		if (header->p_type == PT_LOAD)
+			visit_segment(&visitor, header, end_of_relro());
 }

@@ -1,5 +1,11 @@
-/* resident.h - how the reserve's memory is made resident, and locked where that is wanted and allowed. KERNEL contexts.
- * */
+/*
+ * resident.h - how what the atomic tier touches is made resident, and locked where that is wanted and allowed. KERNEL
+ * contexts.
+ *
+ * RLIMIT_MEMLOCK is the program's. So all of it is locked, or nothing: if it takes at most a quarter of the limit, and
+ * the system lets each part be locked. With LABYRINTH_RESERVE_LOCK=1 the limit is not looked at, and the system alone
+ * decides. A share for which the quarter has no room is resident and not locked.
+ */
 #ifndef LAB_BACKING_RESIDENT_H
 #define LAB_BACKING_RESIDENT_H
 
@@ -8,12 +14,12 @@
 /* Why not all of it is resident and locked, as words for a person; "": it is. */
 extern _Atomic(const char *) lab_resident_why_not;
 
-/* Makes accessible pages resident, `write`: as the process's own; locks them; and makes resident what free() reads to
- * tell that an address among them is no block. False: no memory. That they are not locked is noted. */
-bool lab_resident_hold(struct lab_range range, bool write);
+/* All of it: slots, shares, this library, and what free() reads to tell that an address among slots is no block. What
+ * fails is noted. */
+void lab_resident_hold_all(void);
 
-/* The same for what is in use already: a failure is noted. */
-void lab_resident_keep(struct lab_range range, bool write);
+/* The same for the memory of a share. False: no memory. That it is not locked is noted. */
+bool lab_resident_hold(struct lab_range slots);
 
 /* Gives pages of slots back, which stay accessible. False: refused, and they are held as before. */
 bool lab_resident_give_back(struct lab_range slots);

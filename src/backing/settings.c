@@ -11,7 +11,7 @@
 	}
 #define MIX_SIZE ((size_t)324 << 10)
 
-struct lab_backing_settings lab_backing_settings = {.plan.slots = MIX, .lock = true};
+struct lab_backing_settings lab_backing_settings = {.plan.slots = MIX};
 
 static uint32_t
 scaled(uint32_t slots, size_t size)
@@ -78,5 +78,10 @@ lab_backing_set_classes(const char *text)
 bool
 lab_backing_set_lock(const char *text)
 {
-	return lab_parse_flag(text, &lab_backing_settings.lock);
+	bool always;
+
+	if (!lab_parse_flag(text, &always))
+		return false;
+	lab_backing_settings.lock = always ? LAB_LOCK_ALWAYS : LAB_LOCK_NEVER;
+	return true;
 }

@@ -11,10 +11,16 @@ bool lab_backing_set_classes(const char *text);
 bool lab_backing_set_limit(const char *text);
 bool lab_backing_set_lock(const char *text);
 
+enum lab_lock {
+	LAB_LOCK_BY_LIMIT, /* if RLIMIT_MEMLOCK leaves most to the program */
+	LAB_LOCK_NEVER,
+	LAB_LOCK_ALWAYS,
+};
+
 struct lab_backing_settings {
 	struct lab_reserve_plan plan;
 	bool asked; /* for a reserve, by name */
-	bool lock;
+	enum lab_lock lock;
 };
 extern struct lab_backing_settings lab_backing_settings;
 

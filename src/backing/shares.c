@@ -21,7 +21,7 @@ reuse(unsigned shift, size_t slots, bool is_growth)
 			continue;
 		if (!lab_share_take(share, lab_thread_tid(), lab_os.thread_is_dead))
 			continue;
-		if (lab_resident_hold(lab_share_memory(share), true))
+		if (lab_resident_hold(lab_share_memory(share)))
 			return share;
 		lab_share_let_go(share);
 	}
@@ -38,7 +38,7 @@ make(unsigned shift, size_t slots, bool is_growth)
 
 	if (!memory)
 		return NULL;
-	if (lab_resident_hold((struct lab_range){memory, size}, true))
+	if (lab_resident_hold((struct lab_range){memory, size}))
 		share = lab_share_make(memory, shift, slots, lab_thread_tid(), is_growth);
 	if (!share) {
 		lab_os.unmap(memory, size);
@@ -170,6 +170,7 @@ lab_shares_of_thread(size_t size, size_t count)
 	if (size > (size_t)1 << LAB_RESERVE_MAX_SHIFT)
 		return false;
 	unsigned shift = lab_bank_shift_for(size, 1);
+	lab_reserve_note_use();
 	lab_thread_settle_fork(false);
 	if (count == 0) {
 		give_all_back(shift);

@@ -132,6 +132,9 @@ void lab_os_learn_threads(void);
 /* In fork's child, before its threads are entered: whose they are. */
 void lab_os_note_process(void);
 
+/* The pages of that table: most are never touched. */
+const void *lab_os_thread_table(size_t *size);
+
 /* The id of the calling thread, which is entered into the table: for those who write it to a word that others judge.
  * Any context. */
 uint32_t lab_os_tid_to_write(void);

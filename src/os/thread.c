@@ -45,7 +45,7 @@ enum {
 
 /* Of the thread in which the library started: a program without threads touches no page of the table. */
 static _Atomic uint64_t first;
-static _Atomic uint64_t table[TABLE];
+static LAB_ALIGNED(4096) _Atomic uint64_t table[TABLE];
 static _Atomic ptrdiff_t distance; /* of the word from the thread pointer; 0: not known */
 static _Atomic uint32_t process;   /* the id of the one whose threads are entered; 0: not known yet */
 
@@ -53,6 +53,13 @@ static _Atomic uint64_t *
 place(uint32_t tid, unsigned i)
 {
 	return i == 0 ? &first : &table[(tid + i - 1) % TABLE];
+}
+
+const void *
+lab_os_thread_table(size_t *size)
+{
+	*size = sizeof table;
+	return (const void *)table;
 }
 
 static uint32_t

@@ -59,8 +59,8 @@ enum lab_zone {
 	LAB_ZONES,
 };
 
-/* There is something else to look at: a class is low and its rise is waited for; fork's child has to make its copies.
- * */
+/* There is something else to look at: a class is low and its rise is waited for; copies are to be made after a
+ * fork. */
 #define LAB_REFILL_LOOK (1u << 31)
 
 struct LAB_ALIGNED(64) lab_pool {
@@ -87,6 +87,8 @@ struct LAB_ALIGNED(4096) lab_reserve {
 	/* Size + 1 of the first request that was not met and is worth a line; 0: none; SIZE_MAX: it was said. Here, as
 	 * this page stays resident. */
 	_Atomic size_t first_failure;
+	/* The atomic tier was used, or asked for: after a fork its pages are made the process's own. */
+	_Atomic bool in_use;
 	_Atomic size_t failures;   /* claims with depth HIGH or ALL that got NULL */
 	_Atomic size_t lost_races; /* claims that got NULL after LAB_SLOTS_TRIES losses */
 };
@@ -98,6 +100,16 @@ lab_reserve_ask(uint32_t bits)
 {
 	if ((lab_load_rlx(&lab_reserve.refill_pending) & bits) != bits)
 		(void)atomic_fetch_or_explicit(&lab_reserve.refill_pending, bits, memory_order_relaxed);
+}
+
+/* Any context. The first time the next slow call of the normal tier makes up for forks that were before. */
+static inline void
+lab_reserve_note_use(void)
+{
+	if (lab_likely(lab_load_rlx(&lab_reserve.in_use)))
+		return;
+	lab_store_rlx(&lab_reserve.in_use, true);
+	lab_reserve_ask(LAB_REFILL_LOOK);
 }
 
 /* Whether p points to a promised slot. Grown ones are found by lab_share_find. */

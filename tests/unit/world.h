@@ -38,7 +38,8 @@ struct world {
 	size_t populates, locks, unlocks; /* calls */
 	size_t populates_to_fail;         /* so many more */
 	bool populate_fails, lock_fails;
-	size_t extends; /* calls */
+	size_t locks_left; /* how many more may succeed */
+	size_t extends;    /* calls */
 	bool extend_fails;
 	bool extend_moves; /* not where it lies */
 	bool clock_is_set; /* the clock shows `now` */
@@ -166,7 +167,10 @@ static bool
 world_lock(void *start, size_t size)
 {
 	world.locks++;
-	return !world.lock_fails && world.real.lock(start, size);
+	if (world.lock_fails || world.locks_left == 0)
+		return false;
+	world.locks_left--;
+	return world.real.lock(start, size);
 }
 
 static void
@@ -216,8 +220,11 @@ world_install(void)
 {
 	if (lab_os.map != world_map)
 		world.real = lab_os;
-	world = (struct world){
-	        .real = world.real, .map_limit = SIZE_MAX, .maps_left = SIZE_MAX, .protects_left = SIZE_MAX};
+	world = (struct world){.real = world.real,
+	                       .map_limit = SIZE_MAX,
+	                       .maps_left = SIZE_MAX,
+	                       .protects_left = SIZE_MAX,
+	                       .locks_left = SIZE_MAX};
 	lab_os.map = world_map;
 	lab_os.unmap = world_unmap;
 	lab_os.map_at = world_map_at;

@@ -138,6 +138,7 @@ Test(backing, in_the_parent_nothing_faults_after_fork)
 {
 	memset(blocks, 1, sizeof blocks);
 	(void)minor_faults();
+	take(64, 1);
 	pid_t child = fork();
 	if (child == 0) {
 		pause();
@@ -148,9 +149,10 @@ Test(backing, in_the_parent_nothing_faults_after_fork)
 	long before = minor_faults();
 	before = minor_faults();
 	size_t got = take_everything();
-	cr_assert_eq(minor_faults(), before, "%zu slots", got);
+	long after = minor_faults();
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
+	cr_assert_eq(after, before, "%zu slots", got);
 	give_everything();
 	check_that_nothing_faults();
 }
@@ -169,23 +171,160 @@ be_a_child(void)
 	REQUIRE(minor_faults() == before);
 }
 
-Test(backing, a_child_makes_its_copies_in_its_first_slow_call)
+static void
+check_child(void (*call)(void))
 {
 	int status;
 	pid_t child = fork();
 
 	if (child == 0) {
-		be_a_child();
+		call();
 		_exit(0);
 	}
 	waitpid(child, &status, 0);
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+static void
+use_and_call_slowly(void)
+{
+	long before;
+
+	memset(blocks, 1, sizeof blocks); /* the test's pages have to be copied, too */
+	slow_call();
+	before = minor_faults();
+	before = minor_faults();
+	take(4096, 8);
+	REQUIRE(minor_faults() == before);
+}
+
+Test(backing, a_child_makes_its_copies_in_its_first_slow_call)
+{
+	take(64, 1);
+	check_child(be_a_child);
+	check_child(use_and_call_slowly);
+}
+
+Test(backing, a_child_that_begins_to_use_the_reserve_makes_its_copies_in_the_next_slow_call)
+{
+	check_child(be_a_child);
+}
+
+enum { FEW_FAULTS = 50 }; /* the slots of the reserve are 81 pages */
+
+static void
+do_not_use(void)
+{
+	long before = minor_faults();
+
+	slow_call();
+	slow_call();
+	REQUIRE(minor_faults() - before < FEW_FAULTS);
+}
+
+Test(backing, where_the_reserve_is_not_in_use_forks_copy_nothing)
+{
+	check_child(do_not_use);
+	long before = minor_faults();
+	for (int i = 0; i < 4; i++) {
+		check_child(do_not_use);
+		slow_call();
+	}
+	long faults = minor_faults() - before;
+	cr_assert_lt(faults, 4 * FEW_FAULTS);
+	take(64, 1);
+	slow_call();
+	check_that_nothing_faults();
+	cr_assert_neq(info().mode, LAB_RESERVE_COPIED);
+}
+
+static size_t
+locked_bytes(void)
+{
+	char buffer[4096] = "";
+	size_t kib = 0;
+
+	(void)lab_os.read_file("/proc/self/status", buffer, sizeof buffer);
+	const char *line = strstr(buffer, "VmLck:");
+	REQUIRE(line && sscanf(line, "VmLck: %zu", &kib) == 1);
+	return kib << 10;
+}
+
+static void
+limit_locks(size_t bytes)
+{
+	struct rlimit limit;
+
+	REQUIRE(getrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+	limit.rlim_cur = bytes;
+	REQUIRE(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+}
+
+/* RLIMIT_MEMLOCK is the program's. */
+Test(backing, at_most_a_quarter_of_the_limit_is_locked)
+{
+	static const size_t limits[] = {0, 64 << 10, 512 << 10, 1024 << 10, 1200 << 10, 2 << 20, 4 << 20};
+	struct rlimit limit;
+	bool was_locked = false;
+
+	REQUIRE(getrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+	for (unsigned i = 0; i < sizeof limits / sizeof *limits && limits[i] <= limit.rlim_max; i++) {
+		REQUIRE(munlockall() == 0);
+		world_install();
+		limit_locks(limits[i]);
+		start_again();
+		size_t locked = locked_bytes();
+		cr_assert_leq(locked, limits[i] / 4);
+		cr_assert_eq(locked == 0, world.locks == 0, "what is not to be locked is not tried");
+		cr_assert_eq(info().mode, locked > 0 ? LAB_RESERVE_STRICT : LAB_RESERVE_POPULATED);
+		cr_assert(locked > 0 || strstr(info().why, "RLIMIT_MEMLOCK"));
+		check_that_nothing_faults();
+		cr_assert(!was_locked || locked > 0);
+		was_locked = locked > 0;
+	}
+	cr_assert(was_locked || limit.rlim_max < limits[6]);
+}
+
+Test(backing, what_is_not_locked_as_a_whole_is_not_locked)
+{
+	cr_assert(lab_backing_set_lock("1"));
+	for (size_t left = 0; left < 2; left++) {
+		REQUIRE(munlockall() == 0);
+		world_install();
+		world.locks_left = left;
+		start_again();
+		cr_assert_eq(locked_bytes(), 0);
+		cr_assert_gt(world.locks, left);
+		cr_assert_eq(info().mode, LAB_RESERVE_POPULATED);
+	}
+}
+
+Test(backing, a_share_beyond_the_quarter_is_not_locked)
+{
+	struct rlimit limit;
+
+	REQUIRE(getrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+	if (limit.rlim_max < (size_t)4 << 20)
+		cr_skip_test("RLIMIT_MEMLOCK");
+	REQUIRE(munlockall() == 0);
+	limit_locks((size_t)4 << 20);
+	start_again();
+	cr_assert_eq(info().mode, LAB_RESERVE_STRICT);
+	size_t before = locked_bytes();
+	cr_assert(lab_reserve_thread(4096, 16));
+	cr_assert_eq(info().mode, LAB_RESERVE_STRICT);
+	cr_assert_geq(locked_bytes(), before + 16 * 4096);
+	cr_assert(lab_reserve_thread(4096, 512));
+	cr_assert_eq(info().mode, LAB_RESERVE_POPULATED);
+	cr_assert_leq(locked_bytes(), (size_t)1 << 20);
+	check_that_nothing_faults();
+}
+
 Test(backing, what_cannot_be_locked_is_reported)
 {
 	world_install();
 	world.lock_fails = true;
+	cr_assert(lab_backing_set_lock("1")); /* whatever the limit is */
 	start_again();
 	cr_assert_eq(info().mode, LAB_RESERVE_POPULATED);
 	cr_assert(strstr(info().why, "lock"));
@@ -246,8 +385,10 @@ Test(backing, settings)
 	cr_assert(lab_backing_set_size("0"));
 	start_again();
 	cr_assert_eq(info().mode, LAB_RESERVE_NONE);
+	world_install();
 	cr_assert_null(lab_alloc(10, LAB_GFP_ATOMIC));
 	slow_call();
+	cr_assert(world.populates == 0 && world.locks == 0, "there is nothing to hold");
 }
 
 /* What the documents call the default is what asking for it gives. */
