@@ -18,6 +18,7 @@
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/visit.h"
 #include "os/os.h"
 #include "page/purge.h"
 
@@ -86,13 +87,13 @@ keep_below(struct lab_guard *guard, size_t threshold)
 
 /* What was freed into this heap and into idle ones, and what the dead have left. False: there may be more of that. */
 static bool
-take_in_owned(struct lab_heap *heap, unsigned heaps, unsigned probes)
+take_in_owned(struct lab_heap *heap, unsigned heaps, unsigned probes, bool at_once)
 {
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
 	for (; heaps > 0; heaps--)
-		if (!lab_thread_clear_one(probes))
-			return true;
+		if (!lab_thread_clear_one_owned(heap, probes))
+			return lab_visit_all(heap, at_once);
 	return false;
 }
 
@@ -120,7 +121,8 @@ look_owned(struct lab_heap *heap, bool is_late)
 	        .enough = SIZE_MAX,
 	};
 
-	if (!take_in_owned(heap, HEAPS_A_CALL, decay == 0 ? PROBES_IF_EVERY_FREE_LOOKS : UINT_MAX) && decay != 0)
+	if (!take_in_owned(heap, HEAPS_A_CALL, decay == 0 ? PROBES_IF_EVERY_FREE_LOOKS : UINT_MAX, is_late) &&
+	    decay != 0)
 		return false;
 	if (decay != 0) {
 		purge_owned(heap, &plan);
@@ -185,7 +187,8 @@ lab_trim(size_t keep)
 	/* What others have freed into this thread's heap and what the dead have left is taken, and spans that are empty
 	 * but current go. */
 	if (enter(&guard)) {
-		(void)take_in_owned(guard.heap, UINT_MAX, UINT_MAX);
+		while (!take_in_owned(guard.heap, UINT_MAX, UINT_MAX, true))
+			;
 		lab_heap_rebuild_owned(guard.heap);
 		lab_leave(&guard);
 	}

@@ -62,7 +62,7 @@ Test(span, blocks_of_a_new_span_come_in_order_and_are_carved_page_by_page)
 			REQUIRE(unit->carved <= limit); /* no page is touched before it is needed */
 			REQUIRE(pop(c) == first + i * size);
 		}
-		cr_assert_eq(unit->carved, unit->capacity);
+		cr_assert_eq(unit->carved, lab_unit_capacity(unit));
 		cr_assert_eq(lab_freelist_head(unit->freelist_state), LAB_FREELIST_NIL);
 		cr_assert_neq(unit_of(pop(c)), unit, "the next one is another span's");
 		cr_assert(unit->owner_key & LAB_UNIT_CLOSED);
