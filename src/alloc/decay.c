@@ -22,6 +22,7 @@
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/visit.h"
 #include "os/os.h"
 #include "page/purge.h"
 #include "page/sweep.h"
@@ -106,13 +107,13 @@ lab_decay_tick(struct lab_guard *guard, size_t pages)
 
 /* What was freed into this heap and into idle ones, and what the dead have left. False: there may be more of that. */
 static bool
-take_in_owned(struct lab_heap *heap, unsigned heaps, unsigned probes)
+take_in_owned(struct lab_heap *heap, unsigned heaps, unsigned probes, bool at_once)
 {
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
 	for (; heaps > 0; heaps--)
-		if (!lab_thread_clear_one(probes))
-			return true;
+		if (!lab_thread_clear_one_owned(heap, probes))
+			return lab_visit_all(heap, at_once);
 	return false;
 }
 
@@ -121,7 +122,7 @@ static bool
 look_owned(struct lab_heap *heap, bool is_late)
 {
 	bool every_free_looks = lab_load_rlx(&lab_settings.decay_ms) == 0;
-	bool all = take_in_owned(heap, HEAPS_A_CALL, every_free_looks ? PROBES_IF_EVERY_FREE_LOOKS : UINT_MAX);
+	bool all = take_in_owned(heap, HEAPS_A_CALL, every_free_looks ? PROBES_IF_EVERY_FREE_LOOKS : UINT_MAX, is_late);
 
 	if (!all && !every_free_looks)
 		return false;
@@ -197,7 +198,8 @@ lab_trim(size_t keep)
 	/* What others have freed into this thread's heap and what the dead have left is taken, and spans that are empty
 	 * but current go. */
 	if (enter(&guard)) {
-		(void)take_in_owned(guard.heap, UINT_MAX, UINT_MAX);
+		while (!take_in_owned(guard.heap, UINT_MAX, UINT_MAX, true))
+			;
 		lab_heap_rebuild_owned(guard.heap);
 		lab_leave(&guard);
 	}

@@ -14,6 +14,7 @@
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/visit.h"
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/frame.h"
@@ -65,6 +66,8 @@ reclaim_owned(struct lab_heap *heap)
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
 	while (lab_thread_absorb_dead_owned(heap, PROBES))
+		;
+	while (!lab_visit_all(heap, true))
 		;
 	lab_huge_finish_frees();
 	lab_heap_rebuild_owned(heap);

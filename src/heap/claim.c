@@ -6,6 +6,7 @@
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "heap/run.h"
+#include "heap/visit.h"
 #include "os/os.h"
 #include "page/frame.h"
 
@@ -88,7 +89,8 @@ may_be_left(const struct lab_heap *heap, uint64_t word)
 {
 	enum lab_heap_state hold = lab_registry_state_in(word);
 
-	return (hold == LAB_HEAP_BORROWED || hold == LAB_HEAP_ABSORBING) && heap->frame != 0;
+	return (hold == LAB_HEAP_BORROWED || hold == LAB_HEAP_ABSORBING) && heap->frame != 0 &&
+	       lab_load_rlx(&heap->visitor) == 0;
 }
 
 /*
@@ -195,9 +197,10 @@ lab_give_back_borrowed(struct lab_thread *t, struct lab_guard *guard)
 
 /* ---- repair and absorption ---- */
 
-/* A whole heap that is ABSORBING goes back, with nothing in it that others wait for. */
+/* A heap that is ABSORBING goes back whole, with nothing in it that others wait for. What is found wrong is noted in
+ * `into`, which the caller is inside. */
 static void
-repair_and_give_back(struct lab_heap *heap)
+repair_and_give_back(struct lab_heap *heap, struct lab_heap *into)
 {
 	uint64_t word = lab_registry_word(heap);
 
@@ -209,8 +212,8 @@ repair_and_give_back(struct lab_heap *heap)
 	heap->whole = 1;
 	heap->frame = 0;
 	lab_compiler_barrier();
-	if (lab_thread.heap)
-		lab_finding_pass_owned(heap, lab_thread.heap);
+	if (into)
+		lab_finding_pass_owned(heap, into);
 	lab_registry_give_back(heap, word);
 }
 
@@ -226,12 +229,14 @@ lab_repair_one_left(struct lab_thread *t, uintptr_t sp)
 		enum lab_heap_state hold = lab_registry_state_in(word);
 		if (hold != LAB_HEAP_BORROWED && hold != LAB_HEAP_ABSORBING)
 			continue;
-		t->may_have_left = true; /* there may be more */
+		t->may_have_left = true;       /* there may be more */
+		if (lab_visit_is_inside(heap)) /* it was left when it was won (INV-VISIT-2) */
+			continue;
 		lab_poke(&heap->frame, 0);
 		lab_compiler_barrier();
 		if (lab_registry_claim_own(heap, word, LAB_HEAP_ABSORBING)) {
 			heap->frame = sp;
-			repair_and_give_back(heap);
+			repair_and_give_back(heap, t->heap);
 		}
 		return;
 	}
@@ -251,7 +256,7 @@ lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 }
 
 bool
-lab_thread_clear_one(unsigned probes)
+lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes)
 {
 	lab_thread.may_have_left = true;
 	lab_compiler_barrier();
@@ -259,6 +264,6 @@ lab_thread_clear_one(unsigned probes)
 	if (!heap)
 		return false;
 	heap->frame = LAB_ENTRY_STACK_POINTER;
-	repair_and_give_back(heap);
+	repair_and_give_back(heap, into);
 	return true;
 }

@@ -20,6 +20,7 @@
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/visit.h"
 #include "os/os.h"
 
 enum {
@@ -69,6 +70,7 @@ hold_idle(struct lab_thread *t)
 void
 lab_thread_before_fork_owned(struct lab_heap *heap)
 {
+	heap->forks = true; /* INV-VISIT-4 */
 	lab_batch_flush_owned(heap);
 	for (int i = 0; i < ABSORB_AT_FORK && lab_thread_absorb_dead_owned(heap, lab_registry_count()); i++)
 		;
@@ -83,6 +85,7 @@ lab_thread_after_fork_owned(void)
 	struct lab_heap *heap;
 	uint64_t word;
 
+	t->heap->forks = false;
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
 		if (lab_registry_state_in(word) != LAB_HEAP_HELD)
 			continue;
@@ -94,7 +97,8 @@ lab_thread_after_fork_owned(void)
 
 /* ---- in the child ---- */
 
-static lab_lease_kind *kinds[3 + LAB_KINDS_ABOVE] = {lab_purge_settle, lab_exclusive_settle, lab_registry_settle};
+static lab_lease_kind *kinds[4 + LAB_KINDS_ABOVE] = {lab_purge_settle, lab_exclusive_settle, lab_visit_settle,
+                                                     lab_registry_settle};
 
 void
 lab_thread_add_leases(lab_lease_kind *kind)

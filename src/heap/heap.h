@@ -63,6 +63,12 @@ struct lab_finding {
 	size_t block_size; /* bytes */
 };
 
+/* A visit to another heap, kept where it is found if the visitor is cut short. target == NULL: none. */
+struct lab_visit_record {
+	struct lab_heap *target;
+	uint64_t claim; /* what its lease is then */
+};
+
 struct lab_bin {
 	struct lab_unit *current; /* the span that malloc takes from; lab_no_span if there is none */
 	struct lab_unit *partial; /* spans with free blocks */
@@ -83,6 +89,9 @@ struct lab_heap {
 	struct lab_meetings met;
 	uint32_t id;
 	uint32_t whole;
+	_Atomic uint64_t visitor; /* a lease: who is inside in a slow frame (visit.h) */
+	bool forks;               /* the lease is kept over a fork */
+	_Atomic uint32_t looked;  /* what visitors have seen of the remote stack */
 	bool nowait;         /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
 	bool over_limit;     /* the frame inside failed to get pages because of the limit (page/charge.h) */
 	uint32_t slow_calls; /* allocations that took the slow path */
@@ -90,6 +99,7 @@ struct lab_heap {
 	struct lab_count_delta counts;
 	/* of the pages that a frame inside is giving back */
 	struct lab_purge_record purge;
+	struct lab_visit_record visit; /* of the visit that the frame inside is on */
 	struct lab_unit *
 	        changing; /* the span that is becoming current or ceasing to be: `current` and used' may disagree in it alone */
 

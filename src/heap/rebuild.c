@@ -14,6 +14,7 @@
 #include "heap/run.h"
 #include "heap/span.h"
 #include "heap/thread.h"
+#include "heap/visit.h"
 #include "os/os.h"
 #include "page/map.h"
 #include "page/purge.h"
@@ -232,6 +233,7 @@ lab_heap_rebuild_owned(struct lab_heap *heap)
 	heap->whole = 0; /* it may be a dead thread's that was whole: cut short here, it is not */
 	lab_compiler_barrier();
 	lab_purge_recover(&heap->purge);
+	lab_visit_recover(heap);
 	lab_span_repair_owned(heap);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
 		lab_bin_set_current(heap, c, &lab_no_span);

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "heap/huge.h"
 #include "heap/remote.h"
+#include "heap/visit.h"
 #include "os/os.h"
 #include "page/space.h"
 
@@ -95,14 +96,21 @@ take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_heap_state hold)
 	lab_poke(&heap->frame, 0); /* before it is won, as with id: the dead thread's frame says nothing */
 	if (!win(id, owner, tid, hold))
 		return NULL;
+	if (lab_unlikely(lab_visit_is_inside(heap))) {
+		uint64_t word = lab_load_rlx(&owners[id]);
+		(void)lab_cas64(&owners[id], word,
+		                lab_lease_next(word, lab_lease_tid(owner), lab_lease_tag(owner))); /* as it was */
+		return NULL;
+	}
+	if (heap->drain != 0) /* what a visitor has left */
+		heap->whole = 0;
 	heap->adopted++;
 	lab_huge_finish_frees(); /* perhaps his */
 	return heap;
 }
 
-/* From outside a probe may be in another PID namespace than the thread ids. */
-static bool
-may_probe(void)
+bool
+lab_registry_may_probe(void)
 {
 	return lab_registry_count() != 0 && !lab_registry_is_forked() && !lab_registry_in_shared_memory_child();
 }
@@ -124,7 +132,7 @@ adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool idle_too)
 {
 	uint32_t end = lab_registry_count();
 
-	if (!may_probe())
+	if (!lab_registry_may_probe())
 		return NULL;
 	for (uint32_t seen = 0; seen < end && probes > 0; seen++) {
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;

@@ -93,6 +93,10 @@ void lab_registry_give_back(struct lab_heap *heap, uint64_t word);
  * also if that cannot be told. */
 bool lab_registry_in_shared_memory_child(void);
 
+/* Whether other threads' heaps may be looked at. From outside a probe may be in another PID namespace than the thread
+ * ids. */
+bool lab_registry_may_probe(void);
+
 /* Whether this process is a fork's child whose leases are not settled yet. */
 bool lab_registry_is_forked(void);
 

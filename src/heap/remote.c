@@ -125,28 +125,38 @@ free_run(struct lab_heap *heap, const struct lab_place *place, struct lab_heap *
 /* A block whose span has changed heap since it was pushed is sent on. Of one that is free already the link in the list
  * is gone. */
 static void
-free_target(struct lab_heap *heap, const struct target *target)
+free_target(struct lab_heap *heap, const struct target *target, bool by_visitor)
 {
 	struct lab_heap *holder;
-	enum lab_free_result result = target->unit ? lab_span_free_owned(heap, target->unit, target->block, &holder)
-	                                           : free_run(heap, &target->place, &holder);
+	enum lab_free_result result;
+
+	if (!target->unit)
+		result = free_run(heap, &target->place, &holder);
+	else if (by_visitor)
+		result = lab_span_collect(heap, target->unit, target->block, &holder);
+	else
+		result = lab_span_free_owned(heap, target->unit, target->block, &holder);
 
 	if (result == LAB_FREE_FOREIGN) {
 		lab_remote_push(holder, target->block, target->block);
 	} else if (lab_unlikely(result == LAB_FREE_DOUBLE)) {
-		lab_span_cut_owned(heap, target->unit);
+		if (!by_visitor) /* the list is the holder's */
+			lab_span_cut_owned(heap, target->unit);
 		lab_finding_note_owned(heap, LAB_FOUND_DOUBLE_FREE, target->block);
 	}
 }
 
-/* Goes on from heap->drain. Each block is off the record before it is freed. INV-REM-3 */
+/* Goes on from heap->drain, for *most blocks at most. Each block is off the record before it is freed. INV-REM-3 */
 static void
-process(struct lab_heap *heap)
+process(struct lab_heap *heap, bool by_visitor, size_t *most)
 {
 	struct target target = {NULL};
 	uintptr_t list, next;
 
 	while ((list = heap->drain) & POINTER) {
+		if (*most == 0)
+			return;
+		--*most;
 		if (lab_unlikely(!find_target((void *)(list & POINTER), &target))) {
 			/* its span was retired after the first free */
 			lab_finding_note_owned(heap, LAB_FOUND_DOUBLE_FREE, (void *)(list & POINTER));
@@ -158,7 +168,7 @@ process(struct lab_heap *heap)
 		}
 		heap->drain = next | (list & PARITY);
 		lab_compiler_barrier();
-		free_target(heap, &target);
+		free_target(heap, &target, by_visitor);
 	}
 	heap->drain = 0;
 }
@@ -169,22 +179,41 @@ lab_remote_is_waiting(const struct lab_heap *heap)
 	return lab_load_rlx(&heap->remote) & POINTER;
 }
 
+/* What is left of a list that was taken, then what was freed since. */
+static void
+drain(struct lab_heap *heap, bool by_visitor, size_t *most)
+{
+	if (lab_unlikely(heap->drain != 0))
+		process(heap, by_visitor, most);
+	if (heap->drain == 0 && lab_remote_is_waiting(heap) && take(heap))
+		process(heap, by_visitor, most);
+}
+
 void
 lab_remote_drain_owned(struct lab_heap *heap)
 {
-	if (lab_remote_is_waiting(heap) && take(heap))
-		process(heap);
+	size_t all = SIZE_MAX;
+
+	drain(heap, false, &all);
+}
+
+bool
+lab_remote_collect(struct lab_heap *heap, size_t *most)
+{
+	drain(heap, true, most);
+	return heap->drain == 0;
 }
 
 void
 lab_remote_resume_owned(struct lab_heap *heap)
 {
+	size_t all = SIZE_MAX;
 	uintptr_t list = heap->drain;
 
 	if (!(list & POINTER) || (list & PARITY) == (lab_load_acq(&heap->remote) & PARITY))
 		heap->drain = 0; /* INV-REM-1: the take did not happen */
 	else
-		process(heap);
+		process(heap, false, &all);
 }
 
 void

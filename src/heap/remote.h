@@ -4,7 +4,8 @@
  * One stack a heap, {pointer, parity}; blocks link through their first word, in a form that a write of the program to
  * it does not have but by a chance of 2^-20 (lab_link_make). Anyone pushes a block or a chain with one CAS and keeps
  * the parity; the holder takes all of it with one CAS, which flips it. `drain` says what a frame is about to take or
- * has still to process, so that a drain that is cut short is finished by whoever holds the heap next.
+ * has still to process, so that a drain that is cut short, or a visit that has done its share, is finished by whoever
+ * holds the heap next.
  *
  * INV-REM-1  The parity changes only by a take: drain != 0 with the stack's parity means that the list is still on the
  *            stack.
@@ -55,6 +56,10 @@ void lab_batch_flush_owned(struct lab_heap *heap);
 
 /* Takes what others have freed into this heap, and frees it. Misuse that it meets is noted: INV-REM-3. */
 void lab_remote_drain_owned(struct lab_heap *heap);
+
+/* The same by a visitor (visit.h), which collects the blocks of spans; of *most blocks at most, and *most is what is left
+ * of that. False: a part of the list waits in `drain` for who comes next. */
+bool lab_remote_collect(struct lab_heap *heap, size_t *most);
 
 /* Whether there is something to take. */
 bool lab_remote_is_waiting(const struct lab_heap *heap);

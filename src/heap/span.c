@@ -68,14 +68,14 @@ list_remove(struct lab_bin *bin, struct lab_unit *unit)
 static uint32_t
 count_left(const struct lab_unit *unit)
 {
-	return unit->capacity - (((unit->freelist_state >> 16) + !unit->current) & 0xffff); /* INV-SPAN-2 */
+	return lab_unit_capacity(unit) - lab_unit_used(unit) + lab_unit_count_collected(unit);
 }
 
 /* An eighth is left: a refill from here saves the next ones. */
 static bool
 is_worthwhile(const struct lab_unit *unit)
 {
-	return count_left(unit) * 8 >= unit->capacity;
+	return count_left(unit) * 8 >= lab_unit_capacity(unit);
 }
 
 /* Which of two listed spans is to become current: the fuller one, so that the other has time to become empty; but
@@ -110,7 +110,7 @@ choose_listed(struct lab_bin *bin)
 static bool
 is_exhausted(const struct lab_unit *unit)
 {
-	return lab_freelist_head(unit->freelist_state) == LAB_FREELIST_NIL && unit->carved == unit->capacity;
+	return lab_freelist_head(unit->freelist_state) == LAB_FREELIST_NIL && unit->carved == lab_unit_capacity(unit);
 }
 
 static void
@@ -125,9 +125,46 @@ close_unit(struct lab_unit *unit)
 	lab_poke(&unit->owner_key, unit->owner_key | LAB_UNIT_CLOSED);
 }
 
+/* The last of the blocks that were collected; NULL: the program has written to one of them since it freed it. */
+static char *
+last_collected(const struct lab_unit *unit)
+{
+	uint32_t at = lab_freelist_head(unit->collected);
+	char *block = NULL;
+
+	for (uint32_t left = lab_unit_count_collected(unit); left > 0; left--) {
+		if (!lab_unit_has_free(unit, at))
+			return NULL;
+		block = lab_unit_block(unit, at);
+		at = lab_block_link(block);
+	}
+	return at == LAB_FREELIST_NIL ? block : NULL;
+}
+
+/* INV-SPAN-3. If the links are not to be trusted the blocks are lost until the span is empty. */
+static void
+free_collected(struct lab_heap *heap, struct lab_unit *unit)
+{
+	uint32_t count = lab_unit_count_collected(unit);
+
+	if (lab_likely(count == 0))
+		return;
+	uint32_t freelist_state = unit->freelist_state - count * LAB_FREELIST_USED_ONE;
+	char *last = last_collected(unit);
+	if (lab_likely(last != NULL)) {
+		lab_poke((uint16_t *)last, lab_freelist_head(freelist_state));
+		freelist_state = lab_insert16(freelist_state, lab_freelist_head(unit->collected));
+		lab_compiler_barrier();
+	} else {
+		lab_finding_note_owned(heap, LAB_FOUND_DAMAGE, unit->base);
+	}
+	lab_poke(&unit->both, ((struct lab_unit){.freelist_state = freelist_state}).both); /* commits */
+}
+
 void
 lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit)
 {
+	free_collected(heap, unit);
 	unit->listed = false;
 	if (is_exhausted(unit)) {
 		close_unit(unit);
@@ -188,13 +225,13 @@ make_span(struct lab_heap *heap, unsigned c)
 	size_t size = lab_class_size(c);
 	unit->shift = (uint8_t)lab_ctz(size);
 	unit->size_class = (uint8_t)c;
-	unit->capacity = (uint16_t)(LAB_UNIT_SIZE / size);
 	lab_poke(&unit->size, (uint32_t)size);
 	lab_poke(&unit->inverse, lab_inverse_odd(size >> unit->shift));
 	lab_poke(&unit->base, base);
 	lab_poke(&unit->carved, 0);
 	lab_poke(&unit->owner_key, lab_owner_key_make(heap, base));
 	lab_poke(&unit->freelist_state, lab_freelist_make(LAB_FREELIST_NIL, 0xffff)); /* used - 1 */
+	unit->collected = 0;
 	unit->listed = false;
 	unit->current = false;
 	/* From here on the scan takes the pages for a span's. */
@@ -225,7 +262,7 @@ carve(struct lab_unit *unit)
 	size_t size = lab_class_size(unit->size_class);
 	size_t first = unit->carved * size;
 	size_t count = (find_carve_end(unit, first, size) - first) / size;
-	size_t left = unit->capacity - unit->carved;
+	size_t left = lab_unit_capacity(unit) - unit->carved;
 
 	if (count == 0)
 		count = 1;
@@ -286,6 +323,15 @@ lab_span_demote_owned(struct lab_heap *heap, struct lab_unit *unit)
 	lab_span_list_owned(heap, unit);
 }
 
+/* Out of its list, open, with all that is free. */
+static void
+unlist(struct lab_heap *heap, struct lab_unit *unit)
+{
+	list_remove(&heap->bins[unit->size_class], unit);
+	free_collected(heap, unit);
+	open_unit(unit);
+}
+
 /* Puts the current span aside and another, which is in no list, in its place. */
 static void
 replace_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
@@ -307,7 +353,7 @@ find_successor(struct lab_heap *heap, unsigned c, bool is_spent)
 	struct lab_unit *unit = choose_listed(bin);
 
 	if (unit && (is_spent || is_worthwhile(unit))) {
-		list_remove(bin, unit);
+		unlist(heap, unit);
 		return unit;
 	}
 	return is_spent ? make_span(heap, c) : NULL;
@@ -320,6 +366,7 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
+	free_collected(heap, bin->current);
 	mend(heap, bin->current);
 	for (;;) {
 		bool is_spent = bin->current == &lab_no_span || is_exhausted(bin->current);
@@ -362,6 +409,7 @@ retire(struct lab_heap *heap, struct lab_unit *unit)
 	if (unit->listed)
 		list_remove(&heap->bins[unit->size_class], unit);
 	close_unit(unit);
+	unit->collected = 0;
 	lab_poke(&unit->carved, 0);
 	lab_unit_set_kind(unit, LAB_UNIT_IS_RETIRED);
 	lab_compiler_barrier();
@@ -386,19 +434,36 @@ holder_of_segment(const char *base)
 	return lab_registry_heap(lab_owner_heap(owner));
 }
 
+static struct lab_heap *
+holder_of_span(const struct lab_heap *heap, const struct lab_unit *unit, bool *is_closed)
+{
+	uint64_t key = lab_peek(&unit->owner_key); /* once: while it is read another heap may be taking the span */
+	struct lab_heap *holder = lab_owner_key_heap(key, unit->base);
+
+	*is_closed = key & LAB_UNIT_CLOSED;
+	return holder == heap && *is_closed ? holder_of_segment(unit->base) : holder;
+}
+
+static uint16_t
+number_of(const struct lab_unit *unit, const char *p)
+{
+	return (uint16_t)lab_unit_block_number((uint64_t)(p - unit->base), unit->inverse, unit->shift);
+}
+
 enum lab_free_result
 lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struct lab_heap **holder)
 {
-	uint64_t key = lab_peek(&unit->owner_key); /* once: while it is read another heap may be taking the span */
-	bool was_closed = key & LAB_UNIT_CLOSED;
-	uint16_t number =
-	        (uint16_t)lab_unit_block_number((uint64_t)((char *)p - unit->base), unit->inverse, unit->shift);
+	bool was_closed;
+	uint16_t number = number_of(unit, p);
 
-	*holder = lab_owner_key_heap(key, unit->base);
-	if (*holder == heap && was_closed)
-		*holder = holder_of_segment(unit->base);
+	*holder = holder_of_span(heap, unit, &was_closed);
 	if (lab_unlikely(*holder != heap))
 		return LAB_FREE_FOREIGN;
+	if (lab_unlikely(lab_unit_count_collected(unit) != 0)) {
+		if (lab_unit_count_collected(unit) == lab_unit_used(unit))
+			return LAB_FREE_DOUBLE;
+		free_collected(heap, unit);
+	}
 	uint32_t freelist_state = unit->freelist_state, freed;
 	/* nothing is written before it is known to be no double free: the block may be in the list */
 	if (lab_freelist_head(freelist_state) == number)
@@ -410,7 +475,37 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 	lab_poke(&unit->freelist_state, lab_insert16(freed, number));
 	if (was_closed) {
 		open_unit(unit);
-		list_push(&heap->bins[unit->size_class], unit);
+		if (!unit->listed)
+			list_push(&heap->bins[unit->size_class], unit);
 	}
+	return LAB_FREED;
+}
+
+/*
+ * The holder may be in a fast path. Where that is a free in this span which has found it open, it may make the count
+ * equal after this has looked: the span goes when the holder, or a rebuild, meets it.
+ */
+enum lab_free_result
+lab_span_collect(struct lab_heap *heap, struct lab_unit *unit, void *p, struct lab_heap **holder)
+{
+	uint32_t count = lab_unit_count_collected(unit), head = lab_freelist_head(unit->collected);
+	uint16_t number = number_of(unit, p);
+	bool was_closed;
+
+	*holder = holder_of_span(heap, unit, &was_closed);
+	if (lab_unlikely(*holder != heap))
+		return LAB_FREE_FOREIGN;
+	if (lab_unlikely(count >= lab_unit_used(unit) || (count != 0 && head == number)))
+		return LAB_FREE_DOUBLE;
+	lab_poke((uint16_t *)p, (uint16_t)(count ? head : LAB_FREELIST_NIL));
+	lab_compiler_barrier();
+	unit->collected = lab_freelist_make(number, count + 1); /* commits */
+	if (unit->current)
+		return LAB_FREED;
+	close_unit(unit);
+	if (!unit->listed)
+		list_push(&heap->bins[unit->size_class], unit);
+	if (count + 1 == lab_unit_used(unit))
+		retire(heap, unit);
 	return LAB_FREED;
 }

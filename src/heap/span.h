@@ -34,6 +34,9 @@ enum lab_free_result {
 enum lab_free_result lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p,
                                          struct lab_heap **holder);
 
+/* The same by a visitor (visit.h): the block is collected, and a span goes all of whose used blocks were. */
+enum lab_free_result lab_span_collect(struct lab_heap *heap, struct lab_unit *unit, void *p, struct lab_heap **holder);
+
 /* The end of the fast path's free whose subtraction borrowed: the span is empty now, or was before. */
 enum lab_free_result lab_span_emptied_owned(struct lab_heap *heap, struct lab_unit *unit);
 

@@ -6,6 +6,7 @@
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/visit.h"
 #include "os/os.h"
 #include "page/frame.h"
 
@@ -50,20 +51,28 @@ begin_life(struct lab_heap *heap)
 		lab_purge_note();
 }
 
+/* The word as it is while the thread is not inside. */
+static uintptr_t
+idle_word(const struct lab_thread *t)
+{
+	return t->heap ? (uintptr_t)t->heap | lab_load_rlx(&lab_word_tag) : 0;
+}
+
 /* Takes the word, which was idle, unborn, or proved stale: nobody borrows (INV-THREAD-2). False: there is no heap, and
- * none can be had. */
+ * none can be had; or a visitor is inside. */
 static bool
 enter_own(struct lab_thread *t, struct lab_guard *guard)
 {
 	lab_set_word(t, guard->sp);
+	guard->beside = false;
 	t->borrowing = 0;
 	t->met.flag = 0; /* what has the same stack pointer later is another frame */
 	lab_thread_settle_fork(false);
 	bool newborn = !t->heap;
 	guard->heap = newborn ? lab_win_at_birth(t) : t->heap;
 	guard->word = 0;
-	if (lab_unlikely(!guard->heap)) {
-		lab_set_word(t, 0);
+	if (lab_unlikely(!guard->heap) || lab_unlikely(!lab_visit_lock(guard->heap, t->tid, true))) {
+		lab_set_word(t, idle_word(t));
 		return false;
 	}
 	begin_slow(guard->heap);
@@ -91,7 +100,13 @@ lab_enter_nowait(struct lab_guard *guard)
 	if (!(word & LAB_WORD_IDLE))
 		return false;
 	lab_set_word(t, guard->sp);
-	if (!t->heap->whole || lab_registry_is_forked()) {
+	guard->beside = false;
+	if (lab_registry_is_forked() || !lab_visit_lock(t->heap, t->tid, false)) {
+		lab_set_word(t, word);
+		return false;
+	}
+	if (!t->heap->whole) {
+		lab_visit_unlock(t->heap);
 		lab_set_word(t, word);
 		return false;
 	}
@@ -106,6 +121,7 @@ static bool
 enter_another(struct lab_thread *t, struct lab_guard *guard, bool in_shared_memory_child)
 {
 	guard->reentrant = true;
+	guard->beside = false;
 	lab_thread_settle_fork(false);
 	if (!lab_win_to_borrow(t, guard, in_shared_memory_child))
 		return false;
@@ -114,14 +130,37 @@ enter_another(struct lab_thread *t, struct lab_guard *guard, bool in_shared_memo
 	return true;
 }
 
+/* While a visitor is inside the thread's own heap: nobody of this thread is, and its frame keeps the word busy, as
+ * INV-THREAD-2 wants it of who borrows. */
+static bool
+enter_beside(struct lab_thread *t, struct lab_guard *guard)
+{
+	lab_set_word(t, guard->sp);
+	guard->beside = true;
+	if (!lab_win_to_borrow(t, guard, false)) {
+		lab_set_word(t, idle_word(t));
+		return false;
+	}
+	begin_slow(guard->heap);
+	return true;
+}
+
 bool
 lab_borrow_again(struct lab_guard *guard, struct lab_heap *heap)
 {
 	struct lab_thread *t = &lab_thread;
 
-	if (!t->heap || heap->id != t->borrowed || lab_registry_is_forked() || !lab_win_again(t, guard))
+	if (!t->heap || heap->id != t->borrowed || lab_registry_is_forked())
 		return false;
-	guard->reentrant = true;
+	guard->beside = t->word & LAB_WORD_IDLE; /* a visitor is inside the thread's own */
+	if (guard->beside)
+		lab_set_word(t, guard->sp);
+	if (!lab_win_again(t, guard)) {
+		if (guard->beside)
+			lab_set_word(t, idle_word(t));
+		return false;
+	}
+	guard->reentrant = !guard->beside;
 	begin_slow(heap);
 	return true;
 }
@@ -159,7 +198,7 @@ lab_enter(struct lab_guard *guard)
 	if (lab_unlikely(is_without_heap(t)))
 		return enter_another(t, guard, true);
 	if (word == 0 || word & LAB_WORD_IDLE || is_stale(t, word, guard->sp))
-		return enter_own(t, guard);
+		return enter_own(t, guard) || (t->heap && enter_beside(t, guard));
 	return enter_another(t, guard, false);
 }
 
@@ -179,7 +218,9 @@ lab_leave(struct lab_guard *guard)
 	if (guard->word)
 		lab_give_back_borrowed(t, guard);
 	else
-		lab_set_word(t, (uintptr_t)heap | lab_load_rlx(&lab_word_tag));
+		lab_visit_unlock(heap);
+	if (!guard->word || guard->beside)
+		lab_set_word(t, idle_word(t));
 	if (lab_unlikely(found))
 		lab_finding_report(&finding); /* INV-FIND-1 */
 }

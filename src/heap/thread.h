@@ -13,8 +13,8 @@
  * takes part in the arithmetic that checks the pointer (INV-UNIT-1).
  *
  * A thread's heap is its own from birth to death. So a frame that was interrupted between reading an idle word and
- * marking it goes on into the same heap, whatever handlers did meanwhile. A call that finds the word busy borrows
- * another heap, and gives it back.
+ * marking it goes on into the same heap, whatever handlers did meanwhile. A call that finds the word busy, or another
+ * thread in its heap that visits it (visit.h), borrows another heap, and gives it back.
  *
  * INV-THREAD-1  word is written by this thread's frames only: set to a stack pointer by the frame that found it idle,
  *               unborn or proved stale, and to an idle value by the same frame when all lists are whole.
@@ -63,6 +63,7 @@ struct lab_guard {
 	uintptr_t sp; /* the stack pointer at the entry of the API function: LAB_GUARD_HERE */
 	struct lab_heap *heap;
 	uint64_t word;  /* owner word of a borrowed heap; 0: it is the thread's own */
+	bool beside;    /* it is borrowed as a visitor is inside the thread's own: the word is this frame's */
 	bool reentrant; /* a frame of this thread is, or may be, suspended below: a handler's call */
 };
 
@@ -99,8 +100,8 @@ void lab_leave(struct lab_guard *guard);
 bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
 
 /* Repairs a heap whose thread is dead, or an idle one that blocks were freed into, and leaves it idle, with no segment
- * and no span that is empty. False: none was found by up to `probes` questions. */
-bool lab_thread_clear_one(unsigned probes);
+ * and no span that is empty. False: none was found by up to `probes` questions. The caller is inside `into`. */
+bool lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes);
 
 /*
  * Around a fork, by the forking thread, inside its heap. Before: what the heap has for others is sent, the dead are

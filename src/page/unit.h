@@ -24,6 +24,10 @@
  *             of its class (`current`), used - 1 for the others. So the subtraction in free borrows exactly when a
  *             span that is not current becomes empty (and is retired), or when the current one was empty before (a
  *             double free).
+ * INV-SPAN-3  collected = {count, head}: blocks that others have freed and a visitor has found (heap/visit.h), linked as
+ *             free ones are. They count as used, are in no other list, and no fast path touches them or the word. A
+ *             span with such blocks is current, or is listed and closed: so its holder meets them in a slow frame,
+ *             which puts them on the free list by one store to both words.
  */
 #ifndef LAB_PAGE_UNIT_H
 #define LAB_PAGE_UNIT_H
@@ -45,10 +49,13 @@ enum lab_unit_kind {
 struct LAB_ALIGNED(64) lab_unit {
 	/* Written by the heap's holder, `freelist_state` at every malloc and free. Other threads read it and
 	 * `carved` for figures. */
-	uint32_t freelist_state;
-	uint16_t capacity; /* blocks that fit */
-	uint8_t size_class;
-	uint8_t shift;
+	union {
+		struct {
+			uint32_t freelist_state;
+			uint32_t collected; /* INV-SPAN-3 */
+		};
+		uint64_t both;
+	};
 	uint64_t carved; /* blocks made so far; 0: no span */
 	uint64_t owner_key;
 	uint64_t inverse;
@@ -56,8 +63,10 @@ struct LAB_ALIGNED(64) lab_unit {
 	struct lab_unit *next; /* in the bin's list of partly used spans; the list is derived, rebuilt by a scan */
 	struct lab_unit *previous;
 	uint8_t kind;
-	bool listed;
-	bool current;
+	uint8_t size_class;
+	uint8_t shift;
+	bool listed : 1;
+	bool current : 1;
 	uint32_t size; /* of a block, in bytes */
 };
 
@@ -78,6 +87,26 @@ static inline uint32_t
 lab_freelist_make(uint32_t head, uint32_t used)
 {
 	return head | used << 16;
+}
+
+/* Blocks that are not free, those that were collected among them. By who may read the state: heap.h. */
+static inline uint32_t
+lab_unit_used(const struct lab_unit *unit)
+{
+	return ((lab_peek(&unit->freelist_state) >> 16) + !unit->current) & 0xffff;
+}
+
+static inline uint32_t
+lab_unit_count_collected(const struct lab_unit *unit)
+{
+	return unit->collected >> 16;
+}
+
+/* Blocks that fit. */
+static inline uint32_t
+lab_unit_capacity(const struct lab_unit *unit)
+{
+	return (uint32_t)LAB_UNIT_SIZE / unit->size;
 }
 
 /* Whether the head is the number of a carved block, which then is free: INV-SPAN-1. `carved` is at most 4096. */
@@ -130,7 +159,7 @@ lab_unit_is_described(const struct lab_unit *unit)
 	return (owner_key & ~LAB_UNIT_CLOSED) ==
 	               lab_owner_key_make(lab_owner_key_heap(owner_key, unit->base), unit->base) &&
 	       lab_unit_block_number(unit->size, unit->inverse, unit->shift) == 1 &&
-	       lab_peek(&unit->carved) <= unit->capacity;
+	       lab_peek(&unit->carved) <= lab_unit_capacity(unit);
 }
 
 /* A thread that sees a span sees what describes it. */

@@ -13,8 +13,8 @@
 
 struct heap_census {
 	size_t segments, spans, runs, listed_spans, current_spans;
-	size_t used, free, carved; /* blocks */
-	size_t pages;              /* of spans and runs */
+	size_t used, collected, free, carved; /* blocks; what was collected counts as used */
+	size_t pages;                         /* of spans and runs */
 };
 
 /* Frees a block of one of the heap's own spans. */
@@ -65,23 +65,27 @@ heap_check_span(const struct lab_heap *heap, const struct lab_unit *unit, struct
 	bool current = bin->current == unit, listed = heap_check_is_listed(bin, unit);
 	size_t length = heap_check_free_list(unit);
 	size_t used = ((unit->freelist_state >> 16) + !current) & 0xffff;
-	bool exhausted = length == 0 && unit->carved == unit->capacity;
+	bool collected = lab_unit_count_collected(unit) != 0; /* INV-SPAN-3 */
+	bool exhausted = length == 0 && unit->carved == lab_unit_capacity(unit);
 
 	REQUIRE(lab_unit_heap(unit) == heap);
 	REQUIRE_EQUAL(used + length, unit->carved); /* INV-SPAN-1 */
-	REQUIRE(unit->carved <= unit->capacity);
+	REQUIRE(unit->carved <= lab_unit_capacity(unit));
 	REQUIRE(unit->current == current);
 	REQUIRE(unit->listed == listed);
 	REQUIRE(!(current && listed));
 	REQUIRE(current || listed || exhausted); /* INV-HEAP-3 */
-	REQUIRE(!listed || !exhausted);
+	REQUIRE(!listed || !exhausted || collected);
+	REQUIRE(!collected || current || listed);
+	REQUIRE(lab_unit_count_collected(unit) <= used);
 	if (!current)
 		REQUIRE(used > 0); /* else it would have been retired */
-	REQUIRE(((unit->owner_key & LAB_UNIT_CLOSED) != 0) == (!current && !listed));
+	REQUIRE(((unit->owner_key & LAB_UNIT_CLOSED) != 0) == (!current && (!listed || collected)));
 	census->spans++;
 	census->listed_spans += listed;
 	census->current_spans += current;
 	census->used += used;
+	census->collected += lab_unit_count_collected(unit);
 	census->free += length;
 	census->carved += unit->carved;
 	census->pages += LAB_UNIT_PAGES;

@@ -226,7 +226,7 @@ Test(rebuild, a_span_that_was_not_finished)
 	start();
 	struct lab_pages pages = lab_pages_take_owned(heap, LAB_UNIT_PAGES, LAB_UNIT_PAGES);
 	struct lab_unit *unit = lab_map_unit(pages.segment->base + pages.page * LAB_PAGE_SIZE);
-	unit->capacity = 7;
+	unit->collected = 7;
 	unit->base = (char *)1234;
 	rebuild();
 	cr_assert(!(lab_load_rlx(&pages.segment->taken[pages.page / 64]) >> (pages.page % 64) & 1));

@@ -63,7 +63,7 @@ Test(span, blocks_of_a_new_span_come_in_order_and_are_carved_page_by_page)
 			REQUIRE(unit->carved <= limit); /* no page is touched before it is needed */
 			REQUIRE(pop(c) == first + i * size);
 		}
-		cr_assert_eq(unit->carved, unit->capacity);
+		cr_assert_eq(unit->carved, lab_unit_capacity(unit));
 		cr_assert_eq(lab_freelist_head(unit->freelist_state), LAB_FREELIST_NIL);
 		cr_assert_neq(unit_of(pop(c)), unit, "the next one is another span's");
 		cr_assert(unit->owner_key & LAB_UNIT_CLOSED);
@@ -289,7 +289,7 @@ Test(span, carving_ahead_is_bounded)
 		size_t size = lab_class_size(c), step = LAB_PAGE_SIZE > 32 * size ? LAB_PAGE_SIZE : 32 * size;
 		REQUIRE(unit->base == all);
 		REQUIRE(unit->carved * size <= step + LAB_PAGE_SIZE);
-		REQUIRE(unit->carved * size + LAB_PAGE_SIZE + size > step || unit->carved == unit->capacity);
+		REQUIRE(unit->carved * size + LAB_PAGE_SIZE + size > step || unit->carved == lab_unit_capacity(unit));
 	}
 }
 

@@ -18,7 +18,6 @@ make_unit(unsigned c, uint64_t carved)
 	size_t size = lab_class_size(c);
 	struct lab_unit unit = {
 	        .carved = carved,
-	        .capacity = (uint16_t)(LAB_UNIT_SIZE / size),
 	        .size_class = (uint8_t)c,
 	        .shift = (uint8_t)lab_ctz(size),
 	        .owner_key = (HEAP | LAB_UNIT_OPEN) + BASE,

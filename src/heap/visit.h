@@ -1,0 +1,60 @@
+/*
+ * visit.h - what others have freed into the heap of a thread that sleeps is freed by another thread, which visits.
+ *
+ * `visitor` of a heap is a lease: it is held by whoever is inside in a slow frame, the thread whose heap it is or a
+ * visitor. Nobody waits for it: the thread that finds a visitor in its heap borrows another one for that call, and a
+ * visitor that finds somebody inside goes on to the next heap.
+ *
+ * INV-VISIT-1  Only who has the lease reads or writes what is for slow frames: lists, buckets, batches, `drain`, `whole`,
+ *              `collected` of spans. The fast paths of the heap's thread take no lease, so a visitor leaves alone what
+ *              they write: current spans, `direct`, free list states, and blocks that are in use or on a free list. Of
+ *              a span that is not current they free blocks in use; of one whose used blocks are all collected there are
+ *              none, and it is the visitor's (INV-SPAN-3).
+ * INV-VISIT-2  A heap is visited while its owner word names a living thread for life. A visitor takes the lease and then
+ *              reads the owner word; who takes the heap of a dead thread changes the owner word and then reads the lease
+ *              (all sc): a Dekker handshake, at least one sees the other and lets go.
+ * INV-VISIT-3  A visitor that is cut short leaves the heap not whole: who has the lease next rebuilds it before use. The
+ *              lease of a dead visitor is taken over by the heap's thread, and by whoever takes the heap; that of a
+ *              frame that was left by a jump is released by the repair of the heap that the frame was in (`visit`).
+ * INV-VISIT-4  In a child of fork the forking thread's heap in which another thread was a visitor stays leased for ever:
+ *              what a visitor writes was copied while it was written, what the fast paths use was not. That thread's
+ *              slow calls borrow. Around libc's fork it holds its heap's lease itself.
+ */
+#ifndef LAB_HEAP_VISIT_H
+#define LAB_HEAP_VISIT_H
+
+#include "heap/heap.h"
+
+/* Tags of the lease. */
+enum lab_visit_tag {
+	LAB_VISIT_BY_OWNER = 1,
+	LAB_VISIT_BY_OTHER,
+	LAB_VISIT_ENDLESS, /* INV-VISIT-4 */
+};
+
+/* By the heap's thread, with its word busy: what a slow frame does first. False: a visitor is inside. may_ask: the
+ * system, whether that is dead. */
+bool lab_visit_lock(struct lab_heap *heap, uint32_t tid, bool may_ask);
+
+/* Before the word is idle again. */
+void lab_visit_unlock(struct lab_heap *heap);
+
+/* After the caller has won the heap of a dead thread: whether a visitor is inside, or may be. A dead one's lease is
+ * taken from it. */
+bool lab_visit_is_inside(struct lab_heap *heap);
+
+/*
+ * Visits the heaps of living threads into which others have freed: `heap` is the one that the caller is inside. At most
+ * some 16,000 blocks are freed; false: there are more, and another call goes on. In each: batches are sent, runs and
+ * empty spans go, other blocks are collected. at_once: also heaps whose threads have taken in what was freed since this
+ * was called last.
+ */
+bool lab_visit_all(struct lab_heap *heap, bool at_once);
+
+/* A frame inside `heap` was cut short: part of its rebuild. */
+void lab_visit_recover(struct lab_heap *heap);
+
+/* In fork's child, a lab_lease_kind. */
+void lab_visit_settle(const struct lab_lease_fork *fork);
+
+#endif

@@ -1,0 +1,457 @@
+/*
+ * visit.c - visits to the heaps of threads that sleep: what goes, what is collected, and what is left when a visit, or
+ * its thread, ends in the middle. The sleeping thread is a heap that no frame is inside, with a thread id of its own.
+ *
+ * Clauses: G7.1, G10.7.
+ */
+#include <criterion/criterion.h>
+
+#include "alloc/alloc.h"
+#include "heap/finding.h"
+#include "heap/rebuild.h"
+#include "heap/registry.h"
+#include "heap/remote.h"
+#include "heap/run.h"
+#include "heap/span.h"
+#include "heap/thread.h"
+#include "heap/visit.h"
+#include "heap_check.h"
+#include "tear.h"
+#include "trace.h"
+#include "world.h"
+
+enum { TID = 0x12345, GONE = 0x12346, BLOCKS = 9000, RUNS = 12 };
+
+static const unsigned classes[] = {3, 20, 40, 71};
+enum { CLASSES = sizeof classes / sizeof *classes };
+
+static struct lab_heap *own, *heap; /* the visitor's, the sleeper's */
+static struct block {
+	unsigned char *p;
+	bool is_run, is_live;
+} blocks[BLOCKS + RUNS];
+static size_t block_count;
+static struct trace_random random_state;
+
+static unsigned char *
+block_of_class(unsigned c)
+{
+	if (lab_freelist_head(heap->bins[c].current->freelist_state) == LAB_FREELIST_NIL)
+		REQUIRE(lab_span_refill_owned(heap, c));
+	return lab_span_pop_owned(heap->bins[c].current);
+}
+
+static void
+add(unsigned char *p, bool is_run)
+{
+	p[sizeof(uint64_t)] = (unsigned char)block_count;
+	blocks[block_count++] = (struct block){p, is_run, true};
+}
+
+static void
+make_blocks(size_t per_class)
+{
+	bool fresh;
+
+	block_count = 0;
+	for (unsigned i = 0; i < CLASSES; i++)
+		for (size_t n = 0; n < per_class; n++)
+			add(block_of_class(classes[i]), false);
+	for (int i = 0; i < RUNS; i++)
+		add(lab_run_alloc_owned(heap, 10, 1, &fresh), true);
+}
+
+static void
+start(size_t per_class)
+{
+	world_install();
+	world.deaths_are_set = true;
+	world.dead_tid = GONE;
+	lab_free(lab_malloc(1));
+	own = lab_thread.heap;
+	heap = lab_registry_make(TID, LAB_HEAP_CURRENT);
+	REQUIRE(heap);
+	lab_heap_rebuild_owned(heap);
+	random_state = (struct trace_random){7};
+	make_blocks(per_class);
+}
+
+static void
+check_live(void)
+{
+	for (size_t i = 0; i < block_count; i++)
+		REQUIRE(!blocks[i].is_live || blocks[i].p[sizeof(uint64_t)] == (unsigned char)i);
+}
+
+/* As another thread does it. */
+static void
+free_remotely(struct block *block)
+{
+	block->is_live = false;
+	if (block->is_run)
+		REQUIRE(lab_run_begin_free(lab_map_find(block->p).run, lab_thread.tid));
+	lab_remote_push(heap, block->p, block->p);
+}
+
+static void
+free_by_owner(struct block *block)
+{
+	block->is_live = false;
+	if (block->is_run) {
+		REQUIRE(lab_run_begin_free(lab_map_find(block->p).run, TID));
+		lab_run_free_owned(heap, lab_map_find(block->p).segment, lab_map_find(block->p).run);
+	} else {
+		REQUIRE(free_in_span(heap, lab_map_find(block->p).unit, block->p) == LAB_FREED);
+	}
+}
+
+static void
+shuffle(void)
+{
+	for (size_t i = block_count; i > 1; i--) {
+		size_t j = trace_below(&random_state, i);
+		struct block other = blocks[i - 1];
+		blocks[i - 1] = blocks[j];
+		blocks[j] = other;
+		blocks[i - 1].p[sizeof(uint64_t)] = (unsigned char)(i - 1);
+		blocks[j].p[sizeof(uint64_t)] = (unsigned char)j;
+	}
+}
+
+static void
+visit_all(void *unused)
+{
+	struct lab_guard guard = LAB_GUARD_HERE;
+
+	(void)unused;
+	REQUIRE(lab_enter(&guard));
+	while (!lab_visit_all(guard.heap, true))
+		;
+	lab_leave(&guard);
+}
+
+/* What the owner does when it wakes; `used` is then without what was collected. */
+static struct heap_census
+wake(void)
+{
+	REQUIRE(lab_visit_lock(heap, TID, true));
+	if (!heap->whole)
+		lab_heap_rebuild_owned(heap);
+	for (unsigned i = 0; i < CLASSES; i++)
+		REQUIRE(lab_span_refill_owned(heap, classes[i]));
+	lab_visit_unlock(heap);
+	struct heap_census census = heap_check(heap);
+	census.used -= census.collected;
+	return census;
+}
+
+Test(visit, all_that_others_have_freed_goes_but_for_current_spans)
+{
+	start(BLOCKS / CLASSES);
+	cr_assert_gt(heap_check(heap).spans, 4 * CLASSES);
+	shuffle();
+	for (size_t i = 0; i < block_count; i++)
+		free_remotely(&blocks[i]);
+	visit_all(NULL);
+	cr_assert_eq(lab_load_rlx(&heap->visitor), 0);
+	struct heap_census census = heap_check(heap);
+	cr_assert_eq(census.runs, 0);
+	cr_assert_eq(census.spans, census.current_spans);
+	cr_assert_leq(census.current_spans, CLASSES);
+	cr_assert_eq(wake().used, 0);
+}
+
+Test(visit, blocks_in_use_stay_and_what_was_collected_is_used_again)
+{
+	start(BLOCKS / CLASSES);
+	shuffle();
+	size_t kept = block_count / 10, runs = 0, small = 0;
+	for (size_t i = kept; i < block_count; i++)
+		free_remotely(&blocks[i]);
+	for (size_t i = 0; i < kept; i++) {
+		runs += blocks[i].is_run;
+		small += !blocks[i].is_run;
+	}
+	visit_all(NULL);
+	cr_assert_eq(heap_check(heap).runs, runs);
+	check_live();
+	struct heap_census census = wake();
+	cr_assert_eq(census.used, small);
+	check_live();
+	for (size_t i = 0; i < 2 * block_count; i++) { /* nothing is handed out twice */
+		unsigned char *p = block_of_class(classes[i % CLASSES]);
+		p[sizeof(uint64_t)] = 0xee;
+	}
+	check_live();
+	(void)heap_check(heap);
+}
+
+/* In turn with others: the last free of a span, whoever does it, lets it go. */
+Test(visit, the_holder_frees_the_rest)
+{
+	start(BLOCKS / CLASSES);
+	shuffle();
+	for (size_t i = 0; i < block_count; i++) {
+		if (i % 3 == 0)
+			free_by_owner(&blocks[i]);
+		else
+			free_remotely(&blocks[i]);
+		if (i % 500 == 0) {
+			visit_all(NULL);
+			(void)heap_check(heap);
+			check_live();
+		}
+	}
+	visit_all(NULL);
+	struct heap_census census = heap_check(heap);
+	cr_assert_eq(census.runs, 0);
+	cr_assert_leq(census.spans, 2 * CLASSES);
+	census = wake();
+	cr_assert_eq(census.used, 0);
+}
+
+Test(visit, batches_of_a_thread_that_sleeps_are_sent)
+{
+	void *p = lab_malloc(64);
+
+	start(10);
+	p = lab_malloc(64);
+	cr_assert(lab_batch_add_owned(heap, own, p));
+	lab_remote_push(heap, blocks[0].p, blocks[0].p);
+	size_t before = lab_load_rlx(&own->remote_frees);
+	visit_all(NULL);
+	cr_assert_eq(lab_load_rlx(&own->remote_frees), before + 1);
+}
+
+Test(visit, a_thread_that_takes_its_blocks_in_itself_is_not_visited)
+{
+	start(100);
+	for (size_t i = 0; i < 4; i++) {
+		free_remotely(&blocks[i]);
+		cr_assert(lab_visit_all(own, false));
+		cr_assert(lab_remote_is_waiting(heap), "seen for the first time");
+		lab_remote_drain_owned(heap);
+	}
+	free_remotely(&blocks[4]);
+	cr_assert(lab_visit_all(own, false));
+	cr_assert(lab_visit_all(own, false));
+	cr_assert(!lab_remote_is_waiting(heap));
+}
+
+Test(visit, one_call_does_its_share)
+{
+	enum { MANY = 40000 };
+	static unsigned char *p[MANY];
+	int calls = 1;
+
+	start(1);
+	for (int i = 0; i < MANY; i++)
+		p[i] = block_of_class(3);
+	for (int i = 0; i < MANY; i++)
+		lab_remote_push(heap, p[i], p[i]);
+	while (!lab_visit_all(own, true)) {
+		calls++;
+		cr_assert_neq(heap->drain, 0);
+		cr_assert(heap->whole);
+		cr_assert_eq(lab_load_rlx(&heap->visitor), 0);
+	}
+	cr_assert_eq(calls, 3);
+	/* its thread goes on with what is left */
+	for (int i = 0; i < MANY; i++)
+		p[i] = block_of_class(3);
+	for (int i = 0; i < MANY; i++)
+		lab_remote_push(heap, p[i], p[i]);
+	cr_assert(!lab_visit_all(own, true));
+	struct heap_census census = wake();
+	cr_assert_eq(census.used, CLASSES);
+}
+
+/* ---- who is inside ---- */
+
+Test(visit, a_heap_is_left_alone_while_its_thread_is_inside)
+{
+	start(10);
+	free_remotely(&blocks[0]);
+	cr_assert(lab_visit_lock(heap, TID, true));
+	cr_assert(lab_visit_all(own, true));
+	cr_assert(lab_remote_is_waiting(heap));
+	lab_visit_unlock(heap);
+	heap->whole = 0; /* left by a jump: for its thread to repair */
+	cr_assert(lab_visit_all(own, true));
+	cr_assert(lab_remote_is_waiting(heap));
+}
+
+static uint64_t
+lease_of(uint32_t tid)
+{
+	return lab_lease_make(77, tid, LAB_VISIT_BY_OTHER);
+}
+
+Test(visit, the_thread_that_finds_a_visitor_borrows_and_takes_the_lease_of_a_dead_one)
+{
+	start(10);
+	lab_store_rlx(&own->visitor, lease_of(TID));
+	for (int i = 0; i < 3; i++) {
+		struct lab_guard guard = LAB_GUARD_HERE;
+		cr_assert(!lab_try_enter(&guard));
+		cr_assert(!lab_enter_nowait(&guard));
+		cr_assert(lab_thread.word & LAB_WORD_IDLE);
+		cr_assert(lab_enter(&guard));
+		cr_assert_neq(guard.heap, own);
+		cr_assert(!(lab_thread.word & LAB_WORD_IDLE));
+		void *inner = lab_malloc(5000); /* as a handler does */
+		lab_leave(&guard);
+		cr_assert(lab_thread.word & LAB_WORD_IDLE);
+		cr_assert_eq(lab_registry_state(guard.heap->id), LAB_HEAP_IDLE);
+		lab_free(inner);
+		void *large = lab_malloc(100000);
+		cr_assert_not_null(large);
+		lab_free(large);
+	}
+	cr_assert_eq(lab_load_rlx(&own->visitor), lease_of(TID));
+	(void)heap_check(own);
+	lab_store_rlx(&own->visitor, lease_of(GONE));
+	struct lab_guard guard = LAB_GUARD_HERE;
+	cr_assert(lab_try_enter(&guard));
+	cr_assert_eq(guard.heap, own);
+	lab_leave(&guard);
+	cr_assert_eq(lab_load_rlx(&own->visitor), 0);
+	(void)heap_check(own);
+}
+
+Test(visit, a_dead_threads_heap_in_which_a_visitor_is_goes_to_nobody)
+{
+	start(10);
+	struct lab_heap *dead = lab_registry_make(GONE, LAB_HEAP_CURRENT);
+	lab_heap_rebuild_owned(dead);
+	lab_store_rlx(&dead->visitor, lease_of(TID));
+	cr_assert_null(lab_registry_adopt(lab_thread.tid, LAB_HEAP_ABSORBING, 100));
+	cr_assert_eq(lab_registry_state(dead->id), LAB_HEAP_CURRENT);
+	cr_assert_eq(lab_registry_tid(dead->id), GONE);
+	lab_store_rlx(&dead->visitor, lease_of(GONE));
+	cr_assert_eq(lab_registry_adopt(lab_thread.tid, LAB_HEAP_ABSORBING, 100), dead);
+	cr_assert_eq(dead->whole, 0);
+	cr_assert_eq(lab_load_rlx(&dead->visitor), 0);
+}
+
+static bool
+nobody(uint32_t tid)
+{
+	(void)tid;
+	return false;
+}
+
+Test(visit, in_a_forks_child_a_heap_with_a_visitor_stays_closed_to_slow_frames)
+{
+	const struct lab_lease_fork fork = {lab_thread.tid, lab_thread.tid + 1, 0, nobody};
+
+	start(10);
+	lab_store_rlx(&heap->visitor, lease_of(GONE));
+	lab_store_rlx(&own->visitor, lab_lease_make(0, fork.old_tid, LAB_VISIT_BY_OWNER));
+	lab_visit_settle(&fork);
+	cr_assert(!lab_visit_lock(heap, TID, true));
+	cr_assert(!lab_visit_lock(heap, TID, true), "whoever is dead");
+	cr_assert(lab_visit_is_inside(heap));
+	cr_assert_neq(lab_lease_tag(lab_load_rlx(&own->visitor)), LAB_VISIT_ENDLESS);
+}
+
+/* ---- cut short ---- */
+
+/* All in one heap: the visitor passes by each that there is. */
+static bool
+visit_torn(long steps)
+{
+	static size_t lost_before;
+
+	make_blocks(6);
+	for (size_t i = 0; i < block_count; i += 2)
+		free_remotely(&blocks[i]);
+	size_t used = 0, runs = 0;
+	for (size_t i = 1; i < block_count; i += 2) {
+		used += !blocks[i].is_run;
+		runs += blocks[i].is_run;
+	}
+	bool torn = tear(steps, visit_all, NULL);
+	visit_all(NULL); /* the repair of the frame's own heap, then a visit */
+	visit_all(NULL);
+	REQUIRE(lab_load_rlx(&heap->visitor) == 0 && own->visit.target == NULL);
+	check_live();
+	struct heap_census census = wake();
+	size_t lost = census.used + census.runs - used - runs - lost_before;
+	cr_assert_leq(lost, torn ? 1 : 0, "%zu blocks are missing after %ld steps", lost, steps);
+	check_live();
+	for (size_t i = 1; i < block_count; i += 2)
+		free_by_owner(&blocks[i]);
+	lost_before = heap_check(heap).used - heap_check(heap).collected + heap_check(heap).runs;
+	return torn;
+}
+
+Test(visit, left_at_any_instruction)
+{
+	long steps = 0;
+
+	start(1);
+	for (size_t i = 0; i < block_count; i++)
+		free_by_owner(&blocks[i]);
+	while (visit_torn(steps))
+		steps += 37 * TEAR_COARSER;
+#ifdef __x86_64__
+	cr_assert_gt(steps, 2000);
+#endif
+}
+
+/* ---- misuse ---- */
+
+static struct lab_finding
+finding(void)
+{
+	struct lab_finding found = {.kind = LAB_FOUND_NOTHING};
+
+	(void)lab_finding_take_owned(own, &found);
+	return found;
+}
+
+Test(visit, a_block_that_was_collected_is_freed_again)
+{
+	start(10);
+	lab_remote_push(heap, blocks[3].p, blocks[3].p);
+	cr_assert(lab_visit_all(own, true));
+	cr_assert_eq(finding().kind, LAB_FOUND_NOTHING);
+	lab_remote_push(heap, blocks[3].p, blocks[3].p);
+	cr_assert(lab_visit_all(own, true));
+	struct lab_finding found = finding();
+	cr_assert_eq(found.kind, LAB_FOUND_DOUBLE_FREE);
+	cr_assert_eq(found.block, blocks[3].p);
+}
+
+Test(visit, more_frees_than_blocks_are_found)
+{
+	start(10);
+	for (int round = 0; round < 6; round++) {
+		for (size_t i = 0; i < 2; i++)
+			lab_remote_push(heap, blocks[i].p, blocks[i].p);
+		(void)lab_visit_all(own, true);
+	}
+	cr_assert_eq(finding().kind, LAB_FOUND_DOUBLE_FREE);
+}
+
+/* The links of what was collected are not to be trusted: the blocks are lost, and nothing else. */
+Test(visit, a_block_that_was_collected_is_written_to)
+{
+	static const uint16_t written[] = {0, 3, 2000, 0xfffe, LAB_FREELIST_NIL};
+
+	for (size_t w = 0; w < sizeof written / sizeof *written; w++) {
+		start(500);
+		for (size_t i = 0; i < 20; i++)
+			free_remotely(&blocks[i]);
+		visit_all(NULL);
+		*(uint16_t *)blocks[10].p = written[w];
+		for (unsigned i = 0; i < CLASSES; i++) {
+			struct lab_finding ignored;
+			for (int n = 0; n < 3000; n++)
+				block_of_class(classes[i])[sizeof(uint64_t)] = 0xee;
+			(void)lab_finding_take_owned(heap, &ignored);
+		}
+		check_live();
+	}
+}
