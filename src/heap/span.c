@@ -488,13 +488,13 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 enum lab_free_result
 lab_span_collect(struct lab_heap *heap, struct lab_unit *unit, void *p, struct lab_heap **holder)
 {
-	uint32_t count = lab_unit_count_collected(unit), head = lab_freelist_head(unit->collected);
 	uint16_t number = number_of(unit, p);
 	bool was_closed;
 
 	*holder = holder_of_span(heap, unit, &was_closed);
 	if (lab_unlikely(*holder != heap))
 		return LAB_FREE_FOREIGN;
+	uint32_t count = lab_unit_count_collected(unit), head = lab_freelist_head(unit->collected);
 	if (lab_unlikely(count >= lab_unit_used(unit) || (count != 0 && head == number)))
 		return LAB_FREE_DOUBLE;
 	lab_poke((uint16_t *)p, (uint16_t)(count ? head : LAB_FREELIST_NIL));

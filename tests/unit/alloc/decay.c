@@ -211,6 +211,103 @@ Test(decay, blocks_freed_into_the_heaps_of_the_dead_go_back)
 			cr_assert_neq(lab_registry_state(id), LAB_HEAP_FROZEN);
 }
 
+/* A thread that makes blocks of every kind, and sleeps until it is to end. */
+
+struct sleeper {
+	pthread_t thread;
+	pthread_barrier_t made, end;
+	size_t least, most; /* sizes */
+	void *blocks[DEAD_BLOCKS];
+};
+
+static void *
+make_and_sleep(void *of)
+{
+	struct sleeper *s = of;
+	size_t size = s->least;
+
+	for (int i = 0; i < DEAD_BLOCKS; i++) {
+		REQUIRE(s->blocks[i] = lab_malloc(size));
+		memset(s->blocks[i], 1, size);
+		size = size + 400 > s->most ? s->least : size + 400;
+	}
+	pthread_barrier_wait(&s->made);
+	pthread_barrier_wait(&s->end);
+	return NULL;
+}
+
+static void
+begin_sleeper(struct sleeper *s, size_t least, size_t most)
+{
+	s->least = least;
+	s->most = most;
+	REQUIRE(pthread_barrier_init(&s->made, NULL, 2) == 0 && pthread_barrier_init(&s->end, NULL, 2) == 0);
+	REQUIRE(pthread_create(&s->thread, NULL, make_and_sleep, s) == 0);
+	pthread_barrier_wait(&s->made);
+}
+
+static void
+end_sleeper(struct sleeper *s)
+{
+	pthread_barrier_wait(&s->end);
+	REQUIRE(pthread_join(s->thread, NULL) == 0);
+}
+
+/* From the last to the first, or every third and then the others; the sleeper takes nothing in itself. */
+static void
+free_blocks(struct sleeper *s, int stride)
+{
+	for (int first = 0; first < stride; first++)
+		for (int i = DEAD_BLOCKS - 1 - first; i >= 0; i -= stride)
+			lab_free(s->blocks[i]);
+}
+
+static size_t
+bytes_in_blocks(void)
+{
+	struct lab_stats stats;
+
+	lab_stats_get(&stats);
+	return stats.in_use + stats.free_in_spans + stats.dirty;
+}
+
+Test(decay, blocks_freed_into_the_heap_of_a_thread_that_sleeps_go_back)
+{
+	static struct sleeper sleeper;
+	static const size_t sizes[][2] = {{16, 3000}, {4000, 30000}, {36000, 90000}};
+
+	for (size_t i = 0; i < 3; i++)
+		for (int stride = 1; stride <= 3; stride += 2) {
+			start(10000);
+			lab_free(lab_malloc(1));
+			begin_sleeper(&sleeper, sizes[i][0], sizes[i][1]);
+			size_t peak = bytes_in_blocks();
+			free_blocks(&sleeper, stride);
+			for (int looks = 0; looks < 4; looks++) {
+				world.now += 500;
+				for (int k = 0; k < 10; k++)
+					call();
+			}
+			cr_assert_leq(bytes_in_blocks(), peak / 10 + MIB, "of %zu, sizes %zu", peak, sizes[i][0]);
+			end_sleeper(&sleeper);
+			(void)lab_trim(0);
+		}
+}
+
+Test(decay, a_trim_reaches_the_heaps_of_threads_that_sleep)
+{
+	static struct sleeper sleeper;
+
+	start(10000);
+	lab_free(lab_malloc(1));
+	begin_sleeper(&sleeper, 16, 60000);
+	size_t peak = bytes_in_blocks();
+	free_blocks(&sleeper, 1);
+	cr_assert(lab_trim(0));
+	cr_assert_leq(bytes_in_blocks(), peak / 10 + MIB);
+	end_sleeper(&sleeper);
+}
+
 /* A span that is current stays when it is empty; so a thread ends with one of each class that it has used. */
 static void *
 use_each_class(void *unused)

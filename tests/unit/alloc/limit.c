@@ -264,6 +264,57 @@ Test(limit, the_heaps_of_the_dead_are_taken_over)
 }
 
 /* Of a thread that has had no heap: so nobody finds out about it otherwise. */
+/* Threads in turn: each frees what the one before has built, builds as much itself, and sleeps. */
+enum { RELAY = 8, RELAY_BLOCKS = 20000 };
+
+static struct relay {
+	pthread_t thread;
+	void **from, *blocks[RELAY_BLOCKS];
+	size_t size;
+} relay[RELAY];
+static pthread_barrier_t built, relay_ends;
+
+static void *
+free_and_build(void *of)
+{
+	struct relay *r = of;
+
+	for (int i = 0; r->from && i < RELAY_BLOCKS; i++)
+		lab_free(r->from[i]);
+	for (int i = 0; i < RELAY_BLOCKS; i++) {
+		REQUIRE(r->blocks[i] = lab_malloc(r->size));
+		memset(r->blocks[i], 1, r->size);
+	}
+	pthread_barrier_wait(&built);
+	pthread_barrier_wait(&relay_ends);
+	return NULL;
+}
+
+Test(limit, what_was_freed_into_heaps_of_threads_that_sleep_is_reclaimed)
+{
+	static const size_t sizes[] = {1000, 40000};
+
+	for (int s = 0; s < 2; s++) {
+		lab_free(lab_malloc(1));
+		limit_to(RELAY_BLOCKS * sizes[s] * 2);
+		REQUIRE(pthread_barrier_init(&built, NULL, 2) == 0);
+		REQUIRE(pthread_barrier_init(&relay_ends, NULL, RELAY + 1) == 0);
+		for (int i = 0; i < RELAY; i++) {
+			relay[i].from = i ? relay[i - 1].blocks : NULL;
+			relay[i].size = sizes[s];
+			REQUIRE(pthread_create(&relay[i].thread, NULL, free_and_build, &relay[i]) == 0);
+			pthread_barrier_wait(&built);
+		}
+		pthread_barrier_wait(&relay_ends);
+		for (int i = 0; i < RELAY; i++)
+			REQUIRE(pthread_join(relay[i].thread, NULL) == 0);
+		for (int i = 0; i < RELAY_BLOCKS; i++)
+			lab_free(relay[RELAY - 1].blocks[i]);
+		limit_to(SIZE_MAX);
+		(void)lab_trim(0);
+	}
+}
+
 Test(limit, a_free_that_a_death_has_cut_short_is_finished)
 {
 	enum { DEAD_TID = 77 };

@@ -4,6 +4,8 @@
  * TSan and Criterion do not go together.
  */
 #include "heap/registry.h"
+#include "heap/thread.h"
+#include "heap/visit.h"
 #include "many_threads.h"
 #include "page/map.h"
 
@@ -166,6 +168,55 @@ run_runs(void)
 	run(act_all_to_all);
 }
 
+/* Two threads visit the others' heaps all the while, whether those are in fast paths, in slow ones, or asleep. */
+
+static _Atomic unsigned workers_left;
+static _Atomic size_t visits;
+
+static void
+act_or_visit(size_t number)
+{
+	struct trace_random random = {number + 1};
+
+	if (number < THREADS - 2) {
+		for (size_t i = 0; i < mode.steps; i++) {
+			put(&boxes[trace_below(&random, THREADS)], &random);
+			get(&boxes[trace_below(&random, THREADS)], &random);
+		}
+		atomic_fetch_sub(&workers_left, 1);
+		return;
+	}
+	while (atomic_load(&workers_left) > 0) {
+		struct lab_guard guard = LAB_GUARD_HERE;
+		get(&boxes[trace_below(&random, THREADS)], &random); /* so that something waits for each */
+		if (lab_enter(&guard)) {
+			(void)lab_visit_all(guard.heap, true);
+			lab_leave(&guard);
+			lab_add_rlx(&visits, 1);
+		}
+		sched_yield();
+	}
+}
+
+static void
+run_visits(void)
+{
+	mode.bits = 11;
+	mode.large_bits = 18;
+	mode.steps = 4000 * SCALE;
+	for (int life = 0; life < 3; life++) {
+		atomic_store(&workers_left, THREADS - 2);
+		threads_run(act_or_visit, THREADS);
+	}
+	empty_boxes();
+	REQUIRE(visits > 10);
+	for (int i = 0; i < 20; i++) /* those who have ended may look alive for a moment */
+		(void)lab_trim(0);
+	struct lab_stats stats;
+	lab_stats_get(&stats);
+	REQUIRE(stats.blocks < 10 && lab_space_mapped() <= (size_t)8 << 20);
+}
+
 static void
 run_resize(void)
 {
@@ -194,7 +245,7 @@ main(int argc, char **argv)
 {
 	static const struct threads_pattern patterns[] = {
 	        {"pairs", run_pairs}, {"ring", run_ring},     {"all_to_all", run_and_count},
-	        {"runs", run_runs},   {"resize", run_resize},
+	        {"runs", run_runs},   {"resize", run_resize}, {"visits", run_visits},
 	};
 
 	return threads_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);
