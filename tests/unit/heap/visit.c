@@ -6,7 +6,12 @@
  */
 #include <criterion/criterion.h>
 
-#include "alloc/alloc.h"
+#include "alloc/allocate.h"
+#include "alloc/config.h"
+#include "alloc/decay.h"
+#include "alloc/limit.h"
+#include "alloc/release.h"
+#include "alloc/settings.h"
 #include "heap/finding.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
