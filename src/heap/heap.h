@@ -7,7 +7,7 @@
  *
  * INV-HEAP-1  At most one live thread is named by a heap's owner word (registry.h), and only that thread's frames write
  *             the non-atomic fields: the innermost frame that marked the heap busy, in its thread's word, or the one
- *             that won it (registry.h).
+ *             that won it (registry.h). What is for slow frames alone a visitor may have instead (visit.h).
  * INV-HEAP-2  bins[c].current is never exhausted and replaced in two steps that a reader can tell apart: it is replaced
  *             only when it has no free block and none left to carve, and is then `closed` (unit.h) and in no list.
  * INV-HEAP-3  Every span of the heap is exactly one of: a bin's current span, listed in its bin (it has a free block or
