@@ -7,7 +7,7 @@
  *
  * INV-HEAP-1  At most one live thread is named by a heap's owner word (registry.h), and only that thread's frames write
  *             the non-atomic fields: the innermost frame that marked the heap busy, in its thread's word, or the one
- *             that won it (registry.h).
+ *             that won it (registry.h). What is for slow frames alone a visitor may have instead (visit.h).
  * INV-HEAP-2  bins[c].current is replaced only when less than an eighth of its blocks are free or left to carve, by a
  *             span that has more, or, if it has none at all, by any. It is then `closed` (unit.h) and in no list if it
  *             has none, else in its bin's list.

@@ -4,6 +4,7 @@
  */
 #include "heap/span.h"
 #include "base/check.h"
+#include "heap/collected.h"
 #include "heap/finding.h"
 #include "heap/heap.h"
 #include "heap/registry.h"
@@ -125,46 +126,10 @@ close_unit(struct lab_unit *unit)
 	lab_poke(&unit->owner_key, unit->owner_key | LAB_UNIT_CLOSED);
 }
 
-/* The last of the blocks that were collected; NULL: the program has written to one of them since it freed it. */
-static char *
-last_collected(const struct lab_unit *unit)
-{
-	uint32_t at = lab_freelist_head(unit->collected);
-	char *block = NULL;
-
-	for (uint32_t left = lab_unit_count_collected(unit); left > 0; left--) {
-		if (!lab_unit_has_free(unit, at))
-			return NULL;
-		block = lab_unit_block(unit, at);
-		at = lab_block_link(block);
-	}
-	return at == LAB_FREELIST_NIL ? block : NULL;
-}
-
-/* INV-SPAN-3. If the links are not to be trusted the blocks are lost until the span is empty. */
-static void
-free_collected(struct lab_heap *heap, struct lab_unit *unit)
-{
-	uint32_t count = lab_unit_count_collected(unit);
-
-	if (lab_likely(count == 0))
-		return;
-	uint32_t freelist_state = unit->freelist_state - count * LAB_FREELIST_USED_ONE;
-	char *last = last_collected(unit);
-	if (lab_likely(last != NULL)) {
-		lab_poke((uint16_t *)last, lab_freelist_head(freelist_state));
-		freelist_state = lab_insert16(freelist_state, lab_freelist_head(unit->collected));
-		lab_compiler_barrier();
-	} else {
-		lab_finding_note_owned(heap, LAB_FOUND_DAMAGE, unit->base);
-	}
-	lab_poke(&unit->both, ((struct lab_unit){.freelist_state = freelist_state}).both); /* commits */
-}
-
 void
 lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit)
 {
-	free_collected(heap, unit);
+	lab_collected_free_owned(heap, unit);
 	unit->listed = false;
 	if (is_exhausted(unit)) {
 		close_unit(unit);
@@ -328,7 +293,7 @@ static void
 unlist(struct lab_heap *heap, struct lab_unit *unit)
 {
 	list_remove(&heap->bins[unit->size_class], unit);
-	free_collected(heap, unit);
+	lab_collected_free_owned(heap, unit);
 	open_unit(unit);
 }
 
@@ -366,7 +331,7 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 
 	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
-	free_collected(heap, bin->current);
+	lab_collected_free_owned(heap, bin->current);
 	mend(heap, bin->current);
 	for (;;) {
 		bool is_spent = bin->current == &lab_no_span || is_exhausted(bin->current);
@@ -462,7 +427,7 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 	if (lab_unlikely(lab_unit_count_collected(unit) != 0)) {
 		if (lab_unit_count_collected(unit) == lab_unit_used(unit))
 			return LAB_FREE_DOUBLE;
-		free_collected(heap, unit);
+		lab_collected_free_owned(heap, unit);
 	}
 	uint32_t freelist_state = unit->freelist_state, freed;
 	/* nothing is written before it is known to be no double free: the block may be in the list */
@@ -494,18 +459,14 @@ lab_span_collect(struct lab_heap *heap, struct lab_unit *unit, void *p, struct l
 	*holder = holder_of_span(heap, unit, &was_closed);
 	if (lab_unlikely(*holder != heap))
 		return LAB_FREE_FOREIGN;
-	uint32_t count = lab_unit_count_collected(unit), head = lab_freelist_head(unit->collected);
-	if (lab_unlikely(count >= lab_unit_used(unit) || (count != 0 && head == number)))
+	if (lab_unlikely(!lab_collected_add(unit, number, p)))
 		return LAB_FREE_DOUBLE;
-	lab_poke((uint16_t *)p, (uint16_t)(count ? head : LAB_FREELIST_NIL));
-	lab_compiler_barrier();
-	unit->collected = lab_freelist_make(number, count + 1); /* commits */
 	if (unit->current)
 		return LAB_FREED;
 	close_unit(unit);
 	if (!unit->listed)
 		list_push(&heap->bins[unit->size_class], unit);
-	if (count + 1 == lab_unit_used(unit))
+	if (lab_unit_count_collected(unit) == lab_unit_used(unit))
 		retire(heap, unit);
 	return LAB_FREED;
 }

@@ -2,6 +2,8 @@
  * remote.c - blocks that are freed by other threads than allocated them, in every pattern: from one to one, round a
  * ring, from all to all, runs of pages and huge blocks, and blocks that are resized on their way. A plain program, as
  * TSan and Criterion do not go together.
+ *
+ * Clauses: G10.7.
  */
 #include "heap/registry.h"
 #include "heap/thread.h"
