@@ -195,6 +195,17 @@ set_exclusive(const char *text)
 	return true;
 }
 
+static bool
+set_os_calls(const char *text)
+{
+	bool libc = strcmp(text, "libc") == 0;
+
+	if (!libc && strcmp(text, "direct") != 0)
+		return false;
+	lab_os_use_libc(libc);
+	return true;
+}
+
 static const struct setting {
 	const char *name;
 	bool (*set)(const char *text);
@@ -208,6 +219,7 @@ static const struct setting {
         {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},
         {"LABYRINTH_THP", set_thp, "default, never or always"},
         {"LABYRINTH_EXCLUSIVE", set_exclusive, "abort or log"},
+        {"LABYRINTH_OS_CALLS", set_os_calls, "direct or libc"},
         {"LABYRINTH_STATS", set_stats, "0 or 1"},
         {"LABYRINTH_RESERVE", lab_backing_set_size, "bytes, with K, M, G or T"},
         {"LABYRINTH_RESERVE_CLASSES", lab_backing_set_classes,

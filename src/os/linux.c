@@ -50,7 +50,7 @@ static bool
 linux_unmap(void *start, size_t size)
 {
 	order_mappings();
-	return !lab_syscall_failed(lab_syscall(SYS_munmap, (long)start, (long)size, 0, 0, 0));
+	return lab_linux_munmap(start, size);
 }
 
 /* Kernels before 4.17, and some that imitate one, do not know the flag, and map elsewhere if something is there. */
@@ -103,12 +103,6 @@ enum trust {
 	BROKEN,
 };
 
-static bool
-advise_away(volatile char *start, size_t size)
-{
-	return !lab_syscall_failed(lab_syscall(SYS_madvise, (long)start, (long)size, MADV_DONTNEED, 0, 0));
-}
-
 /* Gives pages back, and looks whether they read as zero. UNTRIED: the system does not take them. BROKEN: it says
  * that it did, and they are as before. */
 static enum trust
@@ -117,7 +111,7 @@ try_purge(volatile char *start, size_t size)
 	char before = *start;
 
 	*start = 1;
-	bool taken = advise_away(start, size);
+	bool taken = lab_linux_advise_away((void *)(uintptr_t)start, size);
 	if (taken && *start == 0)
 		return KEPT;
 	*start = before;
@@ -131,7 +125,7 @@ linux_purge(void *start, size_t size)
 	uint32_t trust = lab_load_rlx(&purges);
 
 	if (lab_likely(trust == KEPT))
-		return advise_away(start, size);
+		return lab_linux_advise_away(start, size);
 	if (trust == UNTRIED && size > 0 && (uintptr_t)start % LAB_OS_PAGE_SIZE == 0) {
 		trust = try_purge(start, size);
 		lab_store_rlx(&purges, trust);
@@ -252,8 +246,7 @@ replace(void *start, size_t size)
 	bool can_move = moves() != BROKEN;
 	if (!pages)
 		return false;
-	if (can_move &&
-	    !lab_syscall_failed(lab_syscall(SYS_mremap, (long)pages, (long)size, (long)size, move_over, (long)start)))
+	if (can_move && lab_linux_mremap(pages, size, size, move_over, start))
 		return true;
 	(void)linux_unmap(pages, size);
 	return !can_move &&
@@ -276,10 +269,10 @@ linux_extend(void *start, size_t old_size, size_t size)
 {
 	const int flags = moves() == BROKEN ? 0 : MREMAP_MAYMOVE;
 	order_mappings();
-	long result = lab_syscall(SYS_mremap, (long)start, (long)old_size, (long)size, flags, 0);
+	void *result = lab_linux_mremap(start, old_size, size, flags, NULL);
 
 	order_mappings();
-	return lab_syscall_failed(result) ? NULL : (void *)result;
+	return result;
 }
 
 static size_t

@@ -14,6 +14,11 @@ enum lab_compared {
 enum lab_compared lab_linux_compare(const void *word, uint32_t value);
 bool lab_linux_is_readable(uintptr_t low, uintptr_t high);
 
+/* By libc's functions, if lab_os_use_libc says so. lab_linux_mremap: `to` with MREMAP_FIXED; NULL: refused. */
+bool lab_linux_munmap(void *start, size_t size);
+bool lab_linux_advise_away(void *start, size_t size);
+void *lab_linux_mremap(void *start, size_t old_size, size_t size, int flags, void *to);
+
 uint64_t lab_linux_clock_ms(void);
 bool lab_linux_thread_is_dead(uint32_t tid);
 bool lab_linux_has_thread(uint32_t tid);

@@ -94,6 +94,13 @@ struct lab_os_table {
 
 extern struct lab_os_table lab_os;
 
+/*
+ * Whether memory is given back and moved by libc's munmap, madvise and mremap, not directly: for programs that
+ * interpose those to hear what is no longer where it was, as caches of memory that is registered with a device do. The
+ * interposer's code is then part of any call that gives memory back, in handlers too, and may allocate there.
+ */
+void lab_os_use_libc(bool use);
+
 #define LAB_OS_PAGE_SHIFT 12
 #define LAB_OS_PAGE_SIZE  ((size_t)1 << LAB_OS_PAGE_SHIFT)
 
