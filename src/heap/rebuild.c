@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "heap/bin.h"
 #include "heap/finding.h"
 #include "heap/heap.h"
 #include "heap/rebuild.h"

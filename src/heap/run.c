@@ -4,7 +4,6 @@
  */
 #include "heap/run.h"
 #include "base/check.h"
-#include "heap/heap.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/thread.h"

@@ -4,6 +4,7 @@
  */
 #include "heap/span.h"
 #include "base/check.h"
+#include "heap/bin.h"
 #include "heap/collected.h"
 #include "heap/finding.h"
 #include "heap/heap.h"
@@ -12,107 +13,9 @@
 #include "heap/run.h"
 #include "page/map.h"
 
-enum {
-	LOOKS = 8, /* listed spans from which a refill chooses */
-	CARVED_AT_ONCE = 32,
-};
+enum { CARVED_AT_ONCE = 32 };
 
 struct lab_unit lab_no_span = {.freelist_state = LAB_FREELIST_NIL};
-
-void
-lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
-{
-	size_t low = c == 0 ? 0 : lab_class_size(c - 1) / 16 + 1;
-	size_t high = lab_class_size(c) / 16;
-
-	heap->bins[c].current = unit;
-	for (size_t slot = low; slot <= high && slot < LAB_DIRECT_SLOTS; slot++)
-		heap->direct[slot] = unit;
-}
-
-/* At the end: a span that was full and gets one block back has time to get more. The first one's `previous` is the last
- * one. */
-static void
-list_push(struct lab_bin *bin, struct lab_unit *unit)
-{
-	struct lab_unit *first = bin->partial;
-
-	unit->next = NULL;
-	unit->listed = true;
-	if (!first) {
-		unit->previous = unit;
-		bin->partial = unit;
-		return;
-	}
-	unit->previous = first->previous;
-	first->previous->next = unit;
-	first->previous = unit;
-}
-
-static void
-list_remove(struct lab_bin *bin, struct lab_unit *unit)
-{
-	struct lab_unit *first = bin->partial;
-
-	if (unit->next)
-		unit->next->previous = unit->previous;
-	else
-		first->previous = unit->previous;
-	if (unit == first)
-		bin->partial = unit->next;
-	else
-		unit->previous->next = unit->next;
-	unit->listed = false;
-}
-
-/* Blocks that a span has yet to give. Those that a torn frame has lost count as used. */
-static uint32_t
-count_left(const struct lab_unit *unit)
-{
-	return lab_unit_capacity(unit) - lab_unit_used(unit) + lab_unit_count_collected(unit);
-}
-
-/* An eighth is left: a refill from here saves the next ones. */
-static bool
-is_worthwhile(const struct lab_unit *unit)
-{
-	return count_left(unit) * 8 >= lab_unit_capacity(unit);
-}
-
-/* Which of two listed spans is to become current: the fuller one, so that the other has time to become empty; but
- * rather one that is worthwhile. */
-static bool
-is_better(const struct lab_unit *unit, const struct lab_unit *than)
-{
-	bool is_fuller = count_left(unit) < count_left(than);
-
-	return is_worthwhile(unit) ? is_fuller || !is_worthwhile(than) : !is_worthwhile(than) && !is_fuller;
-}
-
-/* The best of the first few listed spans, or NULL. Those that are not worthwhile wait at the end of the list. */
-static struct lab_unit *
-choose_listed(struct lab_bin *bin)
-{
-	struct lab_unit *best = bin->partial, *next;
-	int looks = LOOKS;
-
-	for (struct lab_unit *unit = best; unit && looks > 0; unit = next, looks--) {
-		next = unit->next;
-		if (is_better(unit, best))
-			best = unit;
-		if (!is_worthwhile(unit)) {
-			list_remove(bin, unit);
-			list_push(bin, unit);
-		}
-	}
-	return best;
-}
-
-static bool
-is_exhausted(const struct lab_unit *unit)
-{
-	return lab_freelist_head(unit->freelist_state) == LAB_FREELIST_NIL && unit->carved == lab_unit_capacity(unit);
-}
 
 static void
 open_unit(struct lab_unit *unit)
@@ -131,11 +34,11 @@ lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit)
 {
 	lab_collected_free_owned(heap, unit);
 	unit->listed = false;
-	if (is_exhausted(unit)) {
+	if (lab_span_is_exhausted(unit)) {
 		close_unit(unit);
 	} else {
 		open_unit(unit);
-		list_push(&heap->bins[unit->size_class], unit);
+		lab_bin_push(&heap->bins[unit->size_class], unit);
 	}
 }
 
@@ -160,8 +63,8 @@ lab_span_cut_owned(struct lab_heap *heap, struct lab_unit *unit)
 		lab_compiler_barrier();
 		lab_poke(&unit->freelist_state, lab_freelist_make(0, 0));
 	}
-	if (unit->listed && is_exhausted(unit)) { /* INV-HEAP-3 */
-		list_remove(&heap->bins[unit->size_class], unit);
+	if (unit->listed && lab_span_is_exhausted(unit)) { /* INV-HEAP-3 */
+		lab_bin_remove(&heap->bins[unit->size_class], unit);
 		close_unit(unit);
 	}
 }
@@ -292,7 +195,7 @@ lab_span_demote_owned(struct lab_heap *heap, struct lab_unit *unit)
 static void
 unlist(struct lab_heap *heap, struct lab_unit *unit)
 {
-	list_remove(&heap->bins[unit->size_class], unit);
+	lab_bin_remove(&heap->bins[unit->size_class], unit);
 	lab_collected_free_owned(heap, unit);
 	open_unit(unit);
 }
@@ -315,9 +218,9 @@ static struct lab_unit *
 find_successor(struct lab_heap *heap, unsigned c, bool is_spent)
 {
 	struct lab_bin *bin = &heap->bins[c];
-	struct lab_unit *unit = choose_listed(bin);
+	struct lab_unit *unit = lab_bin_choose(bin);
 
-	if (unit && (is_spent || is_worthwhile(unit))) {
+	if (unit && (is_spent || lab_span_is_worthwhile(unit))) {
 		unlist(heap, unit);
 		return unit;
 	}
@@ -334,8 +237,8 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 	lab_collected_free_owned(heap, bin->current);
 	mend(heap, bin->current);
 	for (;;) {
-		bool is_spent = bin->current == &lab_no_span || is_exhausted(bin->current);
-		if (!is_spent && is_worthwhile(bin->current))
+		bool is_spent = bin->current == &lab_no_span || lab_span_is_exhausted(bin->current);
+		if (!is_spent && lab_span_is_worthwhile(bin->current))
 			break;
 		struct lab_unit *next = find_successor(heap, c, is_spent);
 		if (!next && is_spent)
@@ -372,7 +275,7 @@ retire(struct lab_heap *heap, struct lab_unit *unit)
 	if (dirty > LAB_UNIT_PAGES)
 		dirty = LAB_UNIT_PAGES;
 	if (unit->listed)
-		list_remove(&heap->bins[unit->size_class], unit);
+		lab_bin_remove(&heap->bins[unit->size_class], unit);
 	close_unit(unit);
 	unit->collected = 0;
 	lab_poke(&unit->carved, 0);
@@ -441,7 +344,7 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 	if (was_closed) {
 		open_unit(unit);
 		if (!unit->listed)
-			list_push(&heap->bins[unit->size_class], unit);
+			lab_bin_push(&heap->bins[unit->size_class], unit);
 	}
 	return LAB_FREED;
 }
@@ -465,7 +368,7 @@ lab_span_collect(struct lab_heap *heap, struct lab_unit *unit, void *p, struct l
 		return LAB_FREED;
 	close_unit(unit);
 	if (!unit->listed)
-		list_push(&heap->bins[unit->size_class], unit);
+		lab_bin_push(&heap->bins[unit->size_class], unit);
 	if (lab_unit_count_collected(unit) == lab_unit_used(unit))
 		retire(heap, unit);
 	return LAB_FREED;

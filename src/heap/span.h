@@ -49,7 +49,4 @@ void lab_span_demote_owned(struct lab_heap *heap, struct lab_unit *unit);
 /* Ends a change that heap->changing says was cut short: the span is not current, and its count is what its list says.
  * */
 void lab_span_repair_owned(struct lab_heap *heap);
-/* Makes it the span that malloc takes blocks of this class from. */
-void lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit);
-
 #endif

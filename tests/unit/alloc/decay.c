@@ -1,5 +1,5 @@
 /* decay.c - when free pages go back: the clock and madvise are hooks, so that nothing waits and nothing is left to
- * luck. Clauses: G10.1, G10.2, G10.3, G10.5, G10.7, G10.8. */
+ * luck. Clauses: G10.1, G10.2, G10.3, G10.5, G10.7, G10.8, G10.9. */
 #include <criterion/criterion.h>
 
 #include <pthread.h>

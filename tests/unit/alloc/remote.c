@@ -3,7 +3,7 @@
  * ring, from all to all, runs of pages and huge blocks, and blocks that are resized on their way. A plain program, as
  * TSan and Criterion do not go together.
  *
- * Clauses: G10.7.
+ * Clauses: G10.9.
  */
 #include "heap/registry.h"
 #include "heap/thread.h"

@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <setjmp.h>
 
+#include "heap/bin.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"

@@ -2,11 +2,12 @@
  * remote.c - the remote stack, batches, and drains that are torn in each of the states that the protocol names. One
  * thread holds both heaps; "torn" is the state that a frame leaves when it never goes on, put there by hand.
  *
- * Clauses: G3.3, G9.6, G10.7.
+ * Clauses: G3.3, G9.6, G10.9.
  */
 #include <criterion/criterion.h>
 #include <signal.h>
 
+#include "heap/bin.h"
 #include "heap/finding.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"

@@ -1,6 +1,7 @@
 /* size_class.c - the size classes, exhaustively. */
 #include <criterion/criterion.h>
 
+#include "heap/bin.h"
 #include "heap/heap.h"
 #include "heap/span.h"
 #include "trace.h"

@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <signal.h>
 
+#include "heap/bin.h"
 #include "heap/finding.h"
 #include "heap/remote.h"
 #include "heap/run.h"

@@ -2,7 +2,7 @@
  * visit.c - visits to the heaps of threads that sleep: what goes, what is collected, and what is left when a visit, or
  * its thread, ends in the middle. The sleeping thread is a heap that no frame is inside, with a thread id of its own.
  *
- * Clauses: G7.1, G10.7.
+ * Clauses: G7.1, G10.9.
  */
 #include <criterion/criterion.h>
 

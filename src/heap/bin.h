@@ -1,0 +1,42 @@
+/*
+ * bin.h - the spans of one size of block: the current one, and the list of those that have free blocks. _owned and the
+ * others alike: by the holder of the heap, inside its guard.
+ */
+#ifndef LAB_HEAP_BIN_H
+#define LAB_HEAP_BIN_H
+
+#include "heap/heap.h"
+
+/* Blocks that a span has yet to give. Those that a torn frame has lost count as used. */
+static inline uint32_t
+lab_span_left(const struct lab_unit *unit)
+{
+	return lab_unit_capacity(unit) - lab_unit_used(unit) + lab_unit_count_collected(unit);
+}
+
+/* An eighth is left: a refill from here saves the next ones. */
+static inline bool
+lab_span_is_worthwhile(const struct lab_unit *unit)
+{
+	return lab_span_left(unit) * 8 >= lab_unit_capacity(unit);
+}
+
+/* It has no free block, and none left to carve. */
+static inline bool
+lab_span_is_exhausted(const struct lab_unit *unit)
+{
+	return lab_freelist_head(unit->freelist_state) == LAB_FREELIST_NIL && unit->carved == lab_unit_capacity(unit);
+}
+
+/* Makes it the span that malloc takes blocks of class c from. */
+void lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit);
+
+/* Lists the span, at the end: one that was full and gets one block back has time to get more. The `previous` of the
+ * first one is the last one. */
+void lab_bin_push(struct lab_bin *bin, struct lab_unit *unit);
+void lab_bin_remove(struct lab_bin *bin, struct lab_unit *unit);
+
+/* The best of the first few listed spans, or NULL. Those that are not worthwhile wait at the end of the list. */
+struct lab_unit *lab_bin_choose(struct lab_bin *bin);
+
+#endif
