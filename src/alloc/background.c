@@ -25,7 +25,7 @@ watch(void *unused)
 		lab_decay_poll(&guard);
 		if (poll % POLLS_TO_SHRINK == 0 && !lab_load_rlx(&lab_purge_is_held))
 			(void)lab_shares_shrink();
-		lab_os_sleep_ms(POLL_MS);
+		lab_os_sleep_ms(lab_sweep_is_on() ? 1 : POLL_MS);
 	}
 	return NULL;
 }

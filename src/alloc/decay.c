@@ -87,10 +87,11 @@ keep_below(struct lab_guard *guard, size_t most, size_t pages)
 
 	if (dirty <= most || !enter(guard))
 		return;
-	bool no_more = lab_sweep_excess(&guard->heap->purge, (struct lab_slice){.pages = pages}, dirty - most);
+	size_t not_taken;
+	bool no_more =
+	        lab_sweep_excess(&guard->heap->purge, (struct lab_slice){.pages = pages}, dirty - most, &not_taken);
 	lab_leave(guard);
-	dirty = dirty_pages();
-	lab_store_rlx(&refused, no_more && dirty > most ? dirty : 0);
+	lab_store_rlx(&refused, no_more ? not_taken : 0);
 }
 
 void

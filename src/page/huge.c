@@ -312,7 +312,7 @@ purge_last(struct lab_huge *huge, size_t pages)
 }
 
 size_t
-lab_huge_give_back(struct lab_huge *huge, size_t most)
+lab_huge_give_back(struct lab_huge *huge, size_t most, size_t *refused)
 {
 	uint64_t state = lab_load_acq(&huge->run.state); /* pairs with the rel of lab_huge_set_state */
 	size_t given = 0;
@@ -325,6 +325,8 @@ lab_huge_give_back(struct lab_huge *huge, size_t most)
 		size_t dirty = lab_load_rlx(&huge->dirty);
 		given = dirty <= most ? unmap_whole(huge) : purge_last(huge, dirty - most);
 		lab_count_given_back(given);
+		if (refused && given == 0)
+			*refused = dirty;
 	}
 	lab_os_release_signals(signals);
 	return given;
@@ -337,7 +339,7 @@ lab_huge_purge(size_t enough)
 	size_t given = 0;
 
 	for (size_t i = 0; given < enough && (huge = lab_huge_at(i)) != NULL; i++)
-		given += lab_huge_give_back(huge, SIZE_MAX);
+		given += lab_huge_give_back(huge, SIZE_MAX, NULL);
 	return given;
 }
 

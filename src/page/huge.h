@@ -98,8 +98,9 @@ void lab_huge_shrink(struct lab_huge *huge, size_t pages);
 void *lab_huge_extend(struct lab_huge *huge, size_t pages);
 
 /* Gives back up to `most` dirty pages of the mapping, the last ones, if it is CACHED; what has no dirty page then is
- * unmapped. Returns the dirty pages given back. Any thread. */
-size_t lab_huge_give_back(struct lab_huge *huge, size_t most);
+ * unmapped. Returns the dirty pages given back; *refused, unless it is NULL: those that the system did not take. Any
+ * thread. */
+size_t lab_huge_give_back(struct lab_huge *huge, size_t most, size_t *refused);
 
 /* Unmaps CACHED mappings until `enough` dirty pages have gone. Returns how many. */
 size_t lab_huge_purge(size_t enough);

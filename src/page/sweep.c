@@ -66,7 +66,7 @@ visit_huge(struct visitor *visitor, struct lab_huge *huge)
 	if (kind != LAB_HUGE_CACHED)
 		return;
 	if (visitor->all || lab_load_rlx(&huge->aged))
-		given = lab_huge_give_back(huge, visitor->work / WORK_OF_PAGE + 1);
+		given = lab_huge_give_back(huge, visitor->work / WORK_OF_PAGE + 1, NULL);
 	spend(&visitor->work, given);
 	size_t dirty = lab_load_rlx(&huge->dirty);
 	if (lab_huge_kind(huge) == LAB_HUGE_CACHED && dirty != 0) {
@@ -202,36 +202,45 @@ lab_sweep_go_on(struct lab_purge_record *record, struct lab_slice slice)
 /* ---- what is too much ------------------------------------------------------------------------------------------ */
 
 static size_t
-give_back(struct lab_purge_record *record, const struct item *item, bool young, size_t most)
+give_back(struct lab_purge_record *record, const struct item *item, bool young, size_t most, size_t *refused)
 {
 	const struct lab_purge_plan plan = {.young = young, .insist = true};
 
-	if (item->segment)
-		return lab_purge_segment(item->segment, record, &plan);
-	return young || lab_load_rlx(&item->huge->aged) ? lab_huge_give_back(item->huge, most) : 0;
+	*refused = 0;
+	if (item->huge)
+		return young || lab_load_rlx(&item->huge->aged) ? lab_huge_give_back(item->huge, most, refused) : 0;
+	size_t given = lab_purge_segment(item->segment, record, &plan);
+	if (lab_load_rlx(&item->segment->refusals) != 0)
+		*refused = lab_segment_count_dirty(item->segment);
+	return given;
 }
 
 /* Several threads at once may visit an item twice: the second one finds nothing. */
 bool
-lab_sweep_excess(struct lab_purge_record *record, struct lab_slice slice, size_t excess)
+lab_sweep_excess(struct lab_purge_record *record, struct lab_slice slice, size_t excess, size_t *refused)
 {
 	uint64_t from = lab_load_rlx(&excess_place);
 	bool young = from >> 32 & 1;
 	uint32_t place = (uint32_t)from;
-	size_t given = 0, work = slice.pages * WORK_OF_PAGE;
+	size_t given = 0, work = slice.pages * WORK_OF_PAGE, in_item = 0;
 	int laps = 0;
 
+	*refused = 0;
 	while (laps < LAPS && given < excess && work != 0) {
 		struct item item;
 		uint32_t at = place;
 		if (!next_item(&place, &item)) {
 			place = 0;
 			young = !young;
-			laps++;
+			if (++laps < LAPS && young)
+				*refused = 0;
 			continue;
 		}
 		size_t most = work / WORK_OF_PAGE + 1;
-		size_t part = give_back(record, &item, young, excess - given < most ? excess - given : most);
+		if (most > excess - given)
+			most = excess - given;
+		size_t part = give_back(record, &item, young, most, &in_item);
+		*refused += young ? in_item : 0;
 		given += part;
 		spend(&work, part);
 		if (item.huge && part != 0)

@@ -41,7 +41,7 @@ void lab_sweep_leave_something(void);
 void lab_sweep_go_on(struct lab_purge_record *record, struct lab_slice slice);
 
 /* Gives back about `excess` pages, aged ones first, from where this was left off when it was done last. True: whether
- * they have gone or not, there are no more. */
-bool lab_sweep_excess(struct lab_purge_record *record, struct lab_slice slice, size_t excess);
+ * they have gone or not, there are no more, but for *refused that the system did not take. */
+bool lab_sweep_excess(struct lab_purge_record *record, struct lab_slice slice, size_t excess, size_t *refused);
 
 #endif

@@ -110,7 +110,8 @@ look(size_t number)
 		lab_sweep_begin(trace_below(&random, 2));
 		for (int i = 0; i < 10; i++)
 			lab_sweep_go_on(&record, slice);
-		(void)lab_sweep_excess(&record, slice, trace_below(&random, 100));
+		size_t refused;
+		(void)lab_sweep_excess(&record, slice, trace_below(&random, 100), &refused);
 		sched_yield();
 	}
 }

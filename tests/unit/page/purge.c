@@ -342,7 +342,9 @@ Test(purge, a_sweep_sets_the_counts_right)
 static bool
 give_back_excess(size_t excess, size_t pages)
 {
-	return lab_sweep_excess(&record, (struct lab_slice){.pages = pages}, excess);
+	size_t refused;
+
+	return lab_sweep_excess(&record, (struct lab_slice){.pages = pages}, excess, &refused);
 }
 
 Test(purge, excess_goes_a_segment_at_a_time_and_from_where_it_was_left_off)
