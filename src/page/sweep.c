@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "page/space.h"
 
+enum { UNMAP_PAGES = 128 };          /* so many pages' work is an unmapping, of clean pages too */
 enum { WORK_OF_PAGE = 4, LAPS = 3 }; /* the rest of one that was begun, one of the aged, and one of the young */
 
 /* Places: entries of huge blocks by number, then segments by slot. */
@@ -94,7 +95,7 @@ visit_segment(struct visitor *visitor, struct lab_segment *segment, uint64_t own
 
 	switch (lab_space_unmap_emptied(segment, owner, visitor->all, &given)) {
 	case LAB_EMPTIED_UNMAPPED:
-		spend(&visitor->work, given);
+		spend(&visitor->work, given + UNMAP_PAGES);
 		return;
 	case LAB_EMPTIED_WAITS:
 		lab_sweep_leave_something();
