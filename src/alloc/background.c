@@ -1,6 +1,9 @@
 /*
  * background.c - the optional background thread (LABYRINTH_KSWAPD=1, after the kernel's): growth before a slow call
  * asks for it, decay in a process that has gone idle. Nothing needs it. All signals are blocked in it.
+ *
+ * No call starts it when memory waits: pthread_create takes locks of libc's, under which libc calls free (a stack that
+ * leaves libc's cache gives back its TLS under that cache's lock), and a program may forbid or count threads.
  */
 #include <pthread.h>
 #include <signal.h>
