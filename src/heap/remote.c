@@ -150,7 +150,7 @@ free_target(struct lab_heap *heap, const struct target *target, bool by_visitor)
 static void
 process(struct lab_heap *heap, bool by_visitor, size_t *most)
 {
-	struct target target = {NULL};
+	struct target target = {0};
 	uintptr_t list, next;
 
 	while ((list = heap->drain) & POINTER) {
