@@ -156,8 +156,10 @@ void
 lab_visit_settle(const struct lab_lease_fork *fork)
 {
 	for (uint32_t id = 0, end = lab_registry_count(); id < end; id++) {
-		_Atomic uint64_t *lease = &lab_registry_heap(id)->visitor;
-		bool is_current = lab_registry_state(id) == LAB_HEAP_CURRENT;
-		(void)lab_lease_settle(lease, fork, is_current ? lab_lease_make(0, 0, LAB_VISIT_ENDLESS) : 0);
+		enum lab_heap_state state = lab_registry_state(id);
+		if (state == LAB_HEAP_UNUSED) /* perhaps there was no memory for it */
+			continue;
+		uint64_t orphaned = state == LAB_HEAP_CURRENT ? lab_lease_make(0, 0, LAB_VISIT_ENDLESS) : 0;
+		(void)lab_lease_settle(&lab_registry_heap(id)->visitor, fork, orphaned);
 	}
 }
