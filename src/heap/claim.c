@@ -14,6 +14,7 @@ enum {
 	/* A probe costs a system call of 0.1 us; a heap that need not have been made, some pages and 20 us. */
 	PROBES_AT_BIRTH = 32,
 	PROBES_TO_BORROW = 4,
+	PLACE_SHIFT = 14, /* calls from a stack's same 16 KiB are from one place */
 };
 
 /* ---- frames that are in the way ---- */
@@ -21,10 +22,19 @@ enum {
 bool
 lab_is_worth_a_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp)
 {
+	uint32_t place = (uint32_t)(sp >> PLACE_SHIFT);
+
 	if (met->flag != flag)
 		*met = (struct lab_meetings){.flag = flag};
-	uint32_t count = sp >= flag ? ++met->from_above : ++met->from_below;
-	return (count & (count - 1)) == 0;
+	if (sp < flag) {
+		met->from_below++;
+		return (met->from_below & (met->from_below - 1)) == 0;
+	}
+	if (met->place != place)
+		met->from_above = 0;
+	met->place = place;
+	met->from_above++;
+	return (met->from_above & (met->from_above - 1)) == 0;
 }
 
 /* A handler's usual distance below the frame that it interrupted: alive, very likely. */

@@ -18,7 +18,8 @@ lab_set_word(struct lab_thread *t, uintptr_t word)
 /*
  * Notes that a call at sp has met the frame `flag`, and says whether it is worth a proof that the frame is gone, which
  * costs system calls: at the 1st, 2nd, 4th, 8th … meeting. Those from below the frame, as a handler's are, count by
- * themselves: they seldom prove anything.
+ * themselves: they seldom prove anything. So do those from another place than the last: of a handler on an alternate
+ * stack that lies above, and of the frame that the jump went to, the latter can prove it.
  */
 bool lab_is_worth_a_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp);
 

@@ -34,11 +34,12 @@
 #define LAB_BATCH_BYTES 8192u
 #define LAB_BATCH_SLOTS 8u
 
-/* How often a frame that is in the way was met, by calls from above it and from below: when it is worth another proof
- * that it is gone. */
+/* How often a frame that is in the way was met, by calls from below it, and by those from above that came from the
+ * same place as the last: when it is worth another proof that it is gone. */
 struct lab_meetings {
 	uintptr_t flag;
-	uint32_t from_above, from_below;
+	uint16_t from_above, from_below; /* they may wrap around, which costs a few proofs */
+	uint32_t place;                  /* some bits of the stack pointer of the last call from above */
 };
 
 /* Blocks of one other heap, collected by this heap's holder, linked as remote.h says. */
