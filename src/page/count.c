@@ -24,7 +24,8 @@ lab_count_owned(struct lab_count_delta *delta, int64_t used, int64_t dirty)
 	struct lab_count_delta now = {delta->used + (int32_t)used, delta->dirty + (int32_t)dirty};
 	bool publish = is_much(now.used) || is_much(now.dirty);
 
-	*delta = publish ? (struct lab_count_delta){0, 0} : now;
+	lab_poke(&delta->used, publish ? 0 : now.used);
+	lab_poke(&delta->dirty, publish ? 0 : now.dirty);
 	if (publish)
 		lab_count(now.used, now.dirty);
 }
@@ -48,7 +49,7 @@ positive(int64_t pages)
 size_t
 lab_count_dirty(const struct lab_count_delta *delta)
 {
-	return positive(lab_load_rlx(&lab_counts.dirty) + (delta ? delta->dirty : 0));
+	return positive(lab_load_rlx(&lab_counts.dirty) + (delta ? lab_peek(&delta->dirty) : 0));
 }
 
 size_t

@@ -34,7 +34,7 @@ void lab_count_owned(struct lab_count_delta *delta, int64_t used, int64_t dirty)
 /* So many pages that were free and dirty went back to the system. */
 void lab_count_given_back(size_t pages);
 
-/* The estimates. `delta`, unless it is NULL, is of the caller's own heap. */
+/* The estimates. `delta`, unless it is NULL, is of the caller's own heap, in which a visitor may be counting. */
 size_t lab_count_dirty(const struct lab_count_delta *delta);
 size_t lab_count_used(void);
 
