@@ -115,23 +115,23 @@ lab_thread_add_leases(lab_lease_kind *kind)
 static struct lab_lease_fork fork_pass;
 
 static void
-settle_all(struct lab_thread *t)
+settle_all(void)
 {
 	lab_os_note_process();
-	uint32_t tid = lab_os_tid_to_write(), cut_tid = t->next_tid;
+	uint32_t tid = lab_os_tid_to_write(), cut_tid = lab_thread.next_tid;
 
-	t->next_tid = tid;
-	fork_pass = (struct lab_lease_fork){t->tid, tid, cut_tid, lab_os.has_thread};
+	lab_thread.next_tid = tid;
+	fork_pass = (struct lab_lease_fork){lab_thread.tid, tid, cut_tid, lab_os.has_thread};
 	lab_compiler_barrier();
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds && kinds[i] && lab_registry_is_forked(); i++)
 		kinds[i](&fork_pass);
 	if (lab_registry_is_forked()) { /* else such a handler has done it all */
-		t->tid = fork_pass.new_tid;
+		lab_thread.tid = fork_pass.new_tid;
 		lab_compiler_barrier();
 		lab_space_generation++;
 		lab_registry_end_fork();
 	}
-	t->next_tid = 0;
+	lab_thread.next_tid = 0;
 }
 
 void
@@ -142,7 +142,7 @@ lab_thread_settle_fork(bool is_leader)
 	uint64_t signals = lab_os_hold_signals();
 	/* by the leader; until then all heaps count as alive */
 	if (lab_registry_is_forked() && (is_leader || lab_os_tid() == lab_os_pid()))
-		settle_all(&lab_thread);
+		settle_all();
 	lab_os_release_signals(signals);
 	lab_huge_finish_frees(); /* what others were freeing is nobody's now */
 }
