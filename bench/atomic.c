@@ -5,8 +5,8 @@
  * The library's functions are found by dlsym; under a malloc without them, the times of malloc and free are all that
  * there is.
  *
- *     time CALLS THREADS threads ns_a_pair MEDIAN MIN MAX                  CALLS: atomic, malloc, or empty (the loop
- *     alone) instructions STATE FLAGS size BYTES claim N release N                release -: the claim got NULL
+ *     time CALLS THREADS threads ns_a_pair MEDIAN MIN MAX          CALLS: atomic, malloc, or empty (the loop alone)
+ *     instructions STATE FLAGS size BYTES claim N release N          release -: the claim got NULL
  *
  * Instructions are counted by the processor's trap flag (x86-64): from the first of lab_alloc or lab_free to its
  * return, both included. The states:

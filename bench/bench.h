@@ -57,8 +57,8 @@ bench_fail(const char *format, ...)
 
 /* ---- options --------------------------------------------------------------------------------------------------- */
 
-/* An option `--name NUMBER`. *value holds the default; --quick puts `quick` there. Other numbers must lie in min … max.
- * */
+/* An option `--name NUMBER`. *value holds the default; --quick puts `quick` there. Other numbers must lie in min …
+ * max. */
 struct bench_option {
 	const char *name;
 	uint64_t *value;
@@ -147,8 +147,7 @@ bench_options(int argc, char **argv, const char *purpose, const struct bench_opt
 	}
 }
 
-/* ---- random numbers ------------------------------------------------------------------------------------------------
- * */
+/* ---- random numbers ---------------------------------------------------------------------------------------------- */
 
 /* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). Any state is a good seed. */
 static inline uint64_t

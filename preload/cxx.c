@@ -75,8 +75,8 @@ find_in(void *handle, const char *name)
 	return (any_function *)(uintptr_t)found;
 }
 
-/* As find_in, in the scope of a library that is loaded already. Nothing is kept: whoever needed it loaded still does.
- * */
+/* As find_in, in the scope of a library that is loaded already. Nothing is kept: whoever needed it loaded still
+ * does. */
 static any_function *
 find_in_library(const char *library, const char *name)
 {

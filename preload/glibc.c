@@ -6,16 +6,14 @@
  *
  * `nm -D libc.so.6` of glibc 2.36 was read for the list. Left out on purpose:
  * - __malloc_hook, __free_hook, __realloc_hook, __memalign_hook, __malloc_initialize_hook, __after_morecore_hook,
- * __morecore,
- *   __default_morecore: since 2.34 these are compat symbols that nothing reads; a definition here would promise that
- *   something does. Old binaries that store to them still bind to libc's.
+ *   __morecore, __default_morecore: since 2.34 these are compat symbols that nothing reads; a definition here would
+ *   promise that something does. Old binaries that store to them still bind to libc's.
  * - malloc_get_state, malloc_set_state: since 2.34 only in libc_malloc_debug.so.
  * - mcheck, mcheck_check_all, mcheck_pedantic, mprobe, mtrace, muntrace, mallwatch: debugging of glibc's own heap, in
- * other objects
- *   than malloc.o, and stubs since 2.34. They neither allocate nor look at a block.
+ *   other objects than malloc.o, and stubs since 2.34. They neither allocate nor look at a block.
  * - __libc_freeres: frees glibc's caches through free, and therefore through ours, for leak checkers.
  * - __libc_reallocarray (GLIBC_PRIVATE), obstack_*, open_memstream, strdup and the like: users of malloc; they reach it
- * by its name.
+ *   by its name.
  * - __malloc, __free, __malloc_info and their like: hidden in the shared libc.
  * __posix_memalign is the other way round: older than 2.26 exported it, and other replacements still define it.
  */
@@ -101,14 +99,16 @@ __posix_memalign(void **block, size_t alignment, size_t size)
  * setting as it was.
  *
  * M_TRIM_THRESHOLD  honoured: bytes of free pages that are kept when memory is freed; 0: none; negative: nothing is
- * given back, and nothing
- *                   unmapped, but by malloc_trim, as long as this stands. Without it pages go back by decay alone
+ *                   given back, and nothing unmapped, but by malloc_trim, as long as this stands. Without it pages go
+ *                   back by decay alone
  * M_MMAP_THRESHOLD  honoured: from this size on, a block has segments of its own; 0: the default
  * M_PERTURB         honoured: freed memory is filled with this byte, new memory with its complement; 0: off
- * M_ARENA_MAX, M_ARENA_TEST  accepted: heaps belong to threads here, and their number follows the threads
- * M_TOP_PAD  accepted: memory is not asked for ahead, and what a threshold lets go is all above it
- * M_MMAP_MAX  accepted: a block that has segments of its own leaves them among the free pages, as others do
- * M_MXFAST, M_CHECK_ACTION, M_GRAIN, M_NLBLKS, M_KEEP  accepted: they tune structures that glibc has
+ * M_ARENA_MAX, M_ARENA_TEST
+ *                   accepted: heaps belong to threads here, and their number follows the threads
+ * M_TOP_PAD         accepted: memory is not asked for ahead, and what a threshold lets go is all above it
+ * M_MMAP_MAX        accepted: a block that has segments of its own leaves them among the free pages, as others do
+ * M_MXFAST, M_CHECK_ACTION, M_GRAIN, M_NLBLKS, M_KEEP
+ *                   accepted: they tune structures that glibc has
  */
 LAB_EXPORT int
 mallopt(int parameter, int value)
@@ -159,11 +159,12 @@ free_blocks_of(const struct lab_class_stats *class)
 /*
  * glibc's fields, filled with what they mean here. "Ordinary" memory is what glibc has in arenas, "mapped" what it maps
  * for one block: here, blocks that have segments of their own.
- *   arena     ordinary memory made accessible     = uordblks + fordblks, as there
- *   ordblks   free blocks in spans that are partly used
- *   hblks, hblkhd  mapped blocks, and their bytes
- *   uordblks  bytes of ordinary memory in use     fordblks  the others
- *   keepcost  what malloc_trim could give back
+ *   arena                     ordinary memory made accessible = uordblks + fordblks, as there
+ *   ordblks                   free blocks in spans that are partly used
+ *   hblks, hblkhd             mapped blocks, and their bytes
+ *   uordblks                  bytes of ordinary memory in use
+ *   fordblks                  the other bytes of ordinary memory
+ *   keepcost                  what malloc_trim could give back
  *   smblks, usmblks, fsmblks  0: there are no fast bins
  */
 LAB_EXPORT struct mallinfo2

@@ -8,17 +8,16 @@
  *
  * What differs:
  *   - GFP_KERNEL does not sleep, but over a limit (LABYRINTH_LIMIT), and in mempool_alloc. It is safe in a handler too;
- *   what it is not there
- *     is bounded. In a handler that interrupted the only holder of a pool's elements, mempool_alloc(GFP_KERNEL) waits
- *     for ever, as in the kernel; in one that interrupted the allocator it gives NULL instead.
+ *     what it is not there is bounded. In a handler that interrupted the only holder of a pool's elements,
+ *     mempool_alloc(GFP_KERNEL) waits for ever, as in the kernel; in one that interrupted the allocator it gives NULL
+ *     instead.
  *   - GFP_ATOMIC: at most 64 KiB (order 4). GFP_NOWAIT: what the thread's own heap holds, so that a thread's first one
- *   may fail.
+ *     may fail.
  *   - struct page is opaque: a page has an address and nothing else. There are no page counts: get_page and put_page do
- *   not exist.
+ *     not exist.
  *   - kmem_cache_destroy of a cache with objects in use says how many there are, and leaves the cache as it was.
  *   - GFP_KERNEL is 0, so that its parts (__GFP_DIRECT_RECLAIM, __GFP_IO, __GFP_FS) cannot be taken out of it; there
- *   are GFP_NOWAIT, and
- *     gfpflags_allow_blocking to ask.
+ *     are GFP_NOWAIT, and gfpflags_allow_blocking to ask.
  * Not defined, since they could not be kept: __GFP_NOFAIL, GFP_DMA, GFP_DMA32, __GFP_HIGHMEM, __GFP_THISNODE,
  * __GFP_NOMEMALLOC, SLAB_TYPESAFE_BY_RCU, SLAB_POISON, SLAB_RED_ZONE.
  */
@@ -62,8 +61,7 @@ gfpflags_allow_blocking(gfp_t gfp)
 	return (gfp & 3u) == LAB_GFP_KERNEL;
 }
 
-/* ---- pages ---------------------------------------------------------------------------------------------------------
- * */
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
 
 #ifndef PAGE_SHIFT
 #define PAGE_SHIFT 12
@@ -154,8 +152,7 @@ free_pages_exact(void *address, size_t size)
 	lab_free_pages_exact(address, size);
 }
 
-/* ---- blocks --------------------------------------------------------------------------------------------------------
- * */
+/* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
 #define KMALLOC_MAX_SIZE ((size_t)(PAGE_SIZE << MAX_PAGE_ORDER))
 
@@ -163,8 +160,8 @@ free_pages_exact(void *address, size_t size)
 #define ZERO_SIZE_PTR       ((void *)16)
 #define ZERO_OR_NULL_PTR(p) ((uintptr_t)(p) <= (uintptr_t)ZERO_SIZE_PTR)
 
-/* Without a bound on the size: kvmalloc. A block whose size is a power of two is aligned to it, up to a page at least.
- * */
+/* Without a bound on the size: kvmalloc. A block whose size is a power of two is aligned to it, up to a page at
+ * least. */
 static inline void *
 kvmalloc(size_t size, gfp_t gfp)
 {
@@ -312,8 +309,7 @@ kstrndup(const char *source, size_t most, gfp_t gfp)
 	return kmemdup_nul(source, length, gfp);
 }
 
-/* ---- caches of objects ---------------------------------------------------------------------------------------------
- * */
+/* ---- caches of objects ------------------------------------------------------------------------------------------- */
 
 struct kmem_cache;
 typedef unsigned int slab_flags_t;
@@ -426,8 +422,7 @@ kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t n, void **obje
 	return (int)n;
 }
 
-/* ---- pools ---------------------------------------------------------------------------------------------------------
- * */
+/* ---- pools ------------------------------------------------------------------------------------------------------- */
 
 typedef struct mempool_s mempool_t;
 typedef void *(mempool_alloc_t)(gfp_t gfp, void *data);

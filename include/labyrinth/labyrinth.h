@@ -71,17 +71,17 @@ size_t lab_usable_size(const void *block);
  * was freed while others of its span live still counts as one: to tell would cost a walk. */
 bool lab_owns(const void *p);
 
-/* ---- allocation by context: what the caller can bear ---------------------------------------------------------------
- * */
+/* ---- allocation by context: what the caller can bear ------------------------------------------------------------- */
 
 /*
  * One of three kinds. docs/guarantees.md has the table of what each may do and how deep into the reserve each reaches.
  *
  *   KERNEL  may map memory, fault, reclaim, and, over a limit, wait (LABYRINTH_LIMIT, LABYRINTH_WAIT_MS). What plain
- *   malloc is. NOWAIT  from what the thread's own heap holds now: no system call, no reserve. May fault. NULL
- *   otherwise. ATOMIC  from the thread's share (lab_reserve_thread) or the reserve, at most 64 KiB: no lock, no system
- *   call, on a strict reserve
- *           no page fault, a bounded number of instructions. NULL at once otherwise; errno never changes. Wait-free.
+ *           malloc is.
+ *   NOWAIT  from what the thread's own heap holds now: no system call, no reserve. May fault. NULL otherwise.
+ *   ATOMIC  from the thread's share (lab_reserve_thread) or the reserve, at most 64 KiB: no lock, no system call, on a
+ *           strict reserve no page fault, a bounded number of instructions. NULL at once otherwise; errno never
+ *           changes. Wait-free.
  */
 #define LAB_GFP_KERNEL 0x0u
 #define LAB_GFP_NOWAIT 0x1u
@@ -187,8 +187,7 @@ bool lab_reserve_thread(size_t size, size_t count);
  * a class was grown. */
 bool lab_reserve_balance(void);
 
-/* ---- pools and typed caches ----------------------------------------------------------------------------------------
- * */
+/* ---- pools and typed caches -------------------------------------------------------------------------------------- */
 
 /*
  * A pool that always has `min` elements to give back what was freed: allocation goes to `alloc` first (with ATOMIC, so
@@ -248,16 +247,25 @@ bool lab_trim(size_t keep);
 
 /* Settings that can change at run time. Values out of range are refused (false) and change nothing. */
 enum lab_param {
-	LAB_PARAM_TRIM_THRESHOLD, /* bytes of free dirty pages kept before they go back at once; the default is more than there can be. SIZE_MAX:
-	                             nothing goes back, by decay neither, but by lab_trim and for want of room */
-	LAB_PARAM_DECAY_MS, /* free pages that nobody uses go back to the system within this time; milliseconds */
-	LAB_PARAM_PERTURB,  /* byte: new blocks are filled with its complement, freed ones with it; 0: off */
-	LAB_PARAM_HUGE_THRESHOLD, /* bytes: requests from here on are given mappings of their own, as all above 4 MiB are; at least 1 MiB; 0: default */
-	LAB_PARAM_LIMIT,   /* bytes of pages that blocks and free dirty pages may take; SIZE_MAX: no limit */
-	LAB_PARAM_WAIT_MS, /* how long a KERNEL call over the limit waits for others' frees; milliseconds, up to a day */
-	LAB_PARAM_THP, /* transparent huge pages for blocks: 0, the default: as the system is set; 1: never; 2: always */
-	LAB_PARAM_DIRTY_MAX, /* bytes of free dirty pages, or a quarter of what is in use if that is more, beyond which they go back when
-	                        memory is freed; 32 MiB by default; SIZE_MAX: no bound */
+	/* Bytes of free dirty pages kept before they go back at once; by default more than there can be. SIZE_MAX: nothing
+	 * goes back, by decay neither, but by lab_trim and for want of room. */
+	LAB_PARAM_TRIM_THRESHOLD,
+	/* Free pages that nobody uses go back to the system within this time; milliseconds. */
+	LAB_PARAM_DECAY_MS,
+	/* A byte: new blocks are filled with its complement, freed ones with it; 0: off. */
+	LAB_PARAM_PERTURB,
+	/* Bytes: requests from here on are given mappings of their own, as all above 4 MiB are; at least 1 MiB; 0: the
+	 * default. */
+	LAB_PARAM_HUGE_THRESHOLD,
+	/* Bytes of pages that blocks and free dirty pages may take; SIZE_MAX: no limit. */
+	LAB_PARAM_LIMIT,
+	/* How long a KERNEL call over the limit waits for others' frees; milliseconds, up to a day. */
+	LAB_PARAM_WAIT_MS,
+	/* Transparent huge pages for blocks: 0, the default: as the system is set; 1: never; 2: always. */
+	LAB_PARAM_THP,
+	/* Bytes of free dirty pages, or a quarter of what is in use if that is more, beyond which they go back when memory
+	 * is freed; 32 MiB by default; SIZE_MAX: no bound. */
+	LAB_PARAM_DIRTY_MAX,
 };
 bool lab_set_param(enum lab_param param, size_t value);
 

@@ -15,12 +15,10 @@
 #include "os/os.h"
 #include "page/map.h"
 
-enum {
-	CALLS_PER_LOOK = 8, /* a look at the clock in each would be felt where blocks go from thread to thread */
-	PURGED_FROM =
-	        16
-	        << 20, /* bytes: faults for all of it cost about what clearing it does. No block of a segment is so large */
-};
+enum { CALLS_PER_LOOK = 8 }; /* a look at the clock in each would be felt where blocks go from thread to thread */
+
+/* Bytes: faults for all of it cost about what clearing it does. No block of a segment is so large. */
+#define PURGED_FROM ((size_t)16 << 20)
 
 void *
 lab_or_enomem(void *p)

@@ -91,27 +91,27 @@ set_size(enum lab_param param, const char *text)
 }
 
 static bool
+set_size_or_never(enum lab_param param, const char *text)
+{
+	return strcmp(text, "never") == 0 ? lab_set_param(param, SIZE_MAX) : set_size(param, text);
+}
+
+static bool
 set_decay(const char *text)
 {
-	if (strcmp(text, "never") == 0)
-		return lab_set_param(LAB_PARAM_DECAY_MS, SIZE_MAX);
-	return set_size(LAB_PARAM_DECAY_MS, text);
+	return set_size_or_never(LAB_PARAM_DECAY_MS, text);
 }
 
 static bool
 set_trim_threshold(const char *text)
 {
-	if (strcmp(text, "never") == 0)
-		return lab_set_param(LAB_PARAM_TRIM_THRESHOLD, LAB_TRIM_NEVER);
-	return set_size(LAB_PARAM_TRIM_THRESHOLD, text);
+	return set_size_or_never(LAB_PARAM_TRIM_THRESHOLD, text);
 }
 
 static bool
 set_dirty_max(const char *text)
 {
-	if (strcmp(text, "never") == 0)
-		return lab_set_param(LAB_PARAM_DIRTY_MAX, SIZE_MAX);
-	return set_size(LAB_PARAM_DIRTY_MAX, text);
+	return set_size_or_never(LAB_PARAM_DIRTY_MAX, text);
 }
 
 static bool

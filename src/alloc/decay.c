@@ -40,14 +40,11 @@ static _Atomic uint64_t last_look; /* milliseconds; whoever raises it looks */
 static _Atomic size_t refused;
 
 /* Not in a handler that interrupted the heap. A thread that has none gets one: the background thread, or one that only
- * frees. A purge that is cut short is found in the heap, and finished with its repair. */
+ * frees. */
 static bool
 enter(struct lab_guard *guard)
 {
-	if (!(lab_thread.word == 0 ? lab_enter(guard) : lab_try_enter(guard)))
-		return false;
-	guard->heap->purge.claim = lab_purge_claim();
-	return true;
+	return lab_thread.word == 0 ? lab_enter(guard) : lab_try_enter(guard);
 }
 
 /* ---- too much -------------------------------------------------------------------------------------------------- */
@@ -66,14 +63,14 @@ most_dirty_pages(void)
 	size_t threshold = lab_load_rlx(&lab_settings.trim_threshold), most = lab_load_rlx(&lab_settings.dirty_max);
 	size_t decay = lab_load_rlx(&lab_settings.decay_ms), part = (lab_count_used() / PART_OF_USED) << LAB_PAGE_SHIFT;
 
+	if (lab_load_rlx(&lab_purge_is_held))
+		return SIZE_MAX;
 	if (most < part)
 		most = part;
 	if (decay == 0)
 		most = 0;
 	else if (decay == SIZE_MAX)
 		most = SIZE_MAX;
-	if (lab_load_rlx(&lab_purge_is_held))
-		return SIZE_MAX;
 	if (most > threshold)
 		most = threshold;
 	return most < LAB_TRIM_BY_DECAY ? most >> LAB_PAGE_SHIFT : SIZE_MAX;
@@ -88,8 +85,8 @@ keep_below(struct lab_guard *guard, size_t most, size_t pages)
 	if (dirty <= most || !enter(guard))
 		return;
 	size_t not_taken;
-	bool no_more =
-	        lab_sweep_excess(&guard->heap->purge, (struct lab_slice){.pages = pages}, dirty - most, &not_taken);
+	struct lab_purge_record *record = lab_thread_purge_owned(guard->heap);
+	bool no_more = lab_sweep_excess(record, pages, dirty - most, &not_taken);
 	lab_leave(guard);
 	lab_store_rlx(&refused, no_more ? not_taken : 0);
 }
@@ -136,11 +133,13 @@ look_owned(struct lab_heap *heap, bool is_late)
 static void
 sweep_owned(struct lab_heap *heap)
 {
-	lab_sweep_go_on(&heap->purge, (struct lab_slice){
-	                                      .pages = LAB_SLICE_PAGES,
-	                                      .in_whole = lab_load_rlx(&lab_settings.purge_in_whole),
-	                                      .own = &heap->counts,
-	                              });
+	const struct lab_slice slice = {
+	        .pages = LAB_SLICE_PAGES,
+	        .in_whole = lab_load_rlx(&lab_settings.purge_in_whole),
+	        .own = &heap->counts,
+	};
+
+	lab_sweep_go_on(lab_thread_purge_owned(heap), slice);
 }
 
 /* Time runs from the first look that finds something. */
@@ -159,7 +158,8 @@ static uint64_t
 time_since(uint64_t *last, uint64_t *now)
 {
 	*now = lab_os.clock_ms();
-	if (lab_load_acq(&lab_purge_pending) == LAB_PURGE_NOTED)
+	if (lab_load_acq(&lab_purge_pending) ==
+	    LAB_PURGE_NOTED) /* pairs with the CAS of begin, and the rel of a sweep's end */
 		begin(*now);
 	*last = lab_load_rlx(&last_look);
 	if (*now < *last) /* a process that was restored from an image, perhaps */
@@ -208,7 +208,7 @@ lab_trim(size_t keep)
 	if (keep != 0)
 		keep_below(&guard, most, SIZE_MAX / 8);
 	else if (enter(&guard)) {
-		lab_purge_all(&guard.heap->purge);
+		lab_purge_all(lab_thread_purge_owned(guard.heap));
 		lab_leave(&guard);
 	}
 	lab_limit_notify();

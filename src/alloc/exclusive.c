@@ -56,6 +56,7 @@ lab_exclusive_run(const struct lab_place *place)
 {
 	if (!lab_exclusive_is_used() || (place->kind != LAB_PLACE_RUN && place->kind != LAB_PLACE_HUGE))
 		return NULL;
+	/* pairs with the CAS of who made or gave the run */
 	return lab_state_is_exclusive(lab_load_acq(&place->run->state)) ? place->run : NULL;
 }
 
@@ -77,8 +78,8 @@ owner_of(const void *block)
 	if (place.kind == LAB_PLACE_SPAN)
 		return thread_of(lab_unit_heap(place.unit)->id);
 	if (place.kind != LAB_PLACE_RUN && place.kind != LAB_PLACE_HUGE)
-		return 0; /* the reserve */
-	uint64_t state = lab_load_acq(&place.run->state);
+		return 0;                                 /* the reserve */
+	uint64_t state = lab_load_acq(&place.run->state); /* pairs with the CAS of who made or gave the run */
 	if (lab_state_is_exclusive(state))
 		return (int)lab_lease_tid(state);
 	return place.kind == LAB_PLACE_RUN ? thread_of(lab_place_heap(&place)) : 0;

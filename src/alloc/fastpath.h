@@ -42,8 +42,8 @@ lab_fast_leave(struct lab_thread *t, uintptr_t word)
 	}
 }
 
-/* Takes a block of the span, inside the guard, and leaves the guard; NULL if the span has none, or its list is damaged.
- * */
+/* Takes a block of the span, inside the guard, and leaves the guard; NULL if the span has none, or its list is
+ * damaged. */
 static inline void *
 lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
 {

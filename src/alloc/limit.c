@@ -36,6 +36,7 @@ lab_limit_on_reclaim(size_t (*hook)(void))
 {
 	for (unsigned i = 0; i < HOOKS; i++) {
 		size_t (*none)(void) = NULL;
+		/* pairs with the acq of try_again */
 		if (atomic_compare_exchange_strong_explicit(&hooks[i], &none, hook, memory_order_release,
 		                                            memory_order_relaxed) ||
 		    none == hook)
@@ -72,8 +73,7 @@ reclaim_owned(struct lab_heap *heap)
 	lab_huge_finish_frees();
 	lab_heap_rebuild_owned(heap);
 	heap->whole = 0; /* a frame is inside still */
-	heap->purge.claim = lab_purge_claim();
-	lab_purge_all(&heap->purge);
+	lab_purge_all(lab_thread_purge_owned(heap));
 }
 
 /* One more try, after a round of reclaiming. *over_limit: it was the limit that stopped it. */
@@ -84,7 +84,7 @@ try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limi
 	void *p = NULL;
 
 	for (unsigned i = 0; i < HOOKS; i++) {
-		size_t (*hook)(void) = lab_load_acq(&hooks[i]);
+		size_t (*hook)(void) = lab_load_acq(&hooks[i]); /* pairs with the CAS of lab_limit_on_reclaim */
 		if (hook)
 			(void)hook();
 	}

@@ -70,17 +70,26 @@ resize_block(struct lab_guard *guard, const struct block *block, size_t size)
 	}
 }
 
+/* Copies the block to `moved`, which has `size` bytes, and frees it. NULL: there is no such place. */
+static void *
+move_to(void *moved, size_t size, struct lab_guard *guard, const struct block *block)
+{
+	if (moved) {
+		memcpy(moved, block->p, block->size < size ? block->size : size);
+		lab_release_place(guard, &block->place, block->p, "realloc");
+	}
+	return moved;
+}
+
 static void *
 resize_by_copying(struct lab_guard *guard, const struct block *block, size_t size, unsigned gfp)
 {
 	struct lab_guard inner = {.sp = guard->sp};
 	void *moved = lab_allocate(&inner, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 
-	if (!moved)
-		return size <= block->size ? block->p : NULL;
-	memcpy(moved, block->p, block->size < size ? block->size : size);
-	lab_release_place(guard, &block->place, block->p, "realloc");
-	return moved;
+	if (!moved && size <= block->size)
+		return block->p;
+	return move_to(moved, size, guard, block);
 }
 
 /* NOWAIT and ATOMIC: a block that fits stays as it is, another moves; nothing is mapped, given back or waited for. */
@@ -126,46 +135,34 @@ fits(size_t pages, size_t size)
 
 /* An exclusive block stays one, and keeps its marks. */
 static void *
-move_exclusive(struct lab_guard *guard, const struct lab_place *place, void *p, struct lab_request request)
+resize_exclusive(struct lab_guard *guard, const struct block *block, struct lab_request request)
 {
 	struct lab_guard inner = {.sp = guard->sp};
-	size_t old = lab_place_size(place, p);
-	void *moved = lab_allocate_any(&inner, request);
-
-	if (moved) {
-		memcpy(moved, p, old < request.size ? old : request.size);
-		lab_release_place(guard, place, p, "realloc");
-	}
-	return moved;
-}
-
-static void *
-resize_exclusive(struct lab_guard *guard, const struct lab_place *place, void *p, struct lab_request request)
-{
-	const struct lab_run *run = lab_exclusive_run(place);
-	size_t old = lab_place_size(place, p);
-	uint64_t state = run ? lab_load_acq(&run->state) : 0;
+	bool is_smaller = request.size <= block->size;
 
 	lab_exclusive_settle_fork(guard);
-	if (run && !lab_exclusive_permits(state = lab_load_acq(&run->state), lab_thread_tid())) {
-		lab_exclusive_refuse("realloc", p);
+	const struct lab_run *run = lab_exclusive_run(&block->place);
+	uint64_t state = run ? lab_load_acq(&run->state) : 0; /* pairs with the CAS of who made or gave the run */
+	if (run && !lab_exclusive_permits(state, lab_thread_tid())) {
+		lab_exclusive_refuse("realloc", block->p);
 		return request.gfp & LAB_GFP_ATOMIC & LAB_GFP_KIND ? NULL : lab_or_enomem(NULL);
 	}
-	bool marked = run && (lab_exclusive_marks(request.gfp) & ~state) == 0;
 	if (request.gfp & LAB_GFP_KIND) {
-		(void)(request.size <= old ||
-		       lab_gfp_check(request.gfp | LAB_GFP_EXCLUSIVE)); /* sets errno: a contradiction */
-		return request.size <= old ? p : NULL;
+		if (is_smaller)
+			return block->p;
+		(void)lab_gfp_check(request.gfp | LAB_GFP_EXCLUSIVE); /* sets errno: a contradiction */
+		return NULL;
 	}
-	if (marked && fits(old >> LAB_PAGE_SHIFT, request.size))
-		return p;
+	bool is_marked = run && (lab_exclusive_marks(request.gfp) & ~state) == 0;
+	if (is_marked && fits(block->size >> LAB_PAGE_SHIFT, request.size))
+		return block->p;
 	request.gfp |= lab_exclusive_gfp(state);
 	int saved = errno;
-	void *moved = move_exclusive(guard, place, p, request);
-	if (moved || !marked || request.size > old)
+	void *moved = move_to(lab_allocate_any(&inner, request), request.size, guard, block);
+	if (moved || !is_marked || !is_smaller)
 		return moved;
 	errno = saved; /* it stays, which is no failure */
-	return p;
+	return block->p;
 }
 
 /*
@@ -202,8 +199,7 @@ resize_any(struct lab_guard *guard, const struct block *block, size_t size, unsi
 	if (!lab_gfp_check(gfp))
 		return NULL;
 	if (size != 0 && size <= LAB_SIZE_MAX && is_exclusive(&block->place, gfp))
-		q = resize_exclusive(guard, &block->place, block->p,
-		                     (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+		q = resize_exclusive(guard, block, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
 	else
 		q = (gfp & LAB_GFP_KIND ? resize_nowait : resize)(guard, block, size, gfp);
 	if (q && gfp & LAB_GFP_ZERO && (q == block->p || block->place.kind == LAB_PLACE_HUGE))

@@ -86,13 +86,15 @@ release_run(struct lab_guard *guard, const struct lab_place *place, void *p)
 		lab_run_free_owned(heap, place->segment, place->run);
 	if (entered)
 		lab_leave(guard);
-	if (!is_own && lab_registry_state(heap->id) == LAB_HEAP_FROZEN)
+	if (is_own) {
+		note_freed_pages(guard, pages);
+		return;
+	}
+	if (lab_registry_state(heap->id) == LAB_HEAP_FROZEN)
 		lab_run_free_frozen(place->segment, place->run);
-	else if (!is_own)
+	else
 		push(heap, p);
 	lab_limit_notify();
-	if (is_own)
-		lab_decay_tick(guard, pages);
 }
 
 /* LIVE→FREEING for a run or a huge block, which p starts. False: it is to stay as it is, which was reported. */
@@ -167,25 +169,22 @@ release_outside_reserve(struct lab_guard *guard, void *p, const char *call)
 	}
 }
 
+/* The reserve comes first: the atomic tier's free is to be short. */
 void
 lab_release(struct lab_guard *guard, void *p, const char *call)
 {
 	if (lab_reserve_contains(p))
 		check_release(lab_reserve_release(p), p, call);
-	else
+	else if (p)
 		release_outside_reserve(guard, p, call);
 }
 
-/* The reserve comes first: the atomic tier's free is to be short. */
 LAB_NOINLINE void
 lab_free_slow(void *p)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
-	if (lab_reserve_contains(p))
-		check_release(lab_reserve_release(p), p, "free");
-	else if (p)
-		release_outside_reserve(&guard, p, "free");
+	lab_release(&guard, p, "free");
 }
 
 void

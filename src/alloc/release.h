@@ -8,7 +8,7 @@
 /* free, as the fast path leaves it. */
 void lab_free_slow(void *p) LAB_HIDDEN;
 
-/* Frees p, whatever it is, or reports it as a misuse of the function `call`. */
+/* Frees p, whatever it is (NULL is nothing), or reports it as a misuse of the function `call`. */
 void lab_release(struct lab_guard *guard, void *p, const char *call);
 
 /* The same, of p whose place is known. */

@@ -25,16 +25,11 @@ mode_now(const char **why)
 LAB_EXPORT void
 lab_reserve_info(struct lab_reserve_info *info)
 {
-	struct lab_reserve_figures figures;
+	struct lab_reserve_bytes bytes = lab_reserve_bytes();
 
 	lab_reserve_note_use();
-	*info = (struct lab_reserve_info){0};
+	*info = (struct lab_reserve_info){.total = bytes.total, .grown = bytes.grown, .used = bytes.used};
 	info->mode = mode_now(&info->why);
-	for (unsigned c = 0; lab_reserve_figures(c, &figures); c++) {
-		info->total += (figures.slots + figures.overflow + figures.grown) * figures.size;
-		info->used += figures.used * figures.size;
-		info->grown += figures.grown * figures.size;
-	}
 	info->limit = lab_reserve.limit;
 	info->shares = lab_shares_bytes();
 	info->failures = lab_load_rlx(&lab_reserve.failures);

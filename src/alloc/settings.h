@@ -7,8 +7,8 @@
 
 #include "base/atomic.h"
 
-/* Values of trim_threshold that no heap reaches: the default, and the one that stops decay as well (lab_purge_is_held).
- * */
+/* Values of trim_threshold that no heap reaches: the default, and the one that stops decay as well
+ * (lab_purge_is_held). */
 #define LAB_TRIM_BY_DECAY (SIZE_MAX - 1)
 #define LAB_TRIM_NEVER    SIZE_MAX
 

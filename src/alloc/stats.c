@@ -52,7 +52,8 @@ count_segment(struct census *census, const struct lab_segment *segment)
 			if (page % LAB_UNIT_PAGES == 0)
 				count_span(census, unit);
 			page |= LAB_UNIT_PAGES - 1;
-		} else if (lab_run_kind_of(lab_load_acq(&run->state)) == LAB_RUN_LIVE) {
+		} else if (lab_run_kind_of(lab_load_acq(&run->state)) ==
+		           LAB_RUN_LIVE) { /* pairs with the rel of heap/run.c */
 			census->runs++;
 			census->run_bytes += lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
 		}
@@ -134,8 +135,9 @@ take_census(struct census *census, struct lab_stats *stats)
 	stats->limit = lab_charge_is_limited() ? lab_load_rlx(&lab_charge_limit) << LAB_PAGE_SHIFT : SIZE_MAX;
 	stats->charged = lab_charge_is_limited() ? lab_charge_count() << LAB_PAGE_SHIFT : 0;
 	stats->waits = lab_limit_waits();
-	stats->reserve_total = lab_reserve_total();
-	stats->reserve_used = lab_reserve_used();
+	struct lab_reserve_bytes reserve = lab_reserve_bytes();
+	stats->reserve_total = reserve.total;
+	stats->reserve_used = reserve.used;
 }
 
 LAB_EXPORT void
@@ -176,27 +178,17 @@ print_figure(const struct printer *printer, const char *name, uint64_t value)
 	printer->write_line(printer->context, buffer);
 }
 
+/* A line of a table. */
+enum { COLUMNS = 5 };
+
 static void
-print_class(const struct printer *printer, const struct lab_class_stats *class)
+print_row(const struct printer *printer, const uint64_t row[COLUMNS])
 {
-	const uint64_t columns[] = {class->size, class->live, class->carved, class->spans, class->allocations};
 	char buffer[96];
 	struct lab_text text = lab_text_start(buffer, sizeof buffer);
 
-	for (unsigned i = 0; i < sizeof columns / sizeof *columns; i++)
-		lab_text_column(&text, columns[i], 12);
-	printer->write_line(printer->context, buffer);
-}
-
-static void
-print_reserve_class(const struct printer *printer, const struct lab_reserve_class *class)
-{
-	const uint64_t columns[] = {class->size, class->slots, class->overflow, class->used, class->low};
-	char buffer[96];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer);
-
-	for (unsigned i = 0; i < sizeof columns / sizeof *columns; i++)
-		lab_text_column(&text, columns[i], 12);
+	for (unsigned i = 0; i < COLUMNS; i++)
+		lab_text_column(&text, row[i], 12);
 	printer->write_line(printer->context, buffer);
 }
 
@@ -225,7 +217,7 @@ print_reserve(const struct printer *printer)
 		return;
 	printer->write_line(printer->context, "reserve class       slots    overflow        used         low");
 	for (size_t i = 0; lab_reserve_class_get(i, &class); i++)
-		print_reserve_class(printer, &class);
+		print_row(printer, (uint64_t[]){class.size, class.slots, class.overflow, class.used, class.low});
 }
 
 LAB_EXPORT void
@@ -267,10 +259,13 @@ lab_stats_print(void (*write_line)(void *context, const char *line), void *conte
 	if (!LAB_GUARD)
 		write_line(context, "NOT SIGNAL-SAFE: built without guards, for measurement");
 	write_line(context, "  class size        live      carved       spans allocations");
-	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
-		if (census.classes[c].carved || census.classes[c].allocations)
-			print_class(&printer, &census.classes[c]);
-	const struct lab_objects *objects = lab_load_acq(&lab_objects);
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+		const struct lab_class_stats *class = &census.classes[c];
+		const uint64_t row[] = {class->size, class->live, class->carved, class->spans, class->allocations};
+		if (class->carved || class->allocations)
+			print_row(&printer, row);
+	}
+	const struct lab_objects *objects = lab_load_acq(&lab_objects); /* pairs with the rel of objects/cache.c */
 	if (objects)
 		objects->print(write_line, context);
 }

@@ -38,7 +38,7 @@ lab_low_note(unsigned c, bool was_low, bool is_low)
 static void
 deliver_class(unsigned c)
 {
-	const struct lab_low_callback *current = lab_load_acq(&callback);
+	const struct lab_low_callback *current = lab_load_acq(&callback); /* pairs with the rel of lab_low_set */
 	int saved = errno;
 
 	if (current)
@@ -87,8 +87,8 @@ lab_low_deliver(uintptr_t sp)
 	while (lab_load_rlx(&pending)) {
 		uint64_t value = lab_load_rlx(&notifier);
 		if (value != 0 && !is_gone(value, sp))
-			return; /* who is calling looks again before it ends */
-		if (!lab_cas64(&notifier, value, mine))
+			return;                         /* who is calling looks again before it ends */
+		if (!lab_cas64(&notifier, value, mine)) /* pairs with the CAS by which the one before let go */
 			return;
 		uint32_t classes = atomic_exchange_explicit(&pending, 0, memory_order_relaxed);
 		for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)

@@ -74,7 +74,7 @@ is_enough(const struct lab_reserve_figures *figures)
 static size_t
 next_slots(const struct lab_reserve_figures *figures)
 {
-	size_t total = lab_reserve_total(), left = total < lab_reserve.limit ? lab_reserve.limit - total : 0;
+	size_t total = lab_reserve_bytes().total, left = total < lab_reserve.limit ? lab_reserve.limit - total : 0;
 	size_t least = figures->size < LAB_OS_PAGE_SIZE ? LAB_OS_PAGE_SIZE / figures->size : 1;
 	size_t slots = figures->slots + figures->overflow + figures->grown, most = left / figures->size / least * least;
 

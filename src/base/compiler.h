@@ -22,7 +22,7 @@
 static inline void
 lab_compiler_barrier(void)
 {
-	atomic_signal_fence(memory_order_seq_cst);
+	atomic_signal_fence(memory_order_seq_cst); /* pairs with the start of the handler */
 }
 
 /*

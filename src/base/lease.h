@@ -61,6 +61,10 @@ lab_lease_next(uint64_t before, uint32_t tid, unsigned tag)
 	return lab_lease_make(lab_lease_epoch(before) + 1, tid, tag);
 }
 
+/* One whose number no other call has got: INV-LEASE-1 for words that are 0 between two holders, and so have no number to
+ * go on from. */
+uint64_t lab_lease_new(uint32_t tid, unsigned tag);
+
 /* ---- changes of hands ------------------------------------------------------------------------------------------ */
 
 /* Whether the thread has certainly ended. It may ask the kernel. */
@@ -74,17 +78,18 @@ lab_lease_is_free(uint64_t seen, uint32_t tid, lab_is_dead *is_dead)
 	uint32_t holder = lab_lease_tid(seen);
 	bool is_free = holder == 0 || (holder != tid && is_dead(holder));
 
-	atomic_thread_fence(
-	        memory_order_seq_cst); /* the value was read before the proof; what the caller reads or changes comes after */
+	/* the value was read before the proof, and what the caller reads or changes comes after it; pairs with the fence
+	 * in the proof (os/thread.c) */
+	atomic_thread_fence(memory_order_seq_cst);
 	return is_free;
 }
 
-/* From `seen`, which the caller has read by lab_load_acq, to `mine`, if it is free. That load of the next who asks
- * pairs with this CAS. */
+/* From `seen`, which the caller has read by lab_load_acq, to `mine`, if it is free. */
 static inline bool
 lab_lease_win(_Atomic uint64_t *word, uint64_t seen, uint64_t mine, lab_is_dead *is_dead)
 {
 	lab_assert(lab_lease_tid(mine) != 0 && mine != seen); /* INV-LEASE-1 */
+	/* the CAS pairs with the acq of the next who reads it */
 	return lab_lease_is_free(seen, lab_lease_tid(mine), is_dead) && lab_cas64(word, seen, mine);
 }
 
@@ -155,13 +160,14 @@ lab_lease_settle(_Atomic uint64_t *word, const struct lab_lease_fork *fork, uint
 	if (holder == 0)
 		return LAB_LEASE_NOBODYS;
 	if (lab_lease_is_forkers(value, fork)) {
+		/* pairs with the acq of the next who reads it */
 		(void)lab_cas64(word, value,
 		                lab_lease_make(lab_lease_epoch(value), fork->new_tid, lab_lease_tag(value)));
 		return LAB_LEASE_MINE;
 	}
 	if (holder != fork->new_tid && fork->is_here(holder))
 		return LAB_LEASE_KEPT;
-	(void)lab_cas64(word, value, orphaned);
+	(void)lab_cas64(word, value, orphaned); /* pairs with the acq of the next who reads it */
 	lab_assert(lab_lease_is_settled(lab_load_rlx(word), fork));
 	return LAB_LEASE_ORPHANED;
 }

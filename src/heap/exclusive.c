@@ -18,6 +18,7 @@ lab_exclusive_begin(struct lab_run *run, uint64_t marks, uint32_t owner)
 	lab_store_rlx(&used, true);
 	lab_compiler_barrier();
 	uint64_t live = lab_load_rlx(&run->state);
+	/* pairs with the acq of those who ask for the owner */
 	bool begun = lab_cas64(&run->state, live, lab_state_make(live, marks, owner));
 	lab_assert(begun);
 	(void)begun;
@@ -37,6 +38,7 @@ lab_exclusive_begin_free(struct lab_run *run, uint32_t tid, uint64_t *state)
 		if (!lab_exclusive_permits(*state, tid))
 			return LAB_EXCLUSIVE_REFUSED;
 		uint64_t freeing = lab_lease_make(lab_lease_epoch(*state), tid, LAB_RUN_FREEING);
+		/* pairs with the acq of another who frees it, and of fork's child */
 		if (lab_cas64(&run->state, *state, freeing | (*state & LAB_EXCLUSIVE_MARKS)))
 			return LAB_EXCLUSIVE_FREEING;
 	}
@@ -46,8 +48,9 @@ lab_exclusive_begin_free(struct lab_run *run, uint32_t tid, uint64_t *state)
 bool
 lab_exclusive_give(struct lab_run *run, uint32_t from, uint32_t to)
 {
-	uint64_t state = lab_load_acq(&run->state);
+	uint64_t state = lab_load_acq(&run->state); /* pairs with the CAS of who made or gave the run */
 
+	/* the CAS pairs with the acq of those who ask for the owner: what the giver wrote is the new owner's */
 	return lab_state_is_exclusive(state) && lab_lease_tid(state) == from &&
 	       lab_cas64(&run->state, state, lab_state_make(state, state & LAB_EXCLUSIVE_MARKS, to));
 }
@@ -63,7 +66,7 @@ is_to_settle(uint64_t state, const struct lab_lease_fork *fork)
 static void
 settle(struct lab_run *run, const struct lab_lease_fork *fork)
 {
-	uint64_t state = lab_load_acq(&run->state);
+	uint64_t state = lab_load_acq(&run->state); /* pairs with the CAS of its last owner, or freer */
 
 	if (is_to_settle(state, fork))
 		(void)lab_lease_settle(&run->state, fork, lab_lease_nobodys(state));

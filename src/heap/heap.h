@@ -85,8 +85,8 @@ struct lab_heap {
 	size_t slots;             /* of all segments in the indexes */
 	uint64_t stale_marks;     /* lab_segment_stale_marks before segments were looked at for such */
 	struct lab_batch batches[LAB_BATCH_SLOTS];
-	uintptr_t
-	        frame; /* BORROWED, ABSORBING: stack pointer of the frame that is inside; 0: it has not said so yet, or is giving back */
+	/* BORROWED, ABSORBING: stack pointer of the frame that is inside; 0: it has not said so yet, or is giving back */
+	uintptr_t frame;
 	struct lab_meetings met;
 	uint32_t id;
 	uint32_t whole;
@@ -98,20 +98,17 @@ struct lab_heap {
 	uint32_t slow_calls; /* allocations that took the slow path */
 	size_t freed_pages;  /* ever */
 	struct lab_count_delta counts;
-	/* of the pages that a frame inside is giving back */
-	struct lab_purge_record purge;
+	struct lab_purge_record purge; /* of the pages that the frame inside is giving back */
 	struct lab_visit_record visit; /* of the visit that the frame inside is on */
-	struct lab_unit *
-	        changing; /* the span that is becoming current or ceasing to be: `current` and used' may disagree in it alone */
-
+	/* The span that is becoming current or ceasing to be: `current` and used' may disagree in it alone. */
+	struct lab_unit *changing;
 	struct lab_finding found; /* to be reported when the heap is left */
 
 	/* Counters; written by the holder, read by anyone as figures. */
 	uint64_t reentrant, adopted;
 	uint64_t allocations[LAB_CLASS_COUNT + 1]; /* the last: larger blocks. Kept with LABYRINTH_STATS=1 only */
 
-	/* The drain in progress: what is left of a list that was taken, {pointer, parity}. The holder's; see remote.h
-	 * */
+	/* The drain in progress: what is left of a list that was taken, {pointer, parity}. The holder's; see remote.h. */
 	uintptr_t drain;
 
 	/* Written by any thread. {pointer, parity} of the remote stack. */

@@ -13,6 +13,7 @@
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "heap/run.h"
+#include "heap/segment_index.h"
 #include "heap/span.h"
 #include "heap/thread.h"
 #include "heap/visit.h"
@@ -36,8 +37,8 @@ cover(struct scan *scan, size_t page, size_t count)
 		scan->covered[i / 64] |= UINT64_C(1) << (i % 64);
 }
 
-/* What starts at a page: its length in pages, or 1. A span in a segment of ours is ours, whatever heap it was made in.
- * */
+/* What starts at a page: its length in pages, or 1. A span in a segment of ours is ours, whatever heap it was made
+ * in. */
 static size_t
 rebuild_block(struct scan *scan, size_t page)
 {
@@ -55,7 +56,7 @@ rebuild_block(struct scan *scan, size_t page)
 		return LAB_UNIT_PAGES;
 	}
 	/* A run whose freer was cut short before it handed the run over stays FREEING: it is the block in hand that is
-	 * lost. */
+	 * lost. The load pairs with the rel of lab_run_alloc_owned. */
 	if (lab_run_kind_of(lab_load_acq(&run->state)) == LAB_RUN_DEAD)
 		return 1;
 	size_t count = lab_load_rlx(&run->pages);
@@ -77,20 +78,6 @@ rebuild_blocks(struct scan *scan)
 	}
 }
 
-static uint64_t
-make_claim(unsigned tag)
-{
-	static _Atomic uint32_t last;
-
-	return lab_lease_make(lab_add_rlx(&last, 1), lab_thread_tid(), tag);
-}
-
-uint64_t
-lab_purge_claim(void)
-{
-	return make_claim(LAB_PURGE_GIVES_BACK);
-}
-
 /* The purge word, for a scan. Also from a scan of ours, which a jump has left: one frame has the segment. */
 static bool
 win_purge_word(struct lab_segment *segment, uint64_t mine)
@@ -99,24 +86,25 @@ win_purge_word(struct lab_segment *segment, uint64_t mine)
 	bool is_left = lab_lease_tid(seen) == lab_lease_tid(mine) && lab_lease_tag(seen) == LAB_PURGE_SCANS;
 
 	if (is_left)
-		return lab_cas64(&segment->purge, seen, mine);
+		return lab_cas64(&segment->purge, seen, mine); /* pairs with the acq above, of the next scan */
 	return lab_lease_win(&segment->purge, seen, mine, lab_os.thread_is_dead);
 }
 
 static uint64_t
 orphans_in_word(const struct lab_segment *segment, size_t word, const uint64_t covered[LAB_SEGMENT_WORDS])
 {
+	/* pairs with the rel of who cleared bits: those are free */
 	return lab_load_acq(&segment->taken[word]) & lab_segment_word_mask(segment, word) & ~covered[word];
 }
 
 void
 lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WORDS])
 {
-	uint64_t mine = make_claim(LAB_PURGE_SCANS), any = 0;
+	uint64_t mine = lab_lease_new(lab_thread_tid(), LAB_PURGE_SCANS), any = 0;
 
 	for (size_t word = 0; word < lab_segment_words(segment); word++)
 		any |= orphans_in_word(segment, word, covered);
-	if (!any && lab_load_acq(&segment->purge) == 0)
+	if (!any && lab_load_acq(&segment->purge) == 0) /* pairs with the CAS of who let go */
 		return;
 	/* also where there is nothing to free: a scan or a purger that was cut short may have left the word */
 	if (!win_purge_word(segment, mine)) {
@@ -127,7 +115,7 @@ lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t cover
 		uint64_t orphans = orphans_in_word(segment, word, covered);
 		if (orphans) {
 			lab_segment_soil_word(segment, word, orphans);
-			lab_and_rel(&segment->taken[word], ~orphans);
+			lab_and_rel(&segment->taken[word], ~orphans); /* pairs with the acq of who takes the pages */
 		}
 	}
 	(void)lab_lease_release(&segment->purge, mine, 0);
@@ -181,7 +169,8 @@ name_new_heap(const struct scan *scan)
 		if (lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN)
 			lab_poke(&unit->owner_key, lab_owner_key_make(scan->heap, unit->base) | LAB_UNIT_CLOSED);
 	}
-	atomic_thread_fence(memory_order_release);
+	atomic_thread_fence(
+	        memory_order_release); /* pairs with the acq of lab_space_find, after the CAS that follows */
 }
 
 /* One segment of the heap that is scanned. */
@@ -193,14 +182,14 @@ rebuild_at(struct scan *scan, uint64_t owner)
 		return;
 	}
 	name_new_heap(scan);
+	/* pairs with the acq of lab_space_find */
 	(void)lab_cas64(
 	        lab_segment_owner(scan->segment), owner,
 	        lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, lab_owner_slots_log(owner), LAB_SLOT_OWNED));
 	rebuild_segment(scan);
 	if (lab_load_rlx(&lab_purge_is_held))
 		return;
-	scan->heap->purge.claim = lab_purge_claim();
-	(void)lab_purge_segment(scan->segment, &scan->heap->purge, &lab_purge_everything);
+	(void)lab_purge_segment(scan->segment, lab_thread_purge_owned(scan->heap), &lab_purge_everything);
 }
 
 /* Everything of heap from_id goes into the lists of `heap`. */

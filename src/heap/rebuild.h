@@ -29,7 +29,4 @@ void lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t 
 /* The same for a segment of the heap, whose blocks are looked up. */
 void lab_segment_scan_owned(struct lab_heap *heap, struct lab_segment *segment);
 
-/* A lease for a purge word. */
-uint64_t lab_purge_claim(void);
-
 #endif

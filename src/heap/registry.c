@@ -20,6 +20,19 @@ static _Atomic uint32_t probe_cursor; /* a hint */
 /* A page that the kernel clears in fork's child: here stands the id of the process that wrote the owner words. */
 static _Atomic(_Atomic uint64_t *) fork_mark;
 
+/* That page; NULL: there is none yet. */
+static _Atomic uint64_t *
+mark_page(void)
+{
+	return lab_load_acq(&fork_mark); /* pairs with the CAS of lab_registry_note_process: the id stands there */
+}
+
+static uint64_t
+owner_of(uint32_t id)
+{
+	return lab_load_acq(&owners[id]); /* pairs with the CAS by which a holder has won it, or let go */
+}
+
 static bool
 is_owned(uint64_t owner)
 {
@@ -29,11 +42,12 @@ is_owned(uint64_t owner)
 bool
 lab_registry_note_process(void)
 {
-	if (!lab_load_acq(&fork_mark)) {
+	if (!mark_page()) {
 		_Atomic uint64_t *none = NULL, *mark = lab_os_map_wiped_on_fork();
 		if (!mark)
 			return false;
 		lab_store_rlx(mark, lab_os_pid());
+		/* pairs with the acq of mark_page */
 		if (!atomic_compare_exchange_strong_explicit(&fork_mark, &none, mark, memory_order_acq_rel,
 		                                             memory_order_acquire))
 			(void)lab_os.unmap((void *)mark, LAB_OS_PAGE_SIZE);
@@ -63,13 +77,13 @@ lab_registry_heap(uint32_t id)
 uint32_t
 lab_registry_count(void)
 {
-	return lab_load_acq(&count);
+	return lab_load_acq(&count); /* pairs with the CAS of lab_registry_make: the heaps before the last are mapped */
 }
 
 enum lab_heap_state
 lab_registry_state(uint32_t id)
 {
-	return lab_registry_state_in(lab_load_acq(&owners[id]));
+	return lab_registry_state_in(owner_of(id));
 }
 
 uint32_t
@@ -78,10 +92,11 @@ lab_registry_tid(uint32_t id)
 	return lab_lease_tid(lab_load_rlx(&owners[id]));
 }
 
-/* From exactly `before`, which names nobody, the caller, or the dead. acq pairs with the rel of whoever let go. */
+/* From exactly `before`, which names nobody, the caller, or the dead. */
 static bool
 win(uint32_t id, uint64_t before, uint32_t tid, enum lab_heap_state hold)
 {
+	/* pairs with the CAS by which the holder of before let go: the heap is as that left it */
 	return lab_cas64(&owners[id], before, lab_lease_next(before, tid, (unsigned)hold));
 }
 
@@ -98,14 +113,14 @@ take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_heap_state hold)
 		return NULL;
 	if (lab_unlikely(lab_visit_is_inside(heap))) {
 		uint64_t word = lab_load_rlx(&owners[id]);
-		(void)lab_cas64(&owners[id], word,
-		                lab_lease_next(word, lab_lease_tid(owner), lab_lease_tag(owner))); /* as it was */
+		uint64_t as_it_was = lab_lease_next(word, lab_lease_tid(owner), lab_lease_tag(owner));
+		(void)lab_cas64(&owners[id], word, as_it_was); /* pairs with the acq of owner_of */
 		return NULL;
 	}
 	if (heap->drain != 0) /* what a visitor has left */
 		heap->whole = 0;
 	heap->adopted++;
-	lab_huge_finish_frees(); /* perhaps his */
+	lab_huge_finish_frees(); /* the dead thread may have begun some */
 	return heap;
 }
 
@@ -136,7 +151,7 @@ adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool idle_too)
 		return NULL;
 	for (uint32_t seen = 0; seen < end && probes > 0; seen++) {
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
-		uint64_t owner = lab_load_acq(&owners[id]);
+		uint64_t owner = owner_of(id);
 		struct lab_heap *heap = NULL;
 		if (!is_others(owner, tid) && !(idle_too && is_idle_with_frees(id, owner)))
 			continue;
@@ -167,7 +182,7 @@ bool
 lab_registry_has_to_clear(uint32_t tid)
 {
 	for (uint32_t id = 0; id < lab_registry_count(); id++) {
-		uint64_t owner = lab_load_acq(&owners[id]); /* pairs with the CAS of its holder */
+		uint64_t owner = owner_of(id);
 		if (is_others(owner, tid) || is_idle_with_frees(id, owner))
 			return true;
 	}
@@ -215,11 +230,12 @@ lab_registry_make(uint32_t tid, enum lab_heap_state hold)
 				id += 1u << (taken - TAKEN_AT_ONCE < 10 ? taken - TAKEN_AT_ONCE : 10);
 			continue;
 		}
-		/* counted first: a thread that is cut short after the CAS finds its heap again */
+		/* counted first: a thread that is cut short after the CAS finds its heap again; pairs with the acq of
+		 * lab_registry_count */
 		while (end <= id && !atomic_compare_exchange_weak(&count, &end, id + 1))
 			;
-		/* before it is won, as nobody could tell afterwards whether it was done; the same value from everyone
-		 * */
+		/* before it is won, as nobody could tell afterwards whether it was done; the same value from
+		 * everyone */
 		lab_poke(&heap->id, id);
 		if (win(id, owner, tid, hold))
 			return heap;
@@ -264,15 +280,15 @@ lab_registry_give_back(struct lab_heap *heap, uint64_t word)
 bool
 lab_registry_is_forked(void)
 {
-	_Atomic uint64_t *mark = lab_load_acq(&fork_mark);
+	_Atomic uint64_t *mark = mark_page();
 
-	return mark && lab_load_rlx(mark) == 0;
+	return mark && lab_load_acq(mark) == 0; /* pairs with the rel of lab_registry_end_fork */
 }
 
 bool
 lab_registry_in_shared_memory_child(void)
 {
-	_Atomic uint64_t *mark = lab_load_acq(&fork_mark);
+	_Atomic uint64_t *mark = mark_page();
 	uint64_t writer = mark ? lab_load_rlx(mark) : 0, pid = lab_os_pid();
 
 	return writer != 0 && (writer != pid || pid == LAB_OS_PID_UNKNOWN);
@@ -281,7 +297,7 @@ lab_registry_in_shared_memory_child(void)
 void
 lab_registry_note_fork(void)
 {
-	_Atomic uint64_t *mark = lab_load_acq(&fork_mark);
+	_Atomic uint64_t *mark = mark_page();
 
 	if (mark)
 		lab_store_rlx(mark, 0);
@@ -290,7 +306,7 @@ lab_registry_note_fork(void)
 static void
 settle(uint32_t id, const struct lab_lease_fork *fork)
 {
-	uint64_t owner = lab_load_acq(&owners[id]), frozen = lab_lease_next(owner, 0, LAB_HEAP_FROZEN);
+	uint64_t owner = owner_of(id), frozen = lab_lease_next(owner, 0, LAB_HEAP_FROZEN);
 
 	switch (lab_lease_settle(&owners[id], fork, frozen)) {
 	case LAB_LEASE_MINE:
@@ -298,7 +314,7 @@ settle(uint32_t id, const struct lab_lease_fork *fork)
 		break;
 	case LAB_LEASE_NOBODYS:
 		if (lab_registry_state_in(owner) != LAB_HEAP_UNUSED)
-			(void)lab_cas64(&owners[id], owner, frozen);
+			(void)lab_cas64(&owners[id], owner, frozen); /* pairs with the acq of owner_of */
 		break;
 	case LAB_LEASE_KEPT:
 	case LAB_LEASE_ORPHANED:
@@ -316,5 +332,5 @@ lab_registry_settle(const struct lab_lease_fork *fork)
 void
 lab_registry_end_fork(void)
 {
-	lab_store_rel(lab_load_acq(&fork_mark), lab_os_pid());
+	lab_store_rel(mark_page(), lab_os_pid()); /* pairs with the acq of lab_registry_is_forked: leases are settled */
 }

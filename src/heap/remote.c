@@ -69,8 +69,8 @@ lab_batch_flush_owned(struct lab_heap *heap)
 			send(&heap->batches[i]);
 }
 
-/* The whole stack, recorded in heap->drain before it is taken; 0 if there is nothing or others were quicker every time.
- * */
+/* The whole stack, recorded in heap->drain before it is taken; 0 if there is nothing or others were quicker every
+ * time. */
 static uintptr_t
 take(struct lab_heap *heap)
 {
@@ -81,6 +81,7 @@ take(struct lab_heap *heap)
 			break;
 		heap->drain = list;
 		lab_compiler_barrier();
+		/* pairs with the rel of push, and its rel with the acq of lab_remote_resume_owned */
 		if (atomic_compare_exchange_strong_explicit(&heap->remote, &list, (list & PARITY) ^ PARITY,
 		                                            memory_order_acq_rel, memory_order_relaxed))
 			return list;
@@ -109,6 +110,7 @@ find_target(void *block, struct target *target)
 	target->place = lab_map_find(block);
 	if (target->place.kind != LAB_PLACE_RUN)
 		return false;
+	/* pairs with the CAS of lab_run_begin_free, by the thread that has pushed it */
 	return lab_run_kind_of(lab_load_acq(&target->place.run->state)) == LAB_RUN_FREEING;
 }
 
@@ -210,8 +212,9 @@ lab_remote_resume_owned(struct lab_heap *heap)
 	size_t all = SIZE_MAX;
 	uintptr_t list = heap->drain;
 
+	/* the load pairs with the CAS of take; INV-REM-1: where the parity is the same the take did not happen */
 	if (!(list & POINTER) || (list & PARITY) == (lab_load_acq(&heap->remote) & PARITY))
-		heap->drain = 0; /* INV-REM-1: the take did not happen */
+		heap->drain = 0;
 	else
 		process(heap, false, &all);
 }

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
+#include "heap/segment_index.h"
 #include "heap/thread.h"
 #include "os/os.h"
 #include "page/charge.h"
@@ -13,59 +14,6 @@
 #include "page/purge.h"
 
 enum { PROBES = 4 }; /* for the heaps of dead threads, before a segment is added to this one */
-
-/* ---- the indexes ---- */
-
-static struct lab_segment **
-bins_of(struct lab_heap *heap, enum lab_segment_index index)
-{
-	return index == LAB_BY_ORDER ? heap->by_order : heap->by_run;
-}
-
-static void
-list_remove(struct lab_heap *heap, struct lab_segment *segment, enum lab_segment_index index)
-{
-	struct lab_segment_links *links = &segment->links[index];
-
-	if (links->bin < 0)
-		return;
-	if (links->previous)
-		links->previous->links[index].next = links->next;
-	else
-		bins_of(heap, index)[links->bin] = links->next;
-	if (links->next)
-		links->next->links[index].previous = links->previous;
-	links->bin = -1;
-}
-
-static void
-list_move(struct lab_heap *heap, struct lab_segment *segment, enum lab_segment_index index, unsigned bin)
-{
-	struct lab_segment_links *links = &segment->links[index];
-	struct lab_segment **first = &bins_of(heap, index)[bin];
-
-	if (links->bin == (int8_t)bin)
-		return;
-	list_remove(heap, segment, index);
-	*links = (struct lab_segment_links){.next = *first, .bin = (int8_t)bin};
-	if (*first)
-		(*first)->links[index].previous = segment;
-	*first = segment;
-}
-
-void
-lab_segment_index_owned(struct lab_heap *heap, struct lab_segment *segment)
-{
-	list_move(heap, segment, LAB_BY_ORDER, (unsigned)(segment->greatest + 1));
-	list_move(heap, segment, LAB_BY_RUN, lab_run_bin(segment->longest));
-}
-
-void
-lab_segment_forget_index(struct lab_segment *segment)
-{
-	for (unsigned index = 0; index < LAB_SEGMENT_INDEXES; index++)
-		segment->links[index].bin = -1;
-}
 
 /* Whether no page of the segment is in use. The holder's view alone may be older than a purger's bits. */
 static bool
@@ -77,8 +25,7 @@ is_whole(const struct lab_segment *segment)
 static void
 release(struct lab_heap *heap, struct lab_segment *segment)
 {
-	list_remove(heap, segment, LAB_BY_ORDER);
-	list_remove(heap, segment, LAB_BY_RUN);
+	lab_segment_unindex_owned(heap, segment);
 	heap->slots -= lab_segment_pages(segment) / LAB_SLOT_PAGES;
 	if (heap->kept == segment)
 		heap->kept = NULL;
@@ -138,7 +85,7 @@ take_from(struct lab_heap *heap, struct lab_segment *segment, const struct deman
 static struct lab_pages
 take_from_index(struct lab_heap *heap, const struct demand *demand)
 {
-	struct lab_segment **bins = bins_of(heap, demand->aligned ? LAB_BY_ORDER : LAB_BY_RUN), *segment;
+	struct lab_segment **bins = lab_segment_bins(heap, demand->aligned ? LAB_BY_ORDER : LAB_BY_RUN), *segment;
 	unsigned bin = demand->aligned ? demand->order + 1 : lab_run_bin(lab_run_pages(demand->count));
 	unsigned end = demand->aligned ? LAB_ORDER_MAX + 2 : LAB_RUN_BINS;
 
@@ -156,7 +103,8 @@ take_from_index(struct lab_heap *heap, const struct demand *demand)
 static bool
 refresh_stale(struct lab_heap *heap)
 {
-	uint64_t stale_marks = lab_load_acq(&lab_segment_stale_marks);
+	uint64_t stale_marks =
+	        lab_load_acq(&lab_segment_stale_marks); /* pairs with the rel of lab_segment_mark_stale */
 	bool any = false;
 
 	if (heap->stale_marks == stale_marks)
@@ -165,6 +113,7 @@ refresh_stale(struct lab_heap *heap)
 		struct lab_segment *next;
 		for (struct lab_segment *s = heap->by_order[bin]; s; s = next) {
 			next = s->links[LAB_BY_ORDER].next;
+			/* pairs with the rel of lab_segment_mark_stale: the bits that were cleared before are seen */
 			uint32_t how =
 			        atomic_exchange_explicit(&s->view_stale, LAB_VIEW_IS_FRESH, memory_order_acq_rel);
 			if (how == LAB_VIEW_IS_FRESH)
@@ -334,8 +283,10 @@ lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fre
 bool
 lab_run_begin_free(struct lab_run *run, uint32_t tid)
 {
-	uint64_t state = lab_load_acq(&run->state);
+	uint64_t state =
+	        lab_load_acq(&run->state); /* pairs with the rel of lab_run_alloc_owned, and lab_huge_set_state */
 
+	/* the CAS pairs with the acq of another who frees it, and of who takes it from a list */
 	return lab_lease_tag(state) == LAB_RUN_LIVE &&
 	       lab_cas64(&run->state, state, lab_lease_make(lab_lease_epoch(state), tid, LAB_RUN_FREEING));
 }
@@ -352,15 +303,15 @@ lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct la
 
 /*
  * Nobody takes pages in this segment any more but to purge them, so that its bits are only cleared, each by who set it
- * or who frees the run that it belongs to: INV-PAGE-1. Who finds the segment empty gives it back, from the word that
- * was read while his run still covered it: no other word can be the same. A purger that has bits when the last run goes
- * reads that word in `unheld`.
+ * or who frees the run that it belongs to: INV-PAGE-1. The thread that finds the segment empty gives it back, from the
+ * word that this thread has read while its run still covered the segment: no other word can be the same. A purger that
+ * has bits when the last run goes reads that word in `unheld`.
  */
 void
 lab_run_free_frozen(struct lab_segment *segment, struct lab_run *run)
 {
 	size_t count = lab_load_rlx(&run->pages);
-	uint64_t owner = lab_load_acq(lab_segment_owner(segment));
+	uint64_t owner = lab_load_acq(lab_segment_owner(segment)); /* pairs with the CAS of its last holder */
 
 	lab_store_rlx(&segment->unheld, owner);
 	lab_store_rlx(&run->state, lab_run_state(LAB_RUN_DEAD));
@@ -391,9 +342,11 @@ lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct 
 		lab_segment_refresh_owned(segment, page + old, count - old);
 		lab_segment_index_owned(heap, segment);
 		forget_retired((struct lab_pages){segment, page + old}, count - old);
-		lab_store_rel(&run->pages, count);
+		lab_compiler_barrier(); /* a frame that is cut short here leaves orphans, behind a run as it was */
+		lab_store_rlx(&run->pages, count);
 	} else if (count < old) {
-		lab_store_rel(&run->pages, count);
+		lab_store_rlx(&run->pages, count);
+		lab_compiler_barrier(); /* a frame that is cut short here leaves orphans, behind a run as it is to be */
 		lab_pages_give_owned(heap, segment, page + count, old - count, old - count);
 	}
 	return true;

@@ -41,10 +41,4 @@ bool lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, st
 /* LIVE → FREEING, by tid: true for the one freer that wins. Not of an exclusive block. Any thread. */
 bool lab_run_begin_free(struct lab_run *run, uint32_t tid);
 
-/* Puts the segment where INV-HEAP-3 wants it, in both indexes, from the holder's view of it. */
-void lab_segment_index_owned(struct lab_heap *heap, struct lab_segment *segment);
-
-/* A segment that is new to the heap, or whose heap's indexes were emptied, is in no list. */
-void lab_segment_forget_index(struct lab_segment *segment);
-
 #endif

@@ -46,7 +46,7 @@ void lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit);
 /* Makes a span not current, if it is, and lists it. */
 void lab_span_demote_owned(struct lab_heap *heap, struct lab_unit *unit);
 
-/* Ends a change that heap->changing says was cut short: the span is not current, and its count is what its list says.
- * */
+/* Ends a change that heap->changing says was cut short: the span is not current, and its count is what its list
+ * says. */
 void lab_span_repair_owned(struct lab_heap *heap);
 #endif

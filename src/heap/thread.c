@@ -30,6 +30,13 @@ lab_thread_tid(void)
 	return lab_os_tid_to_write();
 }
 
+struct lab_purge_record *
+lab_thread_purge_owned(struct lab_heap *heap)
+{
+	heap->purge.claim = lab_lease_new(lab_thread_tid(), LAB_PURGE_GIVES_BACK);
+	return &heap->purge;
+}
+
 /* INV-HEAP-4, for a slow frame that has entered. */
 static void
 begin_slow(struct lab_heap *heap)

@@ -79,8 +79,8 @@ struct lab_guard {
  */
 bool lab_enter(struct lab_guard *guard);
 
-/* The same, but false at once if the thread's own heap is busy or there is none yet: for frees, which can do without.
- * */
+/* The same, but false at once if the thread's own heap is busy or there is none yet: for frees, which can do
+ * without. */
 bool lab_try_enter(struct lab_guard *guard);
 
 /* Enters `heap` if it is the one that this thread has borrowed last, and is idle: for frees that lab_try_enter has
@@ -126,5 +126,9 @@ void lab_thread_add_leases(lab_lease_kind *kind);
 
 /* The thread id, as the registry knows it; asked of the kernel if need be. */
 uint32_t lab_thread_tid(void);
+
+/* The heap's record, for purges by the calling thread until it leaves the heap. A purge that is cut short is found
+ * there, and finished with the heap's repair. */
+struct lab_purge_record *lab_thread_purge_owned(struct lab_heap *heap);
 
 #endif

@@ -14,14 +14,6 @@ enum { SEEN = 2, UNFINISHED = 4 };
 
 /* ---- the lease ---- */
 
-static uint64_t
-claim(uint32_t tid, enum lab_visit_tag tag)
-{
-	static _Atomic uint32_t last;
-
-	return lab_lease_make(lab_add_rlx(&last, 1), tid, (unsigned)tag);
-}
-
 /* From a holder that is dead; or from a frame of the thread itself that a jump has left, or that forks. */
 static bool
 take_over(struct lab_heap *heap, uint32_t tid, uint64_t mine)
@@ -29,7 +21,7 @@ take_over(struct lab_heap *heap, uint32_t tid, uint64_t mine)
 	uint64_t seen = lab_load_acq(&heap->visitor); /* pairs with the CAS of its holder */
 
 	if (seen == 0 || lab_lease_tid(seen) == tid)
-		return lab_cas64(&heap->visitor, seen, mine);
+		return lab_cas64(&heap->visitor, seen, mine); /* pairs as the load does */
 	if (lab_lease_tag(seen) == LAB_VISIT_ENDLESS ||
 	    !lab_lease_win(&heap->visitor, seen, mine, lab_os.thread_is_dead))
 		return false;
@@ -44,7 +36,7 @@ lab_visit_lock(struct lab_heap *heap, uint32_t tid, bool may_ask)
 
 	/* pairs with the release of the visitor of before: what it wrote is seen */
 	return lab_likely(lab_cas64(&heap->visitor, 0, mine)) ||
-	       (may_ask && take_over(heap, tid, claim(tid, LAB_VISIT_BY_OWNER)));
+	       (may_ask && take_over(heap, tid, lab_lease_new(tid, LAB_VISIT_BY_OWNER)));
 }
 
 void
@@ -58,13 +50,14 @@ lab_visit_unlock(struct lab_heap *heap)
 bool
 lab_visit_is_inside(struct lab_heap *heap)
 {
-	uint64_t seen = atomic_load(&heap->visitor); /* sc: INV-VISIT-2, after the CAS of the owner word */
+	/* sc: INV-VISIT-2, after the CAS of the owner word; pairs with the visitor's CAS, and its load of that word */
+	uint64_t seen = atomic_load(&heap->visitor);
 
 	if (seen == 0)
 		return false;
 	if (lab_lease_tag(seen) == LAB_VISIT_ENDLESS || !lab_os.thread_is_dead(lab_lease_tid(seen)))
 		return true;
-	if (!lab_cas64(&heap->visitor, seen, 0))
+	if (!lab_cas64(&heap->visitor, seen, 0)) /* pairs with the CAS of who comes next */
 		return true;
 	heap->whole = 0;
 	return false;
@@ -85,7 +78,7 @@ work(struct lab_heap *target, size_t *blocks)
 static void
 visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks)
 {
-	uint64_t owner = lab_registry_word(target), mine = claim(lab_thread.tid, LAB_VISIT_BY_OTHER);
+	uint64_t owner = lab_registry_word(target), mine = lab_lease_new(lab_thread.tid, LAB_VISIT_BY_OTHER);
 
 	heap->visit.claim = mine;
 	heap->visit.target = target;
@@ -144,6 +137,7 @@ lab_visit_recover(struct lab_heap *heap)
 {
 	struct lab_heap *target = heap->visit.target;
 
+	/* the load pairs with the CAS of the visitor */
 	if (target && lab_lease_is_same(lab_load_acq(&target->visitor), heap->visit.claim)) {
 		target->whole = 0; /* INV-VISIT-3 */
 		(void)lab_lease_release(&target->visitor, heap->visit.claim, 0);

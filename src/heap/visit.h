@@ -8,8 +8,8 @@
  * INV-VISIT-1  Only who has the lease reads or writes what is for slow frames: lists, buckets, batches, `drain`, `whole`,
  *              `collected` of spans. The fast paths of the heap's thread take no lease, so a visitor leaves alone what
  *              they write: current spans, `direct`, free list states, and blocks that are in use or on a free list. Of
- *              a span that is not current they free blocks in use; of one whose used blocks are all collected there are
- *              none, and it is the visitor's (INV-SPAN-3).
+ *              a span that is not current the fast paths free blocks in use; of one whose used blocks are all collected
+ *              there are none, and the span is the visitor's (INV-SPAN-3).
  * INV-VISIT-2  A heap is visited while its owner word names a living thread for life. A visitor takes the lease and then
  *              reads the owner word; who takes the heap of a dead thread changes the owner word and then reads the lease
  *              (all sc): a Dekker handshake, at least one sees the other and lets go.

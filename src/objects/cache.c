@@ -17,12 +17,19 @@
 
 enum { WALK = 64 };
 
-static _Atomic(struct lab_cache *) caches; /* newest first; the acq of its loads pairs with the rel of push */
+static _Atomic(struct lab_cache *) caches; /* newest first */
+
+static struct lab_cache *
+first_cache(void)
+{
+	return lab_load_acq(&caches); /* pairs with the CAS of claim_cache: its `next` is seen */
+}
 
 static bool
 is_live(const struct lab_cache *cache)
 {
-	return lab_load_acq(&cache->state) == LAB_CACHE_LIVE;
+	return lab_load_acq(&cache->state) ==
+	       LAB_CACHE_LIVE; /* pairs with the rel of lab_cache_create: it is laid out */
 }
 
 /* An object in the reserve, as deep as the flags allow; also for a re-entrant KERNEL call for which the system has no
@@ -128,7 +135,7 @@ visit_any(void *p, const char *call)
 	const char *why;
 	size_t size = 0;
 
-	for (struct lab_cache *cache = lab_load_acq(&caches); cache && !size; cache = cache->next)
+	for (struct lab_cache *cache = first_cache(); cache && !size; cache = cache->next)
 		if (is_live(cache))
 			size = visit(cache, p, call, &why);
 	return size;
@@ -140,7 +147,7 @@ lab_cache_shrink(struct lab_cache *cache)
 	struct lab_guard guard = LAB_GUARD_HERE;
 	size_t bytes = 0;
 
-	for (struct lab_slab *slab = lab_load_acq(&cache->slabs.list); slab; slab = slab->next)
+	for (struct lab_slab *slab = lab_slabs_first(&cache->slabs); slab; slab = slab->next)
 		bytes += lab_slab_close(slab, LAB_SLAB_ALL_FREE, &guard);
 	return bytes;
 }
@@ -150,7 +157,7 @@ lab_caches_shrink(void)
 {
 	size_t bytes = 0;
 
-	for (struct lab_cache *cache = lab_load_acq(&caches); cache; cache = cache->next)
+	for (struct lab_cache *cache = first_cache(); cache; cache = cache->next)
 		if (is_live(cache))
 			bytes += lab_cache_shrink(cache);
 	return bytes;
@@ -167,7 +174,7 @@ lab_cache_stats_get(const struct lab_cache *cache, struct lab_cache_stats *stats
 	        .from_reserve = lab_load_rlx(&cache->from_reserve),
 	        .failures = lab_load_rlx(&cache->failures),
 	};
-	for (const struct lab_slab *slab = lab_load_acq(&cache->slabs.list); slab; slab = slab->next) {
+	for (const struct lab_slab *slab = lab_slabs_first(&cache->slabs); slab; slab = slab->next) {
 		stats->allocations += lab_load_rlx(&slab->allocations);
 		stats->live += lab_slab_live(slab);
 		stats->slabs += lab_slots_is_open(lab_load_rlx(&slab->word));
@@ -192,7 +199,7 @@ print_caches(void (*write_line)(void *context, const char *line), void *context)
 	char name[LAB_CACHE_NAME], buffer[128];
 
 	write_line(context, heading);
-	for (struct lab_cache *cache = lab_load_acq(&caches); cache; cache = cache->next) {
+	for (struct lab_cache *cache = first_cache(); cache; cache = cache->next) {
 		struct lab_text text = lab_text_start(buffer, sizeof buffer);
 		lab_cache_stats_get(cache, &s);
 		const uint64_t row[] = {s.size, s.live, s.slabs, s.bytes, s.allocations, s.from_reserve, s.failures};
@@ -225,6 +232,7 @@ warn(const struct lab_cache *cache, size_t number, const char *what)
 static bool
 begin_to_make(struct lab_cache *cache, uint32_t from)
 {
+	/* pairs with the rel by which the state became `from` */
 	return atomic_compare_exchange_strong_explicit(&cache->state, &from, LAB_CACHE_MAKING, memory_order_acq_rel,
 	                                               memory_order_relaxed);
 }
@@ -234,7 +242,7 @@ static struct lab_cache *
 claim_cache(struct lab_guard *guard)
 {
 	static const struct lab_objects objects = {visit_any, print_caches};
-	struct lab_cache *first = lab_load_acq(&caches);
+	struct lab_cache *first = first_cache();
 
 	for (struct lab_cache *cache = first; cache; cache = cache->next)
 		if (lab_load_rlx(&cache->state) == LAB_CACHE_UNUSED && begin_to_make(cache, LAB_CACHE_UNUSED))
@@ -243,12 +251,12 @@ claim_cache(struct lab_guard *guard)
 	struct lab_cache *cache = lab_allocate(guard, request);
 	if (!cache)
 		return NULL;
-	lab_store_rel(&lab_objects, &objects);
+	lab_store_rel(&lab_objects, &objects); /* pairs with the acq of alloc/ */
 	(void)lab_limit_on_reclaim(lab_caches_shrink);
 	lab_store_rlx(&cache->state, LAB_CACHE_MAKING);
 	do
 		cache->next = first;
-	while (!atomic_compare_exchange_weak(&caches, &first, cache));
+	while (!atomic_compare_exchange_weak(&caches, &first, cache)); /* pairs with the acq of first_cache */
 	return cache;
 }
 
@@ -265,7 +273,7 @@ has_namesake(const struct lab_cache *cache)
 	char name[LAB_CACHE_NAME] = "";
 	bool found = false;
 
-	for (struct lab_cache *other = lab_load_acq(&caches); other && !found; other = other->next) {
+	for (struct lab_cache *other = first_cache(); other && !found; other = other->next) {
 		get_name(other, name);
 		found = *name && other != cache && is_live(other) && strcmp(cache->name, name) == 0;
 	}
@@ -284,7 +292,7 @@ lab_cache_create(const char *name, size_t size, size_t align, void (*construct)(
 	struct lab_cache *cache = claim_cache(&guard);
 	bool fits = cache && lab_slabs_lay_out(&cache->slabs, size, align ? align : LAB_ALIGN_DEFAULT);
 	if (cache && !fits)
-		lab_store_rel(&cache->state, LAB_CACHE_UNUSED);
+		lab_store_rel(&cache->state, LAB_CACHE_UNUSED); /* pairs with the CAS of begin_to_make */
 	if (!fits)
 		return lab_or_enomem(NULL);
 	set_name(cache, name);
@@ -311,13 +319,13 @@ lab_cache_destroy(struct lab_cache *cache)
 	}
 	if (!begin_to_make(cache, LAB_CACHE_LIVE))
 		lab_report_misuse("lab_cache_destroy", cache, "not a cache, or destroyed before");
-	for (struct lab_slab *slab = lab_load_acq(&cache->slabs.list); slab; slab = slab->next) {
+	for (struct lab_slab *slab = lab_slabs_first(&cache->slabs); slab; slab = slab->next) {
 		(void)lab_slab_close(slab, LAB_SLAB_ALL_FREE, &guard);
 		(void)lab_slab_close(slab, LAB_SLAB_OPENING, &guard);
 		lab_store_rlx(&slab->allocations, 0);
 	}
 	lab_store_rlx(&cache->from_reserve, 0);
 	lab_store_rlx(&cache->failures, 0);
-	lab_store_rel(&cache->state, LAB_CACHE_UNUSED);
+	lab_store_rel(&cache->state, LAB_CACHE_UNUSED); /* pairs with the CAS of begin_to_make */
 	return true;
 }

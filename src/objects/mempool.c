@@ -56,6 +56,12 @@ release_sized(void *element, void *size)
 	lab_free(element);
 }
 
+static size_t
+slots_in(const struct lab_mempool *pool)
+{
+	return atomic_load(&pool->min); /* sc: INV-POOL-2; pairs with lab_mempool_resize and lab_mempool_destroy */
+}
+
 /* Slots before chunk k, which has 16 more. */
 static size_t
 slots_before(unsigned k)
@@ -76,8 +82,8 @@ slot_of(const struct lab_mempool *pool, size_t index)
 static void *
 take_from(_Atomic(void *) *slot)
 {
-	/* sc: the element as its last holder left it, and the order with `waiting`. The load spares empty slots the
-	 * exchange. */
+	/* sc: the element as its last holder left it, and the order with `waiting`; pairs with the CAS of put_into. The
+	 * load spares empty slots the exchange. */
 	return atomic_load(slot) ? atomic_exchange(slot, NULL) : NULL;
 }
 
@@ -86,6 +92,7 @@ put_into(_Atomic(void *) *slot, void *element)
 {
 	void *empty = NULL;
 
+	/* sc: pairs with the exchange of take_from, and is before the look at `waiting` and at `min` */
 	return !lab_load_rlx(slot) && atomic_compare_exchange_strong(slot, &empty, element);
 }
 
@@ -95,7 +102,7 @@ take(struct lab_mempool *pool)
 {
 	void *element = NULL;
 
-	for (size_t i = 0, min = atomic_load(&pool->min); i < min && !element; i++)
+	for (size_t i = 0, min = slots_in(pool); i < min && !element; i++)
 		element = take_from(slot_of(pool, i));
 	return element;
 }
@@ -103,8 +110,9 @@ take(struct lab_mempool *pool)
 static void
 wake_waiters(struct lab_mempool *pool)
 {
+	/* sc, both: after the CAS of put_into; pairs with the store of wait_for_element */
 	if (lab_unlikely(atomic_load(&pool->waiting))) {
-		atomic_store(&pool->waiting, 0);
+		atomic_store(&pool->waiting, 0); /* pairs as said above */
 		lab_os_wake(&pool->waiting);
 	}
 }
@@ -113,12 +121,12 @@ wake_waiters(struct lab_mempool *pool)
 static void
 put(struct lab_mempool *pool, void *element)
 {
-	for (size_t i = 0; element && i < atomic_load(&pool->min); i++) {
+	for (size_t i = 0; element && i < slots_in(pool); i++) {
 		_Atomic(void *) *slot = slot_of(pool, i);
 		if (!put_into(slot, element))
 			continue;
 		/* INV-POOL-2: the store of `min` and the look at the slot, here in the other order, are sc. */
-		element = lab_likely(i < atomic_load(&pool->min)) ? NULL : take_from(slot);
+		element = lab_likely(i < slots_in(pool)) ? NULL : take_from(slot);
 	}
 	if (element)
 		pool->release(element, pool->data);
@@ -130,11 +138,11 @@ static void *
 wait_for_element(struct lab_mempool *pool, unsigned gfp)
 {
 	uintptr_t word = lab_thread.word;
-	bool inside = word != 0 && !(word & LAB_WORD_IDLE), waits = !inside && atomic_load(&pool->min) > 0;
+	bool inside = word != 0 && !(word & LAB_WORD_IDLE), waits = !inside && slots_in(pool) > 0;
 	void *element = pool->alloc(waits ? gfp | LAB_GFP_NORETRY : gfp, pool->data);
 
 	while (!element && waits) {
-		atomic_store(&pool->waiting, 1);
+		atomic_store(&pool->waiting, 1); /* sc: before the look at the slots; pairs with wake_waiters */
 		element = take(pool);
 		if (element)
 			break;
@@ -194,7 +202,7 @@ extend(struct lab_mempool *pool, struct lab_guard *guard, size_t min)
 			chunk = lab_allocate(guard, request);
 		if (!chunk)
 			return false;
-		lab_store_rel(&pool->chunks[k], chunk);
+		lab_store_rel(&pool->chunks[k], chunk); /* pairs with the acq of slot_of */
 	}
 	return true;
 }
@@ -203,7 +211,7 @@ LAB_EXPORT bool
 lab_mempool_resize(struct lab_mempool *pool, size_t min)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
-	size_t old = atomic_load(&pool->min), size = pool->alloc == alloc_sized ? (size_t)pool->data : 0, bytes;
+	size_t old = slots_in(pool), size = pool->alloc == alloc_sized ? (size_t)pool->data : 0, bytes;
 	void *element = pool;
 	int saved = errno;
 
@@ -212,7 +220,7 @@ lab_mempool_resize(struct lab_mempool *pool, size_t min)
 	/* what nobody has would be found out element by element */
 	if ((bytes >= ASK_FROM && !lab_os.may_commit(bytes)) || !extend(pool, &guard, min))
 		return lab_or_enomem(NULL);
-	atomic_store(&pool->min, min);
+	atomic_store(&pool->min, min); /* sc: INV-POOL-2; pairs with slots_in */
 	if (min < old)
 		empty_slots(pool, min, old);
 	for (size_t i = old; i < min && element; i++) {
@@ -233,7 +241,7 @@ lab_mempool_destroy(struct lab_mempool *pool)
 
 	if (!pool)
 		return;
-	atomic_store(&pool->min, 0);
+	atomic_store(&pool->min, 0); /* as in lab_mempool_resize; pairs with slots_in */
 	for (unsigned k = 0; k < CHUNKS && lab_load_rlx(&pool->chunks[k]); k++) {
 		empty_slots(pool, slots_before(k), slots_before(k + 1));
 		lab_release(&guard, (void *)lab_load_rlx(&pool->chunks[k]), "lab_mempool_destroy");
@@ -246,8 +254,8 @@ lab_mempool_available(const struct lab_mempool *pool)
 {
 	size_t available = 0;
 
-	for (size_t i = 0, min = atomic_load(&pool->min); i < min; i++)
-		available += atomic_load(slot_of(pool, i)) != NULL;
+	for (size_t i = 0, min = slots_in(pool); i < min; i++)
+		available += lab_load_rlx(slot_of(pool, i)) != NULL;
 	return available;
 }
 

@@ -60,28 +60,29 @@ take_from(struct lab_slabs *slabs, struct lab_slab *slab)
 static LAB_NOINLINE void *
 walk(struct lab_slabs *slabs, size_t most)
 {
-	struct lab_slab *start = lab_load_acq(&slabs->cursor), *slab;
+	struct lab_slab *start = lab_load_acq(&slabs->cursor), *slab; /* pairs with the rel below */
 	void *object = NULL;
 
 	if (!start)
-		start = lab_load_acq(&slabs->list);
+		start = lab_slabs_first(slabs);
 	slab = start;
 	while (slab && !object && most-- > 0) {
 		object = take_from(slabs, slab);
 		if (object)
 			set_hint(slabs, slab);
 		else
-			slab = slab->next ? slab->next : lab_load_acq(&slabs->list);
+			slab = slab->next ? slab->next : lab_slabs_first(slabs);
 		if (slab == start)
 			break; /* all were looked at */
 	}
-	lab_store_rel(&slabs->cursor, slab);
+	lab_store_rel(&slabs->cursor, slab); /* pairs with the acq above */
 	return object;
 }
 
 void *
 lab_slabs_take(struct lab_slabs *slabs, size_t most)
 {
+	/* pairs with the rel of set_hint */
 	struct lab_slab *slab = lab_load_acq(&slabs->hints[lab_slots_start(LAB_SLAB_HINTS - 1)].slab);
 	void *object = slab ? take_from(slabs, slab) : NULL;
 
@@ -98,7 +99,7 @@ lab_slab_release(struct lab_slab *slab, unsigned object)
 size_t
 lab_slab_live(const struct lab_slab *slab)
 {
-	uint64_t word = lab_load_acq(&slab->word);
+	uint64_t word = lab_load_acq(&slab->word); /* pairs with the instruction that releases */
 
 	return lab_slots_is_open(word) ? LAB_SLOTS_A_WORD - (size_t)__builtin_popcountll(word & UINT32_MAX) : 0;
 }
@@ -138,11 +139,12 @@ allocate(struct lab_guard *guard, size_t size, size_t align, unsigned gfp)
 static struct lab_slab *
 claim(struct lab_slabs *slabs, struct lab_guard *guard, unsigned gfp)
 {
-	struct lab_slab *first = lab_load_acq(&slabs->list);
+	struct lab_slab *first = lab_slabs_first(slabs);
 
 	/* false first: who closes one from here on says so again */
 	bool may_be = atomic_exchange_explicit(&slabs->some_closed, false, memory_order_relaxed);
 	for (struct lab_slab *slab = may_be ? first : NULL; slab; slab = slab->next)
+		/* pairs with the rel of leave_closed */
 		if (lab_load_rlx(&slab->word) == 0 && lab_cas64(&slab->word, 0, LAB_SLAB_OPENING)) {
 			lab_store_rlx(&slabs->some_closed, true); /* there may be more */
 			return slab;
@@ -153,7 +155,7 @@ claim(struct lab_slabs *slabs, struct lab_guard *guard, unsigned gfp)
 	*slab = (struct lab_slab){.word = LAB_SLAB_OPENING, .slabs = slabs};
 	do
 		slab->next = first;
-	while (!atomic_compare_exchange_weak(&slabs->list, &first, slab));
+	while (!atomic_compare_exchange_weak(&slabs->list, &first, slab)); /* pairs with the acq of lab_slabs_first */
 	return slab;
 }
 
@@ -167,15 +169,14 @@ construct_all(const struct lab_slabs *slabs, struct lab_slab_head *memory)
 		slabs->construct(object_at(slabs, memory, i));
 }
 
-/* OPENING or CLOSING → 0, by the frame that made it so; the memory is that frame's. rel pairs with the CAS of the
- * next. */
+/* OPENING or CLOSING → 0, by the frame that made it so; the memory is that frame's. */
 static struct lab_slab_head *
 leave_closed(struct lab_slab *slab)
 {
 	struct lab_slab_head *memory = lab_load_rlx(&slab->memory);
 
 	lab_store_rlx(&slab->memory, NULL);
-	lab_store_rel(&slab->word, 0);
+	lab_store_rel(&slab->word, 0); /* pairs with the CAS of claim */
 	lab_store_rlx(&slab->slabs->some_closed, true);
 	return memory;
 }
@@ -203,6 +204,7 @@ lab_slabs_open(struct lab_slabs *slabs, struct lab_guard *guard, unsigned gfp)
 size_t
 lab_slab_close(struct lab_slab *slab, uint64_t from, struct lab_guard *guard)
 {
+	/* pairs with the instruction that releases, and with the rel of lab_slabs_open */
 	if (lab_load_rlx(&slab->word) != from || !lab_cas64(&slab->word, from, LAB_SLAB_CLOSING))
 		return 0;
 	struct lab_slab_head *memory = leave_closed(slab);

@@ -65,6 +65,13 @@ struct lab_slabs {
 	} hints[LAB_SLAB_HINTS];
 };
 
+/* The newest slab; `next` goes on. */
+static inline struct lab_slab *
+lab_slabs_first(const struct lab_slabs *slabs)
+{
+	return lab_load_acq(&slabs->list); /* pairs with the CAS of claim in slab.c: `next` is seen */
+}
+
 /* The layout for objects of this size and alignment; false: too large. */
 bool lab_slabs_lay_out(struct lab_slabs *slabs, size_t size, size_t align);
 

@@ -56,7 +56,7 @@ bool
 lab_linux_is_readable(uintptr_t low, uintptr_t high)
 {
 	/* A word of each page. Of the first page none below `low`: memory checkers do not take that for part
-		 * of a stack. */
+	 * of a stack. */
 	for (uintptr_t word = low & ~(uintptr_t)3; word < high; word = (word | (LAB_OS_PAGE_SIZE - 1)) + 1) {
 		enum lab_compared answer = lab_linux_compare((const void *)word, 0);
 		if (answer != LAB_WORD_IS_EQUAL && answer != LAB_WORD_DIFFERS)

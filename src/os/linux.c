@@ -259,7 +259,7 @@ linux_renew(void *start, size_t size)
 	if (replace(start, size))
 		return true;
 	/* Not allowed, or no room for another mapping: the marks are undone one by one. NOMERGE's ban on
-		 * huge pages stays. */
+	 * huge pages stays. */
 	return advise(start, size, MADV_KEEPONFORK, false) &&
 	       !lab_syscall_failed(lab_syscall(SYS_munlock, (long)start, (long)size, 0, 0, 0));
 }

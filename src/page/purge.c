@@ -78,8 +78,8 @@ take_pages(struct lab_segment *segment, const struct lab_purge_plan *plan, uint6
 				mine[word] = ~UINT64_C(0);
 }
 
-/* madvise for one range of pages that the caller has taken; false: refused. Adds to *given how many of them were dirty.
- * */
+/* madvise for one range of pages that the caller has taken; false: refused. Adds to *given how many of them were
+ * dirty. */
 static bool
 purge_range(struct lab_segment *segment, size_t page, size_t count, size_t *given)
 {

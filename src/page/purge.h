@@ -17,8 +17,8 @@ struct lab_purge_record {
 
 enum {
 	LAB_PURGE_REST_MAX = 64, /* looks, half a decay time apart */
-	LAB_PURGE_TRIES =
-	        8, /* ranges of a segment that are refused, and none taken, until the others are not asked for */
+	/* ranges of a segment that are refused, and none taken, until the others are not asked for */
+	LAB_PURGE_TRIES = 8,
 };
 
 /* Tags of a purge word. */

@@ -3,8 +3,11 @@
 #include "base/check.h"
 #include "page/space.h"
 
-enum { UNMAP_PAGES = 128 };          /* so many pages' work is an unmapping, of clean pages too */
-enum { WORK_OF_PAGE = 4, LAPS = 3 }; /* the rest of one that was begun, one of the aged, and one of the young */
+enum {
+	WORK_OF_PAGE = 4,  /* a look at an item is 1 */
+	UNMAP_PAGES = 128, /* so many pages' work is an unmapping, of clean pages too */
+	LAPS = 3,          /* of lab_sweep_excess: the rest of one that was begun, one of the aged, one of the young */
+};
 
 /* Places: entries of huge blocks by number, then segments by slot. */
 #define FIRST_SLOT (UINT32_C(1) << 31)
@@ -218,12 +221,12 @@ give_back(struct lab_purge_record *record, const struct item *item, bool young, 
 
 /* Several threads at once may visit an item twice: the second one finds nothing. */
 bool
-lab_sweep_excess(struct lab_purge_record *record, struct lab_slice slice, size_t excess, size_t *refused)
+lab_sweep_excess(struct lab_purge_record *record, size_t pages, size_t excess, size_t *refused)
 {
 	uint64_t from = lab_load_rlx(&excess_place);
 	bool young = from >> 32 & 1;
 	uint32_t place = (uint32_t)from;
-	size_t given = 0, work = slice.pages * WORK_OF_PAGE, in_item = 0;
+	size_t given = 0, work = pages * WORK_OF_PAGE, in_item = 0;
 	int laps = 0;
 
 	*refused = 0;

@@ -16,10 +16,10 @@
 /* About half a millisecond's work, in most systems. A segment is not divided: up to LAB_SEGMENT_PAGES more. */
 #define LAB_SLICE_PAGES ((size_t)512)
 
-/* What a call may do. */
+/* What a call of lab_sweep_go_on may do. */
 struct lab_slice {
 	size_t pages;  /* that it may give back. Each entry and segment that is looked at counts as a quarter of one. */
-	bool in_whole; /* as in a plan; by a sweep only */
+	bool in_whole; /* as in a plan */
 	struct lab_count_delta *own; /* of the heap that the caller is inside */
 };
 
@@ -40,8 +40,9 @@ void lab_sweep_leave_something(void);
 /* Goes on with the sweep that is under way. */
 void lab_sweep_go_on(struct lab_purge_record *record, struct lab_slice slice);
 
-/* Gives back about `excess` pages, aged ones first, from where this was left off when it was done last. True: whether
- * they have gone or not, there are no more, but for *refused that the system did not take. */
-bool lab_sweep_excess(struct lab_purge_record *record, struct lab_slice slice, size_t excess, size_t *refused);
+/* Gives back about `excess` pages, aged ones first, from where this was left off when it was done last, with the work
+ * that giving back so many `pages` is. True: whether they have gone or not, there are no more, but for *refused that the
+ * system did not take. */
+bool lab_sweep_excess(struct lab_purge_record *record, size_t pages, size_t excess, size_t *refused);
 
 #endif

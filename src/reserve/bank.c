@@ -2,7 +2,7 @@
 #include "reserve/bank.h"
 
 void *
-lab_bank_claim_sig(const struct lab_bank *bank, uint32_t from, uint32_t end, bool *lost)
+lab_bank_claim(const struct lab_bank *bank, uint32_t from, uint32_t end, bool *lost)
 {
 	for (uint32_t i = from / LAB_SLOTS_A_WORD; from < end && i <= (end - 1) / LAB_SLOTS_A_WORD; i++) {
 		int bit = lab_slots_claim(&bank->words[i], lab_bank_mask(from, end, i));
@@ -66,6 +66,7 @@ lab_bank_close(const struct lab_bank *bank)
 	bool idle = lab_bank_is_idle(bank); /* else nothing is closed for a moment */
 
 	for (uint32_t i = 0; idle && i < lab_bank_words(bank->slots); i++)
+		/* pairs with the instruction that releases: the slots' last holders are done */
 		idle = lab_load_rlx(&bank->words[i]) == 0 || lab_cas64(&bank->words[i], all_free(bank, i), 0);
 	if (!idle)
 		lab_bank_open(bank);

@@ -1,7 +1,7 @@
 /*
  * bank.h - slots of one size, side by side, and the words that say which of them are free. The reserve's classes are
- * banks, and so are the shares that are added to them. Functions with _sig are for any context: no lock, no system
- * call, no loop but over the bank's words.
+ * banks, and so are the shares that are added to them. Any context: no lock, no system call, no loop but over the
+ * bank's words.
  */
 #ifndef LAB_RESERVE_BANK_H
 #define LAB_RESERVE_BANK_H
@@ -73,11 +73,11 @@ lab_bank_slot(const struct lab_bank *bank, uint32_t word, unsigned bit)
 
 /* The first free slot of [from, end), or NULL: each word was seen without; *lost is set if LAB_SLOTS_TRIES claims of
  * one were lost to others instead. */
-void *lab_bank_claim_sig(const struct lab_bank *bank, uint32_t from, uint32_t end, bool *lost);
+void *lab_bank_claim(const struct lab_bank *bank, uint32_t from, uint32_t end, bool *lost);
 
 /* p is in the bank. */
 static inline enum lab_reserve_release
-lab_bank_release_sig(const struct lab_bank *bank, const void *p)
+lab_bank_release(const struct lab_bank *bank, const void *p)
 {
 	size_t offset = (size_t)((const char *)p - bank->base), slot = offset >> bank->shift;
 

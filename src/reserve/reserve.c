@@ -9,15 +9,15 @@ struct lab_reserve lab_reserve;
 static void *
 claim_in_zones(const struct lab_pool *pool, unsigned first, unsigned last, bool *lost)
 {
-	return lab_bank_claim_sig(&pool->bank, pool->zones[first], pool->zones[last + 1], lost);
+	return lab_bank_claim(&pool->bank, pool->zones[first], pool->zones[last + 1], lost);
 }
 
 static void *
 claim_grown(const struct lab_pool *pool, bool *lost)
 {
-	uint16_t first = lab_load_rlx(&pool->growth);
+	uint16_t first = lab_load_acq(&pool->growth); /* pairs with the CAS of lab_share_link */
 
-	return first ? lab_share_claim_listed_sig(first, pool->bank.shift, LAB_SHARE_EVERYBODY, lost) : NULL;
+	return first ? lab_share_claim_listed(first, pool->bank.shift, LAB_SHARE_EVERYBODY, lost) : NULL;
 }
 
 static void *
@@ -88,7 +88,7 @@ bank_of(const void *p)
 enum lab_reserve_release
 lab_reserve_release(void *p)
 {
-	return lab_bank_release_sig(bank_of(p), p);
+	return lab_bank_release(bank_of(p), p);
 }
 
 size_t
@@ -163,7 +163,7 @@ lab_reserve_install(const struct lab_reserve_plan *plan, void *memory)
 		words += lab_bank_words(pool->bank.slots);
 		at += lab_bank_bytes(&pool->bank);
 	}
-	lab_store_rel(&lab_reserve.installed, true);
+	lab_store_rel(&lab_reserve.installed, true); /* pairs with the acq of lab_reserve_is_installed */
 }
 
 /* ---- figures --------------------------------------------------------------------------------------------------- */
@@ -174,7 +174,7 @@ lab_reserve_figures(unsigned c, struct lab_reserve_figures *figures)
 	if (!lab_reserve_is_installed() || c >= LAB_RESERVE_CLASSES)
 		return false;
 	const struct lab_pool *pool = &lab_reserve.pools[c];
-	const struct lab_share *share = lab_share_numbered(lab_load_rlx(&pool->growth));
+	const struct lab_share *share = lab_share_numbered(lab_load_acq(&pool->growth)); /* pairs with lab_share_link */
 	const uint32_t *zones = pool->zones;
 	size_t free = lab_bank_free(&pool->bank, 0, zones[LAB_ZONES]), free_grown = 0;
 
@@ -196,24 +196,16 @@ lab_reserve_figures(unsigned c, struct lab_reserve_figures *figures)
 	return true;
 }
 
-size_t
-lab_reserve_total(void)
+struct lab_reserve_bytes
+lab_reserve_bytes(void)
 {
 	struct lab_reserve_figures figures;
-	size_t total = 0;
+	struct lab_reserve_bytes bytes = {0};
 
-	for (unsigned c = 0; lab_reserve_figures(c, &figures); c++)
-		total += (figures.slots + figures.overflow + figures.grown) * figures.size;
-	return total;
-}
-
-size_t
-lab_reserve_used(void)
-{
-	struct lab_reserve_figures figures;
-	size_t used = 0;
-
-	for (unsigned c = 0; lab_reserve_figures(c, &figures); c++)
-		used += figures.used * figures.size;
-	return used;
+	for (unsigned c = 0; lab_reserve_figures(c, &figures); c++) {
+		bytes.total += (figures.slots + figures.overflow + figures.grown) * figures.size;
+		bytes.grown += figures.grown * figures.size;
+		bytes.used += figures.used * figures.size;
+	}
+	return bytes;
 }

@@ -3,7 +3,7 @@
  * instruction each (slot.h). The last resort of re-entrant calls for which the system has no memory, and what
  * LAB_GFP_ATOMIC draws on.
  *
- * Functions with _sig are for any context: no lock, no system call, no loop that another thread can prolong beyond its
+ * Any context, but for lab_reserve_install: no lock, no system call, no loop that another thread can prolong beyond its
  * bound. This layer does not talk to the kernel: memory is handed in by backing/.
  *
  * The promised slots lie side by side, the largest class first, so that all are aligned to their size; then their
@@ -43,10 +43,6 @@ enum lab_reserve_release lab_reserve_release(void *p);
 /* Bytes of the slot that starts at p and is taken; 0 if p is no such. */
 size_t lab_reserve_slot_size(const void *p);
 
-/* Bytes in all slots, and in those that are taken. */
-size_t lab_reserve_total(void);
-size_t lab_reserve_used(void);
-
 /* ---- state ----------------------------------------------------------------------------------------------------- */
 
 /* Of a class's slots: as above, in that order. */
@@ -76,13 +72,12 @@ struct LAB_ALIGNED(64) lab_pool {
  * statically linked program. */
 struct LAB_ALIGNED(4096) lab_reserve {
 	struct lab_pool pools[16]; /* of the classes; the others stay empty: a search by address wants a power of two */
-	_Atomic bool installed;    /* rel and acq pair in install and lab_reserve_is_installed */
-	char *start;               /* of the slots */
-	size_t size;               /* of all slots */
-	size_t limit;              /* bytes in slots, growth included */
-	size_t memory;             /* bytes from start on, with the words: whole pages */
-	/* Bit c: class c has got below its low mark since somebody cleared the bit. Or
-	 * LAB_REFILL_LOOK. */
+	_Atomic bool installed;
+	char *start;   /* of the slots */
+	size_t size;   /* of all slots */
+	size_t limit;  /* bytes in slots, growth included */
+	size_t memory; /* bytes from start on, with the words: whole pages */
+	/* Bit c: class c has got below its low mark since somebody cleared the bit. Or LAB_REFILL_LOOK. */
 	_Atomic uint32_t refill_pending;
 	/* Size + 1 of the first request that was not met and is worth a line; 0: none; SIZE_MAX: it was said. Here, as
 	 * this page stays resident. */
@@ -122,15 +117,15 @@ lab_reserve_contains(const void *p)
 static inline bool
 lab_reserve_is_installed(void)
 {
-	return lab_load_acq(&lab_reserve.installed);
+	return lab_load_acq(&lab_reserve.installed); /* pairs with the rel of lab_reserve_install */
 }
 
 /* ---- layout ---------------------------------------------------------------------------------------------------- */
 
 struct lab_reserve_plan {
-	uint32_t slots
-	        [LAB_RESERVE_CLASSES]; /* n; overflow is an eighth more, but nothing is rounded up to the least class */
-	size_t limit;                  /* bytes in slots, growth included; 0: four times what there is without */
+	/* n; overflow is an eighth more, but nothing is rounded up to the least class */
+	uint32_t slots[LAB_RESERVE_CLASSES];
+	size_t limit; /* bytes in slots, growth included; 0: four times what there is without */
 };
 
 /* Bytes in slots, growth not included; and those of memory that are needed. 0: more than there can be. */
@@ -150,5 +145,11 @@ struct lab_reserve_figures {
 
 /* False: no such class, or no reserve. */
 bool lab_reserve_figures(unsigned c, struct lab_reserve_figures *figures);
+
+/* Of all classes: bytes in all slots, in those of growth that is open, and in those that are taken. */
+struct lab_reserve_bytes {
+	size_t total, grown, used;
+};
+struct lab_reserve_bytes lab_reserve_bytes(void);
 
 #endif

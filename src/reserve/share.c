@@ -6,7 +6,8 @@ struct lab_share_table lab_share_table;
 struct lab_share *
 lab_share_get(unsigned i)
 {
-	return i < LAB_SHARE_MAX ? lab_load_acq(&lab_share_table.shares[i]) : NULL;
+	return i < LAB_SHARE_MAX ? lab_load_acq(&lab_share_table.shares[i])
+	                         : NULL; /* pairs with the CAS of lab_share_make */
 }
 
 struct lab_share *
@@ -18,7 +19,7 @@ lab_share_numbered(uint16_t number)
 /* ---- claims and releases --------------------------------------------------------------------------------------- */
 
 void *
-lab_share_claim_listed_sig(uint16_t first, unsigned shift, uintptr_t owner, bool *lost)
+lab_share_claim_listed(uint16_t first, unsigned shift, uintptr_t owner, bool *lost)
 {
 	struct lab_share *share = lab_share_numbered(first);
 	void *slot = NULL;
@@ -26,7 +27,7 @@ lab_share_claim_listed_sig(uint16_t first, unsigned shift, uintptr_t owner, bool
 	for (unsigned n = 0; share && !slot && n < LAB_SHARE_MAX;
 	     n++, share = lab_share_numbered(lab_load_rlx(&share->next)))
 		if (share->bank.shift == shift && lab_load_rlx(&share->owner) == owner) /* INV-SHARE-1 */
-			slot = lab_bank_claim_sig(&share->bank, 0, share->bank.slots, lost);
+			slot = lab_bank_claim(&share->bank, 0, share->bank.slots, lost);
 	return slot;
 }
 
@@ -35,7 +36,7 @@ lab_share_claim_own(uint16_t own, size_t size, size_t align)
 {
 	bool lost = false;
 
-	return lab_share_claim_listed_sig(own, lab_bank_shift_for(size, align), lab_thread_pointer(), &lost);
+	return lab_share_claim_listed(own, lab_bank_shift_for(size, align), lab_thread_pointer(), &lost);
 }
 
 struct lab_share *
@@ -87,6 +88,7 @@ lab_share_make(void *memory, unsigned shift, size_t slots, uint32_t tid, bool is
 	for (unsigned i = 0; i < (is_growth ? LAB_SHARE_MAX : LAB_SHARE_OF_THREAD); i++) {
 		struct lab_share *none = NULL;
 		share->number = (uint16_t)(i + 1);
+		/* pairs with the acq of lab_share_get */
 		if (atomic_compare_exchange_strong_explicit(&lab_share_table.shares[i], &none, share,
 		                                            memory_order_acq_rel, memory_order_relaxed))
 			return share;
@@ -118,6 +120,7 @@ lab_share_link(_Atomic uint16_t *first, struct lab_share *share)
 
 	do
 		lab_store_rlx(&share->next, next);
+	/* pairs with the acq of those who walk the list of a class: they see `next` */
 	while (!atomic_compare_exchange_strong_explicit(first, &next, share->number, memory_order_release,
 	                                                memory_order_relaxed));
 }
@@ -143,7 +146,7 @@ lab_share_take(struct lab_share *share, uint32_t tid, lab_is_dead *is_dead)
 	uint64_t lease = lab_load_acq(&share->lease); /* pairs with the CAS of who let go */
 
 	/* slots are looked at after the proof: from then on nobody draws on a thread's share, and slots only become
-	 * free */
+	 * free; the CAS pairs as the load does */
 	if (!lab_lease_is_free(lease, tid, is_dead) || (!share->is_growth && !lab_bank_is_idle(&share->bank)) ||
 	    !lab_cas64(&share->lease, lease, lab_lease_next(lease, tid, 0)))
 		return false;

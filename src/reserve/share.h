@@ -4,8 +4,8 @@
  *
  * A share is a mapping of its own, its words in front of its slots. Shares are found by address through a table of
  * pointers that are set once and never taken away, and their class never changes: a share that nobody needs is closed,
- * its memory given back, and opened again for the next. Any thread may free a slot. Functions with _sig are for any
- * context; the rest is for backing/, which maps, fills and empties the memory.
+ * its memory given back, and opened again for the next. Any thread may free a slot. Claims, releases
+ * and lookups are for any context; the rest is for backing/, which maps, fills and empties the memory.
  *
  * INV-SHARE-1  A thread draws on a share only while `owner` names it, or everybody. `owner` is set and cleared by who
  *              holds the lease.
@@ -34,7 +34,7 @@ struct lab_share {
 	_Atomic uint64_t words[];
 };
 
-/* Set once each, by CAS; rel and acq pair there. In pages of their own, which are kept resident. */
+/* Set once each, by CAS. In pages of their own, which are kept resident. */
 struct lab_share_table {
 	LAB_ALIGNED(4096) struct lab_share *_Atomic shares[LAB_SHARE_MAX];
 };
@@ -45,8 +45,8 @@ extern struct lab_share_table lab_share_table LAB_HIDDEN;
  * head is in a variable of the thread (there is little room for those), a class's in the class.
  */
 
-/* A slot of `owner`'s shares of exactly that size in the list, or NULL. *lost: as lab_bank_claim_sig. */
-void *lab_share_claim_listed_sig(uint16_t first, unsigned shift, uintptr_t owner, bool *lost);
+/* A slot of `owner`'s shares of exactly that size in the list, or NULL. *lost: as lab_bank_claim. */
+void *lab_share_claim_listed(uint16_t first, unsigned shift, uintptr_t owner, bool *lost);
 
 void *lab_share_claim_own(uint16_t own, size_t size, size_t align);
 
@@ -63,7 +63,7 @@ struct lab_share *lab_share_find(const void *p);
 static inline enum lab_reserve_release
 lab_share_release(struct lab_share *share, const void *p)
 {
-	return lab_bank_release_sig(&share->bank, p);
+	return lab_bank_release(&share->bank, p);
 }
 
 /* Bytes of the taken slot that starts at p; 0 if p is no such. */

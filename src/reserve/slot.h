@@ -55,7 +55,7 @@ lab_slots_take_bit(_Atomic uint64_t *word, unsigned bit)
 	__asm__ volatile("lock btrq %2, %1" : "=@ccc"(was), "+m"(*word) : "r"((uint64_t)bit) : "memory");
 	return was;
 #else
-	return lab_and_acq_rel(word, ~(UINT64_C(1) << bit)) >> bit & 1;
+	return lab_and_acq_rel(word, ~(UINT64_C(1) << bit)) >> bit & 1; /* pairs as said above */
 #endif
 }
 
@@ -67,7 +67,7 @@ lab_slots_put_bit(_Atomic uint64_t *word, unsigned bit)
 	__asm__ volatile("lock btsq %2, %1" : "=@ccc"(was), "+m"(*word) : "r"((uint64_t)bit) : "memory");
 	return was;
 #else
-	return lab_or_acq_rel(word, UINT64_C(1) << bit) >> bit & 1;
+	return lab_or_acq_rel(word, UINT64_C(1) << bit) >> bit & 1;     /* pairs as said above */
 #endif
 }
 

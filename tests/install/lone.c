@@ -1,5 +1,5 @@
-/* lone.c - one call is all that this program has of the library, and it is served. CALL is that call: see install.py.
- * */
+/* lone.c - one call is all that this program has of the library, and it is served. CALL is that call: see
+ * install.py. */
 #include <labyrinth/labyrinth.h>
 #include <stdlib.h>
 #include <string.h>

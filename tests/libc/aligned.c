@@ -18,8 +18,8 @@ by_posix_memalign(size_t alignment, size_t size)
 
 static const aligned_function functions[] = {aligned_alloc, memalign, by_posix_memalign};
 
-/* All alignments up to 1 GiB, for sizes below, at and above the alignment (of large blocks only the ends are written).
- * */
+/* All alignments up to 1 GiB, for sizes below, at and above the alignment (of large blocks only the ends are
+ * written). */
 static void
 test_each_alignment(void)
 {

@@ -103,8 +103,8 @@ test_products(void)
 	}
 }
 
-/* Powers of two that are valid alignments, but that no address space holds, and sums of size and alignment that wrap.
- * */
+/* Powers of two that are valid alignments, but that no address space holds, and sums of size and alignment that
+ * wrap. */
 static void
 test_large_alignments(void)
 {

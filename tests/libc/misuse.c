@@ -274,8 +274,7 @@ in_empty_span(void)
 	return check_opaque(blocks[0]);
 }
 
-/* ---- sizes that a block cannot have had: larger ones; it may have a smaller one from realloc in place --------------
- * */
+/* ---- sizes that a block cannot have had: larger ones; it may have a smaller one from realloc in place ------------ */
 
 static void *
 small_block(void)

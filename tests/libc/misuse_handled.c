@@ -381,8 +381,7 @@ waiting_run_written_to(void)
 	drain();
 }
 
-/* ---- writes to freed blocks ---------------------------------------------------------------------------------------
- * */
+/* ---- writes to freed blocks -------------------------------------------------------------------------------------- */
 
 /* Writes to the first two bytes of a block that was freed, and allocates until that shows. */
 static void
@@ -491,8 +490,7 @@ static const struct misuse misuses[] = {
         {"a link that is freed onto", link_that_is_freed_onto, damaged},
 };
 
-/* ---- handlers ------------------------------------------------------------------------------------------------------
- * */
+/* ---- handlers ---------------------------------------------------------------------------------------------------- */
 
 static __thread sigjmp_buf out;
 static void (*before_end)(void); /* what the handler misuses itself; NULL: nothing */

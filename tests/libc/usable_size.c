@@ -1,5 +1,5 @@
-/* usable_size.c - malloc_usable_size: at least what was asked for, all of it usable, stable; 0 for NULL. Clauses: G1.2.
- * */
+/* usable_size.c - malloc_usable_size: at least what was asked for, all of it usable, stable; 0 for NULL. Clauses:
+ * G1.2. */
 #include "check.h"
 #include "entries.h"
 

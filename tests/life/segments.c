@@ -221,8 +221,8 @@ give_coming(void)
 	coming = NULL;
 }
 
-/* A pile comes and goes in each round; who looks, and unmaps, is interrupted: a jump out of a free may lose the block.
- * */
+/* A pile comes and goes in each round; who looks, and unmaps, is interrupted: a jump out of a free may lose the
+ * block. */
 static void
 come_and_go(void)
 {

@@ -145,8 +145,11 @@ int f(_Atomic int *p, int *n)
 """
         self.reports(pairing.check, "src/page/a.c", text, "src/page/a.c:4: ", "src/page/a.c:15: ", "src/page/a.c:17: ")
 
-    def test_pairing_of_other_folders(self):
-        self.reports(pairing.check, "src/heap/a.c", "/**/\nint a = lab_load_acq(p);\n")
+    def test_pairing_of_definitions(self):
+        self.reports(pairing.check, "src/base/a.h", "/**/\n#define lab_load_acq(p) atomic_load_explicit((p), memory_order_acquire)\n")
+
+    def test_pairing_outside_of_src(self):
+        self.reports(pairing.check, "tests/a.c", "/**/\nint a = lab_load_acq(p);\n")
 
     def test_type_names(self):
         text = """/* typedef int in_comment_t; */

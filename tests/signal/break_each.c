@@ -354,9 +354,7 @@ starts(char **argv)
 	printf("%u processes were interrupted as they started\n", count);
 }
 
-/* ---- rounds
- * --------------------------------------------------------------------------------------------------------------------
- * */
+/* ---- rounds ------------------------------------------------------------------------------------------------------ */
 
 static void
 run_scene(const char *name, void (*scene)(void), unsigned part)

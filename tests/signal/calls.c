@@ -177,8 +177,8 @@ step_aligned(size_t alignment, size_t size, bool as_memalign)
 	return block_of(p, size);
 }
 
-/* Fills what the handler is to free, and frees what it has sent; neither is stepped, the frees of `stepped` blocks are.
- * */
+/* Fills what the handler is to free, and frees what it has sent; neither is stepped, the frees of `stepped` blocks
+ * are. */
 void
 exchange_mail(size_t size)
 {

@@ -41,8 +41,8 @@ enum { RESIDENT_EACH = 1024 };
 /* What a jump may lose besides the block in hand: nothing; but a fixed part for what is cached. */
 #define SLACK (16 * MIB)
 
-/* Where the alternate stack is. IN_FRAME: in a frame that lives on. IN_LEFT_FRAME: in one that the jump leaves as well.
- * */
+/* Where the alternate stack is. IN_FRAME: in a frame that lives on. IN_LEFT_FRAME: in one that the jump leaves as
+ * well. */
 enum place { STATIC, ON_HEAP, SMALL_ON_HEAP, IN_FRAME, IN_LEFT_FRAME, MAPPED };
 
 static const struct variant {

@@ -33,8 +33,8 @@ void scene_remote_frees_at_the_same_time(void);
 void scene_births(void);
 void scene_dead_threads(void);
 
-/* On other stacks, each in a child (scenes_stacks.c); not of the table: it says itself on which stack the handlers are.
- * */
+/* On other stacks, each in a child (scenes_stacks.c); not of the table: it says itself on which stack the handlers
+ * are. */
 void scene_other_stacks(void);
 
 /* The rest (scenes_rare.c). */

@@ -100,8 +100,8 @@ scene_atomic(void)
 	REQUIRE(tier.alloc(SIZE_MOST + 1, QUIETLY) == NULL && tier.alloc(100, QUIETLY | 0x8000) == NULL);
 }
 
-/* From what the heap holds: spans and runs are there, and are used up; frees by NOWAIT and ATOMIC make no system call.
- * */
+/* From what the heap holds: spans and runs are there, and are used up; frees by NOWAIT and ATOMIC make no system
+ * call. */
 static void
 scene_nowait(void)
 {
@@ -267,9 +267,7 @@ scene_failure_is_told(void)
 	}
 }
 
-/* ---- shares
- * -------------------------------------------------------------------------------------------------------------------
- * */
+/* ---- shares ------------------------------------------------------------------------------------------------------ */
 
 enum { SHARED = 40, SHARED_SIZE = 500 };
 

@@ -21,8 +21,7 @@
 
 enum { DEADLINE_SECONDS = 200 };
 
-/* ---- operations (stopped_ops.c) -----------------------------------------------------------------------------------
- * */
+/* ---- operations (stopped_ops.c) ---------------------------------------------------------------------------------- */
 
 struct operation {
 	const char *name;
@@ -50,8 +49,7 @@ void operations_begin_free(void);
 /* In a child of fork: what the victim had made unreadable can be read. */
 void operations_untrap(void);
 
-/* ---- the other threads (stopped_work.c) ---------------------------------------------------------------------------
- * */
+/* ---- the other threads (stopped_work.c) -------------------------------------------------------------------------- */
 
 void workers_start(void);
 
@@ -79,8 +77,7 @@ void go_on(void);
 /* sem_wait for at most DEADLINE_SECONDS; then the test has failed: `what`. */
 void await(sem_t *semaphore, const char *what);
 
-/* ---- which points (stopped_points.c) ------------------------------------------------------------------------------
- * */
+/* ---- which points (stopped_points.c) ----------------------------------------------------------------------------- */
 
 enum points_kind {
 	POINTS_STEPS, /* before and after what other threads see at once: locked instructions, system calls */
@@ -103,8 +100,7 @@ void points_aim(size_t k, uint32_t *offset, uint32_t *countdown);
 /* Notes that a round was made there; false: not the first in this mode. */
 bool points_cover(uint32_t offset);
 
-/* ---- the stopper (stopped_stopper.c) ------------------------------------------------------------------------------
- * */
+/* ---- the stopper (stopped_stopper.c) ----------------------------------------------------------------------------- */
 
 /* Forks; in the child it returns true. In the parent it serves the child until that ends, and returns false, with the
  * wait status. */

@@ -199,8 +199,7 @@ decay_now(void)
 	library_set(LAB_PARAM_DECAY_MS, 0);
 }
 
-/* ---- re-entrant calls: the page of the next free block is not readable, and malloc stops at it, inside its heap
- * --------------- */
+/* ---- re-entrant calls: malloc stops inside its heap, at the next free block, whose page is not readable ---------- */
 
 static void (*in_handler)(void);
 

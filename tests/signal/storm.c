@@ -223,8 +223,8 @@ allocate_a_while(int steps)
 		free_block(&own[i]);
 }
 
-/* async-signal-safe: _Fork does not run handlers of pthread_atfork, whose own locks the handler may have interrupted.
- * */
+/* async-signal-safe: _Fork does not run handlers of pthread_atfork, whose own locks the handler may have
+ * interrupted. */
 static void
 on_fork_signal(int number)
 {

@@ -43,8 +43,7 @@ _Noreturn void fail(const char *what, uintptr_t a, uintptr_t b);
 
 #define REQUIRE(condition) ((condition) ? (void)0 : fail(#condition, __LINE__, 0))
 
-/* ---- blocks -------------------------------------------------------------------------------------------------------
- * */
+/* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
 struct block {
 	unsigned char *p;
@@ -72,8 +71,7 @@ void free_block(struct block *block);
 /* The same steps in one. */
 struct block new_block(size_t size);
 
-/* ---- address space --------------------------------------------------------------------------------------------------
- * */
+/* ---- address space ----------------------------------------------------------------------------------------------- */
 
 /* Unless RLIMIT_AS is that already: sets it, and starts the program once more, so that it holds from the first
  * allocation on. */

@@ -51,8 +51,8 @@ void climb(uint32_t *random);
 enum mix { TINY, SMALL, MIDDLING, PAGES, HUGE_ONES, MIXED, MIXES };
 size_t size_of(enum mix mix, uint32_t *random);
 
-/* Small blocks, not counted, of a frame that others cut off wherever it is: what is still in the hand then is not lost.
- * */
+/* Small blocks, not counted, of a frame that others cut off wherever it is: what is still in the hand then is not
+ * lost. */
 enum { IN_HAND = 4 };
 struct hand {
 	void *volatile p[IN_HAND];
@@ -87,9 +87,7 @@ void play_tiers(struct player *player,
 
 extern struct player *tier_players[2];
 
-/* ---- signals.c
- * ---------------------------------------------------------------------------------------------------------------------
- * */
+/* ---- signals.c --------------------------------------------------------------------------------------------------- */
 
 /* A timer that interrupts the calling thread, whose handler allocates; off between phases. `number` is the worker's. */
 void be_interrupted(unsigned number);

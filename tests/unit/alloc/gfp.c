@@ -129,7 +129,7 @@ Test(gfp, atomic_comes_from_the_reserve_and_leaves_errno)
 	cr_assert_null(lab_alloc_pages(LAB_GFP_ATOMIC | LAB_GFP_NOWARN, 5));
 	cr_assert_null(lab_alloc_pages(LAB_GFP_ATOMIC | LAB_GFP_NOWARN, UINT32_MAX));
 	cr_assert_eq(errno, 7777);
-	cr_assert_eq(lab_reserve_used(), 0);
+	cr_assert_eq(lab_reserve_bytes().used, 0);
 }
 
 static char heard[4096];
@@ -202,7 +202,7 @@ Test(gfp, modifiers_reach_the_reserve_when_the_tier_has_none)
 	cr_assert_null(lab_alloc(1000, LAB_GFP_NOWAIT));
 	cr_assert_null(lab_alloc(1000, LAB_GFP_NOWARN));
 	cr_assert_eq(errno, ENOMEM);
-	cr_assert_eq(lab_reserve_used(), 0);
+	cr_assert_eq(lab_reserve_bytes().used, 0);
 	char *p = lab_alloc(1000, LAB_GFP_HIGH), *q = lab_alloc(1000, LAB_GFP_MEMALLOC | LAB_GFP_ZERO);
 	cr_assert(is_slot(p) && is_slot(q) && trace_is_zero(q, 1000));
 	char *r = lab_alloc(1000, LAB_GFP_NOWAIT | LAB_GFP_HIGH),
@@ -212,7 +212,7 @@ Test(gfp, modifiers_reach_the_reserve_when_the_tier_has_none)
 	lab_free(q);
 	lab_free(r);
 	lab_free(s);
-	cr_assert_eq(lab_reserve_used(), 0);
+	cr_assert_eq(lab_reserve_bytes().used, 0);
 }
 
 Test(gfp, reentrant_plain_calls_reach_it_too_and_nowait_does_not)
@@ -319,7 +319,7 @@ Test(gfp, atomic_realloc_stays_or_goes_to_the_reserve)
 		cr_assert(trace_reads_as(q ? q : p, sizes[i], sizes[i], 3));
 		cr_assert_null(lab_realloc(q ? q : p, 0, LAB_GFP_ATOMIC));
 	}
-	cr_assert_eq(lab_reserve_used(), 0);
+	cr_assert_eq(lab_reserve_bytes().used, 0);
 	(void)lab_trim(0); /* what was given back quietly is taken */
 	cr_assert_eq(heap_check(lab_thread.heap).used, 0);
 	cr_assert_eq(heap_check(lab_thread.heap).runs, 0);
@@ -457,9 +457,7 @@ Test(gfp, nowait_does_not_enter_where_there_is_something_to_repair)
 	cr_assert_eq(lab_thread.word, word);
 }
 
-/* ---- no system call
- * --------------------------------------------------------------------------------------------------------------------
- * */
+/* ---- no system call ---------------------------------------------------------------------------------------------- */
 
 static void
 allow_only_write_and_exit(void)

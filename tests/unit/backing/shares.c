@@ -25,7 +25,7 @@ bytes_in_shares(void)
 static size_t
 used(void)
 {
-	return lab_reserve_used();
+	return lab_reserve_bytes().used;
 }
 
 Test(shares, atomic_calls_draw_on_the_threads_own_slots_first)

@@ -206,9 +206,7 @@ Test(huge, a_large_calloc_over_a_used_mapping_touches_nothing)
 	lab_free(q);
 }
 
-/* ---- resizing
- * -------------------------------------------------------------------------------------------------------------------
- * */
+/* ---- resizing ---------------------------------------------------------------------------------------------------- */
 
 Test(huge, contents_stay_when_a_block_is_resized)
 {
@@ -365,9 +363,7 @@ Test(huge, a_table_that_cannot_grow_is_used_to_the_last_entry)
 		lab_free(blocks[i]);
 }
 
-/* ---- failures
- * -------------------------------------------------------------------------------------------------------------------
- * */
+/* ---- failures ---------------------------------------------------------------------------------------------------- */
 
 Test(huge, failures_are_null_and_leave_nothing_behind)
 {
@@ -761,8 +757,7 @@ Test(huge, who_dies_while_finishing_is_followed_by_the_next)
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
 }
 
-/* ---- while we ask whether the thread is dead, the block is freed, made again, and freed by a living namesake of the
- * dead ---- */
+/* ---- while a dead thread is asked for, its block is freed, made again, and freed by a living namesake --------------- */
 
 static struct lab_huge *torn;
 

@@ -8,6 +8,7 @@
 
 #include "heap/rebuild.h"
 #include "heap/run.h"
+#include "heap/segment_index.h"
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "trace.h"
@@ -393,7 +394,6 @@ Test(run, a_purger_gives_back_a_frozen_segment_whose_last_run_was_freed_meanwhil
 	give(&dirty);
 	const _Atomic uint64_t *owner = lab_segment_owner(last.place.segment);
 	world.on_purge = free_last;
-	heap->purge.claim = lab_purge_claim();
-	cr_assert_gt(lab_purge_segment(last.place.segment, &heap->purge, &lab_purge_everything), 0);
+	cr_assert_gt(lab_purge_segment(last.place.segment, lab_thread_purge_owned(heap), &lab_purge_everything), 0);
 	cr_assert_eq(lab_owner_state(lab_load_rlx(owner)), LAB_SLOT_EMPTY);
 }

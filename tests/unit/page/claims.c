@@ -111,7 +111,7 @@ look(size_t number)
 		for (int i = 0; i < 10; i++)
 			lab_sweep_go_on(&record, slice);
 		size_t refused;
-		(void)lab_sweep_excess(&record, slice, trace_below(&random, 100), &refused);
+		(void)lab_sweep_excess(&record, slice.pages, trace_below(&random, 100), &refused);
 		sched_yield();
 	}
 }

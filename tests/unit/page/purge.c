@@ -344,7 +344,7 @@ give_back_excess(size_t excess, size_t pages)
 {
 	size_t refused;
 
-	return lab_sweep_excess(&record, (struct lab_slice){.pages = pages}, excess, &refused);
+	return lab_sweep_excess(&record, pages, excess, &refused);
 }
 
 Test(purge, excess_goes_a_segment_at_a_time_and_from_where_it_was_left_off)

@@ -53,7 +53,7 @@ release_all(void)
 {
 	while (count > 0)
 		release(count - 1);
-	REQUIRE(lab_reserve_used() == 0);
+	REQUIRE(lab_reserve_bytes().used == 0);
 }
 
 Test(reserve, there_is_nothing_before_it_is_installed)
@@ -61,7 +61,7 @@ Test(reserve, there_is_nothing_before_it_is_installed)
 	cr_assert_null(lab_reserve_claim(1, 1, LAB_DEPTH_ALL));
 	cr_assert_null(lab_reserve_claim(SIZE_MAX, 1, LAB_DEPTH_ALL));
 	cr_assert(!lab_reserve_contains(&count) && !lab_reserve_contains(NULL));
-	cr_assert_eq(lab_reserve_total(), 0);
+	cr_assert_eq(lab_reserve_bytes().total, 0);
 }
 
 /* G6; INV-RES-3: whoever has taken everything that he may, of all other classes, the promised slots are there, with
@@ -166,8 +166,8 @@ Test(reserve, bad_releases_are_told_and_change_nothing)
 	test_reserve_make(slots);
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
 		claim_all(test_reserve_size(c), LAB_DEPTH_ALL);
-	size_t used = lab_reserve_used();
-	cr_assert_eq(used, lab_reserve_total());
+	size_t used = lab_reserve_bytes().used;
+	cr_assert_eq(used, lab_reserve_bytes().total);
 	for (size_t i = 0; i < count; i++)
 		for (size_t offset = 16; offset < blocks[i].size; offset += blocks[i].size / 16) {
 			char *inside = (char *)blocks[i].p + offset;
@@ -179,7 +179,7 @@ Test(reserve, bad_releases_are_told_and_change_nothing)
 	          !lab_reserve_contains(lab_reserve.start + lab_reserve.size));
 	cr_assert_eq((char *)lab_reserve.pools[LAB_RESERVE_CLASSES - 1].bank.words,
 	             lab_reserve.start + lab_reserve.size);
-	cr_assert_eq(lab_reserve_used(), used);
+	cr_assert_eq(lab_reserve_bytes().used, used);
 	void *first = blocks[0].p;
 	release(0);
 	cr_assert_eq(lab_reserve_release(first), LAB_RESERVE_WAS_FREE);
@@ -203,6 +203,6 @@ Test(reserve, random_claims_and_releases)
 			release(i);
 		}
 		if (step % 64 == 0)
-			REQUIRE(lab_reserve_used() == used);
+			REQUIRE(lab_reserve_bytes().used == used);
 	}
 }

@@ -66,7 +66,7 @@ claim_and_release(size_t number)
 static void
 check_all_free(void)
 {
-	REQUIRE(lab_reserve_used() == 0);
+	REQUIRE(lab_reserve_bytes().used == 0);
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++) {
 		struct lab_reserve_figures figures = test_reserve_figures(c);
 		for (size_t i = 0; i < figures.slots + figures.grown; i++)

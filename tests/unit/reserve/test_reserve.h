@@ -1,6 +1,5 @@
 /* test_reserve.h - a reserve of its own for a test: all of its memory is accessible from the start, and so is that of
- * shares.
- * */
+ * shares. */
 #ifndef LAB_TESTS_UNIT_RESERVE_TEST_RESERVE_H
 #define LAB_TESTS_UNIT_RESERVE_TEST_RESERVE_H
 
