@@ -17,6 +17,7 @@ enum { BREAKPOINT = 0xcc, TRAP_FLAG = 0x100, LIST_MAX = 1 << 16, PAGE = 4096 };
 
 static struct step_library library;
 static break_hook *hook_of_test;
+static void (*diversion)(void);
 static unsigned char *saved;         /* the bytes that belong where breakpoints are or were, by offset from `low` */
 static unsigned char *is_ours;       /* whether a breakpoint was ever there */
 static _Thread_local uintptr_t over; /* the breakpoint that is out for one instruction of this thread */
@@ -90,10 +91,19 @@ on_breakpoint(int number, siginfo_t *info, void *context)
 			over = rip - 1;
 			registers[REG_EFL] |= TRAP_FLAG;
 		}
+		if (diversion)
+			registers[REG_RIP] = (greg_t)diversion;
+		diversion = NULL;
 	} else {
 		step_trap(number, info, context);
 	}
 	errno = saved_errno;
+}
+
+void
+break_divert(void (*to)(void))
+{
+	diversion = to;
 }
 
 void

@@ -24,6 +24,9 @@ typedef bool break_hook(uint32_t offset);
  * handler. */
 void break_start(break_hook *hook, int flags);
 
+/* In a hook that returns false: the thread goes on at `to`, all registers else and the stack being as they were. */
+void break_divert(void (*to)(void));
+
 /* Another handler's flags: SA_ONSTACK or not. */
 void break_use_flags(int flags);
 

@@ -1,7 +1,7 @@
 /*
  * stopped.c - one thread is stopped, killed or sent elsewhere at an instruction of the malloc library, and all others
- * must get on. Each operation (stopped_ops.c) is stepped once to see which instructions it passes; then it is run again
- * for every point that is chosen, up to that instruction, and there, by mode:
+ * must get on. Each operation (stopped_ops.c) is stepped to see which instructions it passes; then it is run again, at
+ * full speed, for every point that is chosen, up to a breakpoint on that instruction, and there, by mode:
  *
  *     held       the thread is stopped by ptrace while the others work, then goes on to the end
  *     blocked    it waits in a signal handler instead, every other time holding blocks that the handler has allocated
@@ -33,6 +33,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "breakpoints.h"
 #include "stepper.h"
 
 enum mode { HELD, BLOCKED, FORKED, FORKING, JUMPED, KILLED, MODES, TRACED };
@@ -59,7 +60,7 @@ enum {
 static struct {
 	enum mode mode;
 	const struct operation *operation;
-	uint32_t offset, countdown; /* the point: where, and the how manieth time there */
+	struct point point;
 	bool reached, jumped, odd;
 } current;
 
@@ -108,25 +109,36 @@ fork_here(void)
 }
 
 static void
+divert(void (*to)(void))
+{
+	if (current.point.is_call)
+		step_divert(to);
+	else
+		break_divert(to);
+}
+
+static void
 act(void)
 {
 	current.reached = true;
 	switch (current.mode) {
 	case HELD:
 	case FORKED:
-		step_divert(stopper_spin);
+		divert(stopper_spin);
 		sem_post(&event);
 		break;
 	case KILLED:
-		step_divert(raw_exit);
+		divert(raw_exit);
 		sem_post(&event);
 		break;
 	case BLOCKED:
-		step_no_more();
+		if (current.point.is_call)
+			step_no_more();
 		wait_in_handler();
 		break;
 	case FORKING:
-		step_no_more();
+		if (current.point.is_call)
+			step_no_more();
 		fork_here();
 		break;
 	case JUMPED:
@@ -138,15 +150,45 @@ act(void)
 	}
 }
 
+/* Stepped: all is recorded, or the point is the first instruction of a function outside, where no breakpoint can be. */
 static bool
-hook(void)
+on_step(void)
 {
-	if (current.mode == TRACED) {
+	if (current.mode == TRACED)
 		points_record((uint32_t)current_offset, step_address);
-	} else if (!current.reached && current_offset == current.offset && --current.countdown == 0) {
+	else if (!current.reached && current_offset == current.point.offset &&
+	         step_address != step_library().base + current_offset && --current.point.countdown == 0)
 		act();
-	}
 	return true;
+}
+
+static bool
+on_breakpoint(uint32_t offset)
+{
+	if (--current.point.countdown != 0)
+		return true;
+	step_address = step_library().base + offset;
+	act();
+	step_count_distinct(offset);
+	return false;
+}
+
+void
+watch_on(void)
+{
+	if (current.mode == TRACED || current.point.is_call)
+		step_on();
+	else if (!current.reached)
+		break_arm(current.point.offset);
+}
+
+void
+watch_off(void)
+{
+	if (current.mode == TRACED || current.point.is_call)
+		step_off();
+	else
+		break_disarm(current.point.offset);
 }
 
 static void
@@ -154,10 +196,10 @@ run_operation(void)
 {
 	if (sigsetjmp(target, 1) == 0) {
 		if (!current.operation->inner)
-			step_on();
+			watch_on();
 		current.operation->run();
 		if (!current.operation->inner)
-			step_off();
+			watch_off();
 	} else {
 		go_on();
 	}
@@ -265,7 +307,7 @@ static void
 name_point(size_t k)
 {
 	snprintf(label, sizeof label, "%s: %s, k=%zu, aimed at library+0x%x", modes[current.mode].name,
-	         current.operation->name, k, current.offset);
+	         current.operation->name, k, current.point.offset);
 	current_scenario = label;
 }
 
@@ -276,7 +318,7 @@ try_point(enum mode mode, size_t k)
 
 	current.mode = mode;
 	current.odd = points % 2;
-	points_aim(k, &current.offset, &current.countdown);
+	current.point = points_aim(k);
 	name_point(k);
 	if (is_denied || (chosen && !strstr(label, chosen)))
 		return;
@@ -285,7 +327,7 @@ try_point(enum mode mode, size_t k)
 		return;
 	}
 	points++;
-	distinct += points_cover(current.offset);
+	distinct += points_cover(current.point.offset);
 	if (mode == JUMPED || mode == KILLED)
 		lost += current.operation->most + LOST_BY_ANY;
 }
@@ -370,7 +412,7 @@ stop_in(enum mode mode, const struct operation *operation)
 
 	current.mode = mode;
 	current.operation = operation;
-	current.offset = 0;
+	current.point = (struct point){0};
 	name_point(0);
 	if (!strstr(label, *only ? strndup(only, strcspn(only, ",")) : "") || is_denied ||
 	    (operation->is_here && !operation->is_here()))
@@ -398,7 +440,8 @@ run_mode(enum mode mode, unsigned seconds)
 	REQUIRE(sem_init(&go, 0, 0) == 0 && sem_init(&event, 0, 0) == 0 && sem_init(&resume, 0, 0) == 0);
 	goes_deeper = getenv("SIGNAL_TEST_DEEPER") != NULL;
 	operations_start();
-	step_start(hook, 0);
+	step_start(on_step, 0);
+	break_start(on_breakpoint, 0);
 	workers_start();
 	make_victim();
 	workers_work();

@@ -94,8 +94,17 @@ size_t points_traced(void);
 /* Up to `most` of a kind, evenly spread. */
 size_t points_choose(enum points_kind kind, size_t most, const size_t **chosen);
 
-/* Instruction k of the trace: where, and the how manieth time there. */
-void points_aim(size_t k, uint32_t *offset, uint32_t *countdown);
+/* Instruction k of the trace. */
+struct point {
+	uint32_t offset;    /* in the library */
+	uint32_t countdown; /* the how manieth time there */
+	bool is_call;       /* the first instruction of a function in another object, which is called from `offset` */
+};
+struct point points_aim(size_t k);
+
+/* Around what is traced, or run up to the point: nothing else may be called in between (stopped.c). */
+void watch_on(void);
+void watch_off(void);
 
 /* Notes that a round was made there; false: not the first in this mode. */
 bool points_cover(uint32_t offset);

@@ -217,9 +217,9 @@ on_fault(int number, siginfo_t *info, void *context)
 	(void)context;
 	if (!trap_page || (uintptr_t)info->si_addr - (uintptr_t)trap_page >= 4096)
 		fail("crash: signal, address", (uintptr_t)number, (uintptr_t)info->si_addr);
-	step_on();
+	watch_on();
 	in_handler();
-	step_off();
+	watch_off();
 	operations_untrap();
 }
 
@@ -255,10 +255,10 @@ borrowing(void)
 static void
 overstaying(void)
 {
-	step_off();
+	watch_off();
 	for (int i = 0; i < 62; i++)
 		free(malloc(40000));
-	step_on();
+	watch_on();
 	for (int i = 0; i < 4; i++)
 		free(malloc(40000));
 }

@@ -10,6 +10,7 @@
 enum { POINTS_MAX = 1 << 19, TEXT_MAX = 4 << 20 };
 
 static uint32_t trace[POINTS_MAX]; /* the offset of each instruction, in order */
+static bool is_call[POINTS_MAX];   /* whether it is the first of a function in another object, at its caller's offset */
 static size_t traced;
 static const unsigned char *text; /* offset 0 */
 static unsigned char covered[TEXT_MAX / 8];
@@ -41,8 +42,10 @@ points_record(uint32_t offset, uintptr_t address)
 {
 	if (traced == 0)
 		text = (const unsigned char *)(address - offset);
-	if (traced < POINTS_MAX && offset < TEXT_MAX)
+	if (traced < POINTS_MAX && offset < TEXT_MAX) {
+		is_call[traced] = text + offset != (const unsigned char *)address;
 		trace[traced++] = offset;
+	}
 }
 
 size_t
@@ -95,11 +98,12 @@ points_choose(enum points_kind kind, size_t most, const size_t **chosen)
 	return count < most ? count : most;
 }
 
-void
-points_aim(size_t k, uint32_t *offset, uint32_t *countdown)
+struct point
+points_aim(size_t k)
 {
-	*offset = trace[k];
-	*countdown = 0;
+	struct point point = {.offset = trace[k], .is_call = is_call[k]};
+
 	for (size_t i = 0; i <= k; i++)
-		*countdown += trace[i] == trace[k];
+		point.countdown += trace[i] == trace[k] && is_call[i] == is_call[k];
+	return point;
 }
