@@ -14,7 +14,7 @@
 #include "backing/backing.h"
 #include "backing/shares.h"
 #include "os/os.h"
-#include "page/purge.h"
+#include "page/pending.h"
 
 enum { POLL_MS = 10, POLLS_TO_SHRINK = 100, STACK_SIZE = 128 * 1024 };
 

@@ -14,7 +14,7 @@
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/map.h"
-#include "page/purge.h"
+#include "page/pending.h"
 
 /* A huge block takes 4 MiB of address space at least. */
 #define HUGE_THRESHOLD_MIN ((size_t)1 << 20)

@@ -24,6 +24,7 @@
 #include "heap/remote.h"
 #include "heap/visit.h"
 #include "os/os.h"
+#include "page/pending.h"
 #include "page/purge.h"
 #include "page/sweep.h"
 

@@ -3,7 +3,7 @@
 #define LAB_ALLOC_DECAY_H
 
 #include "heap/thread.h"
-#include "page/purge.h"
+#include "page/pending.h"
 #include "page/sweep.h"
 
 /* Returns to the system some of what has been free for long enough, if it is time to look, or a sweep is under way. Not

@@ -128,7 +128,7 @@ settle_all(void)
 	if (lab_registry_is_forked()) { /* else such a handler has done it all */
 		lab_thread.tid = fork_pass.new_tid;
 		lab_compiler_barrier();
-		lab_space_generation++;
+		lab_segment_generation++;
 		lab_registry_end_fork();
 	}
 	lab_thread.next_tid = 0;

@@ -12,7 +12,7 @@
 #include "heap/run.h"
 #include "heap/thread.h"
 #include "os/os.h"
-#include "page/purge.h"
+#include "page/pending.h"
 #include "page/space.h"
 
 static size_t

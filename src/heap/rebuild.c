@@ -19,6 +19,7 @@
 #include "heap/visit.h"
 #include "os/os.h"
 #include "page/map.h"
+#include "page/pending.h"
 #include "page/purge.h"
 
 /* What a pass over segments carries along. */

@@ -6,7 +6,7 @@
 #include "heap/run.h"
 #include "heap/span.h"
 #include "page/map.h"
-#include "page/purge.h"
+#include "page/pending.h"
 
 #define PARITY  ((uintptr_t)1)
 #define POINTER (~PARITY)

@@ -9,6 +9,7 @@
 #include "heap/visit.h"
 #include "os/os.h"
 #include "page/frame.h"
+#include "page/pending.h"
 
 enum {
 	PROBES_TO_ABSORB = 4,

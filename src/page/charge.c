@@ -1,7 +1,7 @@
 /* charge.c - see charge.h. */
 #include "page/charge.h"
 #include "base/check.h"
-#include "page/huge.h"
+#include "page/huge_table.h"
 #include "page/space.h"
 
 enum { TRIES = 4 };

@@ -236,3 +236,32 @@ lab_huge_covers(const void *p)
 	}
 	return false;
 }
+
+/* ---- figures --------------------------------------------------------------------------------------------------- */
+
+size_t
+lab_huge_dirty_pages(void)
+{
+	struct lab_huge *huge;
+	size_t pages = 0;
+
+	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++)
+		if (lab_huge_kind(huge) == LAB_HUGE_CACHED)
+			pages += lab_load_rlx(&huge->dirty);
+	return pages;
+}
+
+size_t
+lab_huge_charged_pages(void)
+{
+	struct lab_huge *huge;
+	size_t pages = 0;
+
+	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
+		enum lab_huge_kind kind = lab_huge_kind(huge);
+		size_t dirty = lab_load_rlx(&huge->dirty), length = lab_load_rlx(&huge->run.pages);
+		bool is_block = kind == LAB_HUGE_LIVE || kind == LAB_HUGE_FREEING;
+		pages += is_block && length > dirty ? length : dirty; /* 0 of a FREE one */
+	}
+	return pages;
+}

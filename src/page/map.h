@@ -2,28 +2,9 @@
 #ifndef LAB_PAGE_MAP_H
 #define LAB_PAGE_MAP_H
 
-#include "os/os.h"
 #include "page/huge.h"
 #include "page/space.h"
 #include "reserve/reserve.h"
-
-/*
- * What free()'s fast path reads: the descriptors, and the mask that makes an index of a pointer's bits. Before there is
- * a window they lead to a descriptor that no pointer passes (limit 0).
- */
-struct lab_map {
-	uintptr_t mask; /* unit mask, shifted left to select a byte offset */
-	char *units;
-};
-extern struct lab_map lab_map LAB_HIDDEN;
-
-/* The descriptor of the unit that holds p, if p is in the window; else one that p does not fit (INV-UNIT-1). */
-static inline struct lab_unit *
-lab_map_unit(const void *p)
-{
-	_Static_assert(sizeof(struct lab_unit) == 1 << 6, "the shift below");
-	return (struct lab_unit *)(lab_map.units + ((uintptr_t)p >> (LAB_UNIT_SHIFT - 6) & lab_map.mask));
-}
 
 enum lab_place_kind {
 	LAB_PLACE_FOREIGN, /* not in a segment, or in no block's pages; or inside a huge block (lab_huge_covers) */

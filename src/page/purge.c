@@ -12,8 +12,6 @@ enum {
 };
 
 const struct lab_purge_plan lab_purge_everything = {.young = true, .insist = true};
-_Atomic uint32_t lab_purge_pending;
-_Atomic bool lab_purge_is_held;
 
 /* The pages of one word that are dirty and free, and of those the ones that the plan wants. */
 static uint64_t

@@ -2,8 +2,7 @@
 #include "page/segment.h"
 #include "base/check.h"
 #include "os/os.h"
-#include "page/purge.h"
-#include "page/space.h"
+#include "page/pending.h"
 
 /* 0 → 1 for all bits of the mask in one step, or false. */
 static bool
@@ -234,6 +233,7 @@ lab_segment_refresh_owned(struct lab_segment *segment, size_t page, size_t count
 	sum_up(segment);
 }
 
+uint32_t lab_segment_generation;
 _Atomic uint64_t lab_segment_stale_marks;
 
 void
@@ -275,7 +275,7 @@ lab_segment_begin(struct lab_segment *segment, size_t pages)
 	lab_store_rlx(&segment->view_stale, LAB_VIEW_IS_FRESH);
 	lab_store_rlx(&segment->unheld, 0);
 	lab_store_rlx(&segment->was_empty, 0);
-	lab_poke(&segment->generation, lab_space_generation);
+	lab_poke(&segment->generation, lab_segment_generation);
 }
 
 /* The pages of a word that are dirty and free. */

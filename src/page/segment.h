@@ -71,6 +71,9 @@ struct lab_segment_links {
 	int8_t bin; /* or -1: in no list */
 };
 
+/* How many forks this process is away from the first one: INV-PAGE-3. */
+extern uint32_t lab_segment_generation;
+
 struct lab_slot;
 
 /* In `was_empty`: the system has refused to unmap the segment. No owner word has this value. */

@@ -1,7 +1,7 @@
 /* slots.c - see slots.h. Any context. */
 #include "page/slots.h"
 #include "base/check.h"
-#include "page/map.h"
+#include "page/segment.h"
 
 enum {
 	REFUSALS_AT_ONCE = 8, /* so many places in a row are tried one by one */
@@ -249,23 +249,4 @@ lab_slots_map(struct lab_space *space, unsigned slots_log, uint32_t heap_id, str
 		outcome = map_from(space, 0, slots_log, heap_id, result);
 	lab_os_release_signals(mask);
 	return outcome;
-}
-
-/* ---- heaps ---- */
-
-enum lab_mapped
-lab_space_map_heap(uint32_t id, size_t size)
-{
-	struct lab_space *space = lab_space();
-	_Atomic uint64_t *word = &space->heap_is_mapped[id / 64];
-	uint64_t bit = UINT64_C(1) << (id % 64);
-
-	if (lab_load_acq(word) & bit) /* pairs with the rel of the thread that mapped it */
-		return LAB_MAPPED;
-	uint64_t mask = lab_os_hold_signals();
-	enum lab_mapped mapped = lab_os.map_at(lab_space_heap(space, id), lab_round_up(size, LAB_PAGE_SIZE));
-	if (mapped == LAB_MAPPED)
-		(void)lab_or_acq_rel(word, bit); /* pairs with the acq above */
-	lab_os_release_signals(mask);
-	return mapped;
 }

@@ -3,7 +3,7 @@
 #ifndef LAB_PAGE_SLOTS_H
 #define LAB_PAGE_SLOTS_H
 
-#include "page/space.h"
+#include "page/window.h"
 
 static inline size_t
 lab_slot_index(const struct lab_space *space, const struct lab_slot *slot)

@@ -2,22 +2,10 @@
 #include "page/space.h"
 #include "base/check.h"
 #include "page/count.h"
-#include "page/purge.h"
+#include "page/pending.h"
 #include "page/slots.h"
 
 enum { HOLES_MAX = 8192 }; /* an eighth of the mappings that Linux grants a process */
-
-uint32_t lab_space_generation;
-static _Atomic uint32_t huge_pages = LAB_HUGE_BY_SYSTEM;
-
-void
-lab_space_apply_huge_pages(void *start, size_t size)
-{
-	enum lab_huge_pages when = (enum lab_huge_pages)lab_load_rlx(&huge_pages);
-
-	if (when != LAB_HUGE_BY_SYSTEM) /* refused: the kernel has none */
-		(void)lab_os.huge_pages(start, size, when);
-}
 
 void
 lab_space_set_huge_pages(enum lab_huge_pages when)
@@ -25,30 +13,21 @@ lab_space_set_huge_pages(enum lab_huge_pages when)
 	struct lab_segment *segment;
 	uint64_t owner;
 
-	lab_store_rlx(&huge_pages, (uint32_t)when);
+	lab_store_rlx(&lab_space_huge_pages, (uint32_t)when);
 	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
 		(void)lab_os.huge_pages(segment->base, lab_segment_pages(segment) * LAB_PAGE_SIZE, when);
-}
-
-bool
-lab_space_renew_pages(void *start, size_t size)
-{
-	if (!lab_os.renew(start, size))
-		return false;
-	lab_space_apply_huge_pages(start, size);
-	return true;
 }
 
 void
 lab_space_renew(struct lab_segment *segment)
 {
-	if (lab_likely(segment->generation == lab_space_generation))
+	if (lab_likely(segment->generation == lab_segment_generation))
 		return;
 	if (lab_os.purge(segment->base, lab_segment_pages(segment) * LAB_PAGE_SIZE))
 		lab_segment_mark_fresh(segment, 0, lab_segment_pages(segment));
 	else
 		lab_segment_mark_dirty(segment, 0, lab_segment_pages(segment));
-	lab_poke(&segment->generation, lab_space_generation);
+	lab_poke(&segment->generation, lab_segment_generation);
 }
 
 /* ---- EMPTY segments ---- */

@@ -1,6 +1,7 @@
 /* sweep.c - see sweep.h. */
 #include "page/sweep.h"
 #include "base/check.h"
+#include "page/pending.h"
 #include "page/space.h"
 
 enum {

@@ -1,7 +1,6 @@
-/* window.c - finds a place for the window and makes the table; see space.h. Any context. */
+/* window.c - finds a place for the window, makes the table, and maps heaps: see window.h. Any context. */
+#include "page/window.h"
 #include "base/check.h"
-#include "page/map.h"
-#include "page/space.h"
 
 #define WINDOW_MAX ((size_t)64 << 30) /* or more, where the machine has more memory */
 #define WINDOW_MIN ((size_t)4 << 30)
@@ -24,6 +23,7 @@ static struct lab_unit no_unit; /* limit 0: nothing passes */
 struct lab_map lab_map = {.mask = 0, .units = (char *)&no_unit};
 
 static _Atomic(struct lab_space *) published;
+_Atomic uint32_t lab_space_huge_pages = LAB_HUGE_BY_SYSTEM;
 
 struct lab_space *
 lab_space(void)
@@ -152,4 +152,41 @@ lab_space_start(void)
 	atomic_thread_fence(memory_order_release); /* pairs with lab_map_unit: units before mask */
 	lab_poke(&lab_map.mask, (space->slot_count * (LAB_SLOT_SIZE / LAB_UNIT_SIZE) - 1) * sizeof(struct lab_unit));
 	return true;
+}
+
+void
+lab_space_apply_huge_pages(void *start, size_t size)
+{
+	enum lab_huge_pages when = (enum lab_huge_pages)lab_load_rlx(&lab_space_huge_pages);
+
+	if (when != LAB_HUGE_BY_SYSTEM) /* refused: the kernel has none */
+		(void)lab_os.huge_pages(start, size, when);
+}
+
+bool
+lab_space_renew_pages(void *start, size_t size)
+{
+	if (!lab_os.renew(start, size))
+		return false;
+	lab_space_apply_huge_pages(start, size);
+	return true;
+}
+
+/* ---- heaps ---- */
+
+enum lab_mapped
+lab_space_map_heap(uint32_t id, size_t size)
+{
+	struct lab_space *space = lab_space();
+	_Atomic uint64_t *word = &space->heap_is_mapped[id / 64];
+	uint64_t bit = UINT64_C(1) << (id % 64);
+
+	if (lab_load_acq(word) & bit) /* pairs with the rel of the thread that mapped it */
+		return LAB_MAPPED;
+	uint64_t mask = lab_os_hold_signals();
+	enum lab_mapped mapped = lab_os.map_at(lab_space_heap(space, id), lab_round_up(size, LAB_PAGE_SIZE));
+	if (mapped == LAB_MAPPED)
+		(void)lab_or_acq_rel(word, bit); /* pairs with the acq above */
+	lab_os_release_signals(mask);
+	return mapped;
 }

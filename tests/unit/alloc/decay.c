@@ -12,6 +12,7 @@
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "page/map.h"
+#include "page/pending.h"
 #include "page/purge.h"
 #include "trace.h"
 #include "world.h"

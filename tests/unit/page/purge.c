@@ -8,6 +8,7 @@
 #include <setjmp.h>
 
 #include "page/map.h"
+#include "page/pending.h"
 #include "page/purge.h"
 #include "page/sweep.h"
 #include "trace.h"
