@@ -22,7 +22,7 @@
 
 #include "support.h"
 
-enum { THREADS = 8, MS = 2500, SHELF = 256, BURST = 64, RATE = 20000 };
+enum { THREADS = 8, MS = 2500, SHELF = 256, BURST = 64, RATE = 20000, FORKS = 100 };
 
 /*
  * Every second thread has an alternate stack of 16 KiB, on which two handlers fit (a signal frame may take 3.5 KiB),
@@ -250,14 +250,22 @@ on_fork_signal(int number)
 	errno = saved;
 }
 
+/* One signal, in a millisecond of the process's own time. The next is not asked for before this one's handler has
+ * returned: however slow forks are, the program gets on between them. */
+static void
+ask_for_fork(void)
+{
+	struct itimerval once = {.it_value = {0, 1000}};
+
+	REQUIRE(setitimer(ITIMER_PROF, &once, NULL) == 0);
+}
+
 /* The main thread allocates, and goes on after the handler; so do the others meanwhile. The child goes on in the
  * handler. */
 static void
-fork_in_handlers(unsigned ms)
+fork_in_handlers(unsigned times)
 {
-	struct itimerval often = {{0, 3000}, {0, 3000}}, never = {{0, 0}, {0, 0}};
 	pthread_t other;
-	uint64_t end = now_ms() + ms;
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -268,10 +276,12 @@ fork_in_handlers(unsigned ms)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	struct sigaction action = {.sa_handler = on_fork_signal, .sa_flags = SA_RESTART};
 	REQUIRE(sigaction(SIGPROF, &action, NULL) == 0);
-	REQUIRE(setitimer(ITIMER_PROF, &often, NULL) == 0);
-	while (now_ms() < end)
-		allocate_a_while(200);
-	REQUIRE(setitimer(ITIMER_PROF, &never, NULL) == 0);
+	for (size_t end = forks + times; forks < end;) {
+		size_t before = forks;
+		ask_for_fork();
+		while (forks == before)
+			allocate_a_while(20);
+	}
 	stop_now = true;
 	REQUIRE(pthread_join(other, NULL) == 0);
 }
@@ -301,22 +311,22 @@ on_returning_fork(int number)
 }
 
 static void
-fork_and_return(unsigned ms)
+fork_and_return(unsigned times)
 {
-	struct itimerval often = {{0, 3000}, {0, 3000}}, never = {{0, 0}, {0, 0}};
 	struct sigaction action = {.sa_handler = on_returning_fork, .sa_flags = SA_RESTART};
-	uint64_t end = now_ms() + ms;
 
 	REQUIRE(sigaction(SIGPROF, &action, NULL) == 0);
-	REQUIRE(setitimer(ITIMER_PROF, &often, NULL) == 0);
-	while (now_ms() < end) {
-		allocate_a_while(50);
-		if (is_child) {
-			allocate_a_while(300);
-			_exit(0);
+	for (size_t end = forks + times; forks < end;) {
+		size_t before = forks;
+		ask_for_fork();
+		while (forks == before) {
+			allocate_a_while(20);
+			if (is_child) {
+				allocate_a_while(300);
+				_exit(0);
+			}
 		}
 	}
-	REQUIRE(setitimer(ITIMER_PROF, &never, NULL) == 0);
 }
 
 static void
@@ -337,8 +347,8 @@ storm_of_signals(void)
 static void
 fork_in_a_handler(void)
 {
-	fork_in_handlers(1000 * scale);
-	fork_and_return(1000 * scale);
+	fork_in_handlers(FORKS * scale);
+	fork_and_return(FORKS * scale);
 	printf("%zu forks in handlers\n", (size_t)forks);
 }
 
