@@ -11,9 +11,10 @@
 #include "page/frame.h"
 
 enum {
-	/* A probe costs a system call of 0.1 us; a heap that need not have been made, some pages and 20 us. */
+	/* A probe is a system call; a heap that need not have been made, some pages and 20 us. */
 	PROBES_AT_BIRTH = 32,
 	PROBES_TO_BORROW = 4,
+	PLACES_OF_BIRTH = 512,
 	PLACE_SHIFT = 14, /* calls from a stack's same 16 KiB are from one place */
 };
 
@@ -57,12 +58,12 @@ lab_is_borrowing(const struct lab_thread *t, uintptr_t sp)
 /* A newborn has no frames below it: all heaps that carry its thread id are a dead thread's, or were left when its birth
  * was. */
 static struct lab_heap *
-inherit(struct lab_thread *t)
+inherit(struct lab_thread *t, uint32_t tid)
 {
 	struct lab_heap *heap, *first = NULL;
 	uint64_t word;
 
-	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
+	for (uint32_t id = 0; (heap = lab_registry_next_of(tid, &id, &word)) != NULL;) {
 		lab_poke(&heap->frame, 0);
 		if (!lab_registry_claim_own(heap, word, first ? LAB_HEAP_ABSORBING : LAB_HEAP_CURRENT))
 			continue;
@@ -74,22 +75,72 @@ inherit(struct lab_thread *t)
 	return first;
 }
 
-struct lab_heap *
-lab_win_at_birth(struct lab_thread *t)
+/* Hints: the heap of the thread that was born last at a place, by its thread pointer. */
+static _Atomic uint16_t born_at[PLACES_OF_BIRTH];
+
+static _Atomic uint16_t *
+place_of_birth(void)
 {
-	if (!lab_registry_start())
-		return NULL;
-	t->tid = lab_os_tid_to_write();
-	struct lab_heap *heap = inherit(t);
-	if (!heap)
-		heap = lab_registry_adopt(t->tid, LAB_HEAP_CURRENT, PROBES_AT_BIRTH);
-	if (!heap)
-		heap = lab_registry_take_idle(t->tid, LAB_HEAP_CURRENT);
-	if (!heap)
-		heap = lab_registry_make(t->tid, LAB_HEAP_CURRENT);
-	t->heap = heap;
-	lab_compiler_barrier();
+	uint64_t spread = (uint64_t)lab_thread_pointer() * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &born_at[(spread >> 32) % PLACES_OF_BIRTH];
+}
+
+/* Where threads only begin nearly all probes are in vain, and there is one a birth; where they end as well, there are
+ * more after each that finds a dead thread. */
+static struct lab_heap *
+adopt_at_birth(uint32_t tid)
+{
+	static _Atomic unsigned worth = 1;
+	unsigned probes = lab_load_rlx(&worth);
+	struct lab_heap *heap = lab_registry_adopt(tid, LAB_HEAP_CURRENT, probes);
+
+	if (heap && 2 * probes <= PROBES_AT_BIRTH)
+		lab_store_rlx(&worth, 2 * probes);
+	else if (!heap && probes > 1)
+		lab_store_rlx(&worth, probes / 2);
 	return heap;
+}
+
+static struct lab_heap *
+win_for_life(struct lab_thread *t, uint32_t tid)
+{
+	_Atomic uint16_t *place = place_of_birth();
+	struct lab_heap *heap = inherit(t, tid);
+
+	if (!heap)
+		heap = lab_registry_succeed(tid, lab_load_rlx(place));
+	if (!heap)
+		heap = lab_registry_take_idle(tid, LAB_HEAP_CURRENT);
+	if (!heap)
+		heap = adopt_at_birth(tid);
+	if (!heap)
+		heap = lab_registry_make(tid, LAB_HEAP_CURRENT);
+	if (heap)
+		lab_store_rlx(place, (uint16_t)heap->id);
+	return heap;
+}
+
+/*
+ * A handler in between may have forked: in its child the pass over leases has changed t->tid, and the word that was won
+ * after it names the parent's thread. Or it has run a child of vfork, which leaves its own id there until there is a
+ * heap. In either case the two disagree when t->heap is set; from then on nothing but such a pass changes t->tid, and
+ * it changes the word with it.
+ */
+struct lab_heap *
+lab_win_at_birth(struct lab_thread *t, uint32_t tid)
+{
+	while (lab_registry_start()) {
+		struct lab_heap *heap = t->heap = win_for_life(t, tid);
+		lab_compiler_barrier();
+		if (lab_likely(!heap || lab_registry_tid(heap->id) == t->tid))
+			return heap;
+		t->heap = NULL;
+		lab_compiler_barrier();
+		lab_thread_settle_fork(false); /* by the old id */
+		t->tid = tid = lab_os_tid_to_write();
+	}
+	return NULL;
 }
 
 /* ---- borrowing ---- */

@@ -26,9 +26,12 @@ bool lab_is_worth_a_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp
 /* Whether a frame of the thread may be suspended that borrows. */
 bool lab_is_borrowing(const struct lab_thread *t, uintptr_t sp);
 
-/* The thread's heap, for life. The word is busy already: a handler borrows meanwhile. NULL: there is none and none can
- * be made. */
-struct lab_heap *lab_win_at_birth(struct lab_thread *t);
+/*
+ * The thread's heap, for life: that of the thread that was born last where this one lies, if that is dead, as libc uses
+ * stacks again; else an idle one, that of another dead thread, or a new one. tid: the thread's. The word is busy
+ * already: a handler borrows meanwhile. NULL: there is none and none can be made.
+ */
+struct lab_heap *lab_win_at_birth(struct lab_thread *t, uint32_t tid);
 
 /* A heap for a call that found the word busy: guard->heap and word. False: there is none and none can be made.
  * in_shared_memory_child: by a frame that is not the thread's. */

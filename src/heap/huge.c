@@ -87,13 +87,15 @@ lab_huge_finish_frees(void)
 {
 	struct lab_huge *huge;
 
-	if (lab_registry_is_forked() || lab_registry_in_shared_memory_child())
+	if (lab_registry_is_forked())
 		return;
 	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
 		uint64_t state = lab_load_acq(
 		        &huge->run.state); /* pairs with the CAS of who began: what the block was made of */
 		if (lab_huge_kind_of(state) != LAB_HUGE_FREEING)
 			continue;
+		if (lab_registry_in_shared_memory_child())
+			return;
 		uint64_t mine = lab_lease_next(state, lab_thread_tid(), lab_lease_tag(state));
 		if (lab_lease_win(&huge->run.state, state, mine, lab_os.thread_is_dead))
 			go_on_freeing(huge);

@@ -102,11 +102,11 @@ win(uint32_t id, uint64_t before, uint32_t tid, enum lab_heap_state hold)
 
 /* Takes the heap of another thread, if that is dead. */
 static struct lab_heap *
-take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_heap_state hold)
+take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_heap_state hold, lab_is_dead *is_dead)
 {
 	struct lab_heap *heap = lab_registry_heap(id);
 
-	if (!lab_lease_is_free(owner, tid, lab_os.thread_is_dead))
+	if (!lab_lease_is_free(owner, tid, is_dead))
 		return NULL;
 	lab_poke(&heap->frame, 0); /* before it is won, as with id: the dead thread's frame says nothing */
 	if (!win(id, owner, tid, hold))
@@ -122,12 +122,6 @@ take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_heap_state hold)
 	heap->adopted++;
 	lab_huge_finish_frees(); /* the dead thread may have begun some */
 	return heap;
-}
-
-bool
-lab_registry_may_probe(void)
-{
-	return lab_registry_count() != 0 && !lab_registry_is_forked() && !lab_registry_in_shared_memory_child();
 }
 
 static bool
@@ -147,7 +141,7 @@ adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool idle_too)
 {
 	uint32_t end = lab_registry_count();
 
-	if (!lab_registry_may_probe())
+	if (lab_registry_is_forked())
 		return NULL;
 	for (uint32_t seen = 0; seen < end && probes > 0; seen++) {
 		uint32_t id = lab_add_rlx(&probe_cursor, 1) % end;
@@ -159,7 +153,7 @@ adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool idle_too)
 		if (lab_registry_state_in(owner) == LAB_HEAP_IDLE)
 			heap = lab_registry_take_if_idle(tid, hold, id);
 		else
-			heap = take_dead(id, owner, tid, hold);
+			heap = take_dead(id, owner, tid, hold, lab_os.thread_is_dead);
 		if (heap)
 			return heap;
 	}
@@ -170,6 +164,20 @@ struct lab_heap *
 lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes)
 {
 	return adopt(tid, hold, probes, false);
+}
+
+struct lab_heap *
+lab_registry_succeed(uint32_t tid, uint32_t id)
+{
+	uint64_t owner = owner_of(id);
+
+	if (lab_registry_is_forked())
+		return NULL;
+	if (lab_registry_state_in(owner) == LAB_HEAP_IDLE)
+		return lab_registry_take_if_idle(tid, LAB_HEAP_CURRENT, id);
+	return lab_registry_state_in(owner) == LAB_HEAP_CURRENT
+	               ? take_dead(id, owner, tid, LAB_HEAP_CURRENT, lab_os_is_dead_predecessor)
+	               : NULL;
 }
 
 struct lab_heap *

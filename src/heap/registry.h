@@ -53,7 +53,11 @@ uint32_t lab_registry_tid(uint32_t id);
  * found. */
 struct lab_heap *lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes);
 
-/* The same, or an idle heap that blocks were freed into, to be ABSORBING. */
+/* The heap with this id, for life, if it is idle, or a thread had it for life that lay where the calling one lies, and
+ * is dead: without a question to the kernel. Perhaps not whole. */
+struct lab_heap *lab_registry_succeed(uint32_t tid, uint32_t id);
+
+/* As lab_registry_adopt, or an idle heap that blocks were freed into, to be ABSORBING. */
 struct lab_heap *lab_registry_adopt_to_clear(uint32_t tid, unsigned probes);
 
 /* Whether there may be one some time: a heap is another thread's, or is such an idle one. */
@@ -92,10 +96,6 @@ void lab_registry_give_back(struct lab_heap *heap, uint64_t word);
 /* Whether the caller is another process than the one whose memory this is: made by vfork or clone with CLONE_VM. True
  * also if that cannot be told. */
 bool lab_registry_in_shared_memory_child(void);
-
-/* Whether other threads' heaps may be looked at. From outside a probe may be in another PID namespace than the thread
- * ids. */
-bool lab_registry_may_probe(void);
 
 /* Whether this process is a fork's child whose leases are not settled yet. */
 bool lab_registry_is_forked(void);

@@ -12,11 +12,9 @@
 #include "page/pending.h"
 
 enum {
-	PROBES_TO_ABSORB = 4,
 	/* More than one: a thread that jumps out of several calls, each from deeper in its stack than the one before,
 	 * leaves a heap each time, and is to make no more heaps than it gives back when it is up again. */
 	REPAIRS = 4,
-	ABSORB_AT_BIRTH = 4, /* the dead are more than the newborn where threads die faster than they are found out */
 };
 
 _Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
@@ -49,16 +47,6 @@ begin_slow(struct lab_heap *heap)
 	lab_compiler_barrier();
 }
 
-/* A look of decay will find out that this thread has ended, if there is another one. */
-static void
-begin_life(struct lab_heap *heap)
-{
-	for (int i = 0; i < ABSORB_AT_BIRTH && lab_thread_absorb_dead_owned(heap, PROBES_TO_ABSORB); i++)
-		;
-	if (lab_registry_count() > 1)
-		lab_purge_note();
-}
-
 /* The word as it is while the thread is not inside. */
 static uintptr_t
 idle_word(const struct lab_thread *t)
@@ -69,7 +57,7 @@ idle_word(const struct lab_thread *t)
 /* Takes the word, which was idle, unborn, or proved stale: nobody borrows (INV-THREAD-2). False: there is no heap, and
  * none can be had; or a visitor is inside. */
 static bool
-enter_own(struct lab_thread *t, struct lab_guard *guard)
+enter_own(struct lab_thread *t, struct lab_guard *guard, uint32_t tid)
 {
 	lab_set_word(t, guard->sp);
 	guard->beside = false;
@@ -77,7 +65,7 @@ enter_own(struct lab_thread *t, struct lab_guard *guard)
 	t->met.flag = 0; /* what has the same stack pointer later is another frame */
 	lab_thread_settle_fork(false);
 	bool newborn = !t->heap;
-	guard->heap = newborn ? lab_win_at_birth(t) : t->heap;
+	guard->heap = newborn ? lab_win_at_birth(t, tid) : t->heap;
 	guard->word = 0;
 	if (lab_unlikely(!guard->heap) || lab_unlikely(!lab_visit_lock(guard->heap, t->tid, true))) {
 		lab_set_word(t, idle_word(t));
@@ -86,8 +74,8 @@ enter_own(struct lab_thread *t, struct lab_guard *guard)
 	begin_slow(guard->heap);
 	for (int i = 0; lab_unlikely(t->may_have_left) && i < REPAIRS; i++)
 		lab_repair_one_left(t, guard->sp);
-	if (lab_unlikely(newborn))
-		begin_life(guard->heap);
+	if (lab_unlikely(newborn) && lab_registry_count() > 1)
+		lab_purge_note(); /* a look of decay will find out that the thread has ended, if there is another one */
 	return true;
 }
 
@@ -96,7 +84,7 @@ lab_try_enter(struct lab_guard *guard)
 {
 	struct lab_thread *t = &lab_thread;
 
-	return t->word & LAB_WORD_IDLE && enter_own(t, guard);
+	return t->word & LAB_WORD_IDLE && enter_own(t, guard, t->tid);
 }
 
 bool
@@ -176,17 +164,20 @@ lab_borrow_again(struct lab_guard *guard, struct lab_heap *heap)
 /*
  * In a child of vfork, or a clone that shares memory, of a thread that has no heap yet: if it were born here, its heap
  * would carry an id that is dead when the thread itself goes on. So it borrows for each call, and leaves no trace in
- * TLS. The same in a thread that cannot learn its id: a heap with the id of nobody would never be found again.
+ * TLS. The same in a thread that cannot learn its id: a heap with the id of nobody would never be found again. *tid is
+ * the id that the thread is born with, if it is.
  */
 static bool
-is_without_heap(struct lab_thread *t)
+is_without_heap(struct lab_thread *t, uint32_t *tid)
 {
 	if (lab_likely(t->heap != NULL))
 		return false;
 	lab_thread_settle_fork(false); /* by the old id */
 	/* asked again until birth: a child of vfork may have been here before, with the same TLS */
-	t->tid = lab_os_tid_to_write();
-	return t->tid == LAB_OS_TID_UNKNOWN || lab_registry_in_shared_memory_child();
+	*tid = t->tid = lab_os_tid_to_write();
+	if (lab_os_is_libc_thread(*tid))
+		return false;
+	return *tid == LAB_OS_TID_UNKNOWN || lab_registry_in_shared_memory_child();
 }
 
 /* Whether a jump has left the frame that the word names, and no frame can be suspended that borrows (INV-THREAD-2). */
@@ -202,11 +193,12 @@ lab_enter(struct lab_guard *guard)
 {
 	struct lab_thread *t = &lab_thread;
 	uintptr_t word = t->word;
+	uint32_t tid = t->tid;
 
-	if (lab_unlikely(is_without_heap(t)))
+	if (lab_unlikely(is_without_heap(t, &tid)))
 		return enter_another(t, guard, true);
 	if (word == 0 || word & LAB_WORD_IDLE || is_stale(t, word, guard->sp))
-		return enter_own(t, guard) || (t->heap && enter_beside(t, guard));
+		return enter_own(t, guard, tid) || (t->heap && enter_beside(t, guard));
 	return enter_another(t, guard, false);
 }
 

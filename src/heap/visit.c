@@ -118,7 +118,7 @@ lab_visit_all(struct lab_heap *heap, bool at_once)
 {
 	size_t blocks = BLOCKS_A_CALL;
 
-	if (!lab_registry_may_probe())
+	if (lab_registry_is_forked() || lab_registry_in_shared_memory_child())
 		return true;
 	for (uint32_t id = 0; id < lab_registry_count(); id++) {
 		struct lab_heap *target = lab_registry_heap(id);

@@ -80,7 +80,8 @@ struct lab_os_table {
 	/* Milliseconds of a monotonic clock; coarse (a few ms) and cheap. 0: it cannot be read. */
 	uint64_t (*clock_ms)(void);
 	/* Whether the thread with this id that was noted last (lab_os_tid_to_write) has ended; of others, whether no
-	 * thread with this id exists in this PID namespace. false means nothing. */
+	 * thread with this id exists in this PID namespace, which is not asked in another process that shares the
+	 * memory. No system call, if it was libc's and lay where the calling thread lies. false means nothing. */
 	bool (*thread_is_dead)(uint32_t tid);
 	/* Whether this process has a thread with this id; false also if that cannot be told. */
 	bool (*has_thread)(uint32_t tid);
@@ -145,6 +146,14 @@ const void *lab_os_thread_table(size_t *size);
 /* The id of the calling thread, which is entered into the table: for those who write it to a word that others judge.
  * Any context. */
 uint32_t lab_os_tid_to_write(void);
+
+/* Whether libc has made the calling thread, whose id this is: the word of its end holds the id. It does not in a raw
+ * clone, nor in a child of vfork, that has another's thread pointer. Any context. */
+bool lab_os_is_libc_thread(uint32_t tid);
+
+/* lab_os.thread_is_dead of a thread that lay where the calling one lies; false of all others, without a system call. Any
+ * context. */
+bool lab_os_is_dead_predecessor(uint32_t tid);
 
 /* Whether there are eight bytes at p that can be read, and have this value. Any address: it does not fault. */
 bool lab_os_reads_as(const uint64_t *p, uint64_t value);

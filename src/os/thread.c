@@ -34,6 +34,10 @@ lab_os_pid(void)
  *            a later one; in the latter case the word has changed, or its thread is dead.
  * INV-END-2  The first entry with an id, in the order of the search, is the newest one: an older one is replaced, never
  *            passed.
+ * INV-END-3  A thread of libc's is proved dead by one thing only: its word does not hold its id. A thread that lies
+ *            where it lay has that word in its own control block, and reads it without asking. That it lies there
+ *            proves nothing: a raw clone may have been given the thread pointer of a thread that lives, and a child
+ *            of vfork has its parent's. The word then holds the id of the one that lives.
  */
 enum {
 	TID_BITS = 22,
@@ -68,35 +72,67 @@ tid_in(uint64_t entry)
 	return (uint32_t)entry & ((1u << TID_BITS) - 1);
 }
 
+static uintptr_t
+pointer_in(uint64_t entry)
+{
+	return (uintptr_t)(entry >> TID_BITS) << POINTER_SHIFT;
+}
+
 static const _Atomic uint32_t *
 end_word(uintptr_t thread_pointer)
 {
 	return (const _Atomic uint32_t *)(thread_pointer + (uintptr_t)lab_load_rlx(&distance));
 }
 
-/* The entry of the calling thread. Its end shows in libc's word only if that holds its id, and the thread pointer
- * fits. */
-static uint64_t
-make_entry(uint32_t tid)
+bool
+lab_os_is_libc_thread(uint32_t tid)
 {
 	uintptr_t self = lab_thread_pointer();
 	bool fits = self % (1u << POINTER_SHIFT) == 0 && self >> 47 == 0 && lab_load_rlx(&distance) != 0;
 
-	if (!fits || lab_load_rlx(end_word(self)) != tid)
+	return fits && lab_load_rlx(end_word(self)) == tid;
+}
+
+static uint64_t
+make_entry(uint32_t tid)
+{
+	uintptr_t self = lab_thread_pointer();
+
+	if (!lab_os_is_libc_thread(tid))
 		self = lab_os_pid() == lab_load_rlx(&process) ? OF_THIS_PROCESS : 0;
 	return (uint64_t)self << (TID_BITS - POINTER_SHIFT) | tid;
+}
+
+/* Elsewhere, in another process that shares the memory, an id may mean another thread, or none. Before the library has
+ * started there is no such process. */
+static bool
+may_ask_by_id(void)
+{
+	uint32_t known = lab_load_rlx(&process), pid = lab_os_pid();
+
+	return pid != LAB_OS_PID_UNKNOWN && (known == 0 || known == pid);
+}
+
+/* INV-END-3. */
+static enum lab_compared
+compare_end_word(uintptr_t thread_pointer, uint32_t tid)
+{
+	if (thread_pointer != lab_thread_pointer())
+		return lab_linux_compare((const void *)end_word(thread_pointer), tid);
+	return lab_load_rlx(end_word(thread_pointer)) == tid ? LAB_WORD_IS_EQUAL : LAB_WORD_DIFFERS;
 }
 
 static bool
 has_ended(uint64_t entry)
 {
-	uintptr_t pointer = (uintptr_t)(entry >> TID_BITS) << POINTER_SHIFT;
+	uintptr_t pointer = pointer_in(entry);
 
 	if (pointer == 0)
 		return false;
 	if (pointer == OF_THIS_PROCESS)
-		return lab_syscall(SYS_tgkill, (long)lab_load_rlx(&process), (long)tid_in(entry), 0, 0, 0) == -ESRCH;
-	enum lab_compared answer = lab_linux_compare((const void *)end_word(pointer), tid_in(entry));
+		return may_ask_by_id() &&
+		       lab_syscall(SYS_tgkill, (long)lab_load_rlx(&process), (long)tid_in(entry), 0, 0, 0) == -ESRCH;
+	enum lab_compared answer = compare_end_word(pointer, tid_in(entry));
 	if (answer != LAB_WORD_DIFFERS && answer != LAB_WORD_IS_NOT_THERE)
 		return false;
 	/* pairs with the kernel's store, which is its last: what the thread wrote is seen, as in pthread_join */
@@ -176,15 +212,32 @@ lab_os_learn_threads(void)
 		lab_store_rlx(&distance, (ptrdiff_t)(word - lab_thread_pointer()));
 }
 
-bool
-lab_linux_thread_is_dead(uint32_t tid)
+/* 0: there is none, or it has no pointer. */
+static uint64_t
+entry_of(uint32_t tid)
 {
 	const _Atomic uint64_t *at = tid >> TID_BITS == 0 && tid != 0 ? find(tid) : NULL;
 	uint64_t entry = at ? lab_load_acq(at) : 0; /* pairs with the CAS of note */
 
-	if (at && tid_in(entry) == tid && entry >> TID_BITS != 0)
+	return tid_in(entry) == tid && entry >> TID_BITS != 0 ? entry : 0;
+}
+
+bool
+lab_os_is_dead_predecessor(uint32_t tid)
+{
+	uint64_t entry = entry_of(tid);
+
+	return entry != 0 && pointer_in(entry) == lab_thread_pointer() && has_ended(entry);
+}
+
+bool
+lab_linux_thread_is_dead(uint32_t tid)
+{
+	uint64_t entry = entry_of(tid);
+
+	if (entry != 0)
 		return has_ended(entry);
-	return tid != LAB_OS_TID_UNKNOWN && lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -ESRCH;
+	return tid != LAB_OS_TID_UNKNOWN && may_ask_by_id() && lab_syscall(SYS_tkill, (long)tid, 0, 0, 0, 0) == -ESRCH;
 }
 
 bool

@@ -2,11 +2,14 @@
  * thread.c - the guard: birth, borrowing while busy, nesting, frames left by a jump, repair of what they borrowed.
  * A frame's stack pointer stands for the frame: the tests enter with pointers into real frames of this thread's stack.
  *
- * Clauses: G3.2, G7.1.
+ * Clauses: G3.2, G7.1, G7.3.
  */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "heap/claim.h"
 #include "heap/registry.h"
@@ -82,6 +85,134 @@ Test(thread, birth_entry_and_leaving)
 	cr_assert(lab_try_enter(&guard));
 	lab_leave(&guard);
 	(void)heap_check(lab_thread.heap);
+}
+
+static void *
+be_born(void *unused)
+{
+	struct lab_guard guard = {0};
+
+	ENTER_HERE(&guard);
+	(void)take(guard.heap);
+	lab_leave(&guard);
+	return unused;
+}
+
+enum { LIVES = 100, STACK = 64 * 1024 };
+
+/* NULL: libc's. */
+static void
+live_and_end(char *stack)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	REQUIRE(pthread_attr_init(&attributes) == 0);
+	if (stack)
+		REQUIRE(pthread_attr_setstack(&attributes, stack, STACK) == 0);
+	REQUIRE(pthread_create(&thread, &attributes, be_born, NULL) == 0 && pthread_join(thread, NULL) == 0);
+	(void)pthread_attr_destroy(&attributes);
+}
+
+Test(thread, a_thread_that_lies_where_another_lay_has_its_heap_without_a_question)
+{
+	lab_os_learn_threads();
+	(void)be_born(NULL);
+	live_and_end(NULL);
+	uint32_t heaps = lab_registry_count();
+	world_install();
+	for (int i = 0; i < LIVES; i++)
+		live_and_end(NULL);
+	cr_assert_eq(world.probes, 0);
+	cr_assert_eq(world.maps, 0);
+	cr_assert_eq(lab_registry_count(), heaps);
+}
+
+Test(thread, threads_that_lie_elsewhere_each_time_use_the_heaps_of_the_dead)
+{
+	char *stacks = mmap(NULL, (size_t)LIVES * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	REQUIRE(stacks != MAP_FAILED);
+	lab_os_learn_threads();
+	(void)be_born(NULL);
+	world_install();
+	for (size_t i = 0; i < LIVES; i++)
+		live_and_end(stacks + i * STACK);
+	cr_assert_leq(lab_registry_count(), LIVES / 5);
+	cr_assert_leq(world.probes, LIVES * 4);
+}
+
+/* ---- a birth that a handler interrupts ---- */
+
+static bool
+is_born_well(void)
+{
+	(void)be_born(NULL);
+	return lab_thread.heap && lab_thread.tid == lab_os_tid() && hold_of(lab_thread.heap) == LAB_HEAP_CURRENT &&
+	       lab_registry_tid(lab_thread.heap->id) == lab_os_tid();
+}
+
+/* The handler runs where the birth asks whether another heap's thread is dead. */
+static bool
+is_born_well_after(void (*handler)(uint32_t tid))
+{
+	lab_os_learn_threads();
+	REQUIRE(lab_registry_start() && lab_registry_make(1001, LAB_HEAP_CURRENT));
+	world_install();
+	world.deaths_are_set = true;
+	world.on_probe = handler;
+	return is_born_well() && world.probes > 0;
+}
+
+static void
+allocate_in_vfork_child(uint32_t unused)
+{
+	(void)unused;
+	world.on_probe = NULL;
+	pid_t child = vfork();
+	if (child == 0) {
+		(void)be_born(NULL);
+		_exit(lab_thread.heap != NULL);
+	}
+	int status;
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert_eq(status, 0, "it borrows");
+}
+
+Test(thread, a_child_of_vfork_in_a_birth_leaves_no_trace)
+{
+	cr_assert(is_born_well_after(allocate_in_vfork_child));
+}
+
+Test(thread, a_child_of_vfork_before_a_birth_leaves_no_trace)
+{
+	lab_os_learn_threads();
+	allocate_in_vfork_child(0);
+	cr_assert_eq(lab_thread.word, 0);
+	cr_assert(is_born_well());
+}
+
+static pid_t forked;
+
+static void
+fork_in_birth(uint32_t unused)
+{
+	(void)unused;
+	world.on_probe = NULL;
+	forked = fork();
+	if (forked == 0)
+		lab_thread_settle_fork(true);
+}
+
+Test(thread, a_birth_in_which_a_handler_forks_ends_well_on_both_sides)
+{
+	bool well = is_born_well_after(fork_in_birth);
+	if (forked == 0)
+		_exit(well && !lab_registry_is_forked() ? 0 : 1);
+	int status;
+	cr_assert(well);
+	cr_assert_eq(waitpid(forked, &status, 0), forked);
+	cr_assert_eq(status, 0);
 }
 
 Test(thread, a_birth_that_fails_leaves_the_thread_unborn)

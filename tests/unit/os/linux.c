@@ -1,9 +1,14 @@
-/* linux.c - the os layer: each call does what os.h says, and none touches errno. */
+/*
+ * linux.c - the os layer: each call does what os.h says, and none touches errno.
+ *
+ * Clauses: G7.1.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -173,6 +178,96 @@ Test(os, a_child_that_shares_memory_is_not_taken_for_its_parent)
 	cr_assert_eq(waitpid(child, &status, 0), child);
 	cr_assert_eq(status, 0);
 	cr_assert_not(lab_os.thread_is_dead(lab_os_tid_to_write()));
+}
+
+/* ---- who lies where another lay: INV-END-3 ---- */
+
+enum { STACK = 64 * 1024 };
+static char stack_of_thread[STACK] __attribute__((aligned(4096)));
+
+static void
+run_on_that_stack(void *(*run)(void *), void *argument)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	cr_assert_eq(pthread_attr_init(&attributes), 0);
+	cr_assert_eq(pthread_attr_setstack(&attributes, stack_of_thread, STACK), 0);
+	cr_assert_eq(pthread_create(&thread, &attributes, run, argument), 0);
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+	(void)pthread_attr_destroy(&attributes);
+}
+
+static uint32_t earlier, of_main;
+
+static void *
+judge_predecessor(void *unused)
+{
+	uint32_t tid = lab_os_tid_to_write();
+
+	cr_assert(lab_os_is_libc_thread(tid));
+	cr_assert(!lab_os_is_libc_thread(earlier) && !lab_os_is_libc_thread(of_main));
+	cr_assert(lab_os_is_dead_predecessor(earlier) && lab_os.thread_is_dead(earlier));
+	cr_assert_not(lab_os_is_dead_predecessor(tid));
+	cr_assert_not(lab_os_is_dead_predecessor(of_main), "it lies elsewhere");
+	return unused;
+}
+
+Test(os, who_lies_where_another_lay_has_outlived_it)
+{
+	lab_os_learn_threads();
+	of_main = lab_os_tid_to_write();
+	run_on_that_stack(tell_tid_to_write, &earlier);
+	cr_assert_not(lab_os_is_dead_predecessor(earlier), "it lay elsewhere");
+	run_on_that_stack(judge_predecessor, NULL);
+}
+
+static _Atomic uint32_t running;
+static int outcome;
+
+static bool
+parent_counts_as_alive(void)
+{
+	uint32_t tid = lab_os_tid();
+
+	return tid != of_main && !lab_os_is_libc_thread(tid) && !lab_os_is_dead_predecessor(of_main) &&
+	       !lab_os.thread_is_dead(of_main);
+}
+
+/* Of libc it touches nothing: the thread pointer is another's. */
+static int
+judge_parent(void *unused)
+{
+	(void)unused;
+	outcome = parent_counts_as_alive() && lab_os_tid_to_write() != of_main && parent_counts_as_alive();
+	return 0;
+}
+
+static void
+check_raw_clone(int flags)
+{
+	outcome = -1;
+	running = 1;
+	cr_assert_gt(clone(judge_parent, stack_of_thread + STACK, flags | CLONE_VM | CLONE_CHILD_CLEARTID, NULL, NULL,
+	                   (void *)lab_thread_pointer(), &running),
+	             0);
+	while (running)
+		usleep(100);
+	cr_assert_eq(outcome, 1);
+	cr_assert(lab_os_is_libc_thread(of_main) && !lab_os.thread_is_dead(of_main));
+}
+
+Test(os, who_lies_where_another_lives_has_not_outlived_it)
+{
+	const int of_threads = CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+
+	lab_os_learn_threads();
+	of_main = lab_os_tid_to_write();
+	check_raw_clone(of_threads);
+	check_raw_clone(of_threads | CLONE_SETTLS);
+	check_raw_clone(SIGCHLD);
+	check_raw_clone(SIGCHLD | CLONE_SETTLS);
+	check_raw_clone(SIGCHLD | CLONE_VFORK);
 }
 
 Test(os, a_thread_is_dead_soon_after_it_ended)
