@@ -20,6 +20,12 @@ enum {
 
 /* ---- frames that are in the way ---- */
 
+static uint16_t *
+count_of(struct lab_meetings *met, uintptr_t flag, uintptr_t sp)
+{
+	return sp < flag ? &met->from_below : &met->from_above;
+}
+
 bool
 lab_is_worth_a_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp)
 {
@@ -27,15 +33,21 @@ lab_is_worth_a_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp)
 
 	if (met->flag != flag)
 		*met = (struct lab_meetings){.flag = flag};
-	if (sp < flag) {
-		met->from_below++;
-		return (met->from_below & (met->from_below - 1)) == 0;
-	}
-	if (met->place != place)
+	if (sp >= flag && met->place != place) {
+		met->place = place;
 		met->from_above = 0;
-	met->place = place;
-	met->from_above++;
-	return (met->from_above & (met->from_above - 1)) == 0;
+	}
+	uint32_t next = *count_of(met, flag, sp) + 1u;
+	bool is_worth_it = (next & (next - 1)) == 0;
+	if (!is_worth_it)
+		*count_of(met, flag, sp) = (uint16_t)next;
+	return is_worth_it;
+}
+
+void
+lab_count_failed_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp)
+{
+	(*count_of(met, flag, sp))++;
 }
 
 /* A handler's usual distance below the frame that it interrupted: alive, very likely. */
@@ -171,8 +183,12 @@ take_left(struct lab_thread *t, uintptr_t sp)
 		best = heap;
 		best_word = word;
 	}
-	if (!best || !lab_is_worth_a_proof(&best->met, best->frame, sp) || !lab_frame_is_dead(best->frame, sp, t->tid))
+	if (!best || !lab_is_worth_a_proof(&best->met, best->frame, sp))
 		return NULL;
+	if (!lab_frame_is_dead(best->frame, sp, t->tid)) {
+		lab_count_failed_proof(&best->met, best->frame, sp);
+		return NULL;
+	}
 	lab_poke(&best->frame, 0);
 	lab_compiler_barrier();
 	return lab_registry_claim_own(best, best_word, LAB_HEAP_BORROWED) ? best : NULL;

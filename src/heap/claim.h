@@ -16,12 +16,14 @@ lab_set_word(struct lab_thread *t, uintptr_t word)
 }
 
 /*
- * Notes that a call at sp has met the frame `flag`, and says whether it is worth a proof that the frame is gone, which
- * costs system calls: at the 1st, 2nd, 4th, 8th … meeting. Those from below the frame, as a handler's are, count by
- * themselves: they seldom prove anything. So do those from another place than the last: of a handler on an alternate
- * stack that lies above, and of the frame that the jump went to, the latter can prove it.
+ * Whether a call at sp that meets the frame `flag` is to try the proof that the frame is gone, which costs system calls:
+ * at the 1st, 2nd, 4th, 8th … meeting. Meetings from below the frame, as by a handler's calls, count by themselves: they
+ * seldom prove anything. So do those from another place than the last: of a handler on an alternate stack that lies
+ * above, and of the frame that the jump went to, the latter can prove it. A meeting counts when it was not worth a proof,
+ * or the proof has failed: a call that is left in the middle of a proof has said nothing about the frame.
  */
 bool lab_is_worth_a_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp);
+void lab_count_failed_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp);
 
 /* Whether a frame of the thread may be suspended that borrows. */
 bool lab_is_borrowing(const struct lab_thread *t, uintptr_t sp);

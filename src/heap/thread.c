@@ -184,8 +184,12 @@ is_without_heap(struct lab_thread *t, uint32_t *tid)
 static bool
 is_stale(struct lab_thread *t, uintptr_t word, uintptr_t sp)
 {
-	return lab_is_worth_a_proof(&t->met, word, sp) && lab_frame_is_dead(word, sp, t->tid) &&
-	       !lab_is_borrowing(t, sp);
+	if (!lab_is_worth_a_proof(&t->met, word, sp))
+		return false;
+	if (lab_frame_is_dead(word, sp, t->tid) && !lab_is_borrowing(t, sp))
+		return true;
+	lab_count_failed_proof(&t->met, word, sp);
+	return false;
 }
 
 bool

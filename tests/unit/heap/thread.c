@@ -559,10 +559,17 @@ Test(thread, meetings_are_worth_a_proof_ever_more_seldom)
 	int asked = 0;
 
 	for (int i = 0; i < 1024; i++)
-		asked += lab_is_worth_a_proof(&met, 5000, 3000);
+		if (lab_is_worth_a_proof(&met, 5000, 3000)) {
+			asked++;
+			lab_count_failed_proof(&met, 5000, 3000);
+		}
 	cr_assert_eq(asked, 11, "1, 2, 4, ... 1024");
-	cr_assert(lab_is_worth_a_proof(&met, 5000, 6000), "from above it is the first");
+	for (int i = 0; i < 10; i++)
+		cr_assert(lab_is_worth_a_proof(&met, 5000, 6000),
+		          "from above it is the first; it was left in the middle");
+	lab_count_failed_proof(&met, 5000, 6000);
 	cr_assert(lab_is_worth_a_proof(&met, 5000, 6000));
+	lab_count_failed_proof(&met, 5000, 6000);
 	cr_assert(!lab_is_worth_a_proof(&met, 5000, 6000));
 	cr_assert(lab_is_worth_a_proof(&met, 7000, 3000), "another frame");
 }
