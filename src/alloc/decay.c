@@ -102,6 +102,22 @@ lab_decay_tick(struct lab_guard *guard, size_t pages)
 	lab_decay_poll(guard);
 }
 
+/* What waits is in use still, for the bound; what a visit has freed is not. */
+void
+lab_decay_visit(struct lab_guard *guard, struct lab_heap *heap)
+{
+	if (!enter(guard))
+		return;
+	size_t freed = guard->heap->freed_pages;
+	lab_visit_one(guard->heap, heap);
+	freed = guard->heap->freed_pages - freed;
+	lab_leave(guard);
+	if (freed != 0) {
+		lab_limit_notify();
+		lab_decay_tick(guard, freed);
+	}
+}
+
 /* ---- what is old ----------------------------------------------------------------------------------------------- */
 
 /* What was freed into this heap and into idle ones, and what the dead have left. False: there may be more of that. */

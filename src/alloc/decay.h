@@ -22,4 +22,7 @@ lab_decay_poll(struct lab_guard *guard)
  * were freed, or a slice. */
 void lab_decay_tick(struct lab_guard *guard, size_t pages);
 
+/* By who has freed blocks into another's heap, in which much waits now: its thread sleeps, perhaps. */
+void lab_decay_visit(struct lab_guard *guard, struct lab_heap *heap);
+
 #endif

@@ -28,12 +28,15 @@ fill_freed(void *p, size_t size)
 		memset(p, perturb, size);
 }
 
-/* To the heap's remote stack: the last access. From here on block and pages are the heap's holder's. */
-static void
-push(struct lab_heap *heap, void *p)
+/* To the heap's remote stack: the last access. From here on block and pages are the heap's holder's. Whether much waits
+ * there now. */
+static bool
+push(struct lab_heap *heap, void *p, size_t bytes)
 {
-	lab_add_rlx(&heap->remote_frees, 1);
+	bool is_much = lab_remote_count(heap, 1, bytes);
+
 	lab_remote_push(heap, p, p);
+	return is_much;
 }
 
 /* After a frame that freed pages has left the heap. */
@@ -48,20 +51,21 @@ note_freed_pages(struct lab_guard *guard, size_t pages)
 static void
 release_small(struct lab_guard *guard, struct lab_unit *unit, char *p, const char *call)
 {
-	struct lab_heap *heap = lab_unit_heap(unit);
+	struct lab_heap *heap = lab_unit_heap(unit), *much_in = NULL;
 	enum lab_free_result result = LAB_FREED;
 
 	/* Not its first word: if the block is free already that is a link, and this a double free that is still to be
 	 * found. */
 	fill_freed(p + sizeof(uintptr_t), unit->size - sizeof(uintptr_t));
 	if (!lab_try_enter(guard) && !lab_borrow_again(guard, heap)) {
-		push(heap, p);
+		if (lab_unlikely(push(heap, p, unit->size)))
+			lab_decay_visit(guard, heap);
 		return;
 	}
 	size_t freed_before = guard->heap->freed_pages;
 	if (guard->heap == heap)
 		result = lab_span_free_owned(heap, unit, p, &heap);
-	else if (!lab_batch_add_owned(guard->heap, heap, p))
+	else if (!lab_batch_add_owned(guard->heap, heap, p, &much_in))
 		result = LAB_FREE_DOUBLE;
 	if (result == LAB_FREE_FOREIGN)
 		lab_remote_push(heap, p, p);
@@ -71,6 +75,8 @@ release_small(struct lab_guard *guard, struct lab_unit *unit, char *p, const cha
 		lab_report_misuse(call, p, double_free);
 	if (freed != 0)
 		note_freed_pages(guard, freed);
+	if (lab_unlikely(much_in != NULL))
+		lab_decay_visit(guard, much_in);
 	if (!guard->reentrant)
 		lab_backing_tick(guard->sp);
 }
@@ -92,8 +98,8 @@ release_run(struct lab_guard *guard, const struct lab_place *place, void *p)
 	}
 	if (lab_registry_state(heap->id) == LAB_HEAP_FROZEN)
 		lab_run_free_frozen(place->segment, place->run);
-	else
-		push(heap, p);
+	else if (push(heap, p, pages << LAB_PAGE_SHIFT))
+		lab_decay_visit(guard, heap);
 	lab_limit_notify();
 }
 
@@ -193,12 +199,13 @@ lab_release_nowait(struct lab_guard *guard, const struct lab_place *place, void 
 	bool has_run = place->kind == LAB_PLACE_RUN || place->kind == LAB_PLACE_HUGE;
 
 	if (place->kind == LAB_PLACE_SPAN && lab_unit_is_block(place->unit, p))
-		push(lab_unit_heap(place->unit), p);
+		(void)push(lab_unit_heap(place->unit), p, place->unit->size);
 	else if (!has_run ||
 	         !lab_run_begin_free(place->run, lab_thread.tid)) /* as the id is known: the kernel is not asked */
 		lab_release_place(guard, place, p, call);         /* a slot; or a misuse, and it says which */
 	else if (place->kind == LAB_PLACE_RUN)
-		push(lab_registry_heap(lab_place_heap(place)), p);
+		(void)push(lab_registry_heap(lab_place_heap(place)), p,
+		           lab_load_rlx(&place->run->pages) << LAB_PAGE_SHIFT);
 	else
 		lab_huge_free(place->huge);
 }

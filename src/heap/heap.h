@@ -114,6 +114,7 @@ struct lab_heap {
 	/* Written by any thread. {pointer, parity} of the remote stack. */
 	LAB_ALIGNED(64) _Atomic uintptr_t remote;
 	_Atomic uint64_t remote_frees;
+	_Atomic int64_t room; /* bytes that may still be pushed until much waits: remote.h */
 };
 _Static_assert(sizeof(struct lab_heap) <= LAB_HEAP_STRIDE, "a heap fits its place");
 

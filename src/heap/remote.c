@@ -26,26 +26,28 @@ lab_remote_push(struct lab_heap *heap, void *first, void *last)
 	lab_purge_note(); /* the holder may be dead */
 }
 
-static void
+/* Whether much waits where it went. */
+static bool
 send(struct lab_batch *batch)
 {
 	void *first = batch->first, *last = batch->last;
+	bool is_much = lab_remote_count(batch->target, batch->count, batch->bytes);
 
-	lab_add_rlx(&batch->target->remote_frees, batch->count);
 	/* Emptied before the push: torn between the two, the batch is lost; never is it sent twice. */
 	batch->first = NULL;
 	batch->count = batch->bytes = 0;
 	lab_compiler_barrier();
 	lab_remote_push(batch->target, first, last);
+	return is_much;
 }
 
 bool
-lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block)
+lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block, struct lab_heap **much_in)
 {
 	struct lab_batch *batch = &heap->batches[target->id % LAB_BATCH_SLOTS];
 
-	if (batch->first && batch->target != target)
-		send(batch);
+	if (batch->first && batch->target != target && send(batch))
+		*much_in = batch->target;
 	if (lab_unlikely(batch->first == block))
 		return false;
 	lab_poke((uint64_t *)block, lab_link_make(block, (uintptr_t)batch->first));
@@ -56,8 +58,8 @@ lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block)
 	lab_compiler_barrier();
 	batch->first = block; /* commits */
 	batch->bytes += lab_map_unit(block)->size;
-	if (++batch->count >= LAB_BATCH_MAX || batch->bytes >= LAB_BATCH_BYTES)
-		send(batch);
+	if ((++batch->count >= LAB_BATCH_MAX || batch->bytes >= LAB_BATCH_BYTES) && send(batch))
+		*much_in = target;
 	return true;
 }
 
@@ -66,7 +68,7 @@ lab_batch_flush_owned(struct lab_heap *heap)
 {
 	for (unsigned i = 0; i < LAB_BATCH_SLOTS; i++)
 		if (heap->batches[i].first)
-			send(&heap->batches[i]);
+			(void)send(&heap->batches[i]);
 }
 
 /* The whole stack, recorded in heap->drain before it is taken; 0 if there is nothing or others were quicker every
@@ -83,8 +85,10 @@ take(struct lab_heap *heap)
 		lab_compiler_barrier();
 		/* pairs with the rel of push, and its rel with the acq of lab_remote_resume_owned */
 		if (atomic_compare_exchange_strong_explicit(&heap->remote, &list, (list & PARITY) ^ PARITY,
-		                                            memory_order_acq_rel, memory_order_relaxed))
+		                                            memory_order_acq_rel, memory_order_relaxed)) {
+			lab_store_rlx(&heap->room, LAB_WAITING_MUCH);
 			return list;
+		}
 	}
 	lab_compiler_barrier();
 	heap->drain = 0;
@@ -212,6 +216,7 @@ lab_remote_resume_owned(struct lab_heap *heap)
 	size_t all = SIZE_MAX;
 	uintptr_t list = heap->drain;
 
+	lab_store_rlx(&heap->room, LAB_WAITING_MUCH); /* of a new heap, too */
 	/* the load pairs with the CAS of take; INV-REM-1: where the parity is the same the take did not happen */
 	if (!(list & POINTER) || (list & PARITY) == (lab_load_acq(&heap->remote) & PARITY))
 		heap->drain = 0;

@@ -47,9 +47,24 @@ lab_link_read(const void *at, uintptr_t *next)
 /* Any thread, any context, lock-free. The chain first → … → last is linked already. */
 void lab_remote_push(struct lab_heap *heap, void *first, void *last);
 
+/*
+ * Bytes on a heap's stack are counted from one take to the next, so that it is known where much waits: a visit (visit.h) is
+ * worthwhile there. An estimate: a batch that is pushed while the stack is taken may be missing.
+ */
+#define LAB_WAITING_MUCH ((int64_t)4 << 20)
+
+/* Before blocks are pushed. Whether much waits there now. */
+static inline bool
+lab_remote_count(struct lab_heap *heap, size_t blocks, size_t bytes)
+{
+	lab_add_rlx(&heap->remote_frees, blocks);
+	return lab_add_rlx(&heap->room, -(int64_t)bytes) - (int64_t)bytes < 0;
+}
+
 /* Collects a block of a span of another heap; LAB_BATCH_MAX and LAB_BATCH_BYTES say when a batch is sent, or the next slow
- * path that looks for memory does it. False: nothing was done, it is the block that was collected last. */
-bool lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block);
+ * path that looks for memory does it. *much_in: the heap to which one was sent, if much waits there now. False: nothing was
+ * done, it is the block that was collected last. */
+bool lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block, struct lab_heap **much_in);
 
 /* Sends all batches. */
 void lab_batch_flush_owned(struct lab_heap *heap);

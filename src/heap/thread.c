@@ -141,12 +141,10 @@ enter_beside(struct lab_thread *t, struct lab_guard *guard)
 	return true;
 }
 
-bool
-lab_borrow_again(struct lab_guard *guard, struct lab_heap *heap)
+static LAB_NOINLINE bool
+borrow_again(struct lab_thread *t, struct lab_guard *guard, struct lab_heap *heap)
 {
-	struct lab_thread *t = &lab_thread;
-
-	if (!t->heap || heap->id != t->borrowed || lab_registry_is_forked())
+	if (lab_registry_is_forked())
 		return false;
 	guard->beside = t->word & LAB_WORD_IDLE; /* a visitor is inside the thread's own */
 	if (guard->beside)
@@ -159,6 +157,15 @@ lab_borrow_again(struct lab_guard *guard, struct lab_heap *heap)
 	guard->reentrant = !guard->beside;
 	begin_slow(heap);
 	return true;
+}
+
+/* Short, as a thread that has no heap is here in each free. */
+bool
+lab_borrow_again(struct lab_guard *guard, struct lab_heap *heap)
+{
+	struct lab_thread *t = &lab_thread;
+
+	return t->heap && heap->id == t->borrowed && borrow_again(t, guard, heap);
 }
 
 /*

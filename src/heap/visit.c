@@ -88,7 +88,9 @@ visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks)
 		if (lab_registry_word(target) == owner && target->whole) {
 			target->whole = 0;
 			lab_compiler_barrier();
+			size_t freed = target->freed_pages;
 			work(target, blocks);
+			heap->freed_pages += target->freed_pages - freed;
 			lab_finding_pass_owned(target, heap);
 			lab_compiler_barrier();
 			target->whole = 1;
@@ -111,6 +113,18 @@ is_to_be_visited(struct lab_heap *target, bool at_once)
 		return false;
 	lab_store_rlx(&target->looked, seen);
 	return at_once || looked == seen;
+}
+
+void
+lab_visit_one(struct lab_heap *heap, struct lab_heap *target)
+{
+	size_t blocks = BLOCKS_A_CALL;
+
+	lab_store_rlx(&target->room, LAB_WAITING_MUCH);
+	if (target != heap && lab_registry_tid(target->id) != lab_thread.tid && lab_registry_may_probe())
+		visit(heap, target, &blocks);
+	if (blocks == 0)
+		lab_store_rlx(&target->room, 0);
 }
 
 bool

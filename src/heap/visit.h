@@ -51,6 +51,10 @@ bool lab_visit_is_inside(struct lab_heap *heap);
  */
 bool lab_visit_all(struct lab_heap *heap, bool at_once);
 
+/* The same of one heap in which much waits (remote.h). Who frees into it then goes on if blocks are left, and tries again
+ * after as much if its thread is inside. */
+void lab_visit_one(struct lab_heap *heap, struct lab_heap *target);
+
 /* A frame inside `heap` was cut short: part of its rebuild. */
 void lab_visit_recover(struct lab_heap *heap);
 

@@ -295,6 +295,39 @@ Test(decay, blocks_freed_into_the_heap_of_a_thread_that_sleeps_go_back)
 		}
 }
 
+static void *
+free_blocks_of(void *sleeper)
+{
+	free_blocks(sleeper, 3);
+	return NULL;
+}
+
+/* By a thread that has a heap, and by one that has none. Time stands still. */
+Test(decay, what_waits_for_a_thread_that_sleeps_is_bounded_when_it_is_freed)
+{
+	static struct sleeper sleeper;
+	static const size_t sizes[][2] = {{2000, 16000}, {16000, 32000}, {36000, 90000}, {MIB / 8, MIB / 4}};
+	pthread_t thread;
+
+	for (size_t i = 0; i < 8; i++) {
+		start(10000);
+		cr_assert(lab_set_param(LAB_PARAM_DIRTY_MAX, MIB));
+		lab_free(lab_malloc(1));
+		begin_sleeper(&sleeper, sizes[i / 2][0], sizes[i / 2][1]);
+		size_t peak = bytes_in_blocks();
+		if (i % 2 == 0) {
+			free_blocks(&sleeper, 1);
+		} else {
+			REQUIRE(pthread_create(&thread, NULL, free_blocks_of, &sleeper) == 0);
+			REQUIRE(pthread_join(thread, NULL) == 0);
+		}
+		size_t left = bytes_in_blocks();
+		cr_assert_leq(left, LAB_WAITING_MUCH + 8 * MIB, "%zu: %zu of %zu", i, left, peak);
+		end_sleeper(&sleeper);
+		(void)lab_trim(0);
+	}
+}
+
 Test(decay, a_trim_reaches_the_heaps_of_threads_that_sleep)
 {
 	static struct sleeper sleeper;

@@ -25,6 +25,7 @@
 enum { TID = 0x12345, BLOCKS = 100 };
 
 static struct lab_heap *heap, *other;
+static struct lab_heap *much_in; /* where a call has found that much waits */
 static void *blocks[BLOCKS];
 
 static struct lab_heap *
@@ -156,20 +157,20 @@ Test(remote, a_batch_goes_when_it_is_full_or_another_needs_its_place)
 {
 	start();
 	for (unsigned i = 0; i < LAB_BATCH_MAX - 1; i++)
-		lab_batch_add_owned(other, heap, blocks[i]);
+		lab_batch_add_owned(other, heap, blocks[i], &much_in);
 	cr_assert_eq(pointer(heap), 0);
 	cr_assert_eq(lab_load_rlx(&heap->remote_frees), 0);
-	lab_batch_add_owned(other, heap, blocks[LAB_BATCH_MAX - 1]);
+	lab_batch_add_owned(other, heap, blocks[LAB_BATCH_MAX - 1], &much_in);
 	cr_assert_eq(length(pointer(heap)), LAB_BATCH_MAX);
 	cr_assert_eq(lab_load_rlx(&heap->remote_frees), LAB_BATCH_MAX);
 
-	lab_batch_add_owned(other, heap, blocks[40]);
-	lab_batch_add_owned(other, heap, blocks[41]);
+	lab_batch_add_owned(other, heap, blocks[40], &much_in);
+	lab_batch_add_owned(other, heap, blocks[41], &much_in);
 	struct lab_heap *third = NULL; /* one that shares the slot */
 	while (!third || third->id % LAB_BATCH_SLOTS != heap->id % LAB_BATCH_SLOTS)
 		third = make_heap();
 	void *its = block_of(third);
-	lab_batch_add_owned(other, third, its);
+	lab_batch_add_owned(other, third, its, &much_in);
 	cr_assert_eq(length(pointer(heap)), LAB_BATCH_MAX + 2);
 	cr_assert_eq(pointer(third), 0);
 	lab_batch_flush_owned(other);
@@ -180,6 +181,24 @@ Test(remote, a_batch_goes_when_it_is_full_or_another_needs_its_place)
 	lab_remote_drain_owned(third);
 	cr_assert_eq(used(heap), BLOCKS - LAB_BATCH_MAX - 2);
 	cr_assert_eq(used(third), 0);
+}
+
+Test(remote, who_sends_learns_that_much_waits)
+{
+	start();
+	for (int round = 0; round < 2; round++) {
+		lab_store_rlx(&heap->room, (LAB_BATCH_MAX + 1) * lab_map_unit(blocks[0])->size);
+		for (unsigned i = 0; i < 2 * LAB_BATCH_MAX; i++) {
+			cr_assert_eq(much_in, NULL);
+			REQUIRE(lab_batch_add_owned(other, heap, blocks[i], &much_in));
+		}
+		cr_assert_eq(much_in, heap);
+		much_in = NULL;
+		lab_remote_drain_owned(heap);
+		cr_assert_eq(lab_load_rlx(&heap->room), LAB_WAITING_MUCH);
+		for (unsigned i = 0; i < 2 * LAB_BATCH_MAX; i++)
+			blocks[i] = block_of(heap);
+	}
 }
 
 /* A thread that falls asleep keeps what is in its batches. */
@@ -195,7 +214,7 @@ Test(remote, batches_hold_few_bytes_whatever_the_sizes)
 		size_t held = 0;
 		for (unsigned i = 0; i < LAB_BATCH_SLOTS; i++)
 			for (unsigned n = 0; n < LAB_BATCH_MAX - 1; n++)
-				lab_batch_add_owned(other, heaps[i], block_of_class(heaps[i], c));
+				lab_batch_add_owned(other, heaps[i], block_of_class(heaps[i], c), &much_in);
 		for (unsigned i = 0; i < LAB_BATCH_SLOTS; i++) {
 			const struct lab_batch *batch = &other->batches[i];
 			cr_assert_eq(batch->bytes, batch->count * lab_class_size(c));
@@ -225,7 +244,7 @@ Test(remote, batches_for_many_heaps)
 		heaps[i] = make_heap();
 	for (int step = 0; step < 20000; step++) {
 		size_t i = trace_below(&random, HEAPS);
-		lab_batch_add_owned(other, heaps[i], block_of(heaps[i]));
+		lab_batch_add_owned(other, heaps[i], block_of(heaps[i]), &much_in);
 		sent[i]++;
 	}
 	lab_batch_flush_owned(other);
@@ -415,7 +434,7 @@ Test(remote, blocks_of_every_class_and_runs_empty_their_spans)
 	start();
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
 		for (size_t i = 0; i < LAB_UNIT_SIZE / lab_class_size(c) * 2; i++) {
-			lab_batch_add_owned(heap, other, block_of_class(other, c));
+			lab_batch_add_owned(heap, other, block_of_class(other, c), &much_in);
 		}
 	for (int i = 0; i < 50; i++) {
 		bool fresh;
@@ -538,9 +557,9 @@ Test(remote, a_block_of_a_retired_span_is_found)
 Test(remote, the_block_collected_last_is_not_collected_again)
 {
 	start();
-	cr_assert(lab_batch_add_owned(other, heap, blocks[0]));
-	cr_assert_not(lab_batch_add_owned(other, heap, blocks[0]));
-	cr_assert(lab_batch_add_owned(other, heap, blocks[1]));
+	cr_assert(lab_batch_add_owned(other, heap, blocks[0], &much_in));
+	cr_assert_not(lab_batch_add_owned(other, heap, blocks[0], &much_in));
+	cr_assert(lab_batch_add_owned(other, heap, blocks[1], &much_in));
 	lab_batch_flush_owned(other);
 	lab_remote_drain_owned(heap);
 	cr_assert_eq(used(heap), BLOCKS - 2);
@@ -625,7 +644,7 @@ Test(remote, a_write_to_a_block_in_a_batch_is_found)
 {
 	start();
 	for (int i = 0; i < LISTED; i++)
-		REQUIRE(lab_batch_add_owned(other, heap, blocks[i]));
+		REQUIRE(lab_batch_add_owned(other, heap, blocks[i], &much_in));
 	*(void **)blocks[10] = blocks[50];
 	lab_batch_flush_owned(other);
 	cr_assert_eq(finding(other).kind, LAB_FOUND_NOTHING);

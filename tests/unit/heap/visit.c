@@ -217,11 +217,12 @@ Test(visit, the_holder_frees_the_rest)
 
 Test(visit, batches_of_a_thread_that_sleeps_are_sent)
 {
+	struct lab_heap *much_in = NULL;
 	void *p = lab_malloc(64);
 
 	start(10);
 	p = lab_malloc(64);
-	cr_assert(lab_batch_add_owned(heap, own, p));
+	cr_assert(lab_batch_add_owned(heap, own, p, &much_in));
 	lab_remote_push(heap, blocks[0].p, blocks[0].p);
 	size_t before = lab_load_rlx(&own->remote_frees);
 	visit_all(NULL);
@@ -269,6 +270,21 @@ Test(visit, one_call_does_its_share)
 	cr_assert(!lab_visit_all(own, true));
 	struct heap_census census = wake();
 	cr_assert_eq(census.used, CLASSES);
+}
+
+/* Small blocks are so many that a call which visits does not come to the end. */
+Test(visit, what_waits_is_bounded_by_who_frees_it)
+{
+	enum { MANY = 600000 };
+	static unsigned char *p[MANY];
+
+	start(1);
+	for (int i = 0; i < MANY; i++)
+		p[i] = block_of_class(0);
+	for (int i = 0; i < MANY; i++)
+		lab_free(p[i]);
+	struct heap_census census = heap_check(heap);
+	cr_assert_leq((census.used - census.collected) * 16, LAB_WAITING_MUCH + LAB_BATCH_BYTES);
 }
 
 /* ---- who is inside ---- */
