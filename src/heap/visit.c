@@ -115,13 +115,20 @@ is_to_be_visited(struct lab_heap *target, bool at_once)
 	return at_once || looked == seen;
 }
 
+/* From outside of the process a lease would name a thread by an id of another PID namespace. */
+static bool
+may_visit(void)
+{
+	return !lab_registry_is_forked() && !lab_registry_in_shared_memory_child();
+}
+
 void
 lab_visit_one(struct lab_heap *heap, struct lab_heap *target)
 {
 	size_t blocks = BLOCKS_A_CALL;
 
 	lab_store_rlx(&target->room, LAB_WAITING_MUCH);
-	if (target != heap && lab_registry_tid(target->id) != lab_thread.tid && lab_registry_may_probe())
+	if (target != heap && lab_registry_tid(target->id) != lab_thread.tid && may_visit())
 		visit(heap, target, &blocks);
 	if (blocks == 0)
 		lab_store_rlx(&target->room, 0);
@@ -132,7 +139,7 @@ lab_visit_all(struct lab_heap *heap, bool at_once)
 {
 	size_t blocks = BLOCKS_A_CALL;
 
-	if (lab_registry_is_forked() || lab_registry_in_shared_memory_child())
+	if (!may_visit())
 		return true;
 	for (uint32_t id = 0; id < lab_registry_count(); id++) {
 		struct lab_heap *target = lab_registry_heap(id);
