@@ -342,24 +342,31 @@ Test(decay, a_trim_reaches_the_heaps_of_threads_that_sleep)
 	end_sleeper(&sleeper);
 }
 
+enum { ENDED_MAX = 60 };
+
 /* A span that is current stays when it is empty; so a thread ends with one of each class that it has used. */
 static void *
-use_each_class(void *unused)
+use_each_class(void *together)
 {
-	(void)unused;
 	for (size_t size = 16; size <= 32768; size += size / 4)
 		use(size);
+	(void)pthread_barrier_wait(together);
 	return NULL;
 }
 
+/* All live at the same time, so that none inherits from another. */
 static size_t
-end_threads(int count)
+end_threads(unsigned count)
 {
-	for (int t = 0; t < count; t++) {
-		pthread_t thread;
-		REQUIRE(pthread_create(&thread, NULL, use_each_class, NULL) == 0);
-		REQUIRE(pthread_join(thread, NULL) == 0);
-	}
+	pthread_barrier_t together;
+	pthread_t threads[ENDED_MAX];
+
+	REQUIRE(count <= ENDED_MAX);
+	REQUIRE(pthread_barrier_init(&together, NULL, count) == 0);
+	for (unsigned t = 0; t < count; t++)
+		REQUIRE(pthread_create(&threads[t], NULL, use_each_class, &together) == 0);
+	for (unsigned t = 0; t < count; t++)
+		REQUIRE(pthread_join(threads[t], NULL) == 0);
 	return lab_space_mapped();
 }
 
@@ -372,15 +379,13 @@ some_are_left(void)
 /* Nobody frees into their heaps, and nobody is born. More of them than one call repairs. */
 Test(decay, what_threads_had_that_have_ended_goes_back)
 {
-	enum { THREADS = 60 };
+	enum { THREADS = ENDED_MAX };
 
 	start(10000);
 	lab_free(lab_malloc(1));
-	world.deaths_are_set = true; /* they look alive, so that none inherits from another */
 	size_t mapped = end_threads(THREADS);
 	cr_assert_geq(mapped, THREADS * MIB / 4);
 	cr_assert(some_are_left());
-	world.deaths_are_set = false;
 	for (int i = 0; i < 100 && some_are_left(); i++) { /* one who was joined may look alive for a moment */
 		world.now += 500;
 		for (int k = 0; k < THREADS; k++)
@@ -400,9 +405,7 @@ Test(decay, what_threads_had_that_have_ended_goes_at_a_trim)
 
 	start(10000);
 	lab_free(lab_malloc(1));
-	world.deaths_are_set = true;
 	cr_assert_geq(end_threads(THREADS), THREADS * MIB / 4);
-	world.deaths_are_set = false;
 	for (int i = 0; i < 100 && some_are_left(); i++)
 		(void)lab_trim(0);
 	cr_assert_leq(lab_space_mapped(), MIB);
