@@ -313,19 +313,38 @@ check_what_stays(struct lab_stats before, size_t threads)
 		fail("heaps stay with the dead: heaps, before", now.heaps, before.heaps);
 }
 
+/* What is passed once, as threads grow used to the operation, is not what the next ones pass. */
+static void
+learn_operation(const struct operation *operation)
+{
+	current = operation;
+	for (int i = 0; i < 5; i++) {
+		if (i < 4)
+			memset(&passed, 0, sizeof passed);
+		live_and_end(NULL);
+	}
+}
+
+/* In the middle of a malloc that has to look for pages. */
+static void
+choose_where_to_interrupt(void)
+{
+	static const struct operation slow = {"malloc of a run", use_a_little, get_100k, 0, false};
+
+	learn_operation(&slow);
+	REQUIRE(passed.count > 100);
+	interrupted_at = passed.offsets[passed.count / 2];
+}
+
 static void
 end_everywhere(const struct operation *operation)
 {
 	size_t kills_before = kills;
 
-	current = operation;
 	current_scenario = operation->name;
-	for (int i = 0; i < 5; i++) {
-		if (i <
-		    4) /* what is passed once, as threads grow used to the operation, is not what the next ones pass */
-			memset(&passed, 0, sizeof passed);
-		live_and_end(NULL);
-	}
+	if (operation->in_handler)
+		choose_where_to_interrupt();
+	learn_operation(operation);
 	REQUIRE(passed.count > 10);
 	struct lab_stats before = what_stays();
 	size_t step = passed.count / (THREADS * scale) + 1;
@@ -337,18 +356,6 @@ end_everywhere(const struct operation *operation)
 	check_what_stays(before, kills - kills_before);
 }
 
-/* In the middle of a malloc that has to look for pages. */
-static void
-choose_where_to_interrupt(void)
-{
-	static const struct operation slow = {"malloc of a run", use_a_little, get_100k, 0, false};
-
-	current = &slow;
-	live_and_end(NULL);
-	REQUIRE(passed.count > 100);
-	interrupted_at = passed.offsets[passed.count / 2];
-}
-
 int
 main(int argc, char **argv)
 {
@@ -356,7 +363,6 @@ main(int argc, char **argv)
 	random_state = (uint32_t)now_ms();
 	step_start(learn, SA_NODEFER);
 	break_start(hook, 0);
-	choose_where_to_interrupt();
 	for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
 		if (strstr(operations[i].name, only))
 			end_everywhere(&operations[i]);
