@@ -39,7 +39,7 @@ resize_run(struct lab_guard *guard, const struct lab_place *place, size_t size)
 {
 	bool done = false;
 
-	if (size <= LAB_SMALL_MAX || !lab_try_enter(guard))
+	if (!lab_try_enter(guard))
 		return false;
 	if (guard->heap->id == lab_place_heap(place))
 		done = lab_run_resize_owned(guard->heap, place->segment, place->run, pages_for(size));
@@ -58,13 +58,19 @@ struct block {
 static void *
 resize_block(struct lab_guard *guard, const struct block *block, size_t size)
 {
+	/* A block that would be less than half used moves. A run stays one for a size that a span has as well, so that a size
+	 * that goes up and down across the border is not copied each time. */
+	bool stays = size <= block->size && (size > block->size / 2 || block->size <= 64);
+
 	switch (block->place.kind) {
 	case LAB_PLACE_RUN:
+		if (size <= LAB_SMALL_MAX)
+			return stays ? block->p : NULL;
 		return resize_run(guard, &block->place, size) ? block->p : NULL;
 	case LAB_PLACE_HUGE:
 		return resize_huge(&block->place, size);
-	case LAB_PLACE_SPAN: /* a block that would be less than half used moves */
-		return size <= block->size && (size > block->size / 2 || block->size <= 64) ? block->p : NULL;
+	case LAB_PLACE_SPAN:
+		return stays ? block->p : NULL;
 	default:
 		return size <= block->size ? block->p : NULL; /* a slot of the reserve */
 	}

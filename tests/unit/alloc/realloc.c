@@ -82,6 +82,13 @@ Test(realloc, what_stays_in_place)
 	cr_assert_lt(lab_usable_size(p), 1000, "a block that would be less than half used moves");
 	lab_free(p);
 
+	p = lab_malloc(36000); /* a run, which stays one across the border to blocks of spans */
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(lab_realloc(p, i % 2 ? 36000 : 20000, LAB_GFP_KERNEL), p);
+	cr_assert_neq(p = lab_realloc(p, 16000, LAB_GFP_KERNEL), NULL);
+	cr_assert_lt(lab_usable_size(p), 20000);
+	lab_free(p);
+
 	p = lab_malloc(3 * MIB);
 	cr_assert_eq(lab_realloc(p, 50000, LAB_GFP_KERNEL), p); /* a run, alone in its segment: it grows where it is */
 	for (size_t size = 60000; size < 3 * MIB; size += 100000)
