@@ -22,7 +22,7 @@ pages_for(size_t size)
 }
 
 /*
- * A mapping that was freed, if one fits, else a new one. Before a new one is mapped, as many pages of the others go
+ * A mapping that was freed, if one fits or can be made to, else a new one. Before a new one is mapped, as many pages of the others go
  * back: so what is cached does not pile up where a block is never as long when it is allocated as when it is freed.
  */
 static struct lab_huge *
@@ -30,6 +30,8 @@ allocate(struct lab_heap *heap, size_t pages, size_t align)
 {
 	struct lab_huge *huge = lab_huge_reuse(pages, align, &heap->over_limit);
 
+	if (!huge && !heap->over_limit && align == LAB_PAGE_SIZE)
+		huge = lab_huge_remake(pages, &heap->over_limit);
 	if (huge || heap->over_limit)
 		return huge;
 	if (!lab_load_rlx(&lab_purge_is_held))

@@ -72,21 +72,38 @@ lab_huge_map(size_t pages, size_t align, bool *over_limit)
 
 /* ---- blocks of CACHED mappings --------------------------------------------------------------------------------- */
 
+/* What a block is to be. */
+struct wanted {
+	size_t pages, align;
+	bool remade; /* of a mapping that is made longer or shorter for it */
+};
+
 /* A block shall not pin much that it does not use; but where nothing goes back, what is cached is used before more
  * is mapped. */
 static bool
-fits(const struct lab_huge *huge, size_t pages, size_t align)
+fits(const struct lab_huge *huge, const struct wanted *wanted)
 {
-	size_t mapped = lab_load_rlx(&huge->mapped);
+	size_t mapped = lab_load_rlx(&huge->mapped), pages = wanted->pages;
 	bool stays = lab_load_rlx(&lab_purge_is_held) || lab_load_rlx(&unmap_is_refused);
 
+	if (wanted->remade)
+		return mapped / 4 <= pages;
 	return mapped >= pages && (stays || mapped - pages <= pages / 4) &&
-	       (uintptr_t)lab_load_rlx(&huge->base) % align == 0;
+	       (uintptr_t)lab_load_rlx(&huge->base) % wanted->align == 0;
+}
+
+/* Pages that are too many, or missing. */
+static size_t
+distance(const struct lab_huge *huge, size_t pages)
+{
+	size_t mapped = lab_load_rlx(&huge->mapped);
+
+	return mapped > pages ? mapped - pages : pages - mapped;
 }
 
 /* The entry of a word's that fits most closely, if it does so more than `best`. *state: its state then. */
 static struct lab_huge *
-best_of_word(const struct lab_huge_part *part, size_t word, size_t pages, size_t align, struct lab_huge *best,
+best_of_word(const struct lab_huge_part *part, size_t word, const struct wanted *wanted, struct lab_huge *best,
              uint64_t *state)
 {
 	/* pairs with lab_huge_cache */
@@ -95,8 +112,8 @@ best_of_word(const struct lab_huge_part *part, size_t word, size_t pages, size_t
 		uint64_t now = lab_load_acq(&huge->run.state); /* pairs with the rel of lab_huge_set_state */
 		if (lab_huge_kind_of(now) != LAB_HUGE_CACHED) {
 			lab_huge_hide(huge);
-		} else if (fits(huge, pages, align) &&
-		           (!best || lab_load_rlx(&huge->mapped) < lab_load_rlx(&best->mapped))) {
+		} else if (fits(huge, wanted) &&
+		           (!best || distance(huge, wanted->pages) < distance(best, wanted->pages))) {
 			best = huge;
 			*state = now;
 		}
@@ -105,14 +122,14 @@ best_of_word(const struct lab_huge_part *part, size_t word, size_t pages, size_t
 }
 
 static struct lab_huge *
-find_cached(size_t pages, size_t align, uint64_t *state)
+find_cached(const struct wanted *wanted, uint64_t *state)
 {
 	const struct lab_huge_part *part;
 	struct lab_huge *best = NULL;
 
 	for (size_t i = 0; (part = lab_huge_part_at(i)) != NULL; i++)
 		for (size_t word = 0; word < part->count / 64; word++)
-			best = best_of_word(part, word, pages, align, best, state);
+			best = best_of_word(part, word, wanted, best, state);
 	return best;
 }
 
@@ -150,13 +167,15 @@ make_block(struct lab_huge *huge, uint64_t state, size_t pages, bool is_much)
 	return is_made;
 }
 
-struct lab_huge *
-lab_huge_reuse(size_t pages, size_t align, bool *over_limit)
+/* A CACHED mapping, or its first `pages` if it has more, as a block. */
+static struct lab_huge *
+reuse(const struct wanted *wanted, bool *over_limit)
 {
 	for (;;) {
 		uint64_t state = 0;
-		struct lab_huge *huge = find_cached(pages, align, &state);
-		size_t dirty = huge ? lab_load_rlx(&huge->dirty) : 0;
+		struct lab_huge *huge = find_cached(wanted, &state);
+		size_t dirty = huge ? lab_load_rlx(&huge->dirty) : 0, mapped = huge ? lab_load_rlx(&huge->mapped) : 0;
+		size_t pages = mapped < wanted->pages ? mapped : wanted->pages;
 		if (!huge)
 			return NULL;
 		if (!lab_charge(pages > dirty ? pages - dirty : 0, false)) {
@@ -170,6 +189,12 @@ lab_huge_reuse(size_t pages, size_t align, bool *over_limit)
 		}
 		/* What was charged for nothing comes back when pages are counted next: INV-CHARGE-1. */
 	}
+}
+
+struct lab_huge *
+lab_huge_reuse(size_t pages, size_t align, bool *over_limit)
+{
+	return reuse(&(struct wanted){.pages = pages, .align = align}, over_limit);
 }
 
 /* ---- the caller's block ---------------------------------------------------------------------------------------- */
@@ -273,6 +298,27 @@ lab_huge_extend(struct lab_huge *huge, size_t pages)
 	}
 	lab_os_release_signals(signals);
 	return p;
+}
+
+struct lab_huge *
+lab_huge_remake(size_t pages, bool *over_limit)
+{
+	struct lab_huge *huge = reuse(&(struct wanted){.pages = pages, .remade = true}, over_limit);
+	size_t length = huge ? lab_load_rlx(&huge->run.pages) : 0;
+	bool was;
+
+	if (!huge)
+		return NULL;
+	if (lab_load_rlx(&huge->mapped) > pages + SPARE_PAGES)
+		unmap_tail(huge, pages);
+	if (length == pages)
+		return huge;
+	void *p = lab_huge_extend(huge, pages);
+	if (p)
+		return lab_huge_find(p, &was);
+	lab_count(-(int64_t)length, (int64_t)lab_load_rlx(&huge->dirty));
+	lab_huge_cache(huge);
+	return NULL;
 }
 
 /* ---- what is CACHED goes back ---------------------------------------------------------------------------------- */

@@ -60,6 +60,7 @@ TABLE = {
     "bench/guard.py": Test("guard-script"),
     "bench/tides.py --plot docs/images/tides.svg":
         "bench/tides.py --plot docs/images/tides.svg --rounds 1 --peers glibc --decay 0 --curves glibc,DECAY_MS=0 -- --quick; test -s docs/images/tides.svg",
+    "bench/servers.py": "bench/servers.py --rounds 1 --peers glibc -- --quick",
     "bench/tides.py --rounds 3": "bench/tides.py --rounds 1 --peers glibc --decay 0 -- --quick",
     "./dev test --only TEXT": "./dev test --only scripts",
     "./dev run --quick": "./dev run --quick",

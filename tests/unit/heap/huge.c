@@ -87,18 +87,18 @@ Test(huge, an_untouched_block_costs_the_same_whatever_its_size)
 	world_install();
 	lab_free(lab_malloc(5 * MIB));
 	for (size_t size = 8 * MIB; size <= (size_t)1 << 30; size *= 8) {
-		world.maps = world.protects = 0;
+		world.maps = world.extends = world.protects = 0;
 		long before = faults();
 		void *p = lab_malloc(size);
 		cr_assert(p);
 		cr_assert_leq(faults() - before, 4);
-		cr_assert_eq(world.maps, 1);
+		cr_assert_eq(world.maps + world.extends, 1);
 		cr_assert_eq(world.protects, 0);
 		lab_free(p);
 	}
 }
 
-Test(huge, the_mapping_that_fits_most_closely_is_taken_and_none_that_is_much_too_long)
+Test(huge, the_mapping_that_fits_most_closely_is_taken_and_the_rest_of_one_that_is_much_too_long_goes)
 {
 	world_install();
 	world.clock_is_set = true;
@@ -115,16 +115,58 @@ Test(huge, the_mapping_that_fits_most_closely_is_taken_and_none_that_is_much_too
 	void *r = lab_malloc(11 * MIB - 5);
 	cr_assert_eq(r, p[1], "the next one");
 	size_t maps = world.maps;
-	void *s = lab_aligned_alloc(256 * MIB, 9 * MIB);
+	void *s = lab_malloc(30 * MIB);
+	cr_assert_eq(s, p[0]);
+	cr_assert_eq(world.maps, maps);
+	cr_assert_eq(lab_load_rlx(&lab_map_find(s).huge->mapped), 30 * MIB / LAB_PAGE_SIZE, "a quarter is the most");
+	lab_free(s);
+	s = lab_aligned_alloc(256 * MIB, 9 * MIB);
 	cr_assert_eq((uintptr_t)s % (256 * MIB), 0);
 	cr_assert_eq(world.maps, maps + ((uintptr_t)p[3] % (256 * MIB) != 0),
 	             "one that is aligned so by chance would do");
 	lab_free(s);
-	s = lab_malloc(30 * MIB);
-	cr_assert_eq(world.maps, maps + 2, "a quarter is the most");
 	lab_free(q);
 	lab_free(r);
 	lab_free(s);
+}
+
+Test(huge, a_shorter_mapping_is_made_longer_so_that_only_what_is_new_faults)
+{
+	world_install();
+	world.clock_is_set = true;
+	char *p = lab_malloc(20 * MIB);
+	memset(p, 1, 20 * MIB);
+	lab_free(p);
+	size_t maps = world.maps;
+	long before = faults();
+	p = lab_malloc(26 * MIB);
+	memset(p, 2, 26 * MIB);
+	cr_assert_leq(faults() - before, (long)(6 * MIB / LAB_PAGE_SIZE + 16));
+	cr_assert_eq(world.maps, maps);
+	cr_assert_eq(lab_usable_size(p), 26 * MIB);
+	lab_free(p);
+
+	char *zeroed = lab_calloc(1, 30 * MIB);
+	cr_assert(trace_is_zero(zeroed, 30 * MIB));
+	lab_free(zeroed);
+}
+
+Test(huge, where_a_mapping_cannot_be_made_longer_another_is_mapped)
+{
+	struct lab_stats stats;
+
+	world_install();
+	world.clock_is_set = true;
+	lab_free(lab_malloc(20 * MIB));
+	world.extend_fails = true;
+	char *p = lab_malloc(26 * MIB);
+	cr_assert(p);
+	memset(p, 1, 26 * MIB);
+	lab_stats_get(&stats);
+	cr_assert_eq(stats.huge_blocks, 1);
+	lab_free(p);
+	lab_stats_get(&stats);
+	cr_assert_eq(stats.huge_blocks, 0);
 }
 
 Test(huge, of_a_longer_mapping_the_rest_goes_back_if_it_is_much)
