@@ -102,6 +102,7 @@ Test(huge, the_mapping_that_fits_most_closely_is_taken_and_the_rest_of_one_that_
 {
 	world_install();
 	world.clock_is_set = true;
+	cr_assert(lab_set_param(LAB_PARAM_DIRTY_MAX, SIZE_MAX));
 	void *p[4];
 	static const size_t mib[] = {40, 12, 11, 10};
 
@@ -124,7 +125,6 @@ Test(huge, the_mapping_that_fits_most_closely_is_taken_and_the_rest_of_one_that_
 	cr_assert_eq((uintptr_t)s % (256 * MIB), 0);
 	cr_assert_eq(world.maps, maps + ((uintptr_t)p[3] % (256 * MIB) != 0),
 	             "one that is aligned so by chance would do");
-	lab_free(s);
 	lab_free(q);
 	lab_free(r);
 	lab_free(s);
