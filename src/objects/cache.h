@@ -6,7 +6,7 @@
  * cache is kept, with its slab descriptors, for the next lab_cache_create. (64 bytes a slab, at the most there were.)
  *
  * No object begins where a block does, as a head lies before it: what free() and its like do not know they ask this
- * file about (struct lab_objects, alloc/alloc.h). So an object may be freed by them, and is counted as free then.
+ * file about (struct lab_objects, alloc/objects.h). So an object may be freed by them, and is counted as free then.
  */
 #ifndef LAB_OBJECTS_CACHE_H
 #define LAB_OBJECTS_CACHE_H

@@ -123,4 +123,29 @@ check_aligned(const void *block, size_t alignment)
 	return ((uintptr_t)block & (alignment - 1)) == 0;
 }
 
+/* The n-th figure of /proc/self/statm, in bytes. */
+static inline size_t
+check_statm(int n)
+{
+	size_t pages[2] = {0, 0};
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	CHECK(file && fscanf(file, "%zu %zu", &pages[0], &pages[1]) == 2);
+	fclose(file);
+	return pages[n] * 4096;
+}
+
+/* Bytes that are mapped, and those that are resident. */
+static inline size_t
+address_space(void)
+{
+	return check_statm(0);
+}
+
+static inline size_t
+resident(void)
+{
+	return check_statm(1);
+}
+
 #endif

@@ -204,18 +204,6 @@ test_perturb(void)
 
 /* ---- malloc_trim, malloc_stats --------------------------------------------------------------------------------- */
 
-static size_t
-resident(void)
-{
-	long total = 0;
-	long pages = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
-
-	CHECK(file && fscanf(file, "%ld %ld", &total, &pages) == 2);
-	fclose(file);
-	return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 static void
 test_trim(void)
 {

@@ -84,17 +84,6 @@ test_free_null(void)
 	CHECK(errno == ERRNO_KEPT);
 }
 
-static size_t
-address_space(void)
-{
-	size_t pages = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
-
-	CHECK(file && fscanf(file, "%zu", &pages) == 1);
-	fclose(file);
-	return pages * 4096;
-}
-
 /* Freed memory is used again: the address space does not grow with the number of calls. */
 static void
 test_reuse(void)

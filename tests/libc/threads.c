@@ -132,18 +132,6 @@ free_chain(void *head)
 	return NULL;
 }
 
-static size_t
-resident(void)
-{
-	long total = 0;
-	long pages = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
-
-	CHECK(file && fscanf(file, "%ld %ld", &total, &pages) == 2);
-	fclose(file);
-	return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 /* Blocks of dead threads are freed by others, in every pairing, many times over. */
 static void
 test_handover(void)

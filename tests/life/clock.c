@@ -33,17 +33,6 @@ clock_gettime(clockid_t clock, struct timespec *time)
 	return result;
 }
 
-static size_t
-resident_mib(void)
-{
-	size_t pages = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
-
-	REQUIRE(file && fscanf(file, "%*u %zu", &pages) == 1);
-	fclose(file);
-	return pages >> 8;
-}
-
 /* Frees a spike; then goes on with some work until the memory is back, however long that takes within the time-out. */
 static void
 spike(void)
@@ -55,10 +44,10 @@ spike(void)
 		REQUIRE(blocks[i] = malloc(SIZE));
 		memset(blocks[i], i, SIZE);
 	}
-	REQUIRE(resident_mib() > BLOCKS / 1024 / 2);
+	REQUIRE((resident_bytes() >> 20) > BLOCKS / 1024 / 2);
 	for (int i = 0; i < BLOCKS; i++)
 		free(blocks[i]);
-	while (resident_mib() > LEFT_MAX_MIB) {
+	while ((resident_bytes() >> 20) > LEFT_MAX_MIB) {
 		void *some[50];
 		for (int i = 0; i < 50; i++)
 			REQUIRE(some[i] = malloc(64 + (size_t)i * 700));
@@ -67,7 +56,7 @@ spike(void)
 		REQUIRE(++rounds < ROUNDS_MAX);
 		usleep(2000);
 	}
-	printf("clock that %s: %zu MiB after %d rounds\n", names[how], resident_mib(), rounds);
+	printf("clock that %s: %zu MiB after %d rounds\n", names[how], (resident_bytes() >> 20), rounds);
 }
 
 int

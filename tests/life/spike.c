@@ -125,20 +125,6 @@ free_all(struct share *share)
 
 /* ---- figures --------------------------------------------------------------------------------------------------- */
 
-static int statm = -1;
-
-/* Without a call of malloc. */
-static size_t
-resident(void)
-{
-	char text[128] = "", *end;
-	ssize_t length = pread(statm, text, sizeof text - 1, 0);
-
-	REQUIRE(length > 0);
-	(void)strtoul(text, &end, 10);
-	return strtoul(end, NULL, 10) * 4096;
-}
-
 static bool
 has_memory(void)
 {
@@ -211,7 +197,7 @@ spike_of_main(void)
 
 	for (int i = 0; i < MAKERS; i++)
 		make(&shares[i]);
-	peak = resident();
+	peak = resident_bytes();
 	for (int i = 0; i < MAKERS; i++)
 		free_all(&shares[i]);
 	return peak;
@@ -226,7 +212,7 @@ spike_of_threads(bool sleep)
 		shares[i].sleeps = sleep;
 	begin(make_and_free);
 	pthread_barrier_wait(&made);
-	peak = resident();
+	peak = resident_bytes();
 	pthread_barrier_wait(&look_at_it);
 	for (int i = 0; i < MAKERS; i++)
 		sem_wait(&freed);
@@ -242,7 +228,7 @@ spike_of_heirs(bool main_frees)
 
 	begin(make_only);
 	end();
-	peak = resident();
+	peak = resident_bytes();
 	if (!main_frees) {
 		begin(free_only);
 		end();
@@ -303,7 +289,7 @@ caller(void *form)
 	call(drive);
 	sem_post(&freed);
 	sem_wait(&calls_wanted);
-	for (uint64_t deadline = now_ms() + DEADLINE_MS; (left = resident()) >= limit && now_ms() < deadline;
+	for (uint64_t deadline = now_ms() + DEADLINE_MS; (left = resident_bytes()) >= limit && now_ms() < deadline;
 	     rounds++) {
 		call(drive);
 		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
@@ -331,7 +317,6 @@ run_form(struct form *form)
 {
 	pthread_t thread;
 
-	statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	REQUIRE(pthread_barrier_init(&made, NULL, MAKERS + 1) == 0 &&
 	        pthread_barrier_init(&look_at_it, NULL, MAKERS + 1) == 0);
 	REQUIRE(pthread_create(&thread, NULL, caller, form) == 0);

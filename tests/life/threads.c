@@ -45,17 +45,6 @@ run(void *(*body)(void *), uintptr_t argument)
 }
 
 static size_t
-resident(void)
-{
-	unsigned long total, pages;
-	FILE *file = fopen("/proc/self/statm", "r");
-
-	REQUIRE(file && fscanf(file, "%lu %lu", &total, &pages) == 2);
-	fclose(file);
-	return pages * 4096;
-}
-
-static size_t
 heaps(void)
 {
 	struct lab_stats stats = {0};
@@ -68,7 +57,7 @@ heaps(void)
 static void
 check_heaps(void)
 {
-	printf("%s: %zu heaps, %zu KiB resident\n", current_scenario, heaps(), resident() >> 10);
+	printf("%s: %zu heaps, %zu KiB resident\n", current_scenario, heaps(), resident_bytes() >> 10);
 	if (heaps() > HEAPS_MAX)
 		fail("heaps grow with the dead", heaps(), HEAPS_MAX);
 }
@@ -141,15 +130,15 @@ short_threads(void)
 			REQUIRE(pthread_join(threads[i % AT_ONCE], NULL) == 0);
 		start(&threads[i % AT_ONCE], short_life, i);
 		if (i == SHORT / 10)
-			before = resident();
+			before = resident_bytes();
 	}
 	for (int i = 0; i < AT_ONCE; i++)
 		REQUIRE(pthread_join(threads[i], NULL) == 0);
 	clear_shelf();
 	printf("%zu short threads\n", count);
 	check_heaps();
-	if (resident() > before + ((size_t)16 << 20))
-		fail("memory grows with the dead", resident(), before);
+	if (resident_bytes() > before + ((size_t)16 << 20))
+		fail("memory grows with the dead", resident_bytes(), before);
 }
 
 /* ---- all keys, re-armed ---------------------------------------------------------------------------------------- */
@@ -303,11 +292,11 @@ ends_in_the_middle(void)
 			end_one((enum end)how, next_random(&random));
 			exchange(&random);
 			if (i == ENDED / 5)
-				before = resident();
+				before = resident_bytes();
 		}
 		/* two blocks of each thread are this program's to lose */
-		if (resident() > before + ((size_t)8 << 20) * scale)
-			fail("memory grows with the torn", resident(), before);
+		if (resident_bytes() > before + ((size_t)8 << 20) * scale)
+			fail("memory grows with the torn", resident_bytes(), before);
 		check_heaps();
 	}
 	clear_shelf();
@@ -359,7 +348,7 @@ abandoned(void)
 		library_stats(&before);
 	for (unsigned round = 0; round < 20 * scale; round++) {
 		if (round == 6)
-			early = resident();
+			early = resident_bytes();
 		for (uintptr_t i = 0; i < LEAVERS; i++)
 			start(&threads[i], leave, i);
 		for (int i = 0; i < LEAVERS; i++)
@@ -378,8 +367,8 @@ abandoned(void)
 	if (library_stats && after.adopted < before.adopted + 10)
 		fail("heaps adopted", before.adopted, after.adopted);
 	/* it goes up and down with what lies scattered; that heaps come back is for check_heaps to say */
-	if (resident() > early + ((size_t)64 << 20))
-		fail("memory grows with abandoned heaps", resident(), early);
+	if (resident_bytes() > early + ((size_t)64 << 20))
+		fail("memory grows with abandoned heaps", resident_bytes(), early);
 	check_heaps();
 }
 
@@ -416,12 +405,12 @@ dead_consumers(void)
 		for (int i = 0; i < CONSUMERS; i++)
 			REQUIRE(pthread_join(threads[i], NULL) == 0);
 		if (round == 20)
-			before = resident();
+			before = resident_bytes();
 	}
 	for (int i = 0; i < SHELF; i++)
 		unwrap(atomic_exchange(&queue[i], NULL));
-	if (resident() > before + ((size_t)16 << 20))
-		fail("memory grows with the consumers", resident(), before);
+	if (resident_bytes() > before + ((size_t)16 << 20))
+		fail("memory grows with the consumers", resident_bytes(), before);
 	check_heaps();
 }
 
@@ -527,7 +516,7 @@ process_with_id(pid_t id, int pipe_end)
 static void
 id_is_used_again(void)
 {
-	size_t most = (size_t)3 * REUSED_BLOCKS * REUSED_SIZE, before = resident();
+	size_t most = (size_t)3 * REUSED_BLOCKS * REUSED_SIZE, before = resident_bytes();
 	int pipe_ends[2], got = 0;
 	pid_t processes[REUSED];
 
@@ -540,7 +529,7 @@ id_is_used_again(void)
 		for (int i = 0; i < REUSED_BLOCKS; i++)
 			free(reused[i]);
 	}
-	size_t after = resident();
+	size_t after = resident_bytes();
 	close(pipe_ends[0]);
 	close(pipe_ends[1]);
 	for (int i = 0; i < REUSED; i++)

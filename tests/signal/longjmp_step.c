@@ -302,19 +302,6 @@ jump_out_of_call(const struct variant *variant, const struct call *call, size_t 
 
 /* ---- what holds afterwards ------------------------------------------------------------------------------------- */
 
-static size_t
-resident_bytes(void)
-{
-	char text[64] = "";
-	int file = open("/proc/self/statm", O_RDONLY);
-	size_t pages = 0;
-
-	if (file >= 0 && read(file, text, sizeof text - 1) > 0 && strchr(text, ' '))
-		pages = strtoul(strchr(text, ' '), NULL, 10);
-	close(file);
-	return pages * 4096;
-}
-
 /* Once the thread has called from above the frames that were left, it has a heap of its own: no call of it is
  * re-entrant any more. */
 static void

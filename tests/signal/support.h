@@ -77,8 +77,9 @@ struct block new_block(size_t size);
  * allocation on. */
 void run_again_limited(size_t limit, char **argv);
 
-/* Bytes that are mapped. */
+/* Bytes that are mapped, and those that are resident. Without a call of malloc. */
 size_t address_space(void);
+size_t resident_bytes(void);
 
 /* ---- small things ---------------------------------------------------------------------------------------------- */
 
