@@ -22,8 +22,8 @@ pages_for(size_t size)
 	return lab_run_pages((size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT);
 }
 
-/* A block that has become small for one moves: half of what such a block has at least, so that a size that goes up and
- * down does not. */
+/* A huge block moves once the new size is at most half of the least size of a huge block, so that a size that goes up
+ * and down across that limit is not copied each time. */
 static void *
 resize_huge(const struct lab_place *place, size_t size)
 {

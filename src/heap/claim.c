@@ -50,9 +50,9 @@ lab_count_failed_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp)
 	(*count_of(met, flag, sp))++;
 }
 
-/* A handler's usual distance below the frame that it interrupted: alive, very likely. */
+/* Whether sp is below the frame by no more than a handler's call usually is: then the frame is alive, very likely. */
 static bool
-is_just_above(uintptr_t flag, uintptr_t sp)
+is_just_below(uintptr_t flag, uintptr_t sp)
 {
 	return sp < flag && flag - sp < 64 * 1024;
 }
@@ -62,12 +62,12 @@ lab_is_borrowing(const struct lab_thread *t, uintptr_t sp)
 {
 	uintptr_t frame = t->borrowing;
 
-	return frame != 0 && (is_just_above(frame, sp) || !lab_frame_is_dead(frame, sp, t->tid));
+	return frame != 0 && (is_just_below(frame, sp) || !lab_frame_is_dead(frame, sp, t->tid));
 }
 
 /* ---- births ---- */
 
-/* A newborn has no frames below it: all heaps that carry its thread id are a dead thread's, or were left when its birth
+/* A newborn thread has no older frame inside any heap: all heaps that carry its thread id are a dead thread's, or were left when its birth
  * was. */
 static struct lab_heap *
 inherit(struct lab_thread *t, uint32_t tid)
@@ -213,7 +213,7 @@ win_heap(struct lab_thread *t, uintptr_t sp)
 	return heap;
 }
 
-/* Before a heap is won; see lab_give_back_borrowed. */
+/* Before a heap is won: a jump right after the CAS leaves a heap that is looked for only if these two are set. */
 static void
 begin_borrowing(struct lab_thread *t, uintptr_t sp, bool in_shared_memory_child)
 {

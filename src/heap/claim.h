@@ -18,8 +18,9 @@ lab_set_word(struct lab_thread *t, uintptr_t word)
 /*
  * Whether a call at sp that meets the frame `flag` is to try the proof that the frame is gone, which costs system calls:
  * at the 1st, 2nd, 4th, 8th … meeting. Meetings from below the frame, as by a handler's calls, count by themselves: they
- * seldom prove anything. So do those from another place than the last: of a handler on an alternate stack that lies
- * above, and of the frame that the jump went to, the latter can prove it. A meeting counts when it was not worth a proof,
+ * seldom prove anything. Meetings from above count by the place of the call (16 KiB of stack), from 0 again at each
+ * change of place: a handler on an alternate stack at a higher address proves nothing, the frame that the jump went to
+ * can, and the first must not use up the second's tries. A meeting counts when it was not worth a proof,
  * or the proof has failed: a call that is left in the middle of a proof has said nothing about the frame.
  */
 bool lab_is_worth_a_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp);
@@ -35,7 +36,7 @@ bool lab_is_borrowing(const struct lab_thread *t, uintptr_t sp);
  */
 struct lab_heap *lab_win_at_birth(struct lab_thread *t, uint32_t tid);
 
-/* A heap for a call that found the word busy: guard->heap and word. False: there is none and none can be made.
+/* A heap for a call that cannot have its thread's own: guard->heap and word. False: there is none and none can be made.
  * in_shared_memory_child: by a frame that is not the thread's. */
 bool lab_win_to_borrow(struct lab_thread *t, struct lab_guard *guard, bool in_shared_memory_child);
 

@@ -8,11 +8,14 @@
  * INV-HEAP-1  At most one live thread is named by a heap's owner word (registry.h), and only that thread's frames write
  *             the non-atomic fields: the innermost frame that marked the heap busy, in its thread's word, or the one
  *             that won it (registry.h). What is for slow frames alone a visitor may have instead (visit.h).
- * INV-HEAP-2  bins[c].current is replaced only when less than an eighth of its blocks are free or left to carve, by a
- *             span that has more, or, if it has none at all, by any. It is then `closed` (unit.h) and in no list if it
- *             has none, else in its bin's list.
+ * INV-HEAP-2  A refill replaces bins[c].current only when less than an eighth of its blocks are left, free or to carve:
+ *             by a listed span that has an eighth, or, if the current one has nothing left, by any listed span or a new
+ *             one. The span that was replaced is `closed` (unit.h) and in no list if it has nothing left, else in its
+ *             bin's list.
  * INV-HEAP-3  Every span of the heap is exactly one of: a bin's current span, listed in its bin (it has a free block or
- *             one to carve), or full and closed. Every segment is in both indexes, by_order and by_run, where its
+ *             one to carve), or full and closed. (A fast free that a handler interrupted between its check and
+ *             its mark, and whose span the handler filled, leaves one free block in such a span: the next free there
+ *             lists the span.) Every segment is in both indexes, by_order and by_run, where its
  *             greatest free order and its longest row of free pages, as last seen, put it.
  * INV-HEAP-4  whole == 0: a slow frame is inside, or was left inside by a jump or a death, or the heap is new: who
  *             enters next rebuilds the lists before it reads them. The fast paths read none: spans' freelist states

@@ -108,7 +108,7 @@ take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_heap_state hold, l
 
 	if (!lab_lease_is_free(owner, tid, is_dead))
 		return NULL;
-	lab_poke(&heap->frame, 0); /* before it is won, as with id: the dead thread's frame says nothing */
+	lab_poke(&heap->frame, 0); /* before it is won: nobody could tell afterwards whose frame that is */
 	if (!win(id, owner, tid, hold))
 		return NULL;
 	if (lab_unlikely(lab_visit_is_inside(heap))) {

@@ -1,7 +1,7 @@
 /*
  * registry.h - which heap belongs to which thread, and what for.
  *
- * Each heap has an owner word, a lease whose tag is the hold. In a child of fork all heaps but those of the forking
+ * Each heap has an owner word, a lease whose tag says what it is held for (enum lab_heap_state). In a child of fork all heaps but those of the forking
  * thread are frozen: their memory was copied while others wrote it, so that nothing is allocated from them again.
  *
  *     UNUSED ──make──▶ CURRENT | BORROWED                   IDLE ◀──give back── BORROWED | HELD | ABSORBING
@@ -23,7 +23,7 @@ enum lab_heap_state {
 	LAB_HEAP_IDLE,       /* whole; anyone may take it */
 	/* the thread in the word has it, */
 	LAB_HEAP_CURRENT,   /* for life: its word names it */
-	LAB_HEAP_BORROWED,  /* for one call, which interrupted another */
+	LAB_HEAP_BORROWED,  /* for one call, whose thread's own heap is busy, has a visitor inside, or cannot be had */
 	LAB_HEAP_HELD,      /* until its fork has returned; nobody is inside */
 	LAB_HEAP_ABSORBING, /* to take out what is in it, or to repair it */
 	LAB_HEAP_FROZEN,    /* of a thread that this process does not have */
@@ -35,7 +35,7 @@ lab_heap_state_is_owned(enum lab_heap_state hold)
 	return hold >= LAB_HEAP_CURRENT && hold <= LAB_HEAP_ABSORBING;
 }
 
-/* Prepares the window (page/space.h) and the fork mark; repeatable. False if there is no memory. */
+/* Prepares the window (page/window.h) and the fork mark; repeatable. False if there is no memory. */
 bool lab_registry_start(void);
 
 /* The second half: notes which process writes the owner words. To be called before there can be a vfork. */
@@ -100,7 +100,7 @@ bool lab_registry_in_shared_memory_child(void);
 /* Whether this process is a fork's child whose leases are not settled yet. */
 bool lab_registry_is_forked(void);
 
-/* From libc's hook in the child: the same, where the kernel does not wipe pages. */
+/* From libc's hook in the child: makes lab_registry_is_forked true, where the kernel does not wipe pages. */
 void lab_registry_note_fork(void);
 
 /* In fork's child, a lab_lease_kind: heaps are frozen but those of the forking thread, and of threads that the child

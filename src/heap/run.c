@@ -162,7 +162,7 @@ add_segment(struct lab_heap *heap, const struct demand *demand)
 	return segment != NULL;
 }
 
-/* Covers that were spans are spans no more, once other pages lie over them. */
+/* Units that were retired spans are plain pages once a run lies over them. */
 static void
 forget_retired(struct lab_pages pages, size_t count)
 {

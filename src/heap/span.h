@@ -37,7 +37,8 @@ enum lab_free_result lab_span_free_owned(struct lab_heap *heap, struct lab_unit 
 /* The same by a visitor (visit.h): the block is collected, and a span goes all of whose used blocks were. */
 enum lab_free_result lab_span_collect(struct lab_heap *heap, struct lab_unit *unit, void *p, struct lab_heap **holder);
 
-/* The end of the fast path's free whose subtraction borrowed: the span is empty now, or was before. */
+/* The end of a free whose subtraction borrowed (INV-SPAN-2), and of a rebuild that finds a listed span empty.
+ * LAB_FREE_DOUBLE: it is the current one, and was empty before. */
 enum lab_free_result lab_span_emptied_owned(struct lab_heap *heap, struct lab_unit *unit);
 
 /* Puts a span where INV-HEAP-3 wants it, from its freelist state. */

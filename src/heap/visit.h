@@ -5,7 +5,7 @@
  * visitor. Nobody waits for it: the thread that finds a visitor in its heap borrows another one for that call, and a
  * visitor that finds somebody inside goes on to the next heap.
  *
- * INV-VISIT-1  Only who has the lease reads or writes what is for slow frames: lists, buckets, batches, `drain`, `whole`,
+ * INV-VISIT-1  Only who has the lease reads or writes what is for slow frames: lists, bins, batches, `drain`, `whole`,
  *              `collected` of spans. The fast paths of the heap's thread take no lease, so a visitor leaves alone what
  *              they write: current spans, `direct`, free list states, and blocks that are in use or on a free list. Of
  *              a span that is not current the fast paths free blocks in use; of one whose used blocks are all collected

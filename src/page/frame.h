@@ -21,8 +21,8 @@
  * read. For then a call that is on no alternate stack, and has interrupted a frame, is below that frame on the same
  * stack. Handlers that switch from one stack to another are beyond all of this.
  *
- * The answer takes a system call for each page up to the stack's end, 8 MiB at most. If sp is below `flag` it is false
- * at once.
+ * The answer takes a system call or two, and one for each page up to the stack's end, 8 MiB at most. If both are on one
+ * stack and sp is below `flag`, it is false without those for pages.
  */
 bool lab_frame_is_dead(uintptr_t flag, uintptr_t sp, uint32_t tid);
 

@@ -42,8 +42,8 @@ lab_segment_owner(const struct lab_segment *segment)
 	return &segment->slot->owner;
 }
 
-/* Whether the segment is mapped, by its owner word, and this is still its metadata: a longer segment may have got
- * new one. */
+/* Whether the segment is mapped, by its owner word, and this is still its metadata: a longer segment that
+ * begins at the same slot may have got new metadata. */
 static inline bool
 lab_segment_is_mapped(const struct lab_segment *segment, uint64_t owner)
 {

@@ -8,7 +8,8 @@
  * INV-UNIT-1  owner_key = base + (heap | 1) while blocks of the span may be freed on the fast path; that plus 2^63
  *             ("closed") while they may not. For the pointer p of a block, and w the calling thread's heap word, n =
  *             p + w - owner_key is the block's offset if w names the span's heap as idle. If w is a stack pointer
- *             (busy; even) or 0 (unborn), n is odd. If w names another heap, n is off by a multiple of 64 KiB of at
+ *             (busy; even) or 0 (unborn), n is odd; if w has LAB_WORD_SLOW, n is the offset + 2^63 - 1, or the offset
+ *             - 1 if the span is closed: odd as well. If w names another heap, n is off by a multiple of 64 KiB of at
  *             most 2 GiB (LAB_HEAP_MAX heaps lie in a row), while pointers that share a descriptor differ by
  *             multiples of the window's size, at least 4 GiB: n is then no offset in this span.
  * INV-UNIT-2  With size = odd * 2^shift and inverse * odd = 1 (mod 2^64), rotate_right(n * inverse, shift) is a

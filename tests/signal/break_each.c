@@ -1,9 +1,7 @@
 /*
  * break_each.c - every instruction of malloc's family that any scene reaches is interrupted by a handler that
- * allocates, resizes and frees
- *, the handlers' own calls included, up to three deep; and some frames are left by siglongjmp, so that what repairs
- *them is
- * interrupted as well.
+ * allocates, resizes and frees, the handlers' own calls included, up to three deep; and some frames are left by
+ * siglongjmp, so that what repairs them is interrupted as well.
  *
  * All instructions get breakpoints (breakpoints.h), or a part of them; each is hit once a round. So a round costs no
  * more than a few thousand handlers, and reaches instructions that a stepped main program never does: of borrowing,

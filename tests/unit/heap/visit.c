@@ -27,7 +27,7 @@
 
 enum { TID = 0x12345, GONE = 0x12346, BLOCKS = 9000, RUNS = 12 };
 
-static const unsigned classes[] = {3, 20, 40, 71};
+static const unsigned classes[] = {3, 20, 40, LAB_CLASS_COUNT - 1};
 enum { CLASSES = sizeof classes / sizeof *classes };
 
 static struct lab_heap *own, *heap; /* the visitor's, the sleeper's */
