@@ -102,6 +102,13 @@ lab_decay_tick(struct lab_guard *guard, size_t pages)
 	lab_decay_poll(guard);
 }
 
+void
+lab_decay_note_freed(struct lab_guard *guard, size_t pages)
+{
+	lab_limit_notify();
+	lab_decay_tick(guard, pages);
+}
+
 /* What waits is in use still, for the bound; what a visit has freed is not. */
 void
 lab_decay_visit(struct lab_guard *guard, struct lab_heap *heap)
@@ -112,10 +119,8 @@ lab_decay_visit(struct lab_guard *guard, struct lab_heap *heap)
 	lab_visit_one(guard->heap, heap);
 	freed = guard->heap->freed_pages - freed;
 	lab_leave(guard);
-	if (freed != 0) {
-		lab_limit_notify();
-		lab_decay_tick(guard, freed);
-	}
+	if (freed != 0)
+		lab_decay_note_freed(guard, freed);
 }
 
 /* ---- what is old ----------------------------------------------------------------------------------------------- */

@@ -22,6 +22,9 @@ lab_decay_poll(struct lab_guard *guard)
  * were freed, or a slice. */
 void lab_decay_tick(struct lab_guard *guard, size_t pages);
 
+/* After a frame that freed pages has left the heap: who waits for memory is told as well. */
+void lab_decay_note_freed(struct lab_guard *guard, size_t pages);
+
 /* By who has freed blocks into another's heap, in which much waits now: its thread sleeps, perhaps. */
 void lab_decay_visit(struct lab_guard *guard, struct lab_heap *heap);
 

@@ -39,14 +39,6 @@ push(struct lab_heap *heap, void *p, size_t bytes)
 	return is_much;
 }
 
-/* After a frame that freed pages has left the heap. */
-static void
-note_freed_pages(struct lab_guard *guard, size_t pages)
-{
-	lab_limit_notify();
-	lab_decay_tick(guard, pages);
-}
-
 /* A carved block of a span: to its heap's free list if we are inside that heap, else by the remote stack. */
 static void
 release_small(struct lab_guard *guard, struct lab_unit *unit, char *p, const char *call)
@@ -74,7 +66,7 @@ release_small(struct lab_guard *guard, struct lab_unit *unit, char *p, const cha
 	if (result == LAB_FREE_DOUBLE)
 		lab_report_misuse(call, p, double_free);
 	if (freed != 0)
-		note_freed_pages(guard, freed);
+		lab_decay_note_freed(guard, freed);
 	if (lab_unlikely(much_in != NULL))
 		lab_decay_visit(guard, much_in);
 	if (!guard->reentrant)
@@ -93,7 +85,7 @@ release_run(struct lab_guard *guard, const struct lab_place *place, void *p)
 	if (entered)
 		lab_leave(guard);
 	if (is_own) {
-		note_freed_pages(guard, pages);
+		lab_decay_note_freed(guard, pages);
 		return;
 	}
 	if (lab_registry_state(heap->id) == LAB_HEAP_FROZEN)
@@ -148,7 +140,7 @@ lab_release_place(struct lab_guard *guard, const struct lab_place *place, void *
 			break;
 		size_t pages = lab_load_rlx(&place->run->pages);
 		lab_huge_free(place->huge);
-		note_freed_pages(guard, pages);
+		lab_decay_note_freed(guard, pages);
 		break;
 	case LAB_PLACE_SLOT:
 		check_release(lab_reserve_release(p), p, call);
