@@ -84,10 +84,10 @@ static bool
 fits(const struct lab_huge *huge, const struct wanted *wanted)
 {
 	size_t mapped = lab_load_rlx(&huge->mapped), pages = wanted->pages;
-	bool stays = lab_load_rlx(&lab_purge_is_held) || lab_load_rlx(&unmap_is_refused);
 
 	if (wanted->remade)
 		return mapped / 4 <= pages;
+	bool stays = lab_load_rlx(&lab_purge_is_held) || lab_load_rlx(&unmap_is_refused);
 	return mapped >= pages && (stays || mapped - pages <= pages / 4) &&
 	       (uintptr_t)lab_load_rlx(&huge->base) % wanted->align == 0;
 }
@@ -182,7 +182,8 @@ reuse(const struct wanted *wanted, bool *over_limit)
 			*over_limit = true;
 			return NULL;
 		}
-		bool is_much = dirty > pages + SPARE_PAGES && !lab_load_rlx(&lab_purge_is_held);
+		/* of one that is remade the rest is unmapped */
+		bool is_much = !wanted->remade && dirty > pages + SPARE_PAGES && !lab_load_rlx(&lab_purge_is_held);
 		if (make_block(huge, state, pages, is_much)) {
 			lab_count((int64_t)pages, -(int64_t)dirty);
 			return huge;

@@ -116,9 +116,11 @@ Test(huge, the_mapping_that_fits_most_closely_is_taken_and_the_rest_of_one_that_
 	void *r = lab_malloc(11 * MIB - 5);
 	cr_assert_eq(r, p[1], "the next one");
 	size_t maps = world.maps;
+	size_t purges = world.purges;
 	void *s = lab_malloc(30 * MIB);
 	cr_assert_eq(s, p[0]);
 	cr_assert_eq(world.maps, maps);
+	cr_assert_eq(world.purges, purges, "what is unmapped is not given back before");
 	cr_assert_eq(lab_load_rlx(&lab_map_find(s).huge->mapped), 30 * MIB / LAB_PAGE_SIZE, "a quarter is the most");
 	lab_free(s);
 	s = lab_aligned_alloc(256 * MIB, 9 * MIB);
