@@ -65,6 +65,18 @@ def find_peer(name):
     return Allocator(name, path, f"{package} {version}" if version else "version unknown", path)
 
 
+def find_peers(names):
+    """The Allocators of these names that are installed; each other one is worth a line. "none" is no name."""
+    found = []
+    for name in names:
+        peer = find_peer(name) if name != "none" else None
+        if peer:
+            found.append(peer)
+        elif name != "none":
+            print(f"{name}: left out, not found (Debian package {PEERS[name][0]})", file=sys.stderr)
+    return found
+
+
 def labyrinth(path, directory):
     """The Allocator for the library under test: a copy in `directory`, so that a build meanwhile does not change what is
     measured. The digest says exactly which build it is."""

@@ -17,6 +17,7 @@
 #endif
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -310,6 +311,21 @@ bench_seconds(void)
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Resident KiB of this process. Allocates nothing, as that could change the figure. Any thread. */
+static inline uint64_t
+bench_resident_kib(void)
+{
+	char text[128];
+	int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	ssize_t length = statm < 0 ? -1 : read(statm, text, sizeof(text) - 1);
+	if (length <= 0)
+		bench_fail("cannot read /proc/self/statm");
+	close(statm);
+	text[length] = '\0';
+	const char *second = strchr(text, ' ');
+	return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) / 1024 : 0;
 }
 
 /* The closing lines. `ops`: as each program counts them; `since`: bench_seconds() at the start. */

@@ -76,11 +76,7 @@ def parse_arguments():
 
 
 def find_allocators(arguments, directory):
-    found = [allocators.find_peer(name) for name in arguments.peers.split(",") if name != "none"]
-    for name, peer in zip(arguments.peers.split(","), found):
-        if peer is None:
-            print(f"{name}: left out, not found (Debian package {allocators.PEERS[name][0]})", file=sys.stderr)
-    found = [peer for peer in found if peer] + [allocators.labyrinth(arguments.lib, directory)]
+    found = allocators.find_peers(arguments.peers.split(",")) + [allocators.labyrinth(arguments.lib, directory)]
     pair = os.path.join(arguments.programs, "pair")
     return [a for a in found if a.path is None or allocators.check(pair, a.path) == 0]
 

@@ -70,13 +70,7 @@ def note(text):
 
 def find_allocators(arguments, programs):
     """Peers and Labyrinth, in this order. What is missing, or has no effect, is said and left out."""
-    found = []
-    for name in arguments.peers:
-        peer = allocators.find_peer(name)
-        if peer:
-            found.append(peer)
-        else:
-            note(f"{name}: left out, not found (Debian package {allocators.PEERS[name][0]})")
+    found = allocators.find_peers(arguments.peers)
     library = arguments.lib or allocators.DEFAULT_LIBRARY
     if os.path.exists(library):
         found.append(allocators.labyrinth(library, programs))

@@ -8,7 +8,6 @@
  */
 #include "bench.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 
 static uint64_t pattern = 1;
@@ -30,6 +29,15 @@ static size_t count;
 static uint64_t state, checksum;
 static double longest, idle;
 
+/* A call has ended. */
+static void
+note_call(double begin)
+{
+	double took = bench_seconds() - begin;
+
+	longest = took > longest ? took : longest;
+}
+
 static void
 fill(struct bench_slot *slot, size_t size)
 {
@@ -37,8 +45,7 @@ fill(struct bench_slot *slot, size_t size)
 	double begin = bench_seconds();
 
 	slot->block = bench_malloc(size);
-	double took = bench_seconds() - begin;
-	longest = took > longest ? took : longest;
+	note_call(begin);
 	*slot = (struct bench_slot){slot->block, size, key};
 	for (size_t at = 0; at + sizeof key <= size; at += BENCH_PAGE) /* every page is used */
 		bench_write_word((char *)slot->block + at, key);
@@ -51,8 +58,15 @@ empty(struct bench_slot *slot)
 	double begin = bench_seconds();
 
 	checksum += bench_slot_empty(slot);
-	double took = bench_seconds() - begin;
-	longest = took > longest ? took : longest;
+	note_call(begin);
+}
+
+static void
+replace(struct bench_slot *slot, size_t size)
+{
+	if (slot->block)
+		empty(slot);
+	fill(slot, size);
 }
 
 static size_t
@@ -226,9 +240,7 @@ drifting_cache(void)
 	for (size_t i = 0; i < entries * 6; i++) {
 		struct bench_slot *slot = &slots[bench_random(&state) % entries];
 		size_t base = 200 + i * 400 / (entries * 6);
-		if (slot->block)
-			empty(slot);
-		fill(slot, base + bench_random(&state) % base);
+		replace(slot, base + bench_random(&state) % base);
 	}
 	use_lightly();
 }
@@ -241,9 +253,7 @@ large_mixed(void)
 
 	for (size_t i = 0; i < entries * 20; i++) {
 		struct bench_slot *slot = &slots[bench_random(&state) % entries];
-		if (slot->block)
-			empty(slot);
-		fill(slot, 300000 + bench_random(&state) % 3700000);
+		replace(slot, 300000 + bench_random(&state) % 3700000);
 	}
 	use_lightly();
 }
@@ -260,8 +270,7 @@ resized_buffers(void)
 		size = size > BENCH_MIB ? 2000 : size;
 		double begin = bench_seconds();
 		void *moved = bench_opaque(realloc(slot->block, size));
-		double took = bench_seconds() - begin;
-		longest = took > longest ? took : longest;
+		note_call(begin);
 		if (!moved)
 			bench_fail("realloc to %zu failed", size);
 		if (slot->block)
@@ -279,21 +288,6 @@ static void (*const patterns[])(void) = {
         sessions, drifting_cache,        large_mixed,        resized_buffers,
 };
 
-static uint64_t
-resident_kib(void)
-{
-	char text[128];
-	int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	ssize_t length = statm < 0 ? -1 : read(statm, text, sizeof(text) - 1);
-
-	if (length <= 0)
-		bench_fail("cannot read /proc/self/statm");
-	close(statm);
-	text[length] = '\0';
-	const char *second = strchr(text, ' ');
-	return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) / 1024 : 0;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -301,12 +295,12 @@ main(int argc, char **argv)
 	count = bytes / SIZE_MEAN;
 	state = seed;
 	slots = bench_slots_new(count);
-	for (size_t i = 0; i < count; i++) /* before `table_kib` is read: it is in every allocator's figure alike */
+	for (size_t i = 0; i < count; i++) /* each page is touched: what the table takes is no part of the figure */
 		slots[i].size = 0;
 	uint64_t table_kib = count * sizeof *slots / 1024, live = 0;
 	double begin = bench_seconds();
 	patterns[pattern - 1]();
-	uint64_t resident = resident_kib();
+	uint64_t resident = bench_resident_kib();
 	for (size_t i = 0; i < count; i++)
 		live += slots[i].block ? slots[i].size : 0;
 	printf("live_kib %" PRIu64 "\nresident_kib %" PRIu64 "\nlongest_us %.0f\n", live / 1024,

@@ -23,21 +23,11 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lib", default=allocators.DEFAULT_LIBRARY, metavar="FILE", help="Labyrinth's drop-in")
     parser.add_argument("--programs", default=os.path.join(allocators.ROOT, "build", "release", "bench"), metavar="FOLDER",
-                        help="where servers and measure are")
+                        help="where the program is")
     parser.add_argument("--peers", default=",".join(allocators.PEERS), metavar="NAMES", help="or none (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("rest", nargs="*", metavar="OPTION", help="after --: options of the program")
     return parser.parse_args()
-
-
-def chosen_allocators(arguments, directory):
-    for name in arguments.peers.split(","):
-        peer = allocators.find_peer(name) if name != "none" else None
-        if peer:
-            yield name, peer.path
-        elif name != "none":
-            print(f"servers.py: {name} is not installed", file=sys.stderr)
-    yield "labyrinth", allocators.labyrinth(arguments.lib, directory).path
 
 
 def run(arguments, number, library):
@@ -59,19 +49,19 @@ def run(arguments, number, library):
 def main():
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as directory:
-        libraries = list(chosen_allocators(arguments, directory))
+        chosen = [*allocators.find_peers(arguments.peers.split(",")), allocators.labyrinth(arguments.lib, directory)]
         print("Resident at the end, MiB (peak; longest call, ms; seconds)\n")
-        print("| pattern | in use | " + " | ".join(name for name, _ in libraries) + " |\n|---|---:|" + "---:|" * len(libraries))
+        print("| pattern | in use | " + " | ".join(one.name for one in chosen) + " |\n|---|---:|" + "---:|" * len(chosen))
         for number, name in enumerate(PATTERNS, 1):
-            rounds = {library: [] for library in libraries}
+            rounds = {one: [] for one in chosen}
             for _ in range(arguments.rounds):
-                for library in libraries:
-                    rounds[library].append(run(arguments, number, library[1]))
+                for one in chosen:
+                    rounds[one].append(run(arguments, number, one.path))
             cells = []
-            for library in libraries:
-                middle = {key: statistics.median(result[key] for result in rounds[library]) for key in rounds[library][0]}
+            for one in chosen:
+                middle = {key: statistics.median(result[key] for result in rounds[one]) for key in rounds[one][0]}
                 cells.append(f"{middle['end']:.0f} ({middle['peak']:.0f}; {middle['longest']:.1f}; {middle['seconds']:.2f})")
-            print(f"| {name} | {rounds[libraries[0]][0]['live']:.0f} | " + " | ".join(cells) + " |", flush=True)
+            print(f"| {name} | {rounds[chosen[0]][0]['live']:.0f} | " + " | ".join(cells) + " |", flush=True)
     return 0
 
 

@@ -9,8 +9,6 @@
  */
 #include "bench.h"
 
-#include <fcntl.h>
-
 static uint64_t bytes = 64 * BENCH_MIB;
 static uint64_t spikes = 8;
 static uint64_t one_in = 100;
@@ -27,21 +25,6 @@ static const struct bench_option options[] = {
 
 /* The blocks of a spike are this long, up to half as much again. */
 static const size_t base_sizes[] = {64, 400, 48, 2000, 160, 1000};
-
-/* Resident KiB of this process. Allocates nothing, as that could change the figure. */
-static uint64_t
-resident_kib(void)
-{
-	char text[128];
-	int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	ssize_t length = statm < 0 ? -1 : read(statm, text, sizeof(text) - 1);
-	if (length <= 0)
-		bench_fail("cannot read /proc/self/statm");
-	close(statm);
-	text[length] = '\0';
-	const char *second = strchr(text, ' ');
-	return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) / 1024 : 0;
-}
 
 /* What a run carries from spike to spike. */
 struct run {
@@ -122,7 +105,7 @@ main(int argc, char **argv)
 		spike(&run, i);
 	free(run.blocks);
 	idle(settle);
-	uint64_t resident = resident_kib();
+	uint64_t resident = bench_resident_kib();
 	uint64_t sum = run.sum + bench_slots_free(run.survivors, run.survived);
 	printf("settled_rss_kib %" PRIu64 "\n", resident);
 	bench_report(total, start, sum);

@@ -9,7 +9,6 @@
  */
 #include "bench.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
@@ -55,30 +54,16 @@ nap(void)
 	nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
-static uint32_t
-resident_kib(int statm)
-{
-	char text[128];
-	ssize_t length = pread(statm, text, sizeof(text) - 1, 0);
-	if (length <= 0)
-		bench_fail("cannot read /proc/self/statm");
-	text[length] = '\0';
-	const char *second = strchr(text, ' ');
-	return second ? (uint32_t)(strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) / 1024) : 0;
-}
-
 /* Allocates nothing. */
 static void *
 watch(void *count)
 {
-	int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	for (size_t n = 0; !atomic_load(&done) && n < SAMPLES_MAX; n++) {
 		samples[n] = (struct sample){(uint32_t)milliseconds(), (uint32_t)(atomic_load(&live) / 1024),
-		                             resident_kib(statm)};
+		                             (uint32_t)bench_resident_kib()};
 		*(size_t *)count = n + 1;
 		nanosleep(&(struct timespec){.tv_nsec = SAMPLE_MS * 1000000}, NULL);
 	}
-	close(statm);
 	return NULL;
 }
 

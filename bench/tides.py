@@ -36,12 +36,8 @@ def parse_arguments():
 
 def cases(arguments, directory):
     """(name, environment) of each."""
-    for name in arguments.peers.split(","):
-        peer = allocators.find_peer(name) if name != "none" else None
-        if peer:
-            yield name, {"LD_PRELOAD": peer.path} if peer.path else {}
-        elif name != "none":
-            print(f"tides.py: {name} is not installed", file=sys.stderr)
+    for peer in allocators.find_peers(arguments.peers.split(",")):
+        yield peer.name, {"LD_PRELOAD": peer.path} if peer.path else {}
     library = allocators.labyrinth(arguments.lib, directory)
     settings = [f"DECAY_MS={decay}" for decay in arguments.decay.split(",")] + arguments.setting
     for setting in settings:
