@@ -60,6 +60,17 @@ is_mapped(const void *p, size_t size)
 
 /* ---- reuse ----------------------------------------------------------------------------------------------------- */
 
+/* A block of which every byte was written, as a mapping that is cached now: where it was. */
+static char *
+use_and_free(size_t size)
+{
+	char *p = lab_malloc(size);
+
+	memset(p, 1, size);
+	lab_free(p);
+	return p;
+}
+
 Test(huge, what_was_freed_is_had_again_without_faults_or_system_calls)
 {
 	world_install();
@@ -136,9 +147,7 @@ Test(huge, a_shorter_mapping_is_made_longer_so_that_only_what_is_new_faults)
 {
 	world_install();
 	world.clock_is_set = true;
-	char *p = lab_malloc(20 * MIB);
-	memset(p, 1, 20 * MIB);
-	lab_free(p);
+	char *p = use_and_free(20 * MIB);
 	size_t maps = world.maps;
 	long before = faults();
 	p = lab_malloc(26 * MIB);
@@ -177,9 +186,7 @@ Test(huge, of_a_longer_mapping_the_rest_goes_back_if_it_is_much)
 	world_install();
 	world.clock_is_set = true;
 	cr_assert(lab_set_param(LAB_PARAM_DIRTY_MAX, SIZE_MAX));
-	char *p = lab_malloc(40 * MIB);
-	memset(p, 1, 40 * MIB);
-	lab_free(p);
+	char *p = use_and_free(40 * MIB);
 	char *q = lab_malloc(33 * MIB);
 	cr_assert_eq(q, p);
 	cr_assert_eq(world.purged, 7 * MIB);
@@ -234,9 +241,7 @@ Test(huge, a_large_calloc_over_a_used_mapping_touches_nothing)
 {
 	world_install();
 	world.clock_is_set = true;
-	char *p = lab_malloc(64 * MIB);
-	memset(p, 1, 64 * MIB);
-	lab_free(p);
+	char *p = use_and_free(64 * MIB);
 	long before = faults();
 	char *q = lab_calloc(1, 64 * MIB);
 	cr_assert_eq(q, p);
