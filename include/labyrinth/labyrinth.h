@@ -163,11 +163,12 @@ void lab_reserve_info(struct lab_reserve_info *info);
 struct lab_reserve_class {
 	size_t size;  /* bytes a slot */
 	size_t slots; /* promised to this class: so many claims with MEMALLOC succeed, whatever the order of frees */
-	size_t overflow; /* more, for requests rounded up from smaller classes, and for its own when all others are taken */
-	size_t used;     /* of both */
-	size_t min;      /* slots that re-entrant malloc leaves alone */
-	size_t high;     /* slots that all but MEMALLOC leave alone */
-	size_t low;      /* fewer free ones ask for growth */
+	/* more, for requests rounded up from smaller classes, and for its own when all others are taken */
+	size_t overflow;
+	size_t used; /* of both */
+	size_t min;  /* slots that re-entrant malloc leaves alone */
+	size_t high; /* slots that all but MEMALLOC leave alone */
+	size_t low;  /* fewer free ones ask for growth */
 };
 /* Index 0 … until it returns false. */
 bool lab_reserve_class_get(size_t index, struct lab_reserve_class *info);
@@ -247,8 +248,8 @@ bool lab_trim(size_t keep);
 
 /* Settings that can change at run time. Values out of range are refused (false) and change nothing. */
 enum lab_param {
-	/* Bytes of free dirty pages kept before they go back at once; by default more than there can be. SIZE_MAX: nothing
-	 * goes back, by decay neither, but by lab_trim and for want of room. */
+	/* Bytes of free dirty pages kept before they go back at once; by default more than there can be. SIZE_MAX:
+	 * nothing goes back, by decay neither, but by lab_trim and for want of room. */
 	LAB_PARAM_TRIM_THRESHOLD,
 	/* Free pages that nobody uses go back to the system within this time; milliseconds. */
 	LAB_PARAM_DECAY_MS,
@@ -263,8 +264,8 @@ enum lab_param {
 	LAB_PARAM_WAIT_MS,
 	/* Transparent huge pages for blocks: 0, the default: as the system is set; 1: never; 2: always. */
 	LAB_PARAM_THP,
-	/* Bytes of free dirty pages, or a quarter of what is in use if that is more, beyond which they go back when memory
-	 * is freed; 32 MiB by default; SIZE_MAX: no bound. */
+	/* Bytes of free dirty pages, or a quarter of what is in use if that is more, beyond which they go back when
+	 * memory is freed; 32 MiB by default; SIZE_MAX: no bound. */
 	LAB_PARAM_DIRTY_MAX,
 };
 bool lab_set_param(enum lab_param param, size_t value);

@@ -18,8 +18,8 @@ lab_decay_poll(struct lab_guard *guard)
 		lab_decay_look(guard);
 }
 
-/* The same by who has freed so many pages: what is free and dirty beyond what may be goes back as well, about as many as
- * were freed, or a slice. */
+/* The same by who has freed so many pages: what is free and dirty beyond what may be goes back as well, about as many
+ * as were freed, or a slice. */
 void lab_decay_tick(struct lab_guard *guard, size_t pages);
 
 /* After a frame that freed pages has left the heap: who waits for memory is told as well. */

@@ -58,8 +58,8 @@ struct block {
 static void *
 resize_block(struct lab_guard *guard, const struct block *block, size_t size)
 {
-	/* A block that would be less than half used moves. A run stays one for a size that a span has as well, so that a size
-	 * that goes up and down across the border is not copied each time. */
+	/* A block that would be less than half used moves. A run stays one for a size that a span has as well, so that
+	 * a size that goes up and down across the border is not copied each time. */
 	bool stays = size <= block->size && (size > block->size / 2 || block->size <= 64);
 
 	switch (block->place.kind) {

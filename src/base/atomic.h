@@ -18,8 +18,8 @@
 #define lab_and_rel(p, v)     atomic_fetch_and_explicit((p), (v), memory_order_release)
 #define lab_and_acq_rel(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)
 
-/* From `from` to `to`, or false. Sequentially consistent: cold words, where a proof is worth more than a fence. It pairs
- * as the comment at its use says. */
+/* From `from` to `to`, or false. Sequentially consistent: cold words, where a proof is worth more than a fence. It
+ * pairs as the comment at its use says. */
 static inline bool
 lab_cas64(_Atomic uint64_t *word, uint64_t from, uint64_t to)
 {

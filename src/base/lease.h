@@ -61,8 +61,8 @@ lab_lease_next(uint64_t before, uint32_t tid, unsigned tag)
 	return lab_lease_make(lab_lease_epoch(before) + 1, tid, tag);
 }
 
-/* One whose number no other call has got: INV-LEASE-1 for words that are 0 between two holders, and so have no number to
- * go on from. */
+/* One whose number no other call has got: INV-LEASE-1 for words that are 0 between two holders, and so have no number
+ * to go on from. */
 uint64_t lab_lease_new(uint32_t tid, unsigned tag);
 
 /* ---- changes of hands ------------------------------------------------------------------------------------------ */
@@ -78,8 +78,8 @@ lab_lease_is_free(uint64_t seen, uint32_t tid, lab_is_dead *is_dead)
 	uint32_t holder = lab_lease_tid(seen);
 	bool is_free = holder == 0 || (holder != tid && is_dead(holder));
 
-	/* the value was read before the proof, and what the caller reads or changes comes after it; pairs with the fence
-	 * in the proof (os/thread.c) */
+	/* the value was read before the proof, and what the caller reads or changes comes after it; pairs with the
+	 * fence in the proof (os/thread.c) */
 	atomic_thread_fence(memory_order_seq_cst);
 	return is_free;
 }

@@ -67,8 +67,8 @@ lab_is_borrowing(const struct lab_thread *t, uintptr_t sp)
 
 /* ---- births ---- */
 
-/* A newborn thread has no older frame inside any heap: all heaps that carry its thread id are a dead thread's, or were left when its birth
- * was. */
+/* A newborn thread has no older frame inside any heap: all heaps that carry its thread id are a dead thread's, or were
+ * left when its birth was. */
 static struct lab_heap *
 inherit(struct lab_thread *t, uint32_t tid)
 {

@@ -16,11 +16,11 @@ lab_set_word(struct lab_thread *t, uintptr_t word)
 }
 
 /*
- * Whether a call at sp that meets the frame `flag` is to try the proof that the frame is gone, which costs system calls:
- * at the 1st, 2nd, 4th, 8th … meeting. Meetings from below the frame, as by a handler's calls, count by themselves: they
- * seldom prove anything. Meetings from above count by the place of the call (16 KiB of stack), from 0 again at each
- * change of place: a handler on an alternate stack at a higher address proves nothing, the frame that the jump went to
- * can, and the first must not use up the second's tries. A meeting counts when it was not worth a proof,
+ * Whether a call at sp that meets the frame `flag` is to try the proof that the frame is gone, which costs system
+ * calls: at the 1st, 2nd, 4th, 8th … meeting. Meetings from below the frame, as by a handler's calls, count by
+ * themselves: they seldom prove anything. Meetings from above count by the place of the call (16 KiB of stack), from 0
+ * again at each change of place: a handler on an alternate stack at a higher address proves nothing, the frame that the
+ * jump went to can, and the first must not use up the second's tries. A meeting counts when it was not worth a proof,
  * or the proof has failed: a call that is left in the middle of a proof has said nothing about the frame.
  */
 bool lab_is_worth_a_proof(struct lab_meetings *met, uintptr_t flag, uintptr_t sp);

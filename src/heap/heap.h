@@ -13,10 +13,10 @@
  *             one. The span that was replaced is `closed` (unit.h) and in no list if it has nothing left, else in its
  *             bin's list.
  * INV-HEAP-3  Every span of the heap is exactly one of: a bin's current span, listed in its bin (it has a free block or
- *             one to carve), or full and closed. (A fast free that a handler interrupted between its check and
- *             its mark, and whose span the handler filled, leaves one free block in such a span: the next free there
- *             lists the span.) Every segment is in both indexes, by_order and by_run, where its
- *             greatest free order and its longest row of free pages, as last seen, put it.
+ *             one to carve), or full and closed. (A fast free that a handler interrupted between its check and its
+ *             mark, and whose span the handler filled, leaves one free block in such a span: the next free there lists
+ *             the span.) Every segment is in both indexes, by_order and by_run, where its greatest free order and its
+ *             longest row of free pages, as last seen, put it.
  * INV-HEAP-4  whole == 0: a slow frame is inside, or was left inside by a jump or a death, or the heap is new: who
  *             enters next rebuilds the lists before it reads them. The fast paths read none: spans' freelist states
  *             are always whole.
@@ -31,8 +31,8 @@
 #include "page/purge.h"
 #include "page/space.h"
 
-/* A batch is sent when it has so many blocks, or so many bytes of them: a thread that falls asleep keeps less than 64 KiB
- * of what is others' memory. */
+/* A batch is sent when it has so many blocks, or so many bytes of them: a thread that falls asleep keeps less than 64
+ * KiB of what is others' memory. */
 #define LAB_BATCH_MAX   32u
 #define LAB_BATCH_BYTES 8192u
 #define LAB_BATCH_SLOTS 8u
@@ -88,7 +88,8 @@ struct lab_heap {
 	size_t slots;             /* of all segments in the indexes */
 	uint64_t stale_marks;     /* lab_segment_stale_marks before segments were looked at for such */
 	struct lab_batch batches[LAB_BATCH_SLOTS];
-	/* BORROWED, ABSORBING: stack pointer of the frame that is inside; 0: it has not said so yet, or is giving back */
+	/* BORROWED, ABSORBING: stack pointer of the frame that is inside; 0: it has not said so yet, or is giving
+	 * back */
 	uintptr_t frame;
 	struct lab_meetings met;
 	uint32_t id;
@@ -111,7 +112,8 @@ struct lab_heap {
 	uint64_t reentrant, adopted;
 	uint64_t allocations[LAB_CLASS_COUNT + 1]; /* the last: larger blocks. Kept with LABYRINTH_STATS=1 only */
 
-	/* The drain in progress: what is left of a list that was taken, {pointer, parity}. The holder's; see remote.h. */
+	/* The drain in progress: what is left of a list that was taken, {pointer, parity}. The holder's; see
+	 * remote.h. */
 	uintptr_t drain;
 
 	/* Written by any thread. {pointer, parity} of the remote stack. */

@@ -22,8 +22,9 @@ pages_for(size_t size)
 }
 
 /*
- * A mapping that was freed, if one fits or can be made to, else a new one. Before a new one is mapped, as many pages of the others go
- * back: so what is cached does not pile up where a block is never as long when it is allocated as when it is freed.
+ * A mapping that was freed, if one fits or can be made to, else a new one. Before a new one is mapped, as many pages of
+ * the others go back: so what is cached does not pile up where a block is never as long when it is allocated as when it
+ * is freed.
  */
 static struct lab_huge *
 allocate(struct lab_heap *heap, size_t pages, size_t align)

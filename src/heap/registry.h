@@ -1,8 +1,9 @@
 /*
  * registry.h - which heap belongs to which thread, and what for.
  *
- * Each heap has an owner word, a lease whose tag says what it is held for (enum lab_heap_state). In a child of fork all heaps but those of the forking
- * thread are frozen: their memory was copied while others wrote it, so that nothing is allocated from them again.
+ * Each heap has an owner word, a lease whose tag says what it is held for (enum lab_heap_state). In a child of fork all
+ * heaps but those of the forking thread are frozen: their memory was copied while others wrote it, so that nothing is
+ * allocated from them again.
  *
  *     UNUSED ──make──▶ CURRENT | BORROWED                   IDLE ◀──give back── BORROWED | HELD | ABSORBING
  *     IDLE ──take───▶ CURRENT | BORROWED | HELD | ABSORBING

@@ -48,8 +48,8 @@ lab_link_read(const void *at, uintptr_t *next)
 void lab_remote_push(struct lab_heap *heap, void *first, void *last);
 
 /*
- * Bytes on a heap's stack are counted from one take to the next, so that it is known where much waits: a visit (visit.h) is
- * worthwhile there. An estimate: a batch that is pushed while the stack is taken may be missing.
+ * Bytes on a heap's stack are counted from one take to the next, so that it is known where much waits: a visit
+ * (visit.h) is worthwhile there. An estimate: a batch that is pushed while the stack is taken may be missing.
  */
 #define LAB_WAITING_MUCH ((int64_t)4 << 20)
 
@@ -61,9 +61,9 @@ lab_remote_count(struct lab_heap *heap, size_t blocks, size_t bytes)
 	return lab_add_rlx(&heap->room, -(int64_t)bytes) - (int64_t)bytes < 0;
 }
 
-/* Collects a block of a span of another heap; LAB_BATCH_MAX and LAB_BATCH_BYTES say when a batch is sent, or the next slow
- * path that looks for memory does it. *much_in: the heap to which one was sent, if much waits there now. False: nothing was
- * done, it is the block that was collected last. */
+/* Collects a block of a span of another heap; LAB_BATCH_MAX and LAB_BATCH_BYTES say when a batch is sent, or the next
+ * slow path that looks for memory does it. *much_in: the heap to which one was sent, if much waits there now. False:
+ * nothing was done, it is the block that was collected last. */
 bool lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block, struct lab_heap **much_in);
 
 /* Sends all batches. */
@@ -72,8 +72,8 @@ void lab_batch_flush_owned(struct lab_heap *heap);
 /* Takes what others have freed into this heap, and frees it. Misuse that it meets is noted: INV-REM-3. */
 void lab_remote_drain_owned(struct lab_heap *heap);
 
-/* The same by a visitor (visit.h), which collects the blocks of spans; of *most blocks at most, and *most is what is left
- * of that. False: a part of the list waits in `drain` for who comes next. */
+/* The same by a visitor (visit.h), which collects the blocks of spans; of *most blocks at most, and *most is what is
+ * left of that. False: a part of the list waits in `drain` for who comes next. */
 bool lab_remote_collect(struct lab_heap *heap, size_t *most);
 
 /* Whether there is something to take. */

@@ -185,7 +185,8 @@ take_pages(struct lab_heap *heap, size_t count, size_t align)
 		pages = take_from_index(heap, &demand);
 		lab_segments_release_spare_owned(heap);
 	}
-	/* A heap that has nothing gets a segment of its own: what the dead have goes to those who lie where they lay. */
+	/* A heap that has nothing gets a segment of its own: what the dead have goes to those who lie where they
+	 * lay. */
 	if (!pages.segment && heap->slots == 0 && add_segment(heap, &demand))
 		pages = take_from_index(heap, &demand);
 	while (!pages.segment && (lab_thread_absorb_dead_owned(heap, PROBES) || add_segment(heap, &demand)))

@@ -2,14 +2,14 @@
  * size_class.h - the sizes of small blocks. Pure functions; any context.
  *
  * 16 to 128 bytes in steps of 16, then eight classes a doubling up to 32 KiB. Eight, where four are usual: the worst
- * internal waste above 128 bytes is then 1/9 (16385 bytes in 18432) instead of 1/5, and a class more costs a heap 24 bytes
- * and, since spans are carved page by page, at most a page of memory. Up to 32 KiB, since whole pages waste less than
- * 1/8 only from there on.
+ * internal waste above 128 bytes is then 1/9 (16385 bytes in 18432) instead of 1/5, and a class more costs a heap 24
+ * bytes and, since spans are carved page by page, at most a page of memory. Up to 32 KiB, since whole pages waste less
+ * than 1/8 only from there on.
  *
  * To add a class: change LAB_CLASS_SIZE, its inverse lab_class_of, and LAB_CLASS_COUNT. Sizes are multiples of 16,
- * ascending, at least two to a span; the last is LAB_SMALL_MAX, a power of two. All else loops over LAB_CLASS_COUNT. The
- * asserts below, in heap.h and in alloc/stats.c check the counts, tests heap-size_class and page-unit each size. No test
- * sees what is left over at the end of a span: 64 KiB modulo the size.
+ * ascending, at least two to a span; the last is LAB_SMALL_MAX, a power of two. All else loops over LAB_CLASS_COUNT.
+ * The asserts below, in heap.h and in alloc/stats.c check the counts, tests heap-size_class and page-unit each size. No
+ * test sees what is left over at the end of a span: 64 KiB modulo the size.
  */
 #ifndef LAB_HEAP_SIZE_CLASS_H
 #define LAB_HEAP_SIZE_CLASS_H

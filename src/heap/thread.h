@@ -18,20 +18,21 @@
  *
  * INV-THREAD-1  word is written by this thread's frames only: set to a stack pointer by the frame that found it idle,
  *               unborn or proved stale, and to an idle value by the same frame when all lists are whole.
- * INV-THREAD-2  While the word is idle no frame of this thread is inside any other heap: a frame that borrows was called
- *               later than the frame that keeps the word busy, and runs or is suspended inside that call; and a stale
- *               word is taken over only where no frame may be suspended that borrows (`borrowing`). So what the thread has left BORROWED or ABSORBING then was
- *               left by a jump, and the next slow entry repairs a few such heaps and gives them back.
+ * INV-THREAD-2  While the word is idle no frame of this thread is inside any other heap: a frame that borrows was
+ *               called later than the frame that keeps the word busy, and runs or is suspended inside that call; and a
+ *               stale word is taken over only where no frame may be suspended that borrows (`borrowing`). So what the
+ *               thread has left BORROWED or ABSORBING then was left by a jump, and the next slow entry repairs a few
+ *               such heaps and gives them back.
  * INV-THREAD-3  While the word is busy, a heap that this thread has BORROWED or is ABSORBING is taken only if the frame
- *               inside it (heap->frame) is proved dead. A frame that has won a
- *               heap and has not said so in heap->frame yet counts as alive, until the word is idle.
+ *               inside it (heap->frame) is proved dead. A frame that has won a heap and has not said so in heap->frame
+ *               yet counts as alive, until the word is idle.
  *
  * A word whose frame is gone and cannot be proved to be (page/frame.h) stays busy: the thread borrows a heap for each
  * call, and does not wait for memory, reclaim, purge, grow the reserve or call back, until it calls from where that can
  * be proved, or ends.
  *
- * In heap/ and in page/frame.h "above" and "below" are addresses: a stack grows downwards, so a handler's frame is below
- * the one that it interrupted, unless it runs on another stack.
+ * In heap/ and in page/frame.h "above" and "below" are addresses: a stack grows downwards, so a handler's frame is
+ * below the one that it interrupted, unless it runs on another stack.
  */
 #ifndef LAB_HEAP_THREAD_H
 #define LAB_HEAP_THREAD_H

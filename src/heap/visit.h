@@ -10,15 +10,15 @@
  *              they write: current spans, `direct`, free list states, and blocks that are in use or on a free list. Of
  *              a span that is not current the fast paths free blocks in use; of one whose used blocks are all collected
  *              there are none, and the span is the visitor's (INV-SPAN-3).
- * INV-VISIT-2  A heap is visited while its owner word names a living thread for life. A visitor takes the lease and then
- *              reads the owner word; who takes the heap of a dead thread changes the owner word and then reads the lease
- *              (all sc): a Dekker handshake, at least one sees the other and lets go.
- * INV-VISIT-3  A visitor that is cut short leaves the heap not whole: who has the lease next rebuilds it before use. The
- *              lease of a dead visitor is taken over by the heap's thread, and by whoever takes the heap; that of a
+ * INV-VISIT-2  A heap is visited while its owner word names a living thread for life. A visitor takes the lease and
+ *              then reads the owner word; who takes the heap of a dead thread changes the owner word and then reads the
+ *              lease (all sc): a Dekker handshake, at least one sees the other and lets go.
+ * INV-VISIT-3  A visitor that is cut short leaves the heap not whole: who has the lease next rebuilds it before use.
+ *              The lease of a dead visitor is taken over by the heap's thread, and by whoever takes the heap; that of a
  *              frame that was left by a jump is released by the repair of the heap that the frame was in (`visit`).
- * INV-VISIT-4  In a child of fork the forking thread's heap in which another thread was a visitor stays leased for ever:
- *              what a visitor writes was copied while it was written, what the fast paths use was not. That thread's
- *              slow calls borrow. Around libc's fork it holds its heap's lease itself.
+ * INV-VISIT-4  In a child of fork the forking thread's heap in which another thread was a visitor stays leased for
+ *              ever: what a visitor writes was copied while it was written, what the fast paths use was not. That
+ *              thread's slow calls borrow. Around libc's fork it holds its heap's lease itself.
  */
 #ifndef LAB_HEAP_VISIT_H
 #define LAB_HEAP_VISIT_H
@@ -51,8 +51,8 @@ bool lab_visit_is_inside(struct lab_heap *heap);
  */
 bool lab_visit_all(struct lab_heap *heap, bool at_once);
 
-/* The same of one heap in which much waits (remote.h). Who frees into it then goes on if blocks are left, and tries again
- * after as much if its thread is inside. */
+/* The same of one heap in which much waits (remote.h). Who frees into it then goes on if blocks are left, and tries
+ * again after as much if its thread is inside. */
 void lab_visit_one(struct lab_heap *heap, struct lab_heap *target);
 
 /* A frame inside `heap` was cut short: part of its rebuild. */

@@ -151,8 +151,8 @@ uint32_t lab_os_tid_to_write(void);
  * clone, nor in a child of vfork, that has another's thread pointer. Any context. */
 bool lab_os_is_libc_thread(uint32_t tid);
 
-/* lab_os.thread_is_dead of a thread that lay where the calling one lies; false of all others, without a system call. Any
- * context. */
+/* lab_os.thread_is_dead of a thread that lay where the calling one lies; false of all others, without a system call.
+ * Any context. */
 bool lab_os_is_dead_predecessor(uint32_t tid);
 
 /* Whether there are eight bytes at p that can be read, and have this value. Any address: it does not fault. */

@@ -1,9 +1,10 @@
 /*
  * count.h - running counts of pages: those in use, those that are free and dirty, and those given back. Any context.
  *
- * The first two are estimates: nothing is decided by them but when pages go back, and how many. A heap publishes what it
- * has changed once that is LAB_COUNT_STEP pages, so that a thread that takes and gives the same pages writes no shared
- * word. A frame that is cut short forgets what it was changing; a sweep (sweep.h) that sees all at once sets them right.
+ * The first two are estimates: nothing is decided by them but when pages go back, and how many. A heap publishes what
+ * it has changed once that is LAB_COUNT_STEP pages, so that a thread that takes and gives the same pages writes no
+ * shared word. A frame that is cut short forgets what it was changing; a sweep (sweep.h) that sees all at once sets
+ * them right.
  */
 #ifndef LAB_PAGE_COUNT_H
 #define LAB_PAGE_COUNT_H

@@ -324,7 +324,8 @@ lab_huge_remake(size_t pages, bool *over_limit)
 
 /* ---- what is CACHED goes back ---------------------------------------------------------------------------------- */
 
-/* BUSY → FREE, or CACHED again without its pages if the system does not unmap it. Returns the dirty pages given back. */
+/* BUSY → FREE, or CACHED again without its pages if the system does not unmap it. Returns the dirty pages given
+ * back. */
 static size_t
 unmap_whole(struct lab_huge *huge)
 {

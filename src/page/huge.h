@@ -11,8 +11,9 @@
 /*
  * A LIVE block of `pages` at a multiple of `align` bytes. lab_huge_reuse makes it of the CACHED mapping that fits most
  * closely and is at most a quarter too long; lab_huge_remake of any that is at most four times as long, which is made
- * longer or shorter, and page-aligned: what is in use already needs no faults; lab_huge_map maps it. Its `dirty` pages may hold data. NULL: there is
- * none, or the system gives none; *over_limit is set if the memory limit (charge.h) forbids the block.
+ * longer or shorter, and page-aligned: what is in use already needs no faults; lab_huge_map maps it. Its `dirty` pages
+ * may hold data. NULL: there is none, or the system gives none; *over_limit is set if the memory limit (charge.h)
+ * forbids the block.
  */
 struct lab_huge *lab_huge_reuse(size_t pages, size_t align, bool *over_limit);
 struct lab_huge *lab_huge_remake(size_t pages, bool *over_limit);

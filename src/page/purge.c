@@ -206,8 +206,8 @@ lab_purge_recover(struct lab_purge_record *record)
 {
 	struct lab_segment *segment = record->segment;
 
-	/* The mark first: cut short between the two, the word is still there to be let go. The load pairs with the CAS of
-	 * lab_purge_segment. */
+	/* The mark first: cut short between the two, the word is still there to be let go. The load pairs with the CAS
+	 * of lab_purge_segment. */
 	if (segment && lab_lease_is_same(lab_load_acq(&segment->purge), record->claim)) {
 		lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
 		(void)lab_lease_release(&segment->purge, record->claim, 0);

@@ -2,10 +2,10 @@
  * sweep.h - gives back what is free, in slices: no call has more than a slice's work, and the next one goes on. Any
  * context, with a purge record in a heap that the caller is inside.
  *
- * A sweep is a walk over all huge blocks' entries and all segments. What was free and dirty at the sweep before, and was
- * not used since, goes back; what is free and dirty now is aged. Its place is one word {seq, place}: seq is odd while a
- * sweep is under way. Who visits an item has moved the word past it by CAS, so that each item is visited once in a sweep;
- * a visit that is cut short is missing from it.
+ * A sweep is a walk over all huge blocks' entries and all segments. What was free and dirty at the sweep before, and
+ * was not used since, goes back; what is free and dirty now is aged. Its place is one word {seq, place}: seq is odd
+ * while a sweep is under way. Who visits an item has moved the word past it by CAS, so that each item is visited once
+ * in a sweep; a visit that is cut short is missing from it.
  */
 #ifndef LAB_PAGE_SWEEP_H
 #define LAB_PAGE_SWEEP_H
@@ -41,8 +41,8 @@ void lab_sweep_leave_something(void);
 void lab_sweep_go_on(struct lab_purge_record *record, struct lab_slice slice);
 
 /* Gives back about `excess` pages, aged ones first, from where this was left off when it was done last, with the work
- * that giving back so many `pages` is. True: whether they have gone or not, there are no more, but for *refused that the
- * system did not take. */
+ * that giving back so many `pages` is. True: whether they have gone or not, there are no more, but for *refused that
+ * the system did not take. */
 bool lab_sweep_excess(struct lab_purge_record *record, size_t pages, size_t excess, size_t *refused);
 
 #endif

@@ -25,8 +25,8 @@
  *             of its class (`current`), used - 1 for the others. So the subtraction in free borrows exactly when a
  *             span that is not current becomes empty (and is retired), or when the current one was empty before (a
  *             double free).
- * INV-SPAN-3  collected = {count, head}: blocks that others have freed and a visitor has found (heap/visit.h), linked as
- *             free ones are. They count as used, are in no other list, and no fast path touches them or the word. A
+ * INV-SPAN-3  collected = {count, head}: blocks that others have freed and a visitor has found (heap/visit.h), linked
+ *             as free ones are. They count as used, are in no other list, and no fast path touches them or the word. A
  *             span with such blocks is current, or is listed and closed: so its holder meets them in a slow frame,
  *             which puts them on the free list by one store to both words.
  */

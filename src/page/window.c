@@ -12,8 +12,8 @@ enum {
 	LIMIT_SHARE = 32, /* the window's table takes no more of RLIMIT_AS than half of one part of so many */
 	SPACE_SHARE = 8,  /* the window is no longer than one part of so many of the address space */
 	RANDOM_BITS = 12,
-	DISTANCE_SHARE =
-	        1024, /* at least one part of so many, and at most three, lie between the window and where the kernel maps */
+	/* at least one part of so many, and at most three, lie between the window and where the kernel maps */
+	DISTANCE_SHARE = 1024,
 };
 
 _Static_assert(WINDOW_MIN > HEAPS_SIZE, "INV-SPACE-4");

@@ -4,8 +4,8 @@
  *
  * A share is a mapping of its own, its words in front of its slots. Shares are found by address through a table of
  * pointers that are set once and never taken away, and their class never changes: a share that nobody needs is closed,
- * its memory given back, and opened again for the next. Any thread may free a slot. Claims, releases
- * and lookups are for any context; the rest is for backing/, which maps, fills and empties the memory.
+ * its memory given back, and opened again for the next. Any thread may free a slot. Claims, releases and
+ * lookups are for any context; the rest is for backing/, which maps, fills and empties the memory.
  *
  * INV-SHARE-1  A thread draws on a share only while `owner` names it, or everybody. `owner` is set and cleared by who
  *              holds the lease.

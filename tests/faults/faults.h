@@ -7,10 +7,10 @@
 struct fault_workload {
 	const char *name;
 	void (*prepare)(void); /* NULL: nothing. Nothing fails in it */
-	void (*run)(
-	        void); /* frees all that it allocates; done again when nothing fails any more, everything must succeed */
-	bool spawned;  /* in a new program, whose constructors run under the plan */
-	bool loses;    /* the contract lets refused calls lose blocks, for ever: each at most a segment */
+	/* frees all that it allocates; done again when nothing fails any more, everything must succeed */
+	void (*run)(void);
+	bool spawned; /* in a new program, whose constructors run under the plan */
+	bool loses;   /* the contract lets refused calls lose blocks, for ever: each at most a segment */
 };
 
 struct fault_group {

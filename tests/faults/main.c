@@ -17,7 +17,8 @@
 #include "faults.h"
 
 enum {
-	TRIED = 24, /* calls of a workload that CI fails, at least: all of the first half of these, then evenly spread */
+	/* calls of a workload that CI fails, at least: all of the first half of these, then evenly spread */
+	TRIED = 24,
 	REPETITIONS = 25, /* in CI; with --all: */
 	REPETITIONS_ALL = 200,
 	FAILURES_SHOWN = 5, /* of a workload */

@@ -32,6 +32,7 @@ CHECKS = {
     "circles": includes.check_circles,
     "declarations": includes.check_declarations,
     "headers": headers.check,
+    "line-length": size.check_lines,
     "file-length": size.check_files,
     "function-length": size.check_functions,
     "conditionals": size.check_conditionals,

@@ -101,6 +101,10 @@ class Sources(Folder):
         text = "#ifndef A_H\n#define A_H\nvoid f(int new);\n#endif\n"
         self.reports(headers.check, "include/a.h", text, *["include/a.h:1: "] * both)
 
+    def test_line_length(self):
+        text = "/* " + "x" * 114 + " */\n\t/* " + "…" * 106 + " */\n\t/* " + "…" * 107 + " */\n"
+        self.reports(size.check_lines, "tests/a.c", text, "tests/a.c:3: 121 columns")
+
     def test_file_length(self):
         self.reports(size.check_files, "src/page/a.c", "\n" * 401, "src/page/a.c:401: 401 lines")
 

@@ -1,15 +1,25 @@
-"""Limits: lines of a file, lines of a function, conditionals of the preprocessor."""
+"""Limits: columns of a line, lines of a file, lines of a function, conditionals of the preprocessor."""
 
 import re
 
 from source import code, files, finding, line_of
 
+COLUMNS = 120  # clang-format keeps code to them, and leaves comments alone
+TAB = 8
 FILE_LINES = 400
 FUNCTION_LINES = 60
 CONDITIONALS = 8  # in 1000 lines
 
 CONDITIONAL = re.compile(r"^[ \t]*#[ \t]*(?:if|ifdef|ifndef|elif)\b.*", re.M)
 GUARD = re.compile(r"#ifndef (\w+)\n#define \1\n")
+
+
+def check_lines(root):
+    for path in files(root):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            width = len(line.expandtabs(TAB))
+            if width > COLUMNS:
+                yield finding(root, path, number, f"{width} columns in a line; at most {COLUMNS}")
 
 
 def check_files(root):

@@ -50,8 +50,8 @@ testify(void)
 	ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
 	program[length < 0 ? 0 : length] = '\0';
 	int size = snprintf(line, sizeof line, "%d\t%s\t%s\n", (int)getpid(), program, owner_of_all());
-	// One write, so that lines of processes that start at the same time do not mix. If it fails, the line is missing,
-	// and the test says so.
+	// One write, so that lines of processes that start at the same time do not mix. If it fails, the line is
+	// missing, and the test says so.
 	if (write(fd, line, (size_t)size) != size)
 		_exit(99);
 	close(fd);

@@ -55,7 +55,8 @@ static const struct variant {
 	bool in_thread;            /* not the main one */
 	bool coroutine;            /* the calls, and where the thread goes on, are on a coroutine's stack at `place` */
 	bool disarms;              /* the alternate stack has SS_AUTODISARM; last, as the library remembers that */
-	bool small; /* the calls are malloc, free, realloc and calloc of small blocks, and it is measured what stays resident */
+	/* the calls are malloc, free, realloc and calloc of small blocks, and it is measured what stays resident */
+	bool small;
 	int steps; /* how much it goes on */
 } variants[] = {
         {.name = "normal stack", .steps = 8},
@@ -261,7 +262,8 @@ run_and_jump(const struct variant *variant, const struct call *call)
 	inner_call =
 	        &calls[n / 64 % 3 == 0 ? 8 : n / 256 % 6]; /* of those that change nothing but in_hand and result */
 	in_hand = result = NULL;
-	if (!variant->deeper) /* here, above the frame that was left, its heap is put in order; else in the call itself */
+	/* here, above the frame that was left, its heap is put in order; else in the call itself */
+	if (!variant->deeper)
 		free(malloc(1));
 	else if (attempts % 8 ==
 	         0) /* a slow path at the level from which jumps are made: what was left is seen to be */

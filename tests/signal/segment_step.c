@@ -79,9 +79,8 @@ check_what_is_lost(bool was_left)
 {
 	size_t now;
 
-	free(malloc(
-	        100 *
-	        1024)); /* a heap that was left in the middle of a purge is put in order by the thread's next slow call */
+	/* a heap that was left in the middle of a purge is put in order by the thread's next slow call */
+	free(malloc(100 * 1024));
 	(void)malloc_trim(0);
 	(void)malloc_trim(0);
 	now = address_space();

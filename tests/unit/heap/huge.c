@@ -807,7 +807,7 @@ Test(huge, who_dies_while_finishing_is_followed_by_the_next)
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
 }
 
-/* ---- while a dead thread is asked for, its block is freed, made again, and freed by a living namesake --------------- */
+/* ---- while a dead thread is asked for, its block is freed, made again, and freed by a living namesake ----------- */
 
 static struct lab_huge *torn;
 

@@ -501,7 +501,7 @@ Test(remote, dropping_forgets_the_list_and_keeps_the_parity)
 	cr_assert_eq(used(heap), BLOCKS, "they are lost, as in a child of fork");
 }
 
-/* ---- misuse that a drain meets (INV-REM-3): noted; the heap is whole; the line comes when the heap is left ---------- */
+/* ---- misuse that a drain meets (INV-REM-3): noted; the heap is whole; the line comes when the heap is left ------ */
 
 Test(remote, the_same_block_twice_is_found)
 {
