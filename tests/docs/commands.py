@@ -46,6 +46,7 @@ TABLE = {
         f"LD_PRELOAD=$PWD/{LIB} LABYRINTH_STATS=1 LABYRINTH_STATS_FILE=stats.%p sort dev >sorted; test -s stats.*",
     "bench/run.py --json samples.json --markdown table.md": f"bench/run.py --json samples.json --markdown table.md {TINY}",
     "bench/run.py --only churn,spike --rounds 3": "bench/run.py --only churn,spike --rounds 1 --quick",
+    "bench/run.py --only large --rounds 1": "bench/run.py --only large --rounds 1 --quick --peers glibc",
     "bench/run.py --lib /usr/lib/x86_64-linux-gnu/libmimalloc.so.2.0":
         f"bench/run.py --lib /usr/lib/*/libmimalloc.so.2.0 --peers none --baseline labyrinth {TINY}",
     "bench/run.py --show samples.json": "bench/run.py --show samples.json",
@@ -67,6 +68,7 @@ TABLE = {
     "./dev COMMAND --help": Test("dev-help"),
     "meson install": Test("install"),
     "meson test": "cd {root}; meson test -C build/release --no-rebuild --logbase shown-commands histogram",
+    "meson test -C BUILD heap-visit": "cd {root}; meson test -C build/release --no-rebuild --logbase shown-commands heap-visit",
     "meson test -C build/release --suite bench": "cd {root}; meson test -C build/release --no-rebuild --logbase shown-commands --suite bench pair",
     "tests/soak/run.py --minutes 30 --picture FILE": Test("soak-minute"),
     "tests/soak/run.py --minutes 30": Test("soak-minute"),
