@@ -7,6 +7,7 @@
 #include "alloc/settings.h"
 #include "base/check.h"
 #include "heap/exclusive.h"
+#include "heap/leases.h"
 #include "heap/registry.h"
 #include "os/os.h"
 #include "page/map.h"

@@ -14,6 +14,7 @@
 #include "alloc/release.h"
 #include "base/check.h"
 #include "heap/exclusive.h"
+#include "heap/leases.h"
 #include "os/os.h"
 #include "reserve/reserve.h"
 

@@ -13,6 +13,8 @@
 #include "backing/backing.h"
 #include "backing/on_low.h"
 #include "base/format.h"
+#include "heap/fork.h"
+#include "heap/leases.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
 #include "os/os.h"

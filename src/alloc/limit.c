@@ -10,6 +10,7 @@
 #include "alloc/limit.h"
 #include "alloc/owned.h"
 #include "alloc/settings.h"
+#include "heap/claim.h"
 #include "heap/huge.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"

@@ -2,9 +2,11 @@
 #include "alloc/owned.h"
 #include "alloc/settings.h"
 #include "heap/huge.h"
+#include "heap/refill.h"
 #include "heap/remote.h"
 #include "heap/run.h"
 #include "heap/span.h"
+#include "heap/take.h"
 
 /* The class for a small block, or LAB_CLASS_COUNT if it is none. A block's address is a multiple of what divides its
  * size. */

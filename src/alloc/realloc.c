@@ -14,6 +14,7 @@
 #include "alloc/release.h"
 #include "alloc/settings.h"
 #include "heap/huge.h"
+#include "heap/leases.h"
 #include "heap/run.h"
 
 static size_t

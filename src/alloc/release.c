@@ -12,6 +12,7 @@
 #include "alloc/settings.h"
 #include "backing/backing.h"
 #include "base/check.h"
+#include "heap/leases.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "heap/run.h"

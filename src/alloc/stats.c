@@ -53,7 +53,7 @@ count_segment(struct census *census, const struct lab_segment *segment)
 				count_span(census, unit);
 			page |= LAB_UNIT_PAGES - 1;
 		} else if (lab_run_kind_of(lab_load_acq(&run->state)) ==
-		           LAB_RUN_LIVE) { /* pairs with the rel of heap/run.c */
+		           LAB_RUN_LIVE) { /* pairs with the rel of heap/take.c */
 			census->runs++;
 			census->run_bytes += lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
 		}

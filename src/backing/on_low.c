@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "backing/on_low.h"
+#include "heap/leases.h"
 #include "heap/thread.h"
 #include "os/os.h"
 #include "page/frame.h"

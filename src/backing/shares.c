@@ -2,6 +2,7 @@
 #include "backing/shares.h"
 #include "backing/resident.h"
 #include "base/check.h"
+#include "heap/leases.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
 #include "os/os.h"

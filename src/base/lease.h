@@ -12,7 +12,7 @@
  *              occurs twice while it can matter: each change of hands raises the epoch, or puts a number there that
  *              nobody else has. So what is proved of the thread in the value is proved of the holder.
  * INV-LEASE-2  In a child of fork all holders but the forking thread are strangers: their leases are settled
- *              (heap/fork.c), once, before anybody asks. The forking thread's keep epoch and tag, by which a frame
+ *              (heap/leases.c), once, before anybody asks. The forking thread's keep epoch and tag, by which a frame
  *              that has one knows it.
  */
 #ifndef LAB_BASE_LEASE_H
@@ -116,7 +116,7 @@ lab_lease_release(_Atomic uint64_t *word, uint64_t mine, uint64_t next)
 
 struct lab_lease_fork {
 	uint32_t old_tid, new_tid;     /* of the forking thread; old_tid may be 0: it had no lease */
-	uint32_t cut_tid;              /* what the id was to be in a pass that has not ended; or 0 (heap/fork.c) */
+	uint32_t cut_tid;              /* what the id was to be in a pass that has not ended; or 0 (heap/leases.c) */
 	bool (*is_here)(uint32_t tid); /* whether this process has such a thread; no for all: that cannot be told */
 };
 

@@ -2,11 +2,12 @@
 #include "heap/claim.h"
 #include "base/check.h"
 #include "heap/finding.h"
+#include "heap/huge.h"
+#include "heap/leases.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
-#include "heap/remote.h"
 #include "heap/run.h"
-#include "heap/visit.h"
+#include "heap/visitor.h"
 #include "os/os.h"
 #include "page/frame.h"
 
@@ -65,6 +66,15 @@ lab_is_borrowing(const struct lab_thread *t, uintptr_t sp)
 	return frame != 0 && (is_just_below(frame, sp) || !lab_frame_is_dead(frame, sp, t->tid));
 }
 
+/* The thread whose heap was won, if it is dead, may have begun to free huge blocks. */
+static struct lab_heap *
+with_frees_finished(struct lab_heap *heap)
+{
+	if (heap)
+		lab_huge_finish_frees();
+	return heap;
+}
+
 /* ---- births ---- */
 
 /* A newborn thread has no older frame inside any heap: all heaps that carry its thread id are a dead thread's, or were
@@ -105,7 +115,7 @@ adopt_at_birth(uint32_t tid)
 {
 	static _Atomic unsigned worth = 1;
 	unsigned probes = lab_load_rlx(&worth);
-	struct lab_heap *heap = lab_registry_adopt(tid, LAB_HEAP_CURRENT, probes);
+	struct lab_heap *heap = with_frees_finished(lab_registry_adopt(tid, LAB_HEAP_CURRENT, probes));
 
 	if (heap && 2 * probes <= PROBES_AT_BIRTH)
 		lab_store_rlx(&worth, 2 * probes);
@@ -121,7 +131,7 @@ win_for_life(struct lab_thread *t, uint32_t tid)
 	struct lab_heap *heap = inherit(t, tid);
 
 	if (!heap)
-		heap = lab_registry_succeed(tid, lab_load_rlx(place));
+		heap = with_frees_finished(lab_registry_succeed(tid, lab_load_rlx(place)));
 	if (!heap)
 		heap = lab_registry_take_idle(tid, LAB_HEAP_CURRENT);
 	if (!heap)
@@ -207,7 +217,7 @@ win_heap(struct lab_thread *t, uintptr_t sp)
 	if (!heap)
 		heap = lab_registry_take_idle(t->tid, LAB_HEAP_BORROWED);
 	if (!heap)
-		heap = lab_registry_adopt(t->tid, LAB_HEAP_BORROWED, PROBES_TO_BORROW);
+		heap = with_frees_finished(lab_registry_adopt(t->tid, LAB_HEAP_BORROWED, PROBES_TO_BORROW));
 	if (!heap)
 		heap = lab_registry_make(t->tid, LAB_HEAP_BORROWED);
 	return heap;
@@ -324,7 +334,7 @@ lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 {
 	lab_thread.may_have_left = true;
 	lab_compiler_barrier();
-	struct lab_heap *dead = lab_registry_adopt(lab_thread_tid(), LAB_HEAP_ABSORBING, probes);
+	struct lab_heap *dead = with_frees_finished(lab_registry_adopt(lab_current_tid(), LAB_HEAP_ABSORBING, probes));
 	if (!dead)
 		return false;
 	dead->frame = LAB_ENTRY_STACK_POINTER;
@@ -337,7 +347,7 @@ lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes)
 {
 	lab_thread.may_have_left = true;
 	lab_compiler_barrier();
-	struct lab_heap *heap = lab_registry_adopt_to_clear(lab_thread_tid(), probes);
+	struct lab_heap *heap = with_frees_finished(lab_registry_adopt_to_clear(lab_current_tid(), probes));
 	if (!heap)
 		return false;
 	heap->frame = LAB_ENTRY_STACK_POINTER;

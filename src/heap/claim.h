@@ -1,19 +1,11 @@
 /*
- * claim.h - how a heap becomes a thread's: births, borrowing, absorption, and what jumps have left. Private to heap/;
- * the rules (INV-THREAD-…) stand in thread.h. Any context.
+ * claim.h - how a heap becomes a thread's: births, borrowing, absorption, and what jumps have left. The rules
+ * (INV-THREAD-…) stand in thread.h. Any context.
  */
 #ifndef LAB_HEAP_CLAIM_H
 #define LAB_HEAP_CLAIM_H
 
-#include "heap/thread.h"
-
-static inline void
-lab_set_word(struct lab_thread *t, uintptr_t word)
-{
-	lab_compiler_barrier();
-	t->word = word;
-	lab_compiler_barrier();
-}
+#include "heap/current.h"
 
 /*
  * Whether a call at sp that meets the frame `flag` is to try the proof that the frame is gone, which costs system
@@ -48,5 +40,13 @@ void lab_give_back_borrowed(struct lab_thread *t, struct lab_guard *guard);
 /* Repairs one of the heaps that a jump has left, and gives it back. Inside the thread's own heap, entered when the word
  * was idle or proved stale. */
 void lab_repair_one_left(struct lab_thread *t, uintptr_t sp);
+
+/* Finds a dead thread's heap by up to `probes` questions and puts all that it holds into `heap`, which the caller is
+ * inside. */
+bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
+
+/* Repairs a heap whose thread is dead, or an idle one that blocks were freed into, and leaves it idle, with no segment
+ * and no span that is empty. False: none was found by up to `probes` questions. The caller is inside `into`. */
+bool lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes);
 
 #endif

@@ -123,4 +123,18 @@ struct lab_heap {
 };
 _Static_assert(sizeof(struct lab_heap) <= LAB_HEAP_STRIDE, "a heap fits its place");
 
+/* Whether others have freed blocks into the heap that nobody has taken in yet. */
+static inline bool
+lab_heap_is_freed_into(const struct lab_heap *heap)
+{
+	return lab_load_rlx(&heap->remote) > 1;
+}
+
+/* Forgets them: in fork's child, where pushes may have been copied by halves. The parity of the stack stays. */
+static inline void
+lab_heap_forget_frees(struct lab_heap *heap)
+{
+	lab_store_rlx(&heap->remote, lab_load_rlx(&heap->remote) & 1);
+}
+
 #endif

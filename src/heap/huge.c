@@ -5,12 +5,12 @@
  */
 #include "page/huge.h"
 #include "base/check.h"
+#include "heap/current.h"
 #include "heap/exclusive.h"
 #include "heap/heap.h"
 #include "heap/huge.h"
 #include "heap/registry.h"
 #include "heap/run.h"
-#include "heap/thread.h"
 #include "os/os.h"
 #include "page/pending.h"
 #include "page/space.h"
@@ -99,7 +99,7 @@ lab_huge_finish_frees(void)
 			continue;
 		if (lab_registry_in_shared_memory_child())
 			return;
-		uint64_t mine = lab_lease_next(state, lab_thread_tid(), lab_lease_tag(state));
+		uint64_t mine = lab_lease_next(state, lab_current_tid(), lab_lease_tag(state));
 		if (lab_lease_win(&huge->run.state, state, mine, lab_os.thread_is_dead))
 			go_on_freeing(huge);
 	}

@@ -19,14 +19,4 @@ void lab_heap_rebuild_owned(struct lab_heap *heap);
  */
 void lab_heap_absorb_owned(struct lab_heap *heap, struct lab_heap *dead);
 
-/*
- * Frees pages that are taken but not covered by a block: what a frame that was cut short had in hand. Under the purge
- * word, as a purger's pages look the same; if a living purger has it the segment is marked and nothing is freed.
- * _owned: the segment's holder.
- */
-void lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t covered[LAB_SEGMENT_WORDS]);
-
-/* The same for a segment of the heap, whose blocks are looked up. */
-void lab_segment_scan_owned(struct lab_heap *heap, struct lab_segment *segment);
-
 #endif

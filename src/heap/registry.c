@@ -2,9 +2,7 @@
  * finds again. */
 #include "heap/registry.h"
 #include "base/check.h"
-#include "heap/huge.h"
-#include "heap/remote.h"
-#include "heap/visit.h"
+#include "heap/visitor.h"
 #include "os/os.h"
 #include "page/space.h"
 
@@ -120,7 +118,6 @@ take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_heap_state hold, l
 	if (heap->drain != 0) /* what a visitor has left */
 		heap->whole = 0;
 	heap->adopted++;
-	lab_huge_finish_frees(); /* the dead thread may have begun some */
 	return heap;
 }
 
@@ -133,7 +130,7 @@ is_others(uint64_t owner, uint32_t tid)
 static bool
 is_idle_with_frees(uint32_t id, uint64_t owner)
 {
-	return lab_registry_state_in(owner) == LAB_HEAP_IDLE && lab_remote_is_waiting(lab_registry_heap(id));
+	return lab_registry_state_in(owner) == LAB_HEAP_IDLE && lab_heap_is_freed_into(lab_registry_heap(id));
 }
 
 static struct lab_heap *
@@ -318,7 +315,7 @@ settle(uint32_t id, const struct lab_lease_fork *fork)
 
 	switch (lab_lease_settle(&owners[id], fork, frozen)) {
 	case LAB_LEASE_MINE:
-		lab_remote_drop(lab_registry_heap(id));
+		lab_heap_forget_frees(lab_registry_heap(id));
 		break;
 	case LAB_LEASE_NOBODYS:
 		if (lab_registry_state_in(owner) != LAB_HEAP_UNUSED)

@@ -179,19 +179,13 @@ process(struct lab_heap *heap, bool by_visitor, size_t *most)
 	heap->drain = 0;
 }
 
-bool
-lab_remote_is_waiting(const struct lab_heap *heap)
-{
-	return lab_load_rlx(&heap->remote) & POINTER;
-}
-
 /* What is left of a list that was taken, then what was freed since. */
 static void
 drain(struct lab_heap *heap, bool by_visitor, size_t *most)
 {
 	if (lab_unlikely(heap->drain != 0))
 		process(heap, by_visitor, most);
-	if (heap->drain == 0 && lab_remote_is_waiting(heap) && take(heap))
+	if (heap->drain == 0 && lab_heap_is_freed_into(heap) && take(heap))
 		process(heap, by_visitor, most);
 }
 
@@ -222,10 +216,4 @@ lab_remote_resume_owned(struct lab_heap *heap)
 		heap->drain = 0;
 	else
 		process(heap, false, &all);
-}
-
-void
-lab_remote_drop(struct lab_heap *heap)
-{
-	lab_store_rlx(&heap->remote, lab_load_rlx(&heap->remote) & PARITY);
 }

@@ -76,13 +76,7 @@ void lab_remote_drain_owned(struct lab_heap *heap);
  * left of that. False: a part of the list waits in `drain` for who comes next. */
 bool lab_remote_collect(struct lab_heap *heap, size_t *most);
 
-/* Whether there is something to take. */
-bool lab_remote_is_waiting(const struct lab_heap *heap);
-
 /* Finishes a drain that was cut short; part of a rebuild. */
 void lab_remote_resume_owned(struct lab_heap *heap);
-
-/* Forgets what is on the stack: in fork's child, where pushes may have been copied by halves. */
-void lab_remote_drop(struct lab_heap *heap);
 
 #endif

@@ -12,11 +12,10 @@ struct lab_pages {
 	size_t page;
 };
 
-/* `count` pages of the heap's segments at a multiple of `align` pages; count and align at most LAB_SEGMENT_PAGES. Where
- * align is 1, pages that are free for any run of lab_run_pages(count) are found. */
-struct lab_pages lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align);
+/* Pages that were taken just now count as in use. */
+void lab_pages_count_taken_owned(struct lab_heap *heap, const struct lab_segment *segment, size_t page, size_t count);
 
-/* Gives them back; the first `dirty` of them may have been written to. */
+/* Gives pages back; the first `dirty` of them may have been written to. */
 void lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t page, size_t count, size_t dirty);
 
 /* Gives the heap's empty segments to whoever wants one, all but the largest. */
@@ -26,8 +25,8 @@ void lab_heap_make_room_owned(struct lab_heap *heap);
 /* All of them: for a heap that nobody is going to use soon. */
 void lab_segments_release_empty_owned(struct lab_heap *heap);
 
-/* A block of `count` pages. *fresh: it reads as zero. */
-void *lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fresh);
+/* Units that were retired spans are plain pages once a run lies over them, or over a part of them. */
+void lab_run_forget_retired(struct lab_pages pages, size_t count);
 
 /* Frees a run whose LIVE→FREEING this thread, or the one that pushed it, has won. */
 void lab_run_free_owned(struct lab_heap *heap, struct lab_segment *segment, struct lab_run *run);

@@ -1,5 +1,5 @@
 /*
- * span.h - spans of small blocks: the lists of a bin, carving, freeing, retirement. _owned: by the holder of the heap,
+ * span.h - spans of small blocks: the lists of a bin, freeing, retirement. _owned: by the holder of the heap,
  * inside its guard.
  */
 #ifndef LAB_HEAP_SPAN_H
@@ -9,10 +9,6 @@
 
 /* The span that is always empty: a bin without a span points to it, so that malloc needs no test for that. */
 extern struct lab_unit lab_no_span;
-
-/* Sees to it that bins[c].current has a free block: drains, mends, carves, takes a better listed span, or makes one.
- * False: no memory. */
-bool lab_span_refill_owned(struct lab_heap *heap, unsigned c);
 
 /* Takes a block from the current span, which has one. */
 void *lab_span_pop_owned(struct lab_unit *unit);
@@ -46,6 +42,15 @@ void lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit);
 
 /* Makes a span not current, if it is, and lists it. */
 void lab_span_demote_owned(struct lab_heap *heap, struct lab_unit *unit);
+
+/* Makes a span that is in no list the current one of its class, after the one before was demoted. */
+void lab_span_promote_owned(struct lab_heap *heap, struct lab_unit *unit);
+
+/* Takes a span out of its list, open, with all that is free. */
+void lab_span_unlist_owned(struct lab_heap *heap, struct lab_unit *unit);
+
+/* Links the blocks [first, end) of a span, lowest first; the last is the end of a list. */
+void lab_span_link_blocks(struct lab_unit *unit, size_t first, size_t end);
 
 /* Ends a change that heap->changing says was cut short: the span is not current, and its count is what its list
  * says. */

@@ -3,10 +3,11 @@
 #include "base/check.h"
 #include "heap/claim.h"
 #include "heap/finding.h"
+#include "heap/leases.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
-#include "heap/visit.h"
+#include "heap/visitor.h"
 #include "os/os.h"
 #include "page/frame.h"
 #include "page/pending.h"
@@ -16,25 +17,6 @@ enum {
 	 * leaves a heap each time, and is to make no more heaps than it gives back when it is up again. */
 	REPAIRS = 4,
 };
-
-_Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
-_Atomic uintptr_t lab_word_tag = LAB_WORD_FAST;
-
-uint32_t
-lab_thread_tid(void)
-{
-	if (lab_likely(lab_thread.heap != NULL))
-		return lab_thread.tid;
-	lab_thread_settle_fork(false); /* first: what the leader takes with its new id is not the parent's */
-	return lab_os_tid_to_write();
-}
-
-struct lab_purge_record *
-lab_thread_purge_owned(struct lab_heap *heap)
-{
-	heap->purge.claim = lab_lease_new(lab_thread_tid(), LAB_PURGE_GIVES_BACK);
-	return &heap->purge;
-}
 
 /* INV-HEAP-4, for a slow frame that has entered. */
 static void

@@ -23,25 +23,7 @@
 #ifndef LAB_HEAP_VISIT_H
 #define LAB_HEAP_VISIT_H
 
-#include "heap/heap.h"
-
-/* Tags of the lease. */
-enum lab_visit_tag {
-	LAB_VISIT_BY_OWNER = 1,
-	LAB_VISIT_BY_OTHER,
-	LAB_VISIT_ENDLESS, /* INV-VISIT-4 */
-};
-
-/* By the heap's thread, with its word busy: what a slow frame does first. False: a visitor is inside. may_ask: the
- * system, whether that is dead. */
-bool lab_visit_lock(struct lab_heap *heap, uint32_t tid, bool may_ask);
-
-/* Before the word is idle again. */
-void lab_visit_unlock(struct lab_heap *heap);
-
-/* After the caller has won the heap of a dead thread: whether a visitor is inside, or may be. A dead one's lease is
- * taken from it. */
-bool lab_visit_is_inside(struct lab_heap *heap);
+#include "heap/visitor.h"
 
 /*
  * Visits the heaps of living threads into which others have freed: `heap` is the one that the caller is inside. At most
@@ -54,9 +36,6 @@ bool lab_visit_all(struct lab_heap *heap, bool at_once);
 /* The same of one heap in which much waits (remote.h). Who frees into it then goes on if blocks are left, and tries
  * again after as much if its thread is inside. */
 void lab_visit_one(struct lab_heap *heap, struct lab_heap *target);
-
-/* A frame inside `heap` was cut short: part of its rebuild. */
-void lab_visit_recover(struct lab_heap *heap);
 
 /* In fork's child, a lab_lease_kind. */
 void lab_visit_settle(const struct lab_lease_fork *fork);

@@ -4,7 +4,7 @@
 static bool
 is_live(const struct lab_run *run)
 {
-	return lab_run_kind_of(lab_load_acq(&run->state)) != LAB_RUN_DEAD; /* pairs with the rel of heap/run.c */
+	return lab_run_kind_of(lab_load_acq(&run->state)) != LAB_RUN_DEAD; /* pairs with the rel of heap/take.c */
 }
 
 /* Whether the page lies inside a live run that starts before it. */

@@ -241,7 +241,7 @@ lab_segment_mark_stale(struct lab_segment *segment, enum lab_view_state how)
 {
 	uint32_t now = lab_load_rlx(&segment->view_stale);
 
-	/* both pair with the acq of the holder (refresh_stale in heap/run.c): it sees the bits that were cleared
+	/* both pair with the acq of the holder (refresh_stale in heap/take.c): it sees the bits that were cleared
 	 * before */
 	while (now < (uint32_t)how &&
 	       !atomic_compare_exchange_weak_explicit(&segment->view_stale, &now, (uint32_t)how, memory_order_release,

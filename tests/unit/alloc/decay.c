@@ -9,6 +9,7 @@
 #include "alloc/decay.h"
 #include "alloc/release.h"
 #include "alloc/settings.h"
+#include "heap/leases.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "page/map.h"
@@ -428,7 +429,7 @@ check_blocks_go_back(void *p[BLOCKS])
 		call();
 	}
 	cr_assert_eq(lab_registry_state(heap->id), LAB_HEAP_IDLE);
-	cr_assert(!lab_remote_is_waiting(heap));
+	cr_assert(!lab_heap_is_freed_into(heap));
 	cr_assert_geq(lab_purge_total_pages() * LAB_PAGE_SIZE, BLOCKS * 30000 / 2);
 }
 

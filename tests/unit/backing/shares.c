@@ -6,6 +6,7 @@
 #include "alloc/allocate.h"
 #include "alloc/release.h"
 #include "backing/shares.h"
+#include "heap/leases.h"
 #include "reserve/reserve.h"
 #include "trace.h"
 #include "world.h"

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "heap/claim.h"
 #include "heap/exclusive.h"
 #include "heap/huge.h"
 #include "heap/registry.h"
@@ -752,7 +753,11 @@ Test(huge, a_dead_threads_heap_or_a_trim_is_where_it_is_found)
 	struct lab_heap *dead = lab_registry_make(DEAD_TID, LAB_HEAP_CURRENT);
 	REQUIRE(dead);
 	huge = leave_half_freed(LAB_GFP_KERNEL);
-	cr_assert_eq(lab_registry_adopt(lab_thread.tid, LAB_HEAP_CURRENT, 100), dead);
+	struct lab_guard guard = LAB_GUARD_HERE;
+	REQUIRE(lab_enter(&guard));
+	cr_assert(lab_thread_clear_one_owned(guard.heap, 100));
+	lab_leave(&guard);
+	cr_assert_eq(lab_registry_state(dead->id), LAB_HEAP_IDLE);
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
 }
 

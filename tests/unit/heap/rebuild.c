@@ -9,10 +9,12 @@
 
 #include "heap/bin.h"
 #include "heap/rebuild.h"
+#include "heap/refill.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "heap/run.h"
 #include "heap/span.h"
+#include "heap/take.h"
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "tear.h"

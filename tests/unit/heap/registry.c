@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "heap/exclusive.h"
+#include "heap/leases.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/thread.h"

@@ -10,10 +10,12 @@
 #include "heap/bin.h"
 #include "heap/finding.h"
 #include "heap/rebuild.h"
+#include "heap/refill.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "heap/run.h"
 #include "heap/span.h"
+#include "heap/take.h"
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "tear.h"
@@ -494,7 +496,7 @@ Test(remote, dropping_forgets_the_list_and_keeps_the_parity)
 {
 	start_with_parity(1);
 	uintptr_t before = parity(heap);
-	lab_remote_drop(heap);
+	lab_heap_forget_frees(heap);
 	cr_assert_eq(pointer(heap), 0);
 	cr_assert_eq(parity(heap), before);
 	lab_remote_drain_owned(heap);

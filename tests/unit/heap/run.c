@@ -9,6 +9,7 @@
 #include "heap/rebuild.h"
 #include "heap/run.h"
 #include "heap/segment_index.h"
+#include "heap/take.h"
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "trace.h"

@@ -9,9 +9,11 @@
 
 #include "heap/bin.h"
 #include "heap/finding.h"
+#include "heap/refill.h"
 #include "heap/remote.h"
 #include "heap/run.h"
 #include "heap/span.h"
+#include "heap/take.h"
 #include "heap/thread.h"
 #include "heap_check.h"
 #include "trace.h"

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "heap/claim.h"
+#include "heap/leases.h"
+#include "heap/refill.h"
 #include "heap/registry.h"
 #include "heap/span.h"
 #include "heap/thread.h"

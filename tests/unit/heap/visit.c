@@ -14,12 +14,15 @@
 #include "alloc/settings.h"
 #include "heap/finding.h"
 #include "heap/rebuild.h"
+#include "heap/refill.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "heap/run.h"
 #include "heap/span.h"
+#include "heap/take.h"
 #include "heap/thread.h"
 #include "heap/visit.h"
+#include "heap/visitor.h"
 #include "heap_check.h"
 #include "tear.h"
 #include "trace.h"
@@ -235,13 +238,13 @@ Test(visit, a_thread_that_takes_its_blocks_in_itself_is_not_visited)
 	for (size_t i = 0; i < 4; i++) {
 		free_remotely(&blocks[i]);
 		cr_assert(lab_visit_all(own, false));
-		cr_assert(lab_remote_is_waiting(heap), "seen for the first time");
+		cr_assert(lab_heap_is_freed_into(heap), "seen for the first time");
 		lab_remote_drain_owned(heap);
 	}
 	free_remotely(&blocks[4]);
 	cr_assert(lab_visit_all(own, false));
 	cr_assert(lab_visit_all(own, false));
-	cr_assert(!lab_remote_is_waiting(heap));
+	cr_assert(!lab_heap_is_freed_into(heap));
 }
 
 Test(visit, one_call_does_its_share)
@@ -295,11 +298,11 @@ Test(visit, a_heap_is_left_alone_while_its_thread_is_inside)
 	free_remotely(&blocks[0]);
 	cr_assert(lab_visit_lock(heap, TID, true));
 	cr_assert(lab_visit_all(own, true));
-	cr_assert(lab_remote_is_waiting(heap));
+	cr_assert(lab_heap_is_freed_into(heap));
 	lab_visit_unlock(heap);
 	heap->whole = 0; /* left by a jump: for its thread to repair */
 	cr_assert(lab_visit_all(own, true));
-	cr_assert(lab_remote_is_waiting(heap));
+	cr_assert(lab_heap_is_freed_into(heap));
 }
 
 static uint64_t

@@ -1,0 +1,142 @@
+/*
+ * refill.c - see refill.h. _owned: the holder of the heap, inside its guard. A tear anywhere loses at most the blocks
+ * of one carving step; the lists are rebuilt.
+ */
+#include "heap/refill.h"
+#include "heap/bin.h"
+#include "heap/collected.h"
+#include "heap/finding.h"
+#include "heap/remote.h"
+#include "heap/span.h"
+#include "heap/take.h"
+#include "page/map.h"
+
+enum { CARVED_AT_ONCE = 32 };
+
+/* A head that is no block's number was a link that the program wrote to after it had freed the block that held it. */
+static void
+mend(struct lab_heap *heap, struct lab_unit *unit)
+{
+	if (lab_unlikely(lab_freelist_head(unit->freelist_state) != LAB_FREELIST_NIL &&
+	                 !lab_unit_has_free(unit, lab_freelist_head(unit->freelist_state)))) {
+		lab_span_cut_owned(heap, unit);
+		lab_finding_note_owned(heap, LAB_FOUND_DAMAGE, unit->base);
+	}
+}
+
+/* A new span of class c, empty, not current, in no list. */
+static struct lab_unit *
+make_span(struct lab_heap *heap, unsigned c)
+{
+	struct lab_pages pages = lab_pages_take_owned(heap, LAB_UNIT_PAGES, LAB_UNIT_PAGES);
+
+	if (!pages.segment)
+		return NULL;
+	char *base = pages.segment->base + pages.page * LAB_PAGE_SIZE;
+	struct lab_unit *unit = lab_map_unit(base);
+	size_t size = lab_class_size(c);
+	unit->shift = (uint8_t)lab_ctz(size);
+	unit->size_class = (uint8_t)c;
+	lab_poke(&unit->size, (uint32_t)size);
+	lab_poke(&unit->inverse, lab_inverse_odd(size >> unit->shift));
+	lab_poke(&unit->base, base);
+	lab_poke(&unit->carved, 0);
+	lab_poke(&unit->owner_key, lab_owner_key_make(heap, base));
+	lab_poke(&unit->freelist_state, lab_freelist_make(LAB_FREELIST_NIL, 0xffff)); /* used - 1 */
+	unit->collected = 0;
+	unit->listed = false;
+	unit->current = false;
+	/* From here on the scan takes the pages for a span's. */
+	lab_compiler_barrier();
+	lab_unit_set_kind(unit, LAB_UNIT_IS_SPAN);
+	return unit;
+}
+
+/* The end of what is to be carved from offset `first` of the span on: that of the page, and of the pages after it that
+ * are dirty, which costs no memory, until there are CARVED_AT_ONCE blocks. */
+static size_t
+find_carve_end(const struct lab_unit *unit, size_t first, size_t size)
+{
+	size_t end = lab_round_up(first + 1, LAB_PAGE_SIZE);
+	uint64_t owner;
+	const struct lab_segment *segment = lab_space_find(unit->base, &owner);
+
+	while (end < LAB_UNIT_SIZE && end - first < CARVED_AT_ONCE * size &&
+	       !lab_segment_is_fresh(segment, lab_segment_page_of(segment, unit->base + end), 1))
+		end += LAB_PAGE_SIZE;
+	return end;
+}
+
+/* Makes the next blocks, at least one, and puts them on the span's empty list, lowest first. */
+static void
+carve(struct lab_unit *unit)
+{
+	size_t size = lab_class_size(unit->size_class);
+	size_t first = unit->carved * size;
+	size_t count = (find_carve_end(unit, first, size) - first) / size;
+	size_t left = lab_unit_capacity(unit) - unit->carved;
+
+	if (count == 0)
+		count = 1;
+	if (count > left)
+		count = left;
+	lab_span_link_blocks(unit, unit->carved, unit->carved + count);
+	/* The store to carved is the claim: torn after it, these blocks are lost; torn before it, nothing happened. */
+	uint16_t number = (uint16_t)unit->carved;
+	lab_compiler_barrier();
+	lab_poke(&unit->carved, unit->carved + count);
+	lab_compiler_barrier();
+	lab_poke(&unit->freelist_state, lab_insert16(unit->freelist_state, number));
+}
+
+/* Puts the current span aside and another, which is in no list, in its place. */
+static void
+replace_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
+{
+	struct lab_unit *old = heap->bins[c].current;
+
+	if (old != &lab_no_span)
+		lab_span_demote_owned(heap, old);
+	lab_span_promote_owned(heap, unit);
+}
+
+/* The span that is to follow the current one: a listed one, or a new one if the current span has nothing left. NULL:
+ * none, or no memory. In no list. */
+static struct lab_unit *
+find_successor(struct lab_heap *heap, unsigned c, bool is_spent)
+{
+	struct lab_bin *bin = &heap->bins[c];
+	struct lab_unit *unit = lab_bin_choose(bin);
+
+	if (unit && (is_spent || lab_span_is_worthwhile(unit))) {
+		lab_span_unlist_owned(heap, unit);
+		return unit;
+	}
+	return is_spent ? make_span(heap, c) : NULL;
+}
+
+bool
+lab_span_refill_owned(struct lab_heap *heap, unsigned c)
+{
+	struct lab_bin *bin = &heap->bins[c];
+
+	lab_batch_flush_owned(heap);
+	lab_remote_drain_owned(heap);
+	lab_collected_free_owned(heap, bin->current);
+	mend(heap, bin->current);
+	for (;;) {
+		bool is_spent = bin->current == &lab_no_span || lab_span_is_exhausted(bin->current);
+		if (!is_spent && lab_span_is_worthwhile(bin->current))
+			break;
+		struct lab_unit *next = find_successor(heap, c, is_spent);
+		if (!next && is_spent)
+			return false;
+		if (!next)
+			break;
+		replace_current(heap, c, next);
+		mend(heap, next); /* it may be exhausted then */
+	}
+	if (lab_freelist_head(bin->current->freelist_state) == LAB_FREELIST_NIL)
+		carve(bin->current);
+	return true;
+}
