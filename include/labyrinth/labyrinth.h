@@ -246,6 +246,14 @@ void lab_cache_stats_get(const struct lab_cache *cache, struct lab_cache_stats *
 /* Gives free pages back to the system now, keeping about `keep` bytes of them. True if anything was given back. */
 bool lab_trim(size_t keep);
 
+/*
+ * Settings that the program brings along, as `const char lab_conf[] = "decay_ms:200,dirty_max:8M";`, defined at most
+ * once. Files and variables (docs/tuning.md) come before and after them. It is read when the first block is asked for,
+ * or before main. The drop-in that is preloaded finds it if the program exports it: link with -rdynamic, or with
+ * -Wl,--export-dynamic-symbol=lab_conf; what is linked with the library needs nothing.
+ */
+extern const char lab_conf[];
+
 /* Settings that can change at run time. Values out of range are refused (false) and change nothing. */
 enum lab_param {
 	/* Bytes of free dirty pages kept before they go back at once; by default more than there can be. SIZE_MAX:

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "alloc/allocate.h"
+#include "alloc/config.h"
 #include "alloc/decay.h"
 #include "alloc/failure.h"
 #include "alloc/limit.h"
@@ -66,6 +67,7 @@ lab_allocate(struct lab_guard *guard, struct lab_request request)
 	bool fresh = false, over_limit = false;
 	void *p = NULL;
 
+	lab_config_poll();
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
 	if (lab_enter(guard)) {

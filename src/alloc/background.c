@@ -1,5 +1,5 @@
 /*
- * background.c - the optional background thread (LABYRINTH_KSWAPD=1, after the kernel's): growth before a slow call
+ * background.c - the optional background thread (the setting `background_thread`): growth before a slow call
  * asks for it, decay in a process that has gone idle. Nothing needs it. All signals are blocked in it.
  *
  * No call starts it when memory waits: pthread_create takes locks of libc's, under which libc calls free (a stack that

@@ -1,5 +1,5 @@
-/* background.h - the thread of LABYRINTH_KSWAPD, which gives memory back and lets the reserve grow while nobody
- * calls. */
+/* background.h - the thread of the setting `background_thread`, which gives memory back and lets the reserve grow while
+ * nobody calls. */
 #ifndef LAB_ALLOC_BACKGROUND_H
 #define LAB_ALLOC_BACKGROUND_H
 

@@ -1,320 +1,331 @@
 /*
- * config.c - settings: their defaults, the environment, lab_set_param. One table; what is wrong is said once, in one
- * line, and ignored.
+ * config.c - the sources of settings, each of which goes before those in front of it: what is built in, the profile,
+ * /etc/labyrinth.conf, lab_conf[] of the program, LABYRINTH_CONF, and a variable for each. What is wrong is said once,
+ * in one line, and ignored. Nothing is allocated.
+ *
+ * A program that runs set-user-ID was started by somebody who is not to have a say in what it does: for it there is no
+ * environment. The file is root's, as the list of preloaded libraries in /etc/ld.so.preload is, and counts; but nothing
+ * is made to write figures, as the path of a file may be one where others can put links.
  */
+#include <labyrinth/labyrinth.h>
 #include <string.h>
 
-#include "alloc/cgroup.h"
 #include "alloc/config.h"
-#include "alloc/limit.h"
+#include "alloc/setting.h"
 #include "alloc/settings.h"
 #include "backing/settings.h"
-#include "base/format.h"
-#include "base/parse.h"
+#include "heap/thread.h"
 #include "os/os.h"
-#include "page/charge.h"
-#include "page/map.h"
-#include "page/pending.h"
 
-/* A huge block takes 4 MiB of address space at least. */
-#define HUGE_THRESHOLD_MIN ((size_t)1 << 20)
-#define NAME_MAX_LENGTH    63
-#define A_DAY_MS           ((size_t)86400 * 1000)
+#define PREFIX  "LABYRINTH_"
+#define IN_ONE  PREFIX "CONF"
+#define ITEM    (LAB_KEY_MAX + LAB_VALUE_MAX + 8)
+#define BETWEEN " \t\r"
 
-void
-lab_config_apply(void)
-{
-	bool slow = lab_load_rlx(&lab_settings.perturb) != 0 || lab_load_rlx(&lab_settings.count_allocations);
+extern const char lab_conf[] __attribute__((weak, visibility("default")));
 
-	lab_store_rlx(&lab_word_tag, slow ? LAB_WORD_SLOW : LAB_WORD_FAST);
-}
+_Atomic uint32_t lab_config_state;
 
-LAB_EXPORT bool
-lab_set_param(enum lab_param param, size_t value)
-{
-	struct lab_guard guard = LAB_GUARD_HERE;
+/* Bytes of the file that are read. */
+enum { FILE_MAX = 4096 };
+static char file[FILE_MAX];
 
-	switch (param) {
-	case LAB_PARAM_TRIM_THRESHOLD:
-		lab_store_rlx(&lab_settings.trim_threshold, value);
-		lab_store_rlx(&lab_purge_is_held, value == LAB_TRIM_NEVER);
-		return true;
-	case LAB_PARAM_DIRTY_MAX:
-		lab_store_rlx(&lab_settings.dirty_max, value);
-		return true;
-	case LAB_PARAM_DECAY_MS:
-		if (value > A_DAY_MS && value != SIZE_MAX)
-			return false;
-		lab_store_rlx(&lab_settings.decay_ms, value);
-		return true;
-	case LAB_PARAM_HUGE_THRESHOLD:
-		if (value != 0 && value < HUGE_THRESHOLD_MIN)
-			value = HUGE_THRESHOLD_MIN;
-		lab_store_rlx(&lab_settings.huge_threshold, value ? value : SIZE_MAX);
-		return true;
-	case LAB_PARAM_LIMIT:
-		if (value < LAB_PAGE_SIZE)
-			return false;
-		lab_charge_set_limit(value == SIZE_MAX ? LAB_CHARGE_UNLIMITED : value >> LAB_PAGE_SHIFT);
-		lab_limit_notify();
-		return true;
-	case LAB_PARAM_WAIT_MS:
-		if (value > A_DAY_MS)
-			return false;
-		lab_store_rlx(&lab_settings.wait_ms, value);
-		return true;
-	case LAB_PARAM_THP:
-		if (value > LAB_HUGE_ALWAYS)
-			return false;
-		lab_space_set_huge_pages((enum lab_huge_pages)value);
-		lab_store_rlx(&lab_settings.purge_in_whole, value == LAB_HUGE_ALWAYS);
-		return true;
-	case LAB_PARAM_PERTURB:
-		if (value > UINT8_MAX)
-			return false;
-		lab_store_rlx(&lab_settings.perturb, (uint8_t)value);
-		lab_config_apply();
-		/* the calling thread's next call sees it; others see it after their next slow path */
-		if (lab_try_enter(&guard))
-			lab_leave(&guard);
-		return true;
-	}
-	return false;
-}
-
-static bool
-set_size(enum lab_param param, const char *text)
-{
-	size_t value;
-
-	return lab_parse_whole_size(text, &value) && lab_set_param(param, value);
-}
-
-static bool
-set_size_or_never(enum lab_param param, const char *text)
-{
-	return strcmp(text, "never") == 0 ? lab_set_param(param, SIZE_MAX) : set_size(param, text);
-}
-
-static bool
-set_decay(const char *text)
-{
-	return set_size_or_never(LAB_PARAM_DECAY_MS, text);
-}
-
-static bool
-set_trim_threshold(const char *text)
-{
-	return set_size_or_never(LAB_PARAM_TRIM_THRESHOLD, text);
-}
-
-static bool
-set_dirty_max(const char *text)
-{
-	return set_size_or_never(LAB_PARAM_DIRTY_MAX, text);
-}
-
-static bool
-set_limit(const char *text)
-{
-	if (strcmp(text, "cgroup") == 0)
-		return lab_set_param(LAB_PARAM_LIMIT, lab_cgroup_limit());
-	return set_size(LAB_PARAM_LIMIT, text);
-}
-
-static bool
-set_wait(const char *text)
-{
-	return set_size(LAB_PARAM_WAIT_MS, text);
-}
-
-static bool
-set_perturb(const char *text)
-{
-	return set_size(LAB_PARAM_PERTURB, text);
-}
-
-static bool
-set_stats(const char *text)
-{
-	bool count;
-
-	if (!lab_parse_flag(text, &count))
-		return false;
-	if (count) {
-		lab_store_rlx(&lab_settings.count_allocations, true);
-		if (!lab_load_rlx(&lab_settings.stats_file))
-			lab_store_rlx(&lab_settings.stats_file, "");
-	}
-	return true;
-}
-
-static bool
-set_background(const char *text)
-{
-	return lab_parse_flag(text, &lab_settings.background);
-}
-
-static bool
-set_stats_file(const char *text)
-{
-	/* a copy: programs that change their title overwrite the environment */
-	static char path[256];
-	size_t length = strlen(text);
-
-	if (length == 0 || length >= sizeof path)
-		return false;
-	memcpy(path, text, length + 1);
-	lab_store_rlx(&lab_settings.stats_file, path);
-	return true;
-}
-
-static bool
-set_thp(const char *text)
-{
-	static const char *const names[] = {
-	        [LAB_HUGE_BY_SYSTEM] = "default",
-	        [LAB_HUGE_NEVER] = "never",
-	        [LAB_HUGE_ALWAYS] = "always",
-	};
-
-	for (unsigned when = 0; when < sizeof names / sizeof *names; when++)
-		if (strcmp(text, names[when]) == 0)
-			return lab_set_param(LAB_PARAM_THP, when);
-	return false;
-}
-
-static bool
-set_exclusive(const char *text)
-{
-	bool log = strcmp(text, "log") == 0;
-
-	if (!log && strcmp(text, "abort") != 0)
-		return false;
-	lab_store_rlx(&lab_settings.log_exclusive, log);
-	return true;
-}
-
-static bool
-set_os_calls(const char *text)
-{
-	bool libc = strcmp(text, "libc") == 0;
-
-	if (!libc && strcmp(text, "direct") != 0)
-		return false;
-	lab_os_use_libc(libc);
-	return true;
-}
-
-static const struct setting {
+/* Where an item stands. */
+struct origin {
 	const char *name;
-	bool (*set)(const char *text);
-	const char *expected;
-} settings[] = {
-        {"LABYRINTH_DECAY_MS", set_decay, "milliseconds up to a day, or \"never\""},
-        {"LABYRINTH_TRIM_THRESHOLD", set_trim_threshold, "bytes, with K, M, G or T, or \"never\""},
-        {"LABYRINTH_DIRTY_MAX", set_dirty_max, "bytes, with K, M, G or T, or \"never\""},
-        {"LABYRINTH_LIMIT", set_limit, "bytes, with K, M, G or T, or \"cgroup\""},
-        {"LABYRINTH_WAIT_MS", set_wait, "milliseconds up to a day"},
-        {"LABYRINTH_PERTURB", set_perturb, "a byte, 0 to 255"},
-        {"LABYRINTH_THP", set_thp, "default, never or always"},
-        {"LABYRINTH_EXCLUSIVE", set_exclusive, "abort or log"},
-        {"LABYRINTH_OS_CALLS", set_os_calls, "direct or libc"},
-        {"LABYRINTH_STATS", set_stats, "0 or 1"},
-        {"LABYRINTH_RESERVE", lab_backing_set_size, "bytes, with K, M, G or T"},
-        {"LABYRINTH_RESERVE_CLASSES", lab_backing_set_classes,
-         "SIZE:COUNT,…, sizes being powers of two from 32 to 64K"},
-        {"LABYRINTH_RESERVE_MAX", lab_backing_set_limit, "bytes, with K, M, G or T"},
-        {"LABYRINTH_RESERVE_LOCK", lab_backing_set_lock, "0 or 1"},
-        {"LABYRINTH_KSWAPD", set_background, "0 or 1"},
-        {"LABYRINTH_STATS_FILE", set_stats_file, "a path of at most 255 bytes"},
+	unsigned line; /* of a file; 0: none */
+	enum lab_source source;
+};
+
+typedef void take_item(const struct origin *origin, const char *key, const char *value);
+
+/* ---- complaints ------------------------------------------------------------------------------------------------ */
+
+/* A line, from its start to "…: ", with room for a newline. */
+struct complaint {
+	char buffer[256];
+	struct lab_text text;
 };
 
 static void
-complain(const char *name, const char *value, const char *expected)
+begin(struct complaint *complaint, const struct origin *origin)
 {
-	char buffer[256];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer - 1);
+	struct lab_text *text = &complaint->text;
 
-	lab_text_string(&text, "labyrinth: ");
-	lab_text_string(&text, name);
-	lab_text_string(&text, "=");
-	lab_text_string(&text, value);
-	lab_text_string(&text, ": ignored; expected ");
-	lab_text_string(&text, expected);
-	buffer[text.length++] = '\n';
-	lab_os_write(NULL, buffer, text.length);
-}
-
-/* How many characters have to be put in, taken out or changed to make one text of the other: Levenshtein, row by row.
- * Both are short. */
-static unsigned
-distance(const char *a, const char *b)
-{
-	unsigned row[NAME_MAX_LENGTH + 1];
-
-	for (unsigned j = 0; j <= strlen(b); j++)
-		row[j] = j;
-	for (unsigned i = 0; a[i]; i++) {
-		unsigned diagonal = row[0];
-		row[0] = i + 1;
-		for (unsigned j = 0; b[j]; j++) {
-			unsigned change = diagonal + (a[i] != b[j]), insert = row[j] + 1, remove = row[j + 1] + 1;
-			diagonal = row[j + 1];
-			row[j + 1] = change < insert ? change : insert;
-			row[j + 1] = row[j + 1] < remove ? row[j + 1] : remove;
-		}
+	*text = lab_text_start(complaint->buffer, sizeof complaint->buffer - 1);
+	lab_text_string(text, "labyrinth: ");
+	if (origin->source == LAB_SOURCE_VARIABLE)
+		return;
+	lab_text_string(text, origin->name);
+	if (origin->line != 0) {
+		lab_text_string(text, ":");
+		lab_text_number(text, origin->line);
 	}
-	return row[strlen(b)];
-}
-
-/* A variable that looks like one of ours and is none: a typing error, most likely. */
-static void
-complain_unknown(const char *name)
-{
-	char buffer[256];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer - 1);
-	const struct setting *nearest = settings;
-
-	for (unsigned i = 1; i < sizeof settings / sizeof *settings; i++)
-		if (distance(name, settings[i].name) < distance(name, nearest->name))
-			nearest = &settings[i];
-	lab_text_string(&text, "labyrinth: ");
-	lab_text_string(&text, name);
-	lab_text_string(&text, ": no such setting; the nearest is ");
-	lab_text_string(&text, nearest->name);
-	buffer[text.length++] = '\n';
-	lab_os_write(NULL, buffer, text.length);
+	lab_text_string(text, ": ");
 }
 
 static void
-find_unknown(void)
+say(struct complaint *complaint)
 {
-	const char *entry;
+	complaint->buffer[complaint->text.length++] = '\n';
+	lab_os_write(NULL, complaint->buffer, complaint->text.length);
+}
 
-	for (size_t at = 0; (entry = lab_os_environment_next("LABYRINTH_", &at)) != NULL;) {
-		char name[NAME_MAX_LENGTH + 1];
-		size_t length = strcspn(entry, "=");
-		bool known = false;
-		if (length > NAME_MAX_LENGTH)
+/* A key as its source has it. */
+static void
+put_key(struct lab_text *text, const struct origin *origin, const char *key)
+{
+	if (origin->source != LAB_SOURCE_VARIABLE) {
+		lab_text_string(text, key);
+		return;
+	}
+	lab_text_string(text, PREFIX);
+	for (; *key; key++) {
+		char letter[2] = {*key >= 'a' && *key <= 'z' ? (char)(*key - 'a' + 'A') : *key, 0};
+		lab_text_string(text, letter);
+	}
+}
+
+static void
+complain(const struct origin *origin, const struct lab_setting *setting, const char *value)
+{
+	struct complaint complaint;
+	size_t number;
+
+	begin(&complaint, origin);
+	put_key(&complaint.text, origin, setting->key);
+	lab_text_string(&complaint.text, origin->source == LAB_SOURCE_VARIABLE ? "=" : ":");
+	lab_text_string(&complaint.text, value);
+	if (setting->kind == LAB_SETTING_CHOICE && lab_value_parse(setting, value, &number)) {
+		lab_text_string(&complaint.text, ": ignored; this version does not have it");
+	} else {
+		lab_text_string(&complaint.text, ": ignored; expected ");
+		lab_value_expect(&complaint.text, setting, value);
+	}
+	say(&complaint);
+}
+
+static void
+complain_of_item(const struct origin *origin, const char *item, const char *what)
+{
+	struct complaint complaint;
+
+	begin(&complaint, origin);
+	lab_text_string(&complaint.text, item);
+	lab_text_string(&complaint.text, what);
+	say(&complaint);
+}
+
+/* What looks like a setting and is none: a typing error, most likely. */
+static void
+complain_unknown(const struct origin *origin, const char *key)
+{
+	struct complaint complaint;
+
+	begin(&complaint, origin);
+	put_key(&complaint.text, origin, key);
+	lab_text_string(&complaint.text, ": no such setting; the nearest is ");
+	put_key(&complaint.text, origin, lab_setting_nearest(key)->key);
+	say(&complaint);
+}
+
+/* ---- sources --------------------------------------------------------------------------------------------------- */
+
+/* The `length` bytes, without what is blank at either end; at most size - 1 of them. */
+static void
+copy_trimmed(char *copy, size_t size, const char *from, size_t length)
+{
+	while (length > 0 && strchr(BETWEEN, *from))
+		from++, length--;
+	while (length > 0 && strchr(BETWEEN, from[length - 1]))
+		length--;
+	length = length < size ? length : size - 1;
+	memcpy(copy, from, length);
+	copy[length] = 0;
+}
+
+static void take_any(const struct origin *origin, const char *key, const char *value);
+
+/* "key:value", "key=value"; blanks around each. What is wrong is said in the last round. */
+static void
+read_item(const struct origin *origin, const char *item, take_item *take)
+{
+	char key[LAB_KEY_MAX + 1], value[ITEM];
+	size_t length = strcspn(item, ":=");
+
+	if (*item == 0 || (origin->line != 0 && *item == '#'))
+		return;
+	if (item[length] == 0 || length > LAB_KEY_MAX) {
+		if (take == take_any)
+			complain_of_item(origin, item, ": ignored; expected key:value");
+		return;
+	}
+	copy_trimmed(key, sizeof key, item, length);
+	copy_trimmed(value, sizeof value, item + length + 1, strlen(item + length + 1));
+	take(origin, key, value);
+}
+
+/* A line each. */
+static void
+read_lines(struct origin origin, const char *text, take_item *take)
+{
+	while (*text) {
+		char item[ITEM];
+		size_t length = strcspn(text, "\n");
+		origin.line++;
+		copy_trimmed(item, sizeof item, text, length);
+		read_item(&origin, item, take);
+		text += length + (text[length] != 0);
+	}
+}
+
+/* Separated by commas. What begins with a digit is no key, but a part of the value in front of it. */
+static void
+read_list(struct origin origin, const char *text, take_item *take)
+{
+	while (*text) {
+		char item[ITEM];
+		size_t length = strcspn(text, ",");
+		while (text[length] == ',' && text[length + 1] >= '0' && text[length + 1] <= '9')
+			length += 1 + strcspn(text + length + 1, ",");
+		copy_trimmed(item, sizeof item, text, length);
+		read_item(&origin, item, take);
+		text += length + (text[length] != 0);
+	}
+}
+
+/* The key of a variable, NAME=VALUE, whose prefix is ours: in small letters. False: it is too long to be one. */
+static bool
+key_of(const char *entry, char key[LAB_KEY_MAX + 1])
+{
+	size_t length = strcspn(entry, "=");
+
+	if (length > LAB_KEY_MAX)
+		return false;
+	for (size_t i = 0; i < length; i++)
+		key[i] = entry[i] >= 'A' && entry[i] <= 'Z' ? (char)(entry[i] - 'A' + 'a') : entry[i];
+	key[length] = 0;
+	return true;
+}
+
+/* In the order of the table, as one may stand for another: it is the same, whatever the order of the environment is. */
+static void
+read_variables(take_item *take)
+{
+	static const struct origin origin = {.source = LAB_SOURCE_VARIABLE};
+	const char *values[LAB_SETTINGS_MAX] = {NULL}, *entry;
+	const struct lab_setting *setting;
+	char key[LAB_KEY_MAX + 1];
+
+	for (size_t at = 0; (entry = lab_os_environment_next(PREFIX, &at)) != NULL;) {
+		if (strncmp(entry, IN_ONE "=", sizeof IN_ONE) == 0 || !key_of(entry + strlen(PREFIX), key))
 			continue;
-		memcpy(name, entry, length);
-		name[length] = 0;
-		for (unsigned i = 0; i < sizeof settings / sizeof *settings && !known; i++)
-			known = strcmp(name, settings[i].name) == 0;
-		if (!known)
-			complain_unknown(name);
+		const char *value = entry + strcspn(entry, "=") + 1;
+		setting = lab_setting_find(key);
+		if (!setting)
+			take(&origin, key, value);
+		else if (!values[lab_setting_index(setting)])
+			values[lab_setting_index(setting)] = value;
 	}
+	for (unsigned i = 0; (setting = lab_setting_at(i)) != NULL; i++)
+		if (values[i])
+			take(&origin, setting->key, values[i]);
+}
+
+static void
+read_all(take_item *take)
+{
+	const char *in_one = lab_os_environment(IN_ONE);
+
+	read_lines((struct origin){.name = LAB_CONFIG_FILE, .source = LAB_SOURCE_FILE}, file, take);
+	if (lab_conf)
+		read_list((struct origin){.name = "lab_conf", .source = LAB_SOURCE_PROGRAM}, lab_conf, take);
+	if (in_one)
+		read_list((struct origin){.name = IN_ONE, .source = LAB_SOURCE_ENVIRONMENT}, in_one, take);
+	read_variables(take);
+}
+
+/* ---- what is done with them ------------------------------------------------------------------------------------ */
+
+/* A set-user-ID program writes no figures. */
+static bool
+is_withheld(const struct lab_setting *setting)
+{
+	return lab_os_is_privileged() && strncmp(setting->key, "stats", 5) == 0;
+}
+
+static void
+take_any(const struct origin *origin, const char *key, const char *value)
+{
+	const struct lab_setting *setting = lab_setting_find(key);
+
+	if (!setting)
+		complain_unknown(origin, key);
+	else if (strcmp(key, "profile") != 0 && !is_withheld(setting) &&
+	         !lab_setting_take(setting, value, origin->source))
+		complain(origin, setting, value);
+}
+
+/* First, as what it stands for is of less weight than any other source. */
+static void
+take_profile(const struct origin *origin, const char *key, const char *value)
+{
+	const struct lab_setting *setting = lab_setting_find(key);
+
+	if (setting && strcmp(key, "profile") == 0 && !lab_setting_take(setting, value, origin->source))
+		complain(origin, setting, value);
+}
+
+/* A part of a line at the end is none. */
+static void
+read_file(void)
+{
+	static const struct origin origin = {.name = LAB_CONFIG_FILE, .source = LAB_SOURCE_FILE};
+
+	if (lab_os.read_file(LAB_CONFIG_FILE, file, sizeof file) < sizeof file - 1)
+		return;
+	char *end = strrchr(file, '\n');
+	*(end ? end : file) = 0;
+	complain_of_item(&origin, "", "too long; what is behind 4095 bytes is ignored");
 }
 
 void
 lab_config_read(void)
 {
-	for (unsigned i = 0; i < sizeof settings / sizeof *settings; i++) {
-		const char *value = lab_os_environment(settings[i].name);
-		if (value && !settings[i].set(value))
-			complain(settings[i].name, value, settings[i].expected);
-	}
-	find_unknown();
+	struct lab_guard guard = LAB_GUARD_HERE;
+	const struct origin origin = {.name = "profile", .source = LAB_SOURCE_PROFILE};
+
+	read_file();
+	read_all(take_profile);
+	const struct lab_profile *profile = lab_profile_at(lab_load_rlx(&lab_settings.profile));
+	read_list(origin, profile->settings, take_any);
+	lab_backing_settings.asked = false; /* by name */
+	read_all(take_any);
 	lab_config_apply();
+	/* this thread's next call is to see it */
+	if (lab_load_rlx(&lab_word_tag) == LAB_WORD_SLOW && lab_try_enter(&guard))
+		lab_leave(&guard);
+}
+
+void
+lab_config_start(void)
+{
+	/* pairs with the rel of lab_config_read_early. READING: a jump has left that */
+	if (lab_load_acq(&lab_config_state) == LAB_CONFIG_IS_READ)
+		return;
+	lab_config_read();
+	lab_store_rel(&lab_config_state, LAB_CONFIG_IS_READ); /* pairs with the acq above */
+}
+
+LAB_COLD void
+lab_config_read_early(void)
+{
+	uint32_t unread = LAB_CONFIG_UNREAD;
+
+	if (!lab_os_has_environment() ||
+	    !atomic_compare_exchange_strong_explicit(&lab_config_state, &unread, LAB_CONFIG_READING,
+	                                             memory_order_relaxed, memory_order_relaxed))
+		return;
+	lab_config_read();
+	lab_store_rel(&lab_config_state, LAB_CONFIG_IS_READ); /* pairs with the acq of lab_config_start */
 }

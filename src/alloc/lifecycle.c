@@ -74,7 +74,7 @@ start(void)
 {
 	lab_os_learn_threads();
 	(void)lab_os_tid_to_write(); /* this thread may have been born before */
-	lab_config_read();
+	lab_config_start();
 	const char *file = lab_load_rlx(&lab_settings.stats_file);
 	if (file && !*file)
 		lab_os_keep_stderr();

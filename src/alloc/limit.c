@@ -10,6 +10,7 @@
 #include "alloc/limit.h"
 #include "alloc/owned.h"
 #include "alloc/settings.h"
+#include "base/format.h"
 #include "heap/claim.h"
 #include "heap/huge.h"
 #include "heap/rebuild.h"
@@ -99,6 +100,29 @@ try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limi
 	return p;
 }
 
+/* Once: a program that lives at its limit would say it all the time. */
+static LAB_COLD void
+tell_of_limit(void)
+{
+	char buffer[160];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+
+	lab_text_string(&text, "labyrinth: the limit of ");
+	lab_text_bytes(&text, lab_load_rlx(&lab_charge_limit) << LAB_PAGE_SHIFT);
+	lab_text_string(&text, " is reached: calls reclaim, wait or fail from here on (LABYRINTH_LIMIT)\n");
+	lab_os_write(NULL, text.buffer, text.length);
+}
+
+static void
+note_limit(struct lab_request request)
+{
+	static _Atomic bool is_told;
+
+	if (!(request.gfp & LAB_GFP_NOWARN) && !lab_load_rlx(&is_told) &&
+	    !atomic_exchange_explicit(&is_told, true, memory_order_relaxed))
+		tell_of_limit();
+}
+
 /* Until the generation is no longer `seen`, for a slice at most. */
 static void
 wait_for_frees(uint32_t seen, uint64_t left)
@@ -138,6 +162,7 @@ lab_limit_allocate(struct lab_guard *guard, struct lab_request request, bool *fr
 		guard->reentrant = true;
 		return NULL;
 	}
+	note_limit(request);
 	if (request.size >> LAB_PAGE_SHIFT > lab_load_rlx(&lab_charge_limit))
 		return NULL;
 	lab_thread.waiting = guard->sp;

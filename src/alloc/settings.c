@@ -1,5 +1,6 @@
-/* settings.c - the defaults: see settings.h. */
+/* settings.c - what is built in: see settings.h. */
 #include "alloc/settings.h"
+#include "heap/thread.h"
 
 #define DECAY_MS_DEFAULT  1000
 #define DIRTY_MAX_DEFAULT ((size_t)32 << 20)
@@ -10,3 +11,11 @@ struct lab_settings lab_settings = {
         .dirty_max = DIRTY_MAX_DEFAULT,
         .huge_threshold = SIZE_MAX,
 };
+
+void
+lab_config_apply(void)
+{
+	bool slow = lab_load_rlx(&lab_settings.perturb) != 0 || lab_load_rlx(&lab_settings.count_allocations);
+
+	lab_store_rlx(&lab_word_tag, slow ? LAB_WORD_SLOW : LAB_WORD_FAST);
+}

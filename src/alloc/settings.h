@@ -12,7 +12,16 @@
 #define LAB_TRIM_BY_DECAY (SIZE_MAX - 1)
 #define LAB_TRIM_NEVER    SIZE_MAX
 
-/* Settings in force; see enum lab_param. */
+/* The profiles of settings.def, in its order. */
+enum lab_profile_name {
+	LAB_PROFILE_DEFAULT,
+	LAB_PROFILE_SMALL,
+	LAB_PROFILE_RT,
+	LAB_PROFILE_SECURE,
+	LAB_PROFILE_DEBUG,
+};
+
+/* Settings in force; see settings.def. */
 struct lab_settings {
 	_Atomic size_t decay_ms;
 	_Atomic bool purge_in_whole; /* decay leaves huge pages whole */
@@ -22,10 +31,14 @@ struct lab_settings {
 	_Atomic size_t wait_ms;
 	_Atomic uint8_t perturb;
 	_Atomic bool count_allocations;
-	bool background;                  /* LABYRINTH_KSWAPD; read at start */
+	bool background;                  /* there is to be a thread; read at start */
 	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */
+	_Atomic uint32_t profile;         /* an enum lab_profile_name; what it stands for has been taken as well */
 	_Atomic(const char *) stats_file; /* where the figures go at exit; "" is stderr, NULL is nowhere */
 };
 extern struct lab_settings lab_settings;
+
+/* Chooses between fast and slow calls, from the settings. */
+void lab_config_apply(void);
 
 #endif

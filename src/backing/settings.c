@@ -22,24 +22,14 @@ scaled(uint32_t slots, size_t size)
 	return (uint32_t)n;
 }
 
-bool
-lab_backing_set_size(const char *text)
+void
+lab_backing_set_size(size_t size)
 {
 	static const uint32_t mix[LAB_RESERVE_CLASSES] = MIX;
-	size_t size;
 
-	if (!lab_parse_whole_size(text, &size))
-		return false;
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
 		lab_backing_settings.plan.slots[c] = scaled(mix[c], size);
 	lab_backing_settings.asked = size != 0;
-	return true;
-}
-
-bool
-lab_backing_set_limit(const char *text)
-{
-	return lab_parse_whole_size(text, &lab_backing_settings.plan.limit);
 }
 
 /* "SIZE:COUNT", then the end or a comma. Returns what follows; NULL if it is none. */
@@ -72,16 +62,5 @@ lab_backing_set_classes(const char *text)
 		return false;
 	memcpy(lab_backing_settings.plan.slots, slots, sizeof slots);
 	lab_backing_settings.asked = true;
-	return true;
-}
-
-bool
-lab_backing_set_lock(const char *text)
-{
-	bool always;
-
-	if (!lab_parse_flag(text, &always))
-		return false;
-	lab_backing_settings.lock = always ? LAB_LOCK_ALWAYS : LAB_LOCK_NEVER;
 	return true;
 }

@@ -1,15 +1,15 @@
-/* settings.h - how large the reserve is and what is in it: LABYRINTH_RESERVE and its kin. Read once, by the
- * constructor. */
+/* settings.h - how large the reserve is and what is in it: the settings `reserve` and its kin (alloc/settings.def).
+ * Read once, by the constructor. */
 #ifndef LAB_BACKING_SETTINGS_H
 #define LAB_BACKING_SETTINGS_H
 
 #include "reserve/reserve.h"
 
-/* Of the environment's values. False: not understood, and nothing is changed. */
-bool lab_backing_set_size(const char *text);
+/* Bytes, in the default mix; 0: none. */
+void lab_backing_set_size(size_t size);
+
+/* "SIZE:COUNT,…". False: not understood, and nothing is changed. */
 bool lab_backing_set_classes(const char *text);
-bool lab_backing_set_limit(const char *text);
-bool lab_backing_set_lock(const char *text);
 
 enum lab_lock {
 	LAB_LOCK_BY_LIMIT, /* if RLIMIT_MEMLOCK leaves most to the program */

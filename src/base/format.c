@@ -46,6 +46,25 @@ lab_text_hex(struct lab_text *text, uint64_t number)
 }
 
 void
+lab_text_bytes(struct lab_text *text, uint64_t bytes)
+{
+	static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
+	unsigned unit = 0;
+	uint64_t rest = 0;
+
+	for (; bytes >= 1024 && unit < 6; unit++) {
+		rest = bytes & 1023;
+		bytes >>= 10;
+	}
+	lab_text_number(text, bytes);
+	if (unit > 0) {
+		lab_text_string(text, ".");
+		lab_text_number(text, rest * 10 / 1024);
+	}
+	lab_text_string(text, units[unit]);
+}
+
+void
 lab_text_column(struct lab_text *text, uint64_t number, unsigned width)
 {
 	put_number(text, number, 10, width);

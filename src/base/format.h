@@ -20,6 +20,9 @@ void lab_text_string(struct lab_text *text, const char *string);
 void lab_text_number(struct lab_text *text, uint64_t number);
 void lab_text_hex(struct lab_text *text, uint64_t number);
 
+/* Bytes as a person reads them, cut off behind a tenth: "17 B", "4.0 KiB", "1.3 GiB". */
+void lab_text_bytes(struct lab_text *text, uint64_t bytes);
+
 /* Right-aligned in `width` columns. */
 void lab_text_column(struct lab_text *text, uint64_t number, unsigned width);
 

@@ -213,6 +213,12 @@ const char *lab_os_environment(const char *name);
  * behind it. NULL: there is none. */
 const char *lab_os_environment_next(const char *prefix, size_t *at);
 
+/* Whether there is an environment: it can be too early. */
+bool lab_os_has_environment(void);
+
+/* Whether the program has more rights than who started it: it runs set-user-ID or the like. */
+bool lab_os_is_privileged(void);
+
 /* Writes to stderr, or to `path` (created, truncated) if it is not NULL. */
 void lab_os_write(const char *path, const char *text, size_t length);
 

@@ -60,13 +60,27 @@ lab_os_sleep_ms(unsigned milliseconds)
 	(void)lab_syscall(SYS_nanosleep, (long)&time, 0, 0, 0, 0);
 }
 
+bool
+lab_os_has_environment(void)
+{
+	extern char **environ;
+
+	return environ != NULL;
+}
+
+bool
+lab_os_is_privileged(void)
+{
+	return getauxval(AT_SECURE) != 0;
+}
+
 const char *
 lab_os_environment(const char *name)
 {
 	extern char **environ;
 	size_t length = strlen(name);
 
-	if (!environ || getauxval(AT_SECURE))
+	if (!environ || lab_os_is_privileged())
 		return NULL;
 	for (char **entry = environ; *entry; entry++)
 		if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=')
@@ -80,7 +94,7 @@ lab_os_environment_next(const char *prefix, size_t *at)
 	extern char **environ;
 	size_t length = strlen(prefix);
 
-	if (!environ || getauxval(AT_SECURE))
+	if (!environ || lab_os_is_privileged())
 		return NULL;
 	while (environ[*at]) {
 		const char *entry = environ[(*at)++];

@@ -42,7 +42,7 @@ map_block(size_t pages, size_t align)
 
 	if (!base)
 		return NULL;
-	lab_space_apply_huge_pages(base, size);
+	lab_space_prepare_pages(base, size);
 	struct lab_huge *huge = lab_huge_win_entry(base, size >> LAB_PAGE_SHIFT);
 	lab_store_rlx(&huge->run.pages, pages);
 	lab_huge_set_state(huge, LAB_HUGE_LIVE);
@@ -267,6 +267,8 @@ extend_mapping(struct lab_huge *huge, size_t pages)
 		huge = moved;
 	}
 	if (now) {
+		if (pages > mapped)
+			lab_space_hold_range(now + (mapped << LAB_PAGE_SHIFT), (pages - mapped) << LAB_PAGE_SHIFT);
 		lab_store_rlx(&huge->mapped, pages);
 		lab_store_rlx(&huge->run.pages, pages);
 	}

@@ -77,6 +77,8 @@ open_table(struct lab_space *space, size_t index)
 	if (!lab_os.protect(unit, units * sizeof *unit, LAB_ACCESS_WRITE) ||
 	    !lab_os.protect(slot, slots * sizeof *slot, LAB_ACCESS_WRITE))
 		return false;
+	lab_space_hold_range(unit, units * sizeof *unit);
+	lab_space_hold_range(slot, slots * sizeof *slot);
 	for (size_t i = 0; i < slots; i += 64)
 		/* pairs with the acq above: the table is writable */
 		lab_store_rel(&space->bits[(index & ~(slots - 1)) / 64 + i / 64].is_open, true);
@@ -100,6 +102,7 @@ add_batch(struct batch *full)
 
 	if (!batch)
 		return NULL;
+	lab_space_hold_range(batch, BATCH_SIZE);
 	lab_store_rlx(&batch->used, sizeof *batch);
 	/* pairs with the acq of allocate_metadata and with itself: who sees a batch sees `used` */
 	if (atomic_compare_exchange_strong_explicit(&current_batch, &full, batch, memory_order_acq_rel,
@@ -171,7 +174,7 @@ map_slots(struct lab_space *space, size_t index, unsigned slots_log, uint32_t he
 		lab_store_rel(&slot->owner, lab_owner_make(seq, 0, slots_log, state));
 		return mapped;
 	}
-	lab_space_apply_huge_pages(segment->base, slots * LAB_SLOT_SIZE);
+	lab_space_prepare_pages(segment->base, slots * LAB_SLOT_SIZE);
 	lab_segment_begin(segment, slots * LAB_SLOT_PAGES);
 	for (size_t i = 1; i < slots; i++)
 		lab_store_rlx(&slot[i].owner, lab_owner_make(lab_owner_seq(lab_load_rlx(&slot[i].owner)) + 1, 0,

@@ -19,6 +19,20 @@ lab_space_set_huge_pages(enum lab_huge_pages when)
 }
 
 void
+lab_space_hold_pages(enum lab_hold what, bool on)
+{
+	struct lab_segment *segment;
+	uint64_t owner;
+	uint32_t hold = lab_load_rlx(&lab_space_hold) & ~(uint32_t)what;
+
+	lab_store_rlx(&lab_space_hold, hold | (on ? (uint32_t)what : 0));
+	if (!on)
+		return;
+	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
+		lab_space_hold_range(segment->base, lab_segment_pages(segment) * LAB_PAGE_SIZE);
+}
+
+void
 lab_space_renew(struct lab_segment *segment)
 {
 	if (lab_likely(segment->generation == lab_segment_generation))

@@ -93,6 +93,9 @@ size_t lab_space_mapped(void);
 /* Whether pages are to be huge ones: of the segments that are there, and of all that is mapped from now on. */
 void lab_space_set_huge_pages(enum lab_huge_pages when);
 
+/* The same of one of the bits of lab_space_hold; what was held stays held. By one thread at a time. */
+void lab_space_hold_pages(enum lab_hold what, bool on);
+
 /* Gives back what fork has copied while others wrote to it, or takes it for dirty: INV-PAGE-3. No block is in the
  * segment. */
 void lab_space_renew(struct lab_segment *segment);

@@ -24,6 +24,7 @@ struct lab_map lab_map = {.mask = 0, .units = (char *)&no_unit};
 
 static _Atomic(struct lab_space *) published;
 _Atomic uint32_t lab_space_huge_pages = LAB_HUGE_BY_SYSTEM;
+_Atomic uint32_t lab_space_hold;
 
 struct lab_space *
 lab_space(void)
@@ -154,13 +155,41 @@ lab_space_start(void)
 	return true;
 }
 
+static LAB_COLD void
+tell_refusal(void)
+{
+	static const char line[] = "labyrinth: the system refused to keep the heap resident (lock_memory, prefault); "
+	                           "RLIMIT_MEMLOCK is too low, or memory is short\n";
+	static _Atomic bool is_told;
+
+	if (!lab_load_rlx(&is_told) && !atomic_exchange_explicit(&is_told, true, memory_order_relaxed))
+		lab_os_write(NULL, line, sizeof line - 1);
+}
+
 void
-lab_space_apply_huge_pages(void *start, size_t size)
+lab_space_hold_range(void *start, size_t size)
+{
+	uint32_t hold = lab_load_rlx(&lab_space_hold);
+	bool done = true;
+
+	if (lab_likely(hold == 0))
+		return;
+	if (hold & LAB_HOLD_RESIDENT)
+		done = lab_os.populate(start, size, true);
+	if (hold & LAB_HOLD_LOCKED)
+		done = lab_os.lock(start, size) && done;
+	if (!done)
+		tell_refusal();
+}
+
+void
+lab_space_prepare_pages(void *start, size_t size)
 {
 	enum lab_huge_pages when = (enum lab_huge_pages)lab_load_rlx(&lab_space_huge_pages);
 
 	if (when != LAB_HUGE_BY_SYSTEM) /* refused: the kernel has none */
 		(void)lab_os.huge_pages(start, size, when);
+	lab_space_hold_range(start, size);
 }
 
 bool
@@ -168,7 +197,7 @@ lab_space_renew_pages(void *start, size_t size)
 {
 	if (!lab_os.renew(start, size))
 		return false;
-	lab_space_apply_huge_pages(start, size);
+	lab_space_prepare_pages(start, size);
 	return true;
 }
 
@@ -185,8 +214,10 @@ lab_space_map_heap(uint32_t id, size_t size)
 		return LAB_MAPPED;
 	uint64_t mask = lab_os_hold_signals();
 	enum lab_mapped mapped = lab_os.map_at(lab_space_heap(space, id), lab_round_up(size, LAB_PAGE_SIZE));
-	if (mapped == LAB_MAPPED)
+	if (mapped == LAB_MAPPED) {
+		lab_space_hold_range(lab_space_heap(space, id), lab_round_up(size, LAB_PAGE_SIZE));
 		(void)lab_or_acq_rel(word, bit); /* pairs with the acq above */
+	}
 	lab_os_release_signals(mask);
 	return mapped;
 }

@@ -124,8 +124,18 @@ enum lab_mapped lab_space_map_heap(uint32_t id, size_t size);
 /* An enum lab_huge_pages: lab_space_set_huge_pages. */
 extern _Atomic uint32_t lab_space_huge_pages;
 
-/* Applies it to pages of ours that were mapped just now. */
-void lab_space_apply_huge_pages(void *start, size_t size);
+/* What is done with pages of ours when they are mapped: bits of lab_space_hold. */
+enum lab_hold {
+	LAB_HOLD_RESIDENT = 1,
+	LAB_HOLD_LOCKED = 2,
+};
+extern _Atomic uint32_t lab_space_hold;
+
+/* Applies both to pages of blocks that were mapped just now. */
+void lab_space_prepare_pages(void *start, size_t size);
+
+/* Applies lab_space_hold to any pages of ours. A refusal is said in a line, the first one. */
+void lab_space_hold_range(void *start, size_t size);
 
 /* New pages, zeroed, in the place of marked ones (lab_os.renew). False: it is unknown what is there now. */
 bool lab_space_renew_pages(void *start, size_t size);

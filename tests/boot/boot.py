@@ -103,7 +103,7 @@ def deepbind(library, program):
 def set_user_id(library, source):
     """A set-user-ID program that is linked with the library, which lies beside it: no setting counts, nothing is said, no file is made."""
     settings = {"LABYRINTH_" + name: value for name, value in
-                dict(PERTURB="85", LIMIT="1G", RESERVE="0", KSWAPD="1", STATS="1", DECAY_MS="rubbish").items()}
+                dict(PERTURB="85", LIMIT="1G", RESERVE="0", BACKGROUND_THREAD="1", STATS="1", DECAY_MS="rubbish").items()}
     with tempfile.TemporaryDirectory(prefix="labyrinth-setuid-") as folder:
         folder, program = Path(folder), Path(folder) / "program"
         folder.chmod(0o777) # whoever the program is, its file could be made here
@@ -113,7 +113,7 @@ def set_user_id(library, source):
         run(["cc", "-fno-builtin", f"-I{Path(source).parents[2] / 'include'}", "-o", program, source, copy, f"-Wl,-rpath,{folder}"], environment())
         figures, said = folder / "figures", environment(LABYRINTH_STATS_FILE=folder / "figures", **settings)
         output = run([program], said)
-        demand("plain: perturb limit reserve kswapd\n" in output, "an ordinary program does not have its settings", output)
+        demand("plain: perturb limit reserve background\n" in output, "an ordinary program does not have its settings", output)
         demand("LABYRINTH_DECAY_MS=rubbish: ignored" in output and figures.exists(), "an ordinary program says nothing", output)
         figures.unlink()
         if os.geteuid() != 0:
@@ -129,7 +129,47 @@ def set_user_id(library, source):
         demand(not figures.exists(), "a set-user-ID program made a file", output)
 
 
-CASES = {"setuid": set_user_id, "deepbind": deepbind, "audit": audit, "loader": loader, "last": last, "stats-file": stats_file, "stats-stderr": stats_stderr}
+def settings(library, source):
+    """Settings come from a program's lab_conf, LABYRINTH_CONF, variables and /etc/labyrinth.conf, also for a constructor that comes first."""
+    with tempfile.TemporaryDirectory(prefix="labyrinth-conf-") as folder:
+        folder = Path(folder)
+
+        def build(name, *arguments):
+            run(["cc", "-fno-builtin", "-O1", "-o", folder / name, source, *arguments], environment())
+            return folder / name
+
+        conf = '-DCONF="perturb:85"'
+        shutil.copy(library, folder / "liblabyrinth.so.0")
+        plain, hidden = build("plain"), build("hidden", conf)
+        exported = [build("rdynamic", conf, "-rdynamic"), build("symbol", conf, "-Wl,--export-dynamic-symbol=lab_conf")]
+        linked = build("linked", conf, folder / "liblabyrinth.so.0", f"-Wl,-rpath,{folder}")
+        module = build("early.so", "-DLIBRARY", "-shared", "-fPIC")
+        cases = [(plain, {}, "00"), (hidden, {}, "00"), *[(program, {}, "aa") for program in exported],
+                 (exported[0], {"LABYRINTH_CONF": "perturb:90"}, "a5"), (plain, {"LABYRINTH_CONF": "decay_ms:5,perturb:90"}, "a5"),
+                 (plain, {"LABYRINTH_CONF": "perturb:90", "LABYRINTH_PERTURB": "85"}, "aa")]
+        for program, variables, expected in cases:
+            output = run([program], environment(LD_PRELOAD=library, **variables))
+            demand(output == f"main: {expected}\n", f"{program.name}, {variables}: not {expected}", output)
+        output = run([linked], environment())
+        demand(output == "main: aa\n", "a linked program does not have its settings", output)
+        for order in [library, module], [module, library]:
+            output = run([plain], environment(LD_PRELOAD=":".join(map(str, order)), LABYRINTH_CONF="perturb:85"))
+            demand(output == "early: aa\nmain: aa\n", f"{order}: the first block is not as the settings are", output)
+        etc = folder / "etc"
+        etc.mkdir()
+        (etc / "labyrinth.conf").write_text("# all programs'\nperturb = 85\nperturbed: 1\n")
+        in_etc = ["unshare", "-rm", "sh", "-c", f'mount --bind {etc} /etc && exec "$@"', "sh"]
+        if subprocess.run([*in_etc, "true"], stderr=subprocess.DEVNULL).returncode:
+            print("not run: nothing can be mounted over /etc here")
+            sys.exit(77)
+        output = run([*in_etc, "env", f"LD_PRELOAD={library}", plain], environment())
+        complaint = "labyrinth: /etc/labyrinth.conf:3: perturbed: no such setting; the nearest is perturb\n"
+        demand(output == complaint + "main: aa\n", "the file does not count", output)
+        output = run([*in_etc, "env", f"LD_PRELOAD={library}", "LABYRINTH_PERTURB=0", plain], environment())
+        demand(output == complaint + "main: 00\n", "a variable does not go before the file", output)
+
+
+CASES = {"settings": settings, "setuid": set_user_id, "deepbind": deepbind, "audit": audit, "loader": loader, "last": last, "stats-file": stats_file, "stats-stderr": stats_stderr}
 
 if __name__ == "__main__":
     if len(sys.argv) < 4 or sys.argv[2] not in CASES:

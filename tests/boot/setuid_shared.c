@@ -51,6 +51,6 @@ main(void)
 	lab_reserve_info(&reserve);
 	printf("%s:%s%s%s%s\n", getauxval(AT_SECURE) ? "secure" : "plain", perturbed ? " perturb" : "",
 	       stats.limit == SIZE_MAX ? "" : " limit", reserve.mode == LAB_RESERVE_NONE ? " reserve" : "",
-	       has_background_thread() ? " kswapd" : "");
+	       has_background_thread() ? " background" : "");
 	return 0;
 }

@@ -133,7 +133,7 @@ def strace(library, program):
     demand(written and written <= known, "in src and not documented: " + " ".join(sorted(written - known)), "")
     without = calls(tool, program)
     settings = [{}, {"LABYRINTH_STATS": "1"}, {"LABYRINTH_STATS_FILE": "/dev/null"}, {"LABYRINTH_DECAY_MS": "0"},
-                {"LABYRINTH_RESERVE": "4M", "LABYRINTH_RESERVE_LOCK": "1", "LABYRINTH_KSWAPD": "1"}]
+                {"LABYRINTH_RESERVE": "4M", "LABYRINTH_RESERVE_LOCK": "1", "LABYRINTH_BACKGROUND_THREAD": "1"}]
     for variables in settings:
         added = calls(tool, program, LD_PRELOAD=library, **variables) - without
         print(f"{variables}: adds {' '.join(sorted(added))}")

@@ -65,7 +65,8 @@ info(void)
 static void
 start(void)
 {
-	REQUIRE(lab_backing_set_size("300K") && lab_backing_set_limit("2M"));
+	lab_backing_set_size((size_t)300 << 10);
+	lab_backing_settings.plan.limit = (size_t)2 << 20;
 	lab_backing_start();
 }
 

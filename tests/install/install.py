@@ -19,7 +19,7 @@ SOURCES = Path(__file__).resolve().parent
 SETTINGS = {
     "LABYRINTH_RESERVE_CLASSES": "64:1000",
     "LABYRINTH_RESERVE_LOCK": "0",
-    "LABYRINTH_KSWAPD": "1",
+    "LABYRINTH_BACKGROUND_THREAD": "1",
     "LABYRINTH_STATS": "1",
 }
 FIGURES = "labyrinth:   class size "

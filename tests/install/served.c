@@ -3,7 +3,8 @@
  * every form by install.py; with PLUG_IN defined it is a shared object whose `main_of_plug_in` a program that knows
  * nothing of Labyrinth calls.
  *
- * To be run with LABYRINTH_RESERVE_CLASSES=64:1000, LABYRINTH_RESERVE_LOCK=0, LABYRINTH_KSWAPD=1 and LABYRINTH_STATS=1.
+ * To be run with LABYRINTH_RESERVE_CLASSES=64:1000, LABYRINTH_RESERVE_LOCK=0, LABYRINTH_BACKGROUND_THREAD=1 and
+ * LABYRINTH_STATS=1.
  * Prints nothing by itself; install.py looks for the figures.
  */
 #include <dirent.h>

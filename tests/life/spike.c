@@ -343,7 +343,7 @@ run_in_a_process(char **argv, const struct form *form)
 	int status;
 
 	REQUIRE(setenv("SPIKE_FORM", form->name, 1) == 0);
-	REQUIRE(setenv("LABYRINTH_KSWAPD", form->drive == NOTHING ? "1" : "0", 1) == 0);
+	REQUIRE(setenv("LABYRINTH_BACKGROUND_THREAD", form->drive == NOTHING ? "1" : "0", 1) == 0);
 	REQUIRE(posix_spawn(&child, "/proc/self/exe", NULL, NULL, arguments, environ) == 0);
 	REQUIRE(waitpid(child, &status, 0) == child);
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;

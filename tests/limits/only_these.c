@@ -1,7 +1,7 @@
 /*
  * only_these.c - the library makes the system calls that docs/guarantees.md lists and no others: a filter kills the
- * process at any other, first if the library's own code makes it, then whoever makes it. With the argument "kswapd",
- * under LABYRINTH_KSWAPD=1: the background thread's are allowed as well.
+ * process at any other, first if the library's own code makes it, then whoever makes it. With the argument
+ * "background", under LABYRINTH_BACKGROUND_THREAD=1: the background thread's are allowed as well.
  *
  * Clauses: G8.9.
  */
@@ -122,7 +122,7 @@ of_all(void *unused)
 int
 main(int argc, char **argv)
 {
-	has_thread = argc > 1 && strcmp(argv[argc - 1], "kswapd") == 0;
+	has_thread = argc > 1 && strcmp(argv[argc - 1], "background") == 0;
 	load_start(argc - has_thread, argv, 600);
 	REQUIRE(filter_library().from != filter_library().to);
 	current_scenario = "calls of the library";

@@ -293,7 +293,7 @@ be_alone(size_t value)
 	if (setresgid(NOBODY, NOBODY, NOBODY) != 0 || setresuid(NOBODY, NOBODY, NOBODY) != 0)
 		_exit(SKIPPED);
 	set_limit(RLIMIT_NPROC, value);
-	setenv("LABYRINTH_KSWAPD", "1", 1);
+	setenv("LABYRINTH_BACKGROUND_THREAD", "1", 1);
 }
 
 static int

@@ -2,18 +2,17 @@
 
 import re
 import subprocess
+import sys
+from pathlib import Path
 
-from source import code, files, finding, line_of
+from source import files, finding, line_of
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
+import settings
 
 MANUAL = "docs/man/labyrinth.3"
-TUNING = "docs/tuning.md"
 GLIBC_DOCUMENTS = ("README.md", "docs/guarantees.md", MANUAL)
 VARIABLE = re.compile(r"\bLABYRINTH_[A-Z_]+\b")
-IN_CODE = re.compile(r'"(LABYRINTH_[A-Z_]+)"')
-LISTS = {  # what introduces a variable in its list
-    MANUAL: re.compile(r"^\.It Ev (LABYRINTH_[A-Z_]+)$", re.M),
-    TUNING: re.compile(r"^\| `(LABYRINTH_[A-Z_]+)` \|", re.M),
-}
 HEADER_GUARD = re.compile(r"_H$")
 BENCHMARKS = "docs/benchmarks.md"
 MEAN = re.compile(r"^\*\*(Wall time|Peak RSS)\*\*.*?^\| benchmark \|(.*?)\|\n.*?^\| geometric mean \|(.*?)\|\n", re.M | re.S)
@@ -25,18 +24,14 @@ def text_of(path):
 
 
 def check_variables(root):
-    """Each variable that the code reads is in the manual's list and in the table of tuning.md, and no document has another."""
-    read = {name for path in files(root, ("src", "preload")) for name in IN_CODE.findall(code(path.read_text(), keep_literals=True))}
-    for name, pattern in LISTS.items():
-        listed = pattern.findall(text_of(root / name))
-        for variable in sorted(read - set(listed)):
-            yield finding(root, root / name, 1, f"{variable} is missing")
-        for variable in sorted({variable for variable in listed if listed.count(variable) > 1}):
-            yield finding(root, root / name, 1, f"{variable} is there twice")
+    """The lists of settings in the documents are those of the table in the code, and no document has another variable."""
+    for name in settings.stale(root):
+        yield finding(root, root / name, 1, f"a list of settings is not what {settings.TABLE} says; run tools/settings.py write")
+    known = set(settings.variables(root))
     for path in [root / "README.md", root / "CHANGELOG.md", *files(root, ("docs", "include"), {".md", ".3", ".h"})]:
         text = text_of(path)
         for match in VARIABLE.finditer(text):
-            if match[0] not in read and not HEADER_GUARD.search(match[0]) and text[match.end():match.end() + 1] != "*":
+            if match[0] not in known and not HEADER_GUARD.search(match[0]) and text[match.end():match.end() + 1] != "*":
                 yield finding(root, path, line_of(text, match.start()), f"{match[0]} is no setting")
 
 

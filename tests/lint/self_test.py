@@ -192,13 +192,27 @@ struct page { size_t n; };
             "G1.5: no meson.build names tests/idle.c", "G1.9 is no clause of docs/guarantees.md"])
 
     def test_variables(self):
-        self.write("src/alloc/config.c", '/* config.c - LABYRINTH_NO */\nchar *a = "LABYRINTH_A", *b = "LABYRINTH_B";\n')
-        self.write("docs/man/labyrinth.3", ".It Ev LABYRINTH_A\n")
-        self.write("docs/tuning.md", "| `LABYRINTH_A` | a |\n| `LABYRINTH_B` | b |\n| `LABYRINTH_B` | b |\n")
-        self.write("README.md", "LABYRINTH_A, LABYRINTH_X_H,\nLABYRINTH_X, LABYRINTH_A*\n")
+        self.write("src/alloc/settings.def", 'LAB_SETTING(b, BYTES, NO_PARAM, "1", 0, (size_t)1, "", "It is " "b.")\n'
+                   'LAB_SETTING(a, FLAG, LAB_PARAM_A, "0", 0, 1, "", "A `b`, c(2).")\nLAB_PROFILE(p, "b:2", "for p")\n')
+        marks = ["<!-- {}: made by tools/settings.py from src/alloc/settings.def -->\n", "<!-- end -->\n"]
+        lists = ["| key | takes | default | lab_set_param | meaning |\n|---|---|---|---|---|\n| `a` | 0, 1 | 0 | `LAB_PARAM_A` | A `b`, c(2). |\n"
+                 "| `b` | bytes | 1 | – | It is b. |\n",
+                 "| profile | stands for | what it is for |\n|---|---|---|\n| `p` | `b:2` | for p |\n"]
+        tuning = "".join(marks[0].format(what) + rows + marks[1] for what, rows in zip(["settings", "profiles"], lists))
+        self.write("docs/tuning.md", tuning)
+        self.write("docs/man/labyrinth.3", "".join(f'.\\" {what}: made by tools/settings.py from src/alloc/settings.def\n.\\" end\n'
+                                                   for what in ["settings", "profiles"]))
+        self.write("README.md", "LABYRINTH_A, LABYRINTH_CONF, LABYRINTH_X_H,\nLABYRINTH_X, LABYRINTH_A*\n")
         found = list(documents.check_variables(self.root))
-        self.assertEqual(found, ["docs/man/labyrinth.3:1: LABYRINTH_B is missing", "docs/tuning.md:1: LABYRINTH_B is there twice",
-                                 "README.md:2: LABYRINTH_X is no setting"])
+        stale = ":1: a list of settings is not what src/alloc/settings.def says; run tools/settings.py write"
+        self.assertEqual(found, ["docs/man/labyrinth.3" + stale, "README.md:2: LABYRINTH_X is no setting"])
+        documents.settings.main("write", self.root)
+        manual = (self.root / "docs/man/labyrinth.3").read_text()
+        self.assertIn(".It Ev LABYRINTH_A\n0, 1; default: 0.\nA\n.Ql b ,\n.Xr c 2 .\nAt run time:\n.Dv LAB_PARAM_A .\n", manual)
+        self.assertEqual((self.root / "docs/tuning.md").read_text(), tuning)
+        self.assertEqual(list(documents.check_variables(self.root)), ["README.md:2: LABYRINTH_X is no setting"])
+        self.write("docs/tuning.md", "")
+        self.assertIn("docs/tuning.md" + stale, list(documents.check_variables(self.root)))
 
     def test_figures(self):
         table = "**{}**: x\n\n| benchmark | glibc | labyrinth |\n| --- | --- | --- |\n| a | 1 | 2 |\n| geometric mean | 1.00 | {} |\n\n"

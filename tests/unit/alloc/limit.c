@@ -646,6 +646,42 @@ Test(limit, handlers_may_allocate_in_the_wait_and_jump_out_of_it)
 	cr_assert_eq(stats_now().blocks, 0);
 }
 
+/* What is written to stderr while blocks are taken until there are no more. */
+static const char *
+words_of_taking_all(unsigned gfp)
+{
+	static char words[600];
+	int ends[2], saved = dup(2);
+	size_t count = 0;
+	void *list[1000], *p;
+
+	REQUIRE(pipe(ends) == 0);
+	dup2(ends[1], 2);
+	while (count < 1000 && (p = lab_alloc(100000, gfp)) != NULL)
+		list[count++] = p;
+	dup2(saved, 2);
+	close(saved);
+	close(ends[1]);
+	ssize_t got = read(ends[0], words, sizeof words - 1);
+	words[got > 0 ? got : 0] = 0;
+	close(ends[0]);
+	REQUIRE(count > 0 && count < 1000);
+	while (count > 0)
+		lab_free(list[--count]);
+	return words;
+}
+
+Test(limit, the_first_call_that_it_stops_is_told_of_in_one_line)
+{
+	limit_to(12 * MIB);
+	cr_assert_str_empty(words_of_taking_all(LAB_GFP_NOWARN));
+	cr_assert_str_empty(words_of_taking_all(LAB_GFP_NOWAIT));
+	cr_assert_str_eq(words_of_taking_all(LAB_GFP_KERNEL),
+	                 "labyrinth: the limit of 12.0 MiB is reached: calls reclaim, wait or fail from here on "
+	                 "(LABYRINTH_LIMIT)\n");
+	cr_assert_str_empty(words_of_taking_all(LAB_GFP_KERNEL), "once");
+}
+
 /* ---- where the limit comes from -------------------------------------------------------------------------------- */
 
 static struct fake_file {
@@ -710,6 +746,14 @@ Test(limit, the_environment)
 	setenv("LABYRINTH_LIMIT", "cgroup", 1);
 	lab_config_read();
 	cr_assert_eq(stats_now().limit, 80000000 / 4096 * 4096);
+	setenv("LABYRINTH_LIMIT", "50%", 1);
+	lab_config_read();
+	cr_assert_eq(stats_now().limit, 40000000 / 4096 * 4096);
+	setenv("LABYRINTH_LIMIT", "none", 1);
+	lab_config_read();
+	cr_assert_eq(stats_now().limit, SIZE_MAX);
+	setenv("LABYRINTH_LIMIT", "100%", 1);
+	lab_config_read();
 	setenv("LABYRINTH_LIMIT", "much", 1);
 	setenv("LABYRINTH_WAIT_MS", "-1", 1);
 	lab_config_read();

@@ -35,6 +35,33 @@ Test(format, numbers)
 	check_number(UINT64_MAX);
 }
 
+Test(format, bytes)
+{
+	static const struct {
+		uint64_t bytes;
+		const char *text;
+	} cases[] = {
+	        {0, "0 B"},
+	        {17, "17 B"},
+	        {1023, "1023 B"},
+	        {1024, "1.0 KiB"},
+	        {1535, "1.4 KiB"},
+	        {1536, "1.5 KiB"},
+	        {10240, "10.0 KiB"},
+	        {1048575, "1023.9 KiB"},
+	        {UINT64_C(5) << 20, "5.0 MiB"},
+	        {UINT64_C(13) << 37, "1.6 TiB"},
+	        {UINT64_MAX, "15.9 EiB"},
+	};
+
+	for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char buffer[32];
+		struct lab_text text = lab_text_start(buffer, sizeof buffer);
+		lab_text_bytes(&text, cases[i].bytes);
+		cr_assert_str_eq(buffer, cases[i].text);
+	}
+}
+
 Test(format, what_does_not_fit_is_cut_off)
 {
 	for (size_t size = 1; size < 20; size++) {

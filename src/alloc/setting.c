@@ -1,0 +1,344 @@
+/* setting.c - the table of settings, what each of them does, and lab_set_param: see setting.h and settings.def. */
+#include "alloc/setting.h"
+
+#include <labyrinth/labyrinth.h>
+#include <string.h>
+
+#include "alloc/limit.h"
+#include "alloc/settings.h"
+#include "backing/settings.h"
+#include "base/check.h"
+#include "heap/thread.h"
+#include "os/os.h"
+#include "page/charge.h"
+#include "page/map.h"
+#include "page/pending.h"
+#include "page/space.h"
+
+/* A huge block takes 4 MiB of address space at least. */
+#define HUGE_THRESHOLD_MIN ((size_t)1 << 20)
+#define A_DAY_MS           ((size_t)86400 * 1000)
+#define NO_PARAM           (-1)
+
+/* ---- what each setting does ------------------------------------------------------------------------------------ */
+
+static bool
+set_background_thread(size_t on)
+{
+	lab_settings.background = on;
+	return true;
+}
+
+static bool
+set_decay_ms(size_t ms)
+{
+	lab_store_rlx(&lab_settings.decay_ms, ms);
+	return true;
+}
+
+static bool
+set_dirty_max(size_t bytes)
+{
+	lab_store_rlx(&lab_settings.dirty_max, bytes);
+	return true;
+}
+
+static bool
+set_exclusive(size_t word)
+{
+	lab_store_rlx(&lab_settings.log_exclusive, word != 0);
+	return true;
+}
+
+static bool
+set_huge_threshold(size_t bytes)
+{
+	if (bytes != 0 && bytes < HUGE_THRESHOLD_MIN)
+		bytes = HUGE_THRESHOLD_MIN;
+	lab_store_rlx(&lab_settings.huge_threshold, bytes ? bytes : SIZE_MAX);
+	return true;
+}
+
+static bool
+set_limit(size_t bytes)
+{
+	lab_charge_set_limit(bytes == SIZE_MAX ? LAB_CHARGE_UNLIMITED : bytes >> LAB_PAGE_SHIFT);
+	lab_limit_notify();
+	return true;
+}
+
+static bool
+set_lock_memory(size_t on)
+{
+	lab_space_hold_pages(LAB_HOLD_LOCKED, on != 0);
+	return true;
+}
+
+static bool
+set_os_calls(size_t word)
+{
+	lab_os_use_libc(word != 0);
+	return true;
+}
+
+static bool
+set_perturb(size_t byte)
+{
+	lab_store_rlx(&lab_settings.perturb, (uint8_t)byte);
+	lab_config_apply();
+	return true;
+}
+
+static bool
+set_prefault(size_t on)
+{
+	lab_space_hold_pages(LAB_HOLD_RESIDENT, on != 0);
+	return true;
+}
+
+static bool
+set_profile(size_t profile)
+{
+	if (!lab_profile_at((unsigned)profile)->settings)
+		return false;
+	lab_store_rlx(&lab_settings.profile, (uint32_t)profile);
+	return true;
+}
+
+static bool
+set_reserve(size_t bytes)
+{
+	lab_backing_set_size(bytes);
+	return true;
+}
+
+static bool
+set_reserve_classes(const char *text)
+{
+	return lab_backing_set_classes(text);
+}
+
+static bool
+set_reserve_lock(size_t word)
+{
+	static const enum lab_lock locks[] = {LAB_LOCK_BY_LIMIT, LAB_LOCK_NEVER, LAB_LOCK_ALWAYS};
+
+	lab_backing_settings.lock = locks[word];
+	return true;
+}
+
+static bool
+set_reserve_max(size_t bytes)
+{
+	lab_backing_settings.plan.limit = bytes;
+	return true;
+}
+
+static bool
+set_stats(size_t on)
+{
+	const char *file = lab_load_rlx(&lab_settings.stats_file);
+
+	lab_store_rlx(&lab_settings.count_allocations, on != 0);
+	if (!file || !*file)
+		lab_store_rlx(&lab_settings.stats_file, on ? "" : NULL);
+	return true;
+}
+
+static bool
+set_stats_file(const char *text)
+{
+	/* a copy: programs that change their title overwrite the environment */
+	static char path[LAB_VALUE_MAX + 1];
+	size_t length = strlen(text);
+
+	if (length == 0 || length >= sizeof path)
+		return false;
+	memcpy(path, text, length + 1);
+	lab_store_rlx(&lab_settings.stats_file, path);
+	return true;
+}
+
+static bool
+set_thp(size_t when)
+{
+	lab_space_set_huge_pages((enum lab_huge_pages)when);
+	lab_store_rlx(&lab_settings.purge_in_whole, when == LAB_HUGE_ALWAYS);
+	return true;
+}
+
+static bool
+set_trim_threshold(size_t bytes)
+{
+	lab_store_rlx(&lab_settings.trim_threshold, bytes);
+	lab_store_rlx(&lab_purge_is_held, bytes == LAB_TRIM_NEVER);
+	return true;
+}
+
+static bool
+set_wait_ms(size_t ms)
+{
+	lab_store_rlx(&lab_settings.wait_ms, ms);
+	return true;
+}
+
+/* ---- the table ------------------------------------------------------------------------------------------------- */
+
+#define SET_BYTES(key)  .number = set_##key
+#define SET_MS(key)     .number = set_##key
+#define SET_NUMBER(key) .number = set_##key
+#define SET_FLAG(key)   .number = set_##key
+#define SET_CHOICE(key) .number = set_##key
+#define SET_TEXT(key)   .text = set_##key
+
+static const struct lab_setting settings[] = {
+#define LAB_SETTING(key, kind, param, by_default, least, most, words, doc)                                             \
+	{#key, LAB_SETTING_##kind, param, by_default, least, most, words, {SET_##kind(key)}},
+#define LAB_PROFILE(name, settings, doc)
+#include "alloc/settings.def"
+#undef LAB_SETTING
+#undef LAB_PROFILE
+};
+
+/* In the order of the words of the setting `profile`, and of enum lab_profile_name. */
+static const struct lab_profile profiles[] = {
+#define LAB_SETTING(key, kind, param, by_default, least, most, words, doc)
+#define LAB_PROFILE(name, settings, doc) {#name, settings},
+#include "alloc/settings.def"
+#undef LAB_SETTING
+#undef LAB_PROFILE
+};
+
+enum {
+	SETTINGS = sizeof settings / sizeof *settings,
+	PROFILES = sizeof profiles / sizeof *profiles,
+	TEXTS = 4, /* at most: of kind TEXT */
+};
+
+_Static_assert((unsigned)SETTINGS <= LAB_SETTINGS_MAX, "config.c has so many places");
+
+/* What they are now, where that is not built in. */
+static struct {
+	_Atomic size_t number;
+	_Atomic uint32_t source; /* an enum lab_source */
+} now[SETTINGS];
+static char texts[TEXTS][LAB_VALUE_MAX + 1];
+
+const struct lab_setting *
+lab_setting_at(unsigned index)
+{
+	return index < SETTINGS ? &settings[index] : NULL;
+}
+
+unsigned
+lab_setting_index(const struct lab_setting *setting)
+{
+	return (unsigned)(setting - settings);
+}
+
+const struct lab_profile *
+lab_profile_at(unsigned index)
+{
+	return index < PROFILES ? &profiles[index] : NULL;
+}
+
+const struct lab_setting *
+lab_setting_find(const char *key)
+{
+	for (unsigned i = 0; i < SETTINGS; i++)
+		if (strcmp(key, settings[i].key) == 0)
+			return &settings[i];
+	return NULL;
+}
+
+const struct lab_setting *
+lab_setting_nearest(const char *key)
+{
+	const struct lab_setting *nearest = settings;
+
+	for (unsigned i = 1; i < SETTINGS; i++)
+		if (lab_value_distance(key, settings[i].key, strlen(settings[i].key)) <
+		    lab_value_distance(key, nearest->key, strlen(nearest->key)))
+			nearest = &settings[i];
+	return nearest;
+}
+
+/* ---- what they are now ------------------------------------------------------------------------------------------ */
+
+static char *
+text_of(const struct lab_setting *setting)
+{
+	unsigned slot = 0;
+
+	for (const struct lab_setting *other = settings; other < setting; other++)
+		slot += other->kind == LAB_SETTING_TEXT;
+	lab_assert(slot < TEXTS);
+	return texts[slot];
+}
+
+static void
+note(const struct lab_setting *setting, size_t number, enum lab_source source)
+{
+	lab_store_rlx(&now[setting - settings].number, number);
+	lab_store_rlx(&now[setting - settings].source, (uint32_t)source);
+}
+
+bool
+lab_setting_take(const struct lab_setting *setting, const char *value, enum lab_source source)
+{
+	size_t number;
+
+	if (!lab_value_parse(setting, value, &number))
+		return false;
+	if (setting->kind != LAB_SETTING_TEXT ? !setting->set.number(number) : !setting->set.text(value))
+		return false;
+	if (setting->kind == LAB_SETTING_TEXT)
+		memcpy(text_of(setting), value, strlen(value) + 1);
+	note(setting, number, source);
+	return true;
+}
+
+LAB_EXPORT bool
+lab_set_param(enum lab_param param, size_t value)
+{
+	struct lab_guard guard = LAB_GUARD_HERE;
+	const struct lab_setting *setting = settings;
+
+	while (setting < settings + SETTINGS && setting->param != (int)param)
+		setting++;
+	if (setting == settings + SETTINGS || !lab_value_is_in_range(setting, value) || !setting->set.number(value))
+		return false;
+	note(setting, value, LAB_SOURCE_CALL);
+	/* the calling thread's next call sees it; others see it after their next slow path */
+	if (param == LAB_PARAM_PERTURB && lab_try_enter(&guard))
+		lab_leave(&guard);
+	return true;
+}
+
+void
+lab_setting_show(struct lab_text *text, const struct lab_setting *setting)
+{
+	size_t number = lab_load_rlx(&now[setting - settings].number);
+	const char *words = setting->words;
+
+	if (lab_setting_source(setting) == LAB_SOURCE_BUILT_IN) {
+		lab_text_string(text, setting->by_default);
+	} else if (setting->kind == LAB_SETTING_TEXT) {
+		lab_text_string(text, text_of(setting));
+	} else if (setting->kind == LAB_SETTING_CHOICE) {
+		for (; number > 0; number--)
+			words += lab_value_next_word(&words);
+		size_t length = lab_value_next_word(&words);
+		lab_value_put_word(text, words, length);
+	} else if (number == SIZE_MAX && *words) {
+		lab_text_string(text, lab_value_find_word(words, "none") >= 0 ? "none" : "never");
+	} else {
+		lab_text_number(text, number);
+	}
+}
+
+enum lab_source
+lab_setting_source(const struct lab_setting *setting)
+{
+	return (enum lab_source)lab_load_rlx(&now[setting - settings].source);
+}

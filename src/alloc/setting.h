@@ -1,0 +1,44 @@
+/* setting.h - the table of settings (settings.def): what each is called, what it takes, and what it is now. */
+#ifndef LAB_ALLOC_SETTING_H
+#define LAB_ALLOC_SETTING_H
+
+#include "alloc/value.h"
+
+/* Where a value comes from; a later one wins. */
+enum lab_source {
+	LAB_SOURCE_BUILT_IN,
+	LAB_SOURCE_PROFILE,
+	LAB_SOURCE_FILE,
+	LAB_SOURCE_PROGRAM,     /* lab_conf */
+	LAB_SOURCE_ENVIRONMENT, /* LABYRINTH_CONF */
+	LAB_SOURCE_VARIABLE,    /* LABYRINTH_KEY */
+	LAB_SOURCE_CALL,        /* lab_set_param */
+};
+
+struct lab_profile {
+	const char *name;
+	const char *settings; /* NULL: not in this version */
+};
+
+/* 0 …; NULL at the end. */
+const struct lab_setting *lab_setting_at(unsigned index);
+const struct lab_profile *lab_profile_at(unsigned index);
+
+#define LAB_SETTINGS_MAX 64
+unsigned lab_setting_index(const struct lab_setting *setting);
+
+/* NULL: there is none. */
+const struct lab_setting *lab_setting_find(const char *key);
+
+/* The one whose key is most like it: a text of at most LAB_KEY_MAX bytes. */
+const struct lab_setting *lab_setting_nearest(const char *key);
+
+/* Understands a value and takes it. False: malformed, or out of range; nothing is changed. At the start, by one thread
+ * at a time. */
+bool lab_setting_take(const struct lab_setting *setting, const char *value, enum lab_source source);
+
+/* Its value, as it would be given. */
+void lab_setting_show(struct lab_text *text, const struct lab_setting *setting);
+enum lab_source lab_setting_source(const struct lab_setting *setting);
+
+#endif
