@@ -27,8 +27,10 @@ PEERS = {
     "jemalloc": ("libjemalloc2", ["libjemalloc.so.2"]),
     "mimalloc": ("libmimalloc2.0", ["libmimalloc.so.2.0", "libmimalloc.so.2"]),
     "tcmalloc": ("libtcmalloc-minimal4", ["libtcmalloc_minimal.so.4"]),
+    "tbb": ("libtbbmalloc2", ["libtbbmalloc_proxy.so.2"]),
+    "scudo": ("libclang-rt-14-dev", ["libclang_rt.scudo_standalone-x86_64.so"]),
 }
-LIBRARY_PATHS = ["/usr/lib/*-linux-gnu", "/lib/*-linux-gnu", "/usr/local/lib", "/usr/lib", "/usr/lib64"]
+LIBRARY_PATHS = ["/usr/lib/*-linux-gnu", "/lib/*-linux-gnu", "/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/llvm-*/lib/clang/*/lib/linux"]
 TUNING = re.compile(r"^(MALLOC_|GLIBC_TUNABLES|MIMALLOC_|TCMALLOC_|LABYRINTH_|LD_)")
 
 
@@ -77,12 +79,23 @@ def find_peers(names):
     return found
 
 
-def labyrinth(path, directory):
-    """The Allocator for the library under test: a copy in `directory`, so that a build meanwhile does not change what is
-    measured. The digest says exactly which build it is."""
-    copy = shutil.copy(path, os.path.join(directory, os.path.basename(path)))
+def copied(path, copy):
+    """Copies a library, so that a build meanwhile does not change what is measured. Gives the copy's path, and a digest that says exactly
+    which build it is."""
+    shutil.copy(path, copy)
     with open(copy, "rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()[:12]
+        return copy, hashlib.sha256(file.read()).hexdigest()[:12]
+
+
+def other(name, path, directory):
+    """The Allocator for a library of the caller's, under the caller's name for it."""
+    copy, digest = copied(path, os.path.join(directory, f"{name}.so"))
+    return Allocator(name, copy, f"sha256 {digest}", os.path.abspath(path))
+
+
+def labyrinth(path, directory):
+    """The Allocator for the library under test: a copy in `directory`."""
+    copy, digest = copied(path, os.path.join(directory, os.path.basename(path)))
     commit = output_of("git", "-C", ROOT, "describe", "--always", "--dirty", "--tags") or "no commit"
     source = os.path.abspath(path).replace(ROOT + os.sep, "")
     return Allocator("labyrinth", copy, f"tree {commit}, sha256 {digest}", source)

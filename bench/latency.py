@@ -166,7 +166,7 @@ def chart(series, calls, title):
             continue
         atomic = call.startswith("atomic")
         colour = ATOMIC_COLOUR if atomic else plot.COLOURS.get(allocator, "#000000")
-        name = plot.quoted(f"{allocator}, {CALLS[call] if atomic else call}")
+        name = plot.quoted(f"{plot.shown(allocator)}, {CALLS[call] if atomic else call}")
         for style, unswitched in ((f"lw 2 title {name}", True), ("lw 1 dt 3 notitle", False)):
             block = f"{calls[0]}{index}{'u' * unswitched}"
             lines += [f"${block} << END"] + [f"{time:.3f} {count}" for time, count in at_least(one, unswitched)] + ["END"]

@@ -12,11 +12,17 @@ import sys
 
 import samples
 
-COLOURS = {"glibc": "#999999", "jemalloc": "#0072b2", "mimalloc": "#e69f00", "tcmalloc": "#56b4e9", "labyrinth": "#009e73"}
+COLOURS = {"glibc": "#999999", "jemalloc": "#0072b2", "mimalloc": "#e69f00", "tcmalloc": "#56b4e9", "tbb": "#cc79a7", "scudo": "#8c6d31",
+           "labyrinth": "#009e73"}
 TERMINALS = {
     ".svg": "svg size 1000,760 dynamic font 'sans,12' background '#ffffff'",
     ".png": "pngcairo size 1000,760 font 'sans,11'",
 }
+
+
+def shown(name):
+    """An allocator's name as readers know it."""
+    return {"labyrinth": "Labyrinth", "tbb": "TBB"}.get(name, name)
 
 
 def quoted(text):
@@ -48,7 +54,7 @@ def chart(document, figure, cap):
     for index, (name, mean) in enumerate(means.items()):
         place = (index - (len(means) - 1) / 2) * width
         block, colour = f"{figure}{index}", quoted(COLOURS.get(name, "#000000"))
-        title = quoted(f"{name}, geometric mean {mean:.2f}" if mean else f"{name}, no mean")
+        title = quoted(f"{shown(name)}, geometric mean {mean:.2f}" if mean else f"{shown(name)}, no mean")
         lines += data_block(block, rows, name, place, cap)
         lines += cut_labels(rows, name, place, cap)
         plots += [f"${block} using 1:2:({width:.4f}) with boxes fill solid noborder lc rgb {colour} title {title}",

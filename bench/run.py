@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs the benchmark programs under glibc, jemalloc, mimalloc, tcmalloc and Labyrinth, and prints how they compare.
+"""Runs the benchmark programs under glibc, jemalloc, mimalloc, tcmalloc, TBB's malloc, scudo and Labyrinth, and prints how they compare.
 
 Each benchmark is run in rounds; in a round each allocator has its turn, and another one begins each time, so that a
 drift of the machine's speed hits all alike. One more round goes first and does not count. Every run is a process of
@@ -8,6 +8,8 @@ tables give medians as ratios to jemalloc, with the extremes; below 1 is better.
 """
 
 import argparse
+import collections
+import csv
 import json
 import os
 import re
@@ -19,7 +21,23 @@ import tempfile
 import allocators
 import samples
 
-BENCHMARKS = ["churn", "lifetimes", "handover", "prodcons", "threads", "large", "realloc", "calloc", "cache", "spike", "pair"]
+# A workload: a program with options, under a name of its own. in_mean: its ratio is part of the geometric mean. Those that are not are
+# there to show who survives, so that a peer's failure is a result. limit: seconds after which a run counts as hung; None: --timeout.
+Workload = collections.namedtuple("Workload", "program options in_mean limit", defaults=((), True, None))
+WORKLOADS = {name: Workload(name) for name in (
+    "churn", "lifetimes", "handover", "prodcons", "threads", "large", "realloc", "calloc", "cache", "spike", "pair", "batches", "lists", "aligned",
+    "shift", "births", "containers", "rcu")}
+WORKLOADS |= {
+    "replace": Workload("churn", ("--live", "48k", "--ops", "12m")),
+    "fan_in": Workload("fan", ("--producers", "3", "--consumers", "1")),
+    "fan_out": Workload("fan", ("--producers", "1", "--consumers", "3")),
+    "sharing": Workload("sharing"),
+    "sharing_passive": Workload("sharing", ("--passive", "1")),
+    "crowd": Workload("threads", ("--threads", "64", "--ops", "60k", "--live", "500")),
+    "storm": Workload("storm", (), False, 15),
+}
+BENCHMARKS = list(WORKLOADS)
+HUNG = 14  # SIGALRM, by which `measure` ends a run
 MEASURED = re.compile(r"^measured \S+ wall_ns (\d+) cpu_us (\d+) maxrss_kib (\d+) exit (-?\d+) signal (\d+)$", re.MULTILINE)
 NO_FIGURES = {"wall_s": None, "cpu_s": None, "maxrss_kib": None, "ops": None, "checksum": None}
 
@@ -39,13 +57,16 @@ def parse_arguments():
     parser.add_argument("--lib", metavar="FILE", help="Labyrinth's drop-in (default build/release/preload/liblabyrinth.so)")
     parser.add_argument("--peers", metavar="NAMES", default=",".join(allocators.PEERS),
                         help="allocators to compare with, separated by commas, or none (default %(default)s)")
+    parser.add_argument("--alloc", metavar="NAME=FILE", action="append", default=[],
+                        help="another allocator to compare with: the library FILE, under this name; as often as you like")
     parser.add_argument("--baseline", default="jemalloc", metavar="NAME", help="what the ratios are to (default jemalloc)")
     parser.add_argument("--programs", metavar="DIR", default=os.path.join(allocators.ROOT, "build", "release", "bench"),
                         help="where the programs are (default build/release/bench)")
-    parser.add_argument("--timeout", type=int, default=120, metavar="SECONDS", help="longest run (default 120)")
+    parser.add_argument("--timeout", type=int, default=60, metavar="SECONDS", help="longest run (default 60)")
     parser.add_argument("--quick", action="store_true", help="tiny runs: tests the runner, measures nothing")
     parser.add_argument("--markdown", nargs="?", const="-", metavar="FILE", help="also write the tables as Markdown (to FILE)")
     parser.add_argument("--json", metavar="FILE", help="save the raw samples")
+    parser.add_argument("--csv", metavar="FILE", help="save them as a table as well, one run a line")
     parser.add_argument("--show", metavar="FILE", help="run nothing: print the tables of saved samples")
     parser.add_argument("--check-arguments", action="store_true", help="run nothing: only say what is wrong with the arguments")
     arguments = parser.parse_args()
@@ -59,6 +80,14 @@ def parse_arguments():
     for name in arguments.peers:
         if name not in allocators.PEERS:
             parser.error(f"no such peer: {name}")
+    arguments.alloc = [tuple(text.partition("=")[::2]) for text in arguments.alloc]
+    for name, path in arguments.alloc:
+        if not path or not re.fullmatch(r"[\w.+-]+", name):
+            parser.error(f"--alloc wants NAME=FILE, not {name}{'=' if path else ''}{path}")
+        if not os.path.exists(path):
+            parser.error(f"there is no {path}")
+        if name in [*allocators.PEERS, "labyrinth"]:
+            parser.error(f"{name} is taken: give it another name")
     if arguments.check_arguments:
         sys.exit(0)
     return arguments
@@ -71,6 +100,7 @@ def note(text):
 def find_allocators(arguments, programs):
     """Peers and Labyrinth, in this order. What is missing, or has no effect, is said and left out."""
     found = allocators.find_peers(arguments.peers)
+    found += [allocators.other(name, path, programs) for name, path in arguments.alloc]
     library = arguments.lib or allocators.DEFAULT_LIBRARY
     if os.path.exists(library):
         found.append(allocators.labyrinth(library, programs))
@@ -94,17 +124,26 @@ def has_effect(allocator, programs):
 
 def copy_programs(arguments, directory):
     """Copies what will be run, so that a build meanwhile does not change what is measured."""
-    for name in dict.fromkeys(arguments.only + ["measure", "pair"]):
+    for name in dict.fromkeys([WORKLOADS[name].program for name in arguments.only] + ["measure", "pair"]):
         path = os.path.join(arguments.programs, name)
         if not os.access(path, os.X_OK):
             sys.exit(f"run.py: there is no program {name} in {arguments.programs}: build it, or give --programs")
         shutil.copy(path, directory)
 
 
+def quick_options(workload):
+    """The options that say how many threads of which kind there are; not those that say how much is done."""
+    pairs = zip(workload.options[::2], workload.options[1::2])
+    return [word for name, value in pairs if name in ("--producers", "--consumers", "--passive") for word in (name, value)]
+
+
 def run_once(arguments, programs, benchmark, allocator):
     """One run: its figures, and `failure`, which is None if it ended well."""
-    command = [os.path.join(programs, "measure"), "--timeout", str(arguments.timeout), "--preload", allocator.path or "-",
-               "--", os.path.join(programs, benchmark)] + ["--quick"] * arguments.quick
+    limit = min(arguments.timeout, WORKLOADS[benchmark].limit or arguments.timeout)
+    command = [os.path.join(programs, "measure"), "--timeout", str(limit), "--preload", allocator.path or "-",
+               "--", os.path.join(programs, WORKLOADS[benchmark].program), *WORKLOADS[benchmark].options]
+    if arguments.quick:  # the sizes of a quick run, and only those options that say what kind of run it is
+        command = command[:command.index("--") + 2] + ["--quick", *quick_options(WORKLOADS[benchmark])]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     measured = MEASURED.search(done.stdout)
     result = dict(re.findall(r"^(\w+) ([0-9a-f]+)\b", done.stdout, re.MULTILINE))
@@ -116,7 +155,9 @@ def run_once(arguments, programs, benchmark, allocator):
     if "settled_rss_kib" in result:
         figures["settled_rss_kib"] = int(result["settled_rss_kib"])
     message = " ".join(done.stderr.split())[:200]
-    if signal:
+    if signal == HUNG:
+        figures["failure"] = f"hung: ended after {limit} s"
+    elif signal:
         figures["failure"] = f"signal {signal} {message}".strip()
     elif status:
         figures["failure"] = f"exit {status} {message}".strip()
@@ -133,6 +174,8 @@ def collect(arguments, programs, found):
     for benchmark in arguments.only:
         for turn in range(arguments.rounds + 1):
             first = turn % len(found)
+            note(f"[{arguments.only.index(benchmark) + 1} of {len(arguments.only)}] {benchmark}: "
+                 f"{'round ' + str(turn) + ' of ' + str(arguments.rounds) if turn else 'warm-up'}")
             for allocator in found[first:] + found[:first]:
                 sample = {"benchmark": benchmark, "allocator": allocator.name, "round": turn}
                 collected.append(dict(sample, **run_once(arguments, programs, benchmark, allocator)))
@@ -183,13 +226,17 @@ def failure_lines(document):
 
 
 def settled_line(document):
-    """What `spike` reports besides time and peak: resident memory after the last spike. Medians, in MiB."""
-    parts = []
-    for name in samples.names(document, "allocator"):
-        settled = sorted(s["settled_rss_kib"] for s in samples.of(document, "spike", name) if s["round"] and "settled_rss_kib" in s)
-        if settled and not samples.failure_of(samples.of(document, "spike", name)):
-            parts.append(f"{name} {settled[len(settled) // 2] / 1024:.1f}")
-    return "resident after spike, at once, in MiB: " + ", ".join(parts) if parts else ""
+    """What `spike` and `shift` report besides time and peak: resident memory at the end. Medians, in MiB."""
+    lines = []
+    for benchmark in ("spike", "shift"):
+        parts = []
+        for name in samples.names(document, "allocator"):
+            runs = samples.of(document, benchmark, name)
+            settled = sorted(s["settled_rss_kib"] for s in runs if s["round"] and "settled_rss_kib" in s)
+            if settled and not samples.failure_of(runs):
+                parts.append(f"{name} {settled[len(settled) // 2] / 1024:.1f}")
+        lines += [f"resident after {benchmark}, at once, in MiB: " + ", ".join(parts)] if parts else []
+    return "\n".join(lines)
 
 
 def report(document, render, bullet):
@@ -218,7 +265,24 @@ def measure(arguments):
             sys.exit("run.py: no allocator is left")
         collected = collect(arguments, programs, found)
     return {"machine": machine, "allocators": [{"name": a.name, "version": a.version, "source": a.source} for a in found],
-            "baseline": arguments.baseline, "rounds": arguments.rounds, "quick": arguments.quick, "samples": collected}
+            "baseline": arguments.baseline, "outside_mean": [name for name, workload in WORKLOADS.items() if not workload.in_mean], "rounds": arguments.rounds, "quick": arguments.quick, "samples": collected}
+
+
+def save_csv(document, path):
+    """One run a line, the machine above as comments."""
+    columns = ["benchmark", "allocator", "round", "wall_s", "cpu_s", "maxrss_kib", "settled_rss_kib", "ops", "checksum", "failure"]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.writelines(f"# {name}: {value}\n" for name, value in document["machine"].items())
+        file.writelines(f"# {a['name']}: {a['version']}, {a['source'] or 'no preload'}\n" for a in document["allocators"])
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(document["samples"])
+
+
+def failed(document):
+    """Whether a run failed that should not have: in what is there to show who survives, only ours."""
+    outside = document.get("outside_mean", [])
+    return any(s["failure"] and (s["benchmark"] not in outside or s["allocator"] == "labyrinth") for s in document["samples"])
 
 
 def main():
@@ -231,13 +295,15 @@ def main():
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(document, file, indent=1)
+    if arguments.csv:
+        save_csv(document, arguments.csv)
     print(report(document, render_text, ""), end="")
     if arguments.markdown == "-":
         print("\n" + report(document, render_markdown, "- "), end="")
     elif arguments.markdown:
         with open(arguments.markdown, "w", encoding="utf-8") as file:
             file.write(report(document, render_markdown, "- "))
-    return 1 if any(failure_lines(document)) else 0
+    return 1 if failed(document) else 0
 
 
 if __name__ == "__main__":

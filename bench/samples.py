@@ -2,7 +2,7 @@
 
 A document is what run.py saves as JSON: the machine, the allocators, the name of the baseline, and a list of samples, one
 for each run of a program: {benchmark, allocator, round, wall_s, cpu_s, maxrss_kib, ops, checksum, failure}. Round 0 is the
-warm-up: its figures do not count, its failures do.
+warm-up: its figures do not count, its failures do. "outside_mean": workloads that are there to show who survives.
 """
 
 import collections
@@ -67,5 +67,6 @@ def table(document, figure):
     """{benchmark: {allocator: Cell}} and {allocator: geometric mean or None}."""
     allocators = names(document, "allocator")
     rows = {b: {a: cell(document, b, a, figure) for a in allocators} for b in names(document, "benchmark")}
-    means = {a: geometric_mean([row[a] for row in rows.values()]) for a in allocators}
+    counted = [row for benchmark, row in rows.items() if benchmark not in document.get("outside_mean", [])]
+    means = {a: geometric_mean([row[a] for row in counted]) for a in allocators}
     return rows, means

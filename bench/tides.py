@@ -82,13 +82,21 @@ def print_table(results):
         print(f"| {name} | {median(rounds, excess):.1f} | {median(rounds, settled):.1f} | {median(rounds, peak):.0f} | {time} |")
 
 
+def title_of(name, names):
+    """Labyrinth's runs have the names of their settings: those are told apart only where there are several."""
+    settings = [one for one in names if "=" in one]
+    if name not in settings:
+        return plot.shown(name)
+    return "Labyrinth" if len(settings) == 1 else f"Labyrinth, {name}"
+
+
 def draw(results, names, output):
     colours, curves, lines = ["#0072b2", "#e69f00", "#999999", "#009e73", "#56b4e9", "#d55e00"], [], []
     chosen = [name for name in names if name in results]
     for index, name in enumerate(chosen):
         middle = sorted(results[name], key=excess)[len(results[name]) // 2]
         lines += [f"$run{index} << END", *(f"{ms / 1000} {rss / 1024}" for ms, _, rss in middle["samples"]), "END"]
-        curves.append(f"$run{index} with lines lw 1.5 lc rgb '{colours[index % len(colours)]}' title {plot.quoted(name)}")
+        curves.append(f"$run{index} with lines lw {2.5 if '=' in name else 1.5} lc rgb '{colours[index % len(colours)]}' title {plot.quoted(title_of(name, chosen))}")
     live = results[chosen[0]][0]["samples"]
     lines += ["$live << END", *(f"{ms / 1000} {kib / 1024}" for ms, kib, _ in live), "END"]
     curves.append("$live with lines dt 2 lc rgb '#000000' title 'in use'")

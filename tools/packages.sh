@@ -4,13 +4,13 @@
 # shellcheck shell=bash disable=SC2034  # the lists are used by ./dev
 
 # Enough to configure and to build every target of the project.
-BUILD_PACKAGES=(build-essential meson ninja-build pkg-config libcriterion-dev python3)
+BUILD_PACKAGES=(build-essential meson ninja-build pkg-config libcriterion-dev liburcu-dev python3)
 
 # What `./dev run` shows when it is not told a program.
 DEMO_PACKAGES=(redis-server redis-tools)
 
 # The allocators that the benches run against.
-PEER_PACKAGES=(libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4)
+PEER_PACKAGES=(libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 libtbbmalloc2 libclang-rt-14-dev)
 
 # What draws the benches' pictures.
 PLOT_PACKAGES=(gnuplot-nox)

@@ -49,6 +49,12 @@ TABLE = {
     "bench/run.py --only large --rounds 1": "bench/run.py --only large --rounds 1 --quick --peers glibc",
     "bench/run.py --lib /usr/lib/x86_64-linux-gnu/libmimalloc.so.2.0":
         f"bench/run.py --lib /usr/lib/*/libmimalloc.so.2.0 --peers none --baseline labyrinth {TINY}",
+    "bench/report.py report": Test("report-script"),
+    "bench/report.py report --quick": Test("report-script"),
+    "bench/compare.py before.so after.so": Test("compare-script"),
+    "bench/scaling.py --plot scaling.svg":
+        "bench/scaling.py --plot scaling.svg --peers none --ops 100000 --threads 1,2 --rounds 1; grep -q '<svg' scaling.svg",
+    "bench/run.py --alloc new=$HOME/libjemalloc.so": f"bench/run.py --alloc new=/usr/lib/$(uname -m)-linux-gnu/libjemalloc.so.2 --peers none --baseline new {TINY}",
     "bench/run.py --show samples.json": "bench/run.py --show samples.json",
     "bench/plot.py samples.json ratios.svg": "bench/plot.py samples.json ratios.svg; grep -q '<svg' ratios.svg",
     "bench/plot.py samples.json docs/images/ratios.svg": "bench/plot.py samples.json docs/images/ratios.svg; test -s docs/images/ratios.svg",
