@@ -34,7 +34,8 @@ length_of(uint64_t random)
 int
 main(int argc, char **argv)
 {
-	bench_options(argc, argv, "batches of equal blocks, freed in order and in reverse", options, BENCH_COUNT(options));
+	bench_options(argc, argv, "batches of equal blocks, freed in order and in reverse", options,
+	              BENCH_COUNT(options));
 	if (min_size > max_size)
 		bench_fail("--min is above --max");
 	double start = bench_seconds();

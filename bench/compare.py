@@ -86,6 +86,7 @@ def main():
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="labyrinth-compare-") as programs:
         run.copy_programs(arguments, programs)
+        run.record_traces(arguments, programs)
         found = [allocators.other(name, path, programs) for name, path in (("before", arguments.before), ("after", arguments.after))]
         found = [allocator for allocator in found if run.has_effect(allocator, programs)]
         if len(found) < 2:

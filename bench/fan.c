@@ -33,7 +33,7 @@ static const struct bench_option options[] = {
 
 /* From one producer to one consumer. */
 struct ring {
-	_Alignas(64) atomic_uint_fast64_t made; /* written by the producer */
+	_Alignas(64) atomic_uint_fast64_t made;  /* written by the producer */
 	_Alignas(64) atomic_uint_fast64_t taken; /* written by the consumer */
 	bool closed;                             /* the consumer's: it has met the end */
 	struct bench_slot blocks[RING];
@@ -91,7 +91,8 @@ take_all(struct ring *ring, uint64_t *sum, bool *any)
 	uint64_t made = atomic_load_explicit(&ring->made, memory_order_acquire); /* pairs with the release of put */
 	for (; taken != made; taken++) {
 		struct bench_slot block = ring->blocks[taken % RING];
-		atomic_store_explicit(&ring->taken, taken + 1, memory_order_release); /* pairs with the acquire of put */
+		atomic_store_explicit(&ring->taken, taken + 1,
+		                      memory_order_release); /* pairs with the acquire of put */
 		*any = true;
 		if (!block.block)
 			return true;

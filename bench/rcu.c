@@ -94,8 +94,7 @@ write_entries(void *argument)
 		uint64_t key = writer->number * keys + bench_scale_high(random, keys);
 		struct entry *entry = make_entry(key);
 		urcu_memb_read_lock();
-		struct cds_lfht_node *old =
-		        cds_lfht_add_replace(table, hash_of(key), is_of_key, &key, &entry->node);
+		struct cds_lfht_node *old = cds_lfht_add_replace(table, hash_of(key), is_of_key, &key, &entry->node);
 		if (old)
 			urcu_memb_call_rcu(&caa_container_of(old, struct entry, node)->head, free_entry);
 		look_up(bench_scale((uint32_t)random, writers * keys));
@@ -112,7 +111,8 @@ empty_table(void)
 	struct cds_lfht_iter iter;
 	struct cds_lfht_node *node;
 	urcu_memb_read_lock();
-	for (cds_lfht_first(table, &iter); (node = cds_lfht_iter_get_node(&iter)) != NULL; cds_lfht_next(table, &iter)) {
+	for (cds_lfht_first(table, &iter); (node = cds_lfht_iter_get_node(&iter)) != NULL;
+	     cds_lfht_next(table, &iter)) {
 		if (cds_lfht_del(table, node) == 0)
 			urcu_memb_call_rcu(&caa_container_of(node, struct entry, node)->head, free_entry);
 	}
@@ -142,7 +142,8 @@ main(int argc, char **argv)
 	}
 	empty_table();
 	if (atomic_load(&freed) != writers * ops)
-		bench_fail("%" PRIu64 " of %" PRIu64 " entries were freed", (uint64_t)atomic_load(&freed), writers * ops);
+		bench_fail("%" PRIu64 " of %" PRIu64 " entries were freed", (uint64_t)atomic_load(&freed),
+		           writers * ops);
 	if (cds_lfht_destroy(table, NULL) != 0)
 		bench_fail("the table is not empty");
 	urcu_memb_unregister_thread();

@@ -20,10 +20,12 @@ import tempfile
 
 import allocators
 import samples
+import traces
 
 # A workload: a program with options, under a name of its own. in_mean: its ratio is part of the geometric mean. Those that are not are
 # there to show who survives, so that a peer's failure is a result. limit: seconds after which a run counts as hung; None: --timeout.
-Workload = collections.namedtuple("Workload", "program options in_mean limit", defaults=((), True, None))
+# trace: the name of a program in traces.py whose trace is recorded first, and played.
+Workload = collections.namedtuple("Workload", "program options in_mean limit trace", defaults=((), True, None, None))
 WORKLOADS = {name: Workload(name) for name in (
     "churn", "lifetimes", "handover", "prodcons", "threads", "large", "realloc", "calloc", "cache", "spike", "pair", "batches", "lists", "aligned",
     "shift", "births", "containers", "rcu")}
@@ -34,6 +36,7 @@ WORKLOADS |= {
     "sharing": Workload("sharing"),
     "sharing_passive": Workload("sharing", ("--passive", "1")),
     "crowd": Workload("threads", ("--threads", "64", "--ops", "60k", "--live", "500")),
+    **{f"trace_{name}": Workload("play", ("--repeat", "3"), trace=name) for name in traces.PROGRAMS},
     "storm": Workload("storm", (), False, 15),
 }
 BENCHMARKS = list(WORKLOADS)
@@ -124,7 +127,9 @@ def has_effect(allocator, programs):
 
 def copy_programs(arguments, directory):
     """Copies what will be run, so that a build meanwhile does not change what is measured."""
-    for name in dict.fromkeys([WORKLOADS[name].program for name in arguments.only] + ["measure", "pair"]):
+    names = [WORKLOADS[name].program for name in arguments.only] + ["measure", "pair"]
+    names += ["librecord.so"] * any(WORKLOADS[name].trace for name in arguments.only)
+    for name in dict.fromkeys(names):
         path = os.path.join(arguments.programs, name)
         if not os.access(path, os.X_OK):
             sys.exit(f"run.py: there is no program {name} in {arguments.programs}: build it, or give --programs")
@@ -142,7 +147,9 @@ def run_once(arguments, programs, benchmark, allocator):
     limit = min(arguments.timeout, WORKLOADS[benchmark].limit or arguments.timeout)
     command = [os.path.join(programs, "measure"), "--timeout", str(limit), "--preload", allocator.path or "-",
                "--", os.path.join(programs, WORKLOADS[benchmark].program), *WORKLOADS[benchmark].options]
-    if arguments.quick:  # the sizes of a quick run, and only those options that say what kind of run it is
+    if WORKLOADS[benchmark].trace:
+        command.insert(command.index("--") + 2, os.path.join(programs, WORKLOADS[benchmark].trace + ".trace"))
+    elif arguments.quick:  # the sizes of a quick run, and only those options that say what kind of run it is
         command = command[:command.index("--") + 2] + ["--quick", *quick_options(WORKLOADS[benchmark])]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     measured = MEASURED.search(done.stdout)
@@ -260,6 +267,7 @@ def measure(arguments):
     machine = allocators.machine()
     with tempfile.TemporaryDirectory(prefix="labyrinth-bench-") as programs:
         copy_programs(arguments, programs)
+        record_traces(arguments, programs)
         found = find_allocators(arguments, programs)
         if not found:
             sys.exit("run.py: no allocator is left")
