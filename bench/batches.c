@@ -1,8 +1,10 @@
 /*
- * batches.c - batches of equal blocks: half of each batch is freed first in, first out, the other half last in, first out.
+ * batches.c - batches of equal blocks: half of each batch is freed first in, first out, the other half last in,
+ * first out.
  *
- * Parsers, compilers and request handlers allocate a lot of the same and free all of it at the end of a step, forwards or
- * backwards. The lengths run from 4 to 1,600 blocks, so that they lie below and above what caches of free blocks hold.
+ * Parsers, compilers and request handlers allocate a lot of the same and free all of it at the end of a step,
+ * forwards or backwards. The lengths run from 4 to 1,600 blocks, so that they lie below and above what caches of
+ * free blocks hold.
  */
 #include "bench.h"
 

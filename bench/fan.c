@@ -1,11 +1,12 @@
 /*
  * fan.c - some threads allocate, others free: N producers and one consumer, or one producer and N consumers.
  *
- * prodcons.c has pairs, whose two threads touch nobody else's memory. Here one heap is freed into by several threads at
- * once (--consumers), or one thread frees into several heaps in turn (--producers): requests that workers take in and one
- * thread ends, or that one thread takes in and workers end. Each producer has a ring of its own to each consumer
- * (Lamport 1983), fills them in turn, and the consumers empty theirs in turn, so that no lock is measured. A side that
- * finds nothing to do gives up the processor: with more threads than processors the time is the scheduler's in part.
+ * prodcons.c has pairs, whose two threads touch nobody else's memory. Here one heap is freed into by several threads
+ * at once (--consumers), or one thread frees into several heaps in turn (--producers): requests that workers take in
+ * and one thread ends, or that one thread takes in and workers end. Each producer has a ring of its own to each
+ * consumer (Lamport 1983), fills them in turn, and the consumers empty theirs in turn, so that no lock is measured.
+ * A side that finds nothing to do gives up the processor: with more threads than processors the time is the
+ * scheduler's in part.
  */
 #include "bench.h"
 

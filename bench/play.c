@@ -2,9 +2,10 @@
  * play.c - makes the allocations of a recorded program again (trace.h), as fast as it can.
  *
  * Each thread of the trace is a thread here, and makes its calls in its order; a call that needs a block of another
- * thread's waits until that is there. The first and the last word of each block are written when it is made, and checked
- * when it goes; what the program did between its calls is left out, so that time is the allocator's, and what the
- * processor's caches make of its choice of addresses is too small. Blocks that the program never freed go at the end.
+ * thread's waits until that is there. The first and the last word of each block are written when it is made, and
+ * checked when it goes; what the program did between its calls is left out, so that time is the allocator's, and
+ * what the processor's caches make of its choice of addresses is too small. Blocks that the program never freed go
+ * at the end.
  */
 #include "bench.h"
 

@@ -2,9 +2,10 @@
  * record.c - a library to be preloaded that writes a trace of a program's allocations (trace.h).
  *
  * TRACE_FILE names the file; %p in it is the process id, so that each program that a program starts has its own. The
- * calls go on to the malloc that comes next: libc's, or one that is preloaded behind. A lock keeps the order, and a table
- * finds a block's number by its address. Frees are written before they are made and allocations after, so that an address
- * is never in the table twice. A child of fork writes nothing until it executes a program. Not for signal handlers.
+ * calls go on to the malloc that comes next: libc's, or one that is preloaded behind. A lock keeps the order, and a
+ * table finds a block's number by its address. Frees are written before they are made and allocations after, so that
+ * an address is never in the table twice. A child of fork writes nothing until it executes a program. Not for signal
+ * handlers.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -1,10 +1,11 @@
 /*
  * sharing.c - threads that write to small blocks of their own again and again: do two of them share a cache line?
  *
- * Active false sharing: the allocator gives neighbouring blocks to different threads (--passive 0). Passive: one thread
- * has allocated neighbouring blocks and hands one to each other thread, which frees it and allocates one of the same size
- * (--passive 1): an allocator that gives the same block back keeps the line shared for good. The time is that of the
- * writes; where lines are shared it is several times as long, on machines whose processors have caches of their own.
+ * Active false sharing: the allocator gives neighbouring blocks to different threads (--passive 0). Passive: one
+ * thread has allocated neighbouring blocks and hands one to each other thread, which frees it and allocates one of
+ * the same size (--passive 1): an allocator that gives the same block back keeps the line shared for good. The time
+ * is that of the writes; where lines are shared it is several times as long, on machines whose processors have
+ * caches of their own.
  */
 #include "bench.h"
 

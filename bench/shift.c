@@ -1,10 +1,10 @@
 /*
  * shift.c - a live set of constant bytes whose block sizes shift from phase to phase.
  *
- * A cache whose values grow over the weeks, a program that changes its record format: memory that is bound to the sizes
- * of yesterday is lost today. In each phase blocks of the phase's sizes replace randomly chosen older ones until nothing
- * of the phase before is left. `peak_live` is the most bytes that were asked for at once, to hold peak RSS against;
- * `settled_rss_kib` is what is resident at the end, with the live set still in place.
+ * A cache whose values grow over the weeks, a program that changes its record format: memory that is bound to the
+ * sizes of yesterday is lost today. In each phase blocks of the phase's sizes replace randomly chosen older ones
+ * until nothing of the phase before is left. `peak_live` is the most bytes that were asked for at once, to hold peak
+ * RSS against; `settled_rss_kib` is what is resident at the end, with the live set still in place.
  */
 #include "bench.h"
 

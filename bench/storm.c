@@ -1,10 +1,10 @@
 /*
- * storm.c - a thread that replaces small blocks while a signal handler of its own, ten thousand times a second, does the
- * same.
+ * storm.c - a thread that replaces small blocks while a signal handler of its own, ten thousand times a second, does
+ * the same.
  *
- * POSIX does not allow malloc in a handler, and most allocators deadlock, crash or hand blocks out twice: the runner then
- * reports how. For those that live it is the price of being interrupted. The handler's blocks are a table of its own, so
- * that the program itself shares nothing between the two.
+ * POSIX does not allow malloc in a handler, and most allocators deadlock, crash or hand blocks out twice: the runner
+ * then reports how. For those that live it is the price of being interrupted. The handler's blocks are a table of
+ * its own, so that the program itself shares nothing between the two.
  */
 #include "bench.h"
 

@@ -2,9 +2,10 @@
  * trace.h - the form of a trace of a program's allocations: what record.c writes and play.c reads.
  *
  * The file begins with TRACE_MAGIC. Events follow in the order in which the program made its calls: a byte that says
- * which, and numbers of seven bits a byte, lowest first, whose last byte is below 128. Each event but TRACE_THREAD and
- * TRACE_FREE makes a block, and blocks are numbered from 0 in the order of the file; a block is named by the distance from
- * the number of the block that comes next, so that young ones have short names. A file may end in the middle of an event.
+ * which, and numbers of seven bits a byte, lowest first, whose last byte is below 128. Each event but TRACE_THREAD
+ * and TRACE_FREE makes a block, and blocks are numbered from 0 in the order of the file; a block is named by the
+ * distance from the number of the block that comes next, so that young ones have short names. A file may end in the
+ * middle of an event.
  */
 #ifndef LABYRINTH_BENCH_TRACE_H
 #define LABYRINTH_BENCH_TRACE_H

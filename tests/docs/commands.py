@@ -53,7 +53,6 @@ TABLE = {
     "bench/report.py report --quick": Test("report-script"),
     "bench/compare.py before.so after.so": Test("compare-script"),
     "bench/traces.py traces": "bench/traces.py traces --quick python perl; test -s traces/perl.trace",
-    "TRACE_FILE=/tmp/%p.trace LD_PRELOAD=build/release/bench/librecord.so PROGRAM": Test("traces"),
     "build/release/bench/play FILE": Test("traces"),
     "bench/scaling.py --plot scaling.svg":
         "bench/scaling.py --plot scaling.svg --peers none --ops 100000 --threads 1,2 --rounds 1; grep -q '<svg' scaling.svg",
