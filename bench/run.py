@@ -136,6 +136,16 @@ def copy_programs(arguments, directory):
         shutil.copy(path, directory)
 
 
+def record_traces(arguments, programs):
+    """Leaves out what cannot be recorded here, and says so."""
+    for name in [name for name in arguments.only if WORKLOADS[name].trace]:
+        trace = WORKLOADS[name].trace
+        failure = traces.record(trace, os.path.join(programs, "librecord.so"), os.path.join(programs, trace + ".trace"), arguments.quick)
+        if failure:
+            note(f"{name}: left out: {failure}")
+            arguments.only.remove(name)
+
+
 def quick_options(workload):
     """The options that say how many threads of which kind there are; not those that say how much is done."""
     pairs = zip(workload.options[::2], workload.options[1::2])
