@@ -71,18 +71,27 @@ lab_free_rcu_head(void *block, struct lab_rcu_head *head)
 		push(block, head, false);
 }
 
-LAB_EXPORT bool
-lab_free_rcu(void *block)
+/* NOWAIT is the fast path; nothing of this waits, under a limit neither. */
+static struct lab_rcu_head *
+new_head(void)
 {
+	static const unsigned kinds[] = {LAB_GFP_NOWAIT, LAB_GFP_KERNEL | LAB_GFP_NORECLAIM | LAB_GFP_NOWARN,
+	                                 LAB_GFP_ATOMIC | LAB_GFP_MEMALLOC | LAB_GFP_NOWARN};
 	struct lab_rcu_head *head = NULL;
 	int saved = errno;
 
+	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds && !head; i++)
+		head = lab_alloc(sizeof *head, kinds[i]);
+	errno = saved;
+	return head;
+}
+
+LAB_EXPORT bool
+lab_free_rcu(void *block)
+{
 	if (!block)
 		return true;
-	head = lab_alloc(sizeof *head, LAB_GFP_KERNEL | LAB_GFP_NORECLAIM | LAB_GFP_NOWARN);
-	if (!head)
-		head = lab_alloc(sizeof *head, LAB_GFP_ATOMIC | LAB_GFP_MEMALLOC | LAB_GFP_NOWARN);
-	errno = saved;
+	struct lab_rcu_head *head = new_head();
 	if (head)
 		push(block, head, true);
 	return head != NULL;

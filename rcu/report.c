@@ -38,7 +38,8 @@ lab_rcu_report(size_t bytes, size_t blocks, const char *why, uint64_t ms)
 	write_line(&text);
 }
 
-LAB_COLD LAB_NORETURN void
+/* Weak: in a static program the heap has one. */
+__attribute__((weak)) LAB_COLD LAB_NORETURN void
 lab_assert_failed(const char *assertion, const char *file, int line)
 {
 	char buffer[200];

@@ -156,6 +156,10 @@ def check_rcu(installed):
             program = installed.link(source, [kernel], [*libraries, *flags])
             installed.run(program, "one-heap" if "labyrinth" in packages else "two-heaps", shared=True)
             installed.run(program, "one-heap", shared=True, preload=installed.only("liblabyrinth.so"))
+    for heap in "labyrinth_core", "labyrinth":
+        libraries = installed.pkg_config("--cflags", "--libs", "--static", heap, "labyrinth_rcu", "liburcu-memb")
+        program = installed.link("rcu.c", [kernel, "-static"], libraries, "static")
+        installed.run(program, "one-heap" if heap == "labyrinth" else "two-heaps")
     store = installed.link("../../examples/kvstore.c", [], [*installed.pkg_config("--cflags", "--libs", "labyrinth_core", "labyrinth_rcu"), *flags])
     installed.run(store, "20000", shared=True)
 
