@@ -36,7 +36,7 @@ lab_queue_push(void *block, struct lab_rcu_head *head, bool head_is_block)
 	head->room[1] = block;
 	do
 		head->room[0] = (void *)top;
-	/* pairs with the exchange of lab_queue_take; and, before the load of `depth`, with the store of nap */
+	/* pairs with the exchange of lab_queue_take; and, before the load of `depth`, with the add of nap */
 	while (!atomic_compare_exchange_weak(&waiting.top, &top, (uintptr_t)head | head_is_block));
 }
 

@@ -15,8 +15,8 @@
  * nothing to do, and the worker sleeps until it is woken. */
 enum { NAP_MS = 2, NAPS = 100 };
 
-/* How deep the worker sleeps. */
-enum { AWAKE, NAPPING, ASLEEP };
+/* How deep the worker sleeps: the low bits of `depth`. Above them is a count of those who woke it. */
+enum { AWAKE, NAPPING, ASLEEP, DEPTHS = 3, ONE_WAKE = 4 };
 
 static _Atomic uint32_t depth, begun, done, holds;
 static _Atomic uint32_t waiters; /* of `done`; more than there are, if some were left by a jump */
@@ -58,23 +58,26 @@ futex_wake(_Atomic uint32_t *word)
 
 /* ---- the cycles -------------------------------------------------------------------------------------------------- */
 
+/* It is the worker that says when it is awake: who is left by a jump between the two steps keeps nobody from waking. */
 static void
 wake(void)
 {
-	/* pairs with the stores of nap */
-	if (atomic_load(&depth) != AWAKE && atomic_exchange(&depth, AWAKE) != AWAKE)
-		futex_wake(&depth);
+	if ((atomic_load(&depth) & DEPTHS) == AWAKE) /* pairs with the adds of nap */
+		return;
+	atomic_fetch_add(&depth, ONE_WAKE); /* pairs with them: a worker about to wait does not */
+	futex_wake(&depth);
 }
 
 /* INV-RCU-4 */
 static void
 nap(uint32_t how)
 {
-	atomic_store(&depth, how); /* pairs with the load of wake, and of lab_worker_note_push */
+	/* pairs with the load of wake, and of lab_worker_note_push */
+	uint32_t value = atomic_fetch_add(&depth, how) + how;
 	/* pairs with the store of lab_worker_wait */
 	if (!atomic_load(&wanted) && (how == NAPPING || lab_queue_is_empty()))
-		futex_wait(&depth, how, how == NAPPING ? NAP_MS : 0);
-	atomic_store(&depth, AWAKE); /* pairs with the same */
+		futex_wait(&depth, value, how == NAPPING ? NAP_MS : 0);
+	atomic_fetch_sub(&depth, how); /* pairs with the same */
 }
 
 static void
@@ -184,7 +187,7 @@ lab_worker_report_stall(void)
 void
 lab_worker_note_push(bool hurry)
 {
-	uint32_t how = atomic_load(&depth); /* pairs with the store of nap: INV-RCU-4 */
+	uint32_t how = atomic_load(&depth) & DEPTHS; /* pairs with the adds of nap: INV-RCU-4 */
 
 	if (how == ASLEEP || (how == NAPPING && hurry))
 		wake();

@@ -8,7 +8,8 @@
  *            after it has said so in `holds` copies none of liburcu's locks in the worker's hand: each side writes its
  *            word and then reads the other's (Dekker).
  * INV-RCU-4  Where blocks wait, the worker is awake, or its nap ends by itself, or somebody is about to end it: it says
- *            in `depth` how deep it sleeps before it looks at the queue; pushers push before they look at `depth`.
+ *            in `depth` how deep it sleeps before it looks at the queue; pushers push before they look at `depth`. If
+ *            a pusher is left by a jump in between, the next push, or lab_rcu_barrier, ends it.
  */
 #ifndef LAB_RCU_WORKER_H
 #define LAB_RCU_WORKER_H

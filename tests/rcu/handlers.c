@@ -109,8 +109,8 @@ main(int argc, char **argv)
 		REQUIRE(pthread_create(&threads[i], NULL, work, NULL) == 0);
 	for (unsigned i = 0; time(NULL) < end; i++) {
 		(void)pthread_kill(threads[i % THREADS], SIGUSR2);
-		const struct timespec moment = {.tv_nsec = 20000};
-		(void)nanosleep(&moment, NULL);
+		if (i % 64 == 0)
+			sleep_ms(1);
 	}
 	atomic_store(&is_over, true);
 	for (unsigned i = 0; i < THREADS; i++)
