@@ -19,7 +19,7 @@
  *   - GFP_KERNEL is 0, so that its parts (__GFP_DIRECT_RECLAIM, __GFP_IO, __GFP_FS) cannot be taken out of it; there
  *     are GFP_NOWAIT, and gfpflags_allow_blocking to ask.
  * Not defined, since they could not be kept: __GFP_NOFAIL, GFP_DMA, GFP_DMA32, __GFP_HIGHMEM, __GFP_THISNODE,
- * __GFP_NOMEMALLOC, SLAB_TYPESAFE_BY_RCU, SLAB_POISON, SLAB_RED_ZONE.
+ * __GFP_NOMEMALLOC, SLAB_POISON, SLAB_RED_ZONE.
  */
 #ifndef LABYRINTH_GFP_H
 #define LABYRINTH_GFP_H
@@ -316,10 +316,18 @@ typedef unsigned int slab_flags_t;
 
 #define SLAB_HWCACHE_ALIGN   ((slab_flags_t)1) /* objects do not straddle cache lines without need */
 #define SLAB_PANIC           ((slab_flags_t)2) /* abort if the cache cannot be made */
+#define SLAB_TYPESAFE_BY_RCU ((slab_flags_t)4) /* needs liblabyrinth_rcu (labyrinth/rcu.h), else NULL, EINVAL */
 #define SLAB_ACCOUNT         ((slab_flags_t)0) /* so anyway, as is all that follows */
 #define SLAB_RECLAIM_ACCOUNT ((slab_flags_t)0)
 #define SLAB_TEMPORARY       ((slab_flags_t)0)
 #define SLAB_NO_MERGE        ((slab_flags_t)0)
+
+/* NULL in a program that is not linked with liblabyrinth_rcu. */
+#ifdef __cplusplus
+extern "C"
+#endif
+        void
+        lab_free_rcu_head(void *block, struct lab_rcu_head *head) __attribute__((weak));
 
 /* The alignment of objects that are to lie in as few cache lines as their size allows. */
 static inline unsigned int
@@ -336,7 +344,10 @@ kmem_cache_create(const char *name, unsigned int size, unsigned int align, slab_
 {
 	struct lab_cache *cache = NULL;
 
-	if (flags & ~(SLAB_HWCACHE_ALIGN | SLAB_PANIC) || align & (align - 1)) {
+	bool typesafe = (flags & SLAB_TYPESAFE_BY_RCU) != 0;
+
+	if (flags & ~(SLAB_HWCACHE_ALIGN | SLAB_PANIC | SLAB_TYPESAFE_BY_RCU) || align & (align - 1) ||
+	    (typesafe && !lab_free_rcu_head)) {
 		errno = EINVAL;
 	} else if (size > KMALLOC_MAX_SIZE || align > KMALLOC_MAX_SIZE) {
 		errno = ENOMEM;
@@ -344,6 +355,8 @@ kmem_cache_create(const char *name, unsigned int size, unsigned int align, slab_
 		if (flags & SLAB_HWCACHE_ALIGN && align < kmem_cache_line_align(size))
 			align = kmem_cache_line_align(size);
 		cache = lab_cache_create(name, size, align, ctor);
+		if (cache && typesafe)
+			lab_cache_release_by(cache, lab_free_rcu_head);
 	}
 	if (!cache && flags & SLAB_PANIC)
 		abort();

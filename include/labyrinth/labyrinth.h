@@ -229,6 +229,13 @@ size_t lab_cache_shrink(struct lab_cache *cache); /* gives unused memory back; b
 /* False, and a line on stderr: objects are in use; the cache stays. No other call may be under way. */
 bool lab_cache_destroy(struct lab_cache *cache);
 
+/* The memory of the cache, slabs and objects in the reserve, goes to `release` when it would be freed, in any context:
+ * to be given to lab_free later. `room` lies in the block. With lab_free_rcu_head (labyrinth/rcu.h) what was an object
+ * of the cache stays one, of this cache, until a grace period has passed: the kernel's SLAB_TYPESAFE_BY_RCU. NULL: it
+ * is freed at once. Before the first lab_cache_alloc. */
+struct lab_rcu_head;
+void lab_cache_release_by(struct lab_cache *cache, void (*release)(void *block, struct lab_rcu_head *room));
+
 struct lab_cache_stats {
 	const char *name;
 	size_t size;         /* bytes an object */

@@ -114,7 +114,7 @@ visit(struct lab_cache *cache, void *p, const char *call, const char **why)
 	if (head && call) {
 		lab_poke(&head->slabs, NULL); /* the slot's next holder may have no object in it */
 		lab_add_rlx(&cache->reserve_live, -1);
-		lab_release(&guard, head, call);
+		lab_slabs_let_go(&cache->slabs, &guard, head, call);
 	}
 	return slab || head ? cache->slabs.stride : 0;
 }
@@ -297,10 +297,17 @@ lab_cache_create(const char *name, size_t size, size_t align, void (*construct)(
 		return lab_or_enomem(NULL);
 	set_name(cache, name);
 	cache->slabs.construct = construct;
+	cache->slabs.release = NULL;
 	if (has_namesake(cache))
 		warn(cache, 0, "another one has this name\n");
 	lab_store_rel(&cache->state, LAB_CACHE_LIVE); /* pairs with the acq of is_live */
 	return cache;
+}
+
+LAB_EXPORT void
+lab_cache_release_by(struct lab_cache *cache, void (*release)(void *block, struct lab_rcu_head *room))
+{
+	cache->slabs.release = release;
 }
 
 /* Reclaim may be at the same slabs: a slab has one closer. */

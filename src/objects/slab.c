@@ -201,6 +201,15 @@ lab_slabs_open(struct lab_slabs *slabs, struct lab_guard *guard, unsigned gfp)
 	return object_at(slabs, memory, 0);
 }
 
+void
+lab_slabs_let_go(const struct lab_slabs *slabs, struct lab_guard *guard, struct lab_slab_head *memory, const char *call)
+{
+	if (slabs->release)
+		slabs->release(memory, (struct lab_rcu_head *)memory);
+	else
+		lab_release(guard, memory, call);
+}
+
 size_t
 lab_slab_close(struct lab_slab *slab, uint64_t from, struct lab_guard *guard)
 {
@@ -211,6 +220,6 @@ lab_slab_close(struct lab_slab *slab, uint64_t from, struct lab_guard *guard)
 	lab_assert(memory || from == LAB_SLAB_OPENING); /* INV-SLAB-1 */
 	size_t size = memory ? lab_block_size(memory, NULL) : 0;
 	if (memory)
-		lab_release(guard, memory, "lab_cache_shrink");
+		lab_slabs_let_go(slab->slabs, guard, memory, "lab_cache_shrink");
 	return size;
 }

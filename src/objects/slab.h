@@ -31,11 +31,12 @@
 
 enum { LAB_SLAB_HINTS = 8 };
 
-/* At the start of a block. */
+/* At the start of a block, at least as large as a struct lab_rcu_head. */
 struct lab_slab_head {
 	struct lab_slabs *slabs;
 	struct lab_slab *slab; /* NULL: the block is a slot of the reserve with one object, which is in use */
 };
+_Static_assert(sizeof(struct lab_slab_head) >= 2 * sizeof(void *), "a struct lab_rcu_head");
 
 /* A cache line: threads in different slabs do not disturb each other. */
 struct lab_slab {
@@ -56,6 +57,7 @@ struct lab_slabs {
 	size_t slab_size; /* of a block: a power of two */
 	uint32_t objects; /* in a slab */
 	void (*construct)(void *object);
+	void (*release)(void *block, struct lab_rcu_head *room); /* takes blocks of the cache; NULL: they are freed */
 
 	_Atomic(struct lab_slab *) list;   /* newest first */
 	_Atomic(struct lab_slab *) cursor; /* where the last walk ended */
@@ -74,6 +76,11 @@ lab_slabs_first(const struct lab_slabs *slabs)
 
 /* The layout for objects of this size and alignment; false: too large. */
 bool lab_slabs_lay_out(struct lab_slabs *slabs, size_t size, size_t align);
+
+/* Frees a block of the cache, or hands it to `release`: its head is room enough, and no object lies there. `call`:
+ * whose misuse it is if it is no block. */
+void lab_slabs_let_go(const struct lab_slabs *slabs, struct lab_guard *guard, struct lab_slab_head *memory,
+                      const char *call);
 
 /* An object that is there: from the thread's last slab, or `most` others from where the last such walk ended. NULL:
  * none was seen. */

@@ -40,6 +40,7 @@ TABLE = {
     "cc app.c $(pkg-config --cflags --libs labyrinth)": Test("install"),
     "pkg-config --libs labyrinth": Test("install"),
     "pkg-config --libs labyrinth_core": Test("install"),
+    "pkg-config --libs labyrinth_rcu labyrinth_core liburcu-memb": Test("install"),
     "pkg-config --static": Test("install"),
     "export LD_PRELOAD=/usr/local/lib/x86_64-linux-gnu/liblabyrinth.so.0": f"export LD_PRELOAD=$PWD/{LIB}; sort dev >sorted; cmp sorted <(LD_PRELOAD= sort dev)",
     "LABYRINTH_STATS=1 LABYRINTH_STATS_FILE=/tmp/stats.%p sort file":
@@ -81,7 +82,7 @@ TABLE = {
     "tests/soak/run.py --minutes 30 --picture FILE": Test("soak-minute"),
     "tests/soak/run.py --minutes 30": Test("soak-minute"),
     "tests/programs/run.py --packages": "tests/programs/run.py --packages --quick",
-    "mandoc -Tlint docs/man/labyrinth.3": "mandoc -Tlint -Wwarning {root}/docs/man/labyrinth.3",
+    "mandoc -Tlint docs/man/labyrinth.3": "mandoc -Tlint -Wwarning {root}/docs/man/labyrinth.3 {root}/docs/man/labyrinth_rcu.3",
 }
 
 COMMAND = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:\./dev\b|(?:bench|tests|examples|tools|build)/[\w/.-]+ |(?:cc|gcc|clang|meson|ninja|mandoc|pkg-config|valgrind|cmake|make) )")

@@ -75,13 +75,15 @@ class Installed:
 
     def build(self, source, package, linking, *more, by_hand=False):
         """`linking`: a key of LINKINGS; `more`: flags of the compiler."""
-        self.built += 1
-        program = self.folder / f"{Path(source).stem}-{self.built}-{linking}"
         flags = [*self.pkg_config("--cflags", package), *LINKINGS[linking], *more]
-        libraries = self.libraries_of(package, linking, by_hand)
         defines = ["-fno-builtin", f'-DVERSION="{self.pkg_config("--modversion", package)[0]}"']
+        return self.link(source, [*defines, *flags], self.libraries_of(package, linking, by_hand), linking)
+
+    def link(self, source, flags, libraries, name="shared"):
+        self.built += 1
+        program = self.folder / f"{Path(source).stem}-{self.built}-{name}"
         compiler = self.compilers[Path(source).suffix]
-        run([*compiler, "-Wall", "-Wextra", "-Werror", *defines, *flags, "-o", program, SOURCES / source, *libraries])
+        run([*compiler, "-Wall", "-Wextra", "-Werror", *flags, "-o", program, SOURCES / source, *libraries])
         return program
 
     def run(self, program, *arguments, shared=False, preload=None, settings=None):
@@ -143,7 +145,26 @@ def check_rust(installed, rustc):
             installed.run_served(program, shared=kind == "dylib")
 
 
-def check_installed(installed):
+def check_rcu(installed):
+    """liblabyrinth_rcu with either heap, named before or after it, and under the drop-in: there is one."""
+    flags = installed.pkg_config("--cflags", "--libs", "liburcu-memb", "liburcu-cds")
+    kernel = f"-I{installed.only('rcupdate.h').parent.parent}"
+    for packages in ["labyrinth_core"], ["labyrinth"], ["labyrinth_rcu", "labyrinth_core"], ["labyrinth_rcu", "labyrinth"]:
+        rcu = [] if "labyrinth_rcu" in packages else ["labyrinth_rcu"]
+        libraries = installed.pkg_config("--cflags", "--libs", *packages, *rcu)
+        for source in "rcu.c", "rcu.cpp":
+            program = installed.link(source, [kernel], [*libraries, *flags])
+            installed.run(program, "one-heap" if "labyrinth" in packages else "two-heaps", shared=True)
+            installed.run(program, "one-heap", shared=True, preload=installed.only("liblabyrinth.so"))
+    for heap in "labyrinth_core", "labyrinth":
+        libraries = installed.pkg_config("--cflags", "--libs", "--static", heap, "labyrinth_rcu", "liburcu-memb")
+        program = installed.link("rcu.c", [kernel, "-static"], libraries, "static")
+        installed.run(program, "one-heap" if heap == "labyrinth" else "two-heaps")
+    store = installed.link("../../examples/kvstore.c", [], [*installed.pkg_config("--cflags", "--libs", "labyrinth_core", "labyrinth_rcu"), *flags])
+    installed.run(store, "20000", shared=True)
+
+
+def check_installed(installed, options):
     for source in "malloc.c", "operators.cpp":
         for linking in LINKINGS:
             installed.run(installed.build(source, "labyrinth", linking), shared=linking == "shared")
@@ -155,6 +176,8 @@ def check_installed(installed):
         installed.run(installed.build("core.c", "labyrinth_core", linking), "two-heaps")
 
     installed.run(installed.build("kernel.cpp", "labyrinth_core", "shared"), shared=True)
+    if options.rcu:
+        check_rcu(installed)
     installed.run(installed.build("../../examples/driver.c", "labyrinth_core", "shared"), "5000", shared=True)
 
     installed.only("labyrinth.3")
@@ -169,6 +192,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for name in "build", "meson", "cc", "cxx":
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--rcu", action="store_true", help="liblabyrinth_rcu is there")
     parser.add_argument("--rustc", help="only what is written in Rust, with this compiler")
     options = parser.parse_args()
     if options.rustc == "":
@@ -179,7 +203,7 @@ def main():
         if options.rustc:
             check_rust(installed, options.rustc)
         else:
-            check_installed(installed)
+            check_installed(installed, options)
             check_served(installed)
 
 

@@ -8,15 +8,16 @@ NEEDED = re.compile(r"libc\.so\.6|ld-linux.*\.so\.\d+")
 DYNAMIC_TLS = re.compile(r"\bR_\w*(?:DTPMOD|DTPOFF|DTPREL|TLSDESC)\w*")
 
 
-def check(library):
-    for what in complaints(library):
+def check(library, *needed):
+    """`needed`: libraries of ours that it may need."""
+    for what in complaints(library, needed):
         yield f"{library}: {what}"
 
 
-def complaints(library):
+def complaints(library, needed):
     dynamic = readelf("-d", library)
     segments = readelf("-l", library)
-    yield from dynamic_section(dynamic)
+    yield from dynamic_section(dynamic, needed)
     for relocation in sorted(set(DYNAMIC_TLS.findall(readelf("-r", library)))):
         yield f"relocation {relocation}: TLS that __tls_get_addr or a descriptor resolves, which may call malloc"
     tls = re.search(r"^\s*TLS(?:\s+0x\w+){4}\s+(0x\w+)", segments, re.M)
@@ -27,7 +28,7 @@ def complaints(library):
         yield "the stack is executable"
 
 
-def dynamic_section(dynamic):
+def dynamic_section(dynamic, needed=()):
     if not re.search(r"\bBIND_NOW\b|\(FLAGS_1\).*\bNOW\b", dynamic):
         yield "no BIND_NOW flag: lazy binding takes the loader's lock (-z now)"
     if not re.search(r"\(FLAGS_1\).*\bNODELETE\b", dynamic):
@@ -35,7 +36,7 @@ def dynamic_section(dynamic):
     if "TEXTREL" in dynamic:
         yield "text relocations"
     for name in re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic):
-        if not NEEDED.fullmatch(name):
+        if not NEEDED.fullmatch(name) and name not in needed:
             yield f"needs {name}"
     soname = re.search(r"\(SONAME\).*\[(.*)\]", dynamic)
     if not soname or not re.search(r"\.so\.\d+$", soname[1]):

@@ -29,7 +29,7 @@ def check_heads(root):
 
 def check_types(root):
     """No typedef of a struct, union or enum, and no name of ours that ends in _t."""
-    for path in files(root, ("src", "include", "preload")):
+    for path in files(root, ("src", "include", "preload", "rcu")):
         if path == root / KERNEL_NAMES:
             continue
         text = code(path.read_text())

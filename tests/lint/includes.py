@@ -9,9 +9,12 @@ from source import code, files, finding, line_of
 INCLUDE = re.compile(r"^[ \t]*#[ \t]*include\b[ \t]*(.*?)[ \t]*$", re.M)
 NAME = re.compile(r'([<"])([^>"]+)[>"]')
 
+# What is linked with the layers, or beside them, and what it may include of theirs.
+RCU_MAY = {"include/labyrinth/rcu.h", "src/base/atomic.h", "src/base/check.h", "src/base/compiler.h", "src/base/format.h"}
 PRELOAD_MAY = {
     "include/labyrinth/labyrinth.h", "src/base/compiler.h", "src/alloc/fastpath.h", "src/alloc/lifecycle.h",
 }
+MAY = {"preload": PRELOAD_MAY, "rcu": RCU_MAY}
 FREESTANDING = {"float", "iso646", "limits", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdnoreturn"}
 
 
@@ -19,9 +22,11 @@ def check_layers(root, layers):
     """`layers`: the table of src/meson.build, {layer: layers that it may include}."""
     below = {layer for others in layers.values() for layer in others}
     top = (set(layers) - below) | {"alloc"}  # these define what the public header declares
-    for path in files(root, ("src", "preload")):
-        layer = path.relative_to(root).parts[1] if path.is_relative_to(root / "src") else "preload"
-        if layer != "preload" and layer not in layers:
+    for path in files(root, ("src", *MAY)):
+        folder, layer = path.relative_to(root).parts[:2]
+        if folder in MAY:
+            layer = folder
+        elif layer not in layers:
             yield finding(root, path, 1, f"{layer} is no layer of src/meson.build")
             continue
         for line, text in includes(path):
@@ -55,8 +60,8 @@ def objection(root, path, text, layer, layers, top):
             return f"{layer} is freestanding"
         return None
     folder, _, rest = str(target).partition("/")
-    if layer == "preload":
-        return None if str(target) in PRELOAD_MAY or folder == "preload" else f"preload may not include {target}"
+    if layer in MAY:
+        return None if str(target) in MAY[layer] or folder == layer else f"{layer} may not include {target}"
     if folder == "include":
         return None if layer in top else f"{layer} may not include the public header"
     if folder == "src" and rest.partition("/")[0] in [layer, *layers[layer]]:

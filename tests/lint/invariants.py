@@ -1,4 +1,4 @@
-"""Every invariant that the code speaks of is stated exactly once, in a comment of src: " * INV-SPAN-2  text"."""
+"""Every invariant that the code speaks of is stated exactly once, in a comment of src or rcu: " * INV-SPAN-2  text"."""
 
 import re
 from collections import defaultdict
@@ -11,7 +11,7 @@ MENTION = re.compile(r"\bINV-[A-Z]+-\d+\b")
 
 def check(root):
     places = defaultdict(list)
-    for path in files(root, ("src",)):
+    for path in files(root, ("src", "rcu")):
         text = path.read_text()
         for match in DEFINITION.finditer(text):
             places[match[1]].append((path, line_of(text, match.start(1))))

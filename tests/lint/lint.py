@@ -49,10 +49,11 @@ CHECKS = {
     "map": lambda root, library, text: symbols.check_map(Path(library), root / text),
     "api-core": lambda root, library: symbols.check_header(Path(library), root / "include", lab_only=False),
     "api-dropin": lambda root, library: symbols.check_header(Path(library), root / "include", lab_only=True),
+    "api-rcu": lambda root, library: symbols.check_rcu_header(Path(library), root / "include"),
     "references": lambda root, *archives: symbols.check_references(archives),
     "definitions": lambda root, *archives: symbols.check_definitions(archives),
     "guard": lambda root, library: guard.check(Path(library)),
-    "elf": lambda root, library: elf.check(Path(library)),
+    "elf": lambda root, library, *needed: elf.check(Path(library), *needed),
 }
 
 

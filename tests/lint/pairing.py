@@ -17,7 +17,7 @@ STATEMENT_ENDS = (";", "{", "}", ":")
 
 
 def check(root):
-    for path in files(root, ["src"], {".c", ".h"}):
+    for path in files(root, ["src", "rcu"], {".c", ".h"}):
         text = path.read_text()
         for line in unpaired(text):
             yield finding(root, path, line, "an ordered atomic access does not say what it pairs with")

@@ -161,8 +161,14 @@ find_text(uintptr_t address)
 void
 step_start(step_hook *hook, int flags)
 {
+	step_start_in("malloc", hook, flags);
+}
+
+void
+step_start_in(const char *function, step_hook *hook, int flags)
+{
 	struct sigaction action = {.sa_sigaction = step_trap, .sa_flags = SA_SIGINFO | flags};
-	struct search found = find_text((uintptr_t)dlsym(RTLD_DEFAULT, "malloc"));
+	struct search found = find_text((uintptr_t)dlsym(RTLD_DEFAULT, function));
 
 	library = found.found;
 	library_base = found.base;

@@ -27,6 +27,9 @@ typedef bool step_hook(void);
 /* Finds the library's text and installs the handler with these flags besides SA_SIGINFO (SA_ONSTACK, SA_NODEFER). */
 void step_start(step_hook *hook, int flags);
 
+/* The same for the library that defines another function than malloc. */
+void step_start_in(const char *function, step_hook *hook, int flags);
+
 /* The object whose text is stepped: what it is based on, and its text. */
 struct step_library {
 	uintptr_t base, low, high;
