@@ -129,8 +129,8 @@ struct lab_heap {
 };
 _Static_assert(sizeof(struct lab_heap) <= LAB_PAGE_SIZE, "a heap is a page");
 
-/* The word `remote`: bit 0 is the parity; a pointer of user space, 16-aligned; and the bytes pushed since the last take,
- * in units, each push rounded up, modulo 2^16. */
+/* The word `remote`: bit 0 is the parity; a pointer of user space, 16-aligned; and the bytes pushed since the last
+ * take, in units, each push rounded up, modulo 2^16. */
 #define LAB_REMOTE_PARITY      ((uintptr_t)1)
 #define LAB_REMOTE_POINTER     ((uintptr_t)0xfffffffffff0)
 #define LAB_REMOTE_BYTES_SHIFT 48

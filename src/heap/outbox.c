@@ -16,8 +16,8 @@ send(struct lab_batch *batch)
 	return lab_remote_push(batch->target, first, batch->last, batch->bytes);
 }
 
-/* The batch for the heap that a span names: one for another heap is sent first. Since the block was put in, a thread may
- * have absorbed its heap, also the sender. */
+/* The batch for the heap that a span names: one for another heap is sent first. Since the block was put in, a thread
+ * may have absorbed its heap, also the sender. */
 static struct lab_batch *
 batch_for(struct lab_heap *heap, const struct lab_unit *unit, struct lab_heap **much_in)
 {

@@ -49,8 +49,8 @@ lab_link_read(const void *at, uintptr_t *next)
 #define LAB_WAITING_MUCH ((size_t)4 << 20)
 _Static_assert(LAB_WAITING_MUCH / LAB_REMOTE_UNIT == 1u << (62 - LAB_REMOTE_BYTES_SHIFT), "two bits");
 
-/* Any thread, any context, lock-free. The chain first → … → last is linked already; its blocks have so many bytes.
- * Whether much waits there now. */
+/* Any thread, any context, lock-free. The chain first → … → last is linked already; its blocks have so many
+ * bytes. Whether much waits there now. */
 bool lab_remote_push(struct lab_heap *heap, void *first, void *last, size_t bytes);
 
 /* Whoever pushes next is told that much waits. */
