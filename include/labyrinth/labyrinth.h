@@ -298,7 +298,7 @@ struct lab_stats {
 	size_t huge_blocks;   /* the number of those blocks */
 	size_t segments;      /* segments owned by heaps */
 	size_t heaps;         /* heaps made so far */
-	size_t remote_frees;  /* blocks freed by a thread other than their heap's, so far */
+	size_t remote_frees;  /* blocks that others have freed and that their heaps have taken in, so far */
 	size_t reentrant;     /* calls that found their thread's heap busy (signal handlers), so far */
 	size_t adopted;       /* heaps taken over from dead threads, so far */
 	size_t reserve_total; /* bytes of the emergency reserve */

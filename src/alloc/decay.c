@@ -21,6 +21,7 @@
 #include "heap/finding.h"
 #include "heap/huge.h"
 #include "heap/leases.h"
+#include "heap/outbox.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -131,7 +132,7 @@ lab_decay_visit(struct lab_guard *guard, struct lab_heap *heap)
 static bool
 take_in_owned(struct lab_heap *heap, unsigned heaps, unsigned probes, bool at_once)
 {
-	lab_batch_flush_owned(heap);
+	(void)lab_outbox_send_owned(heap);
 	lab_remote_drain_owned(heap);
 	for (; heaps > 0; heaps--)
 		if (!lab_thread_clear_one_owned(heap, probes))

@@ -31,6 +31,29 @@ lab_malloc_medium(size_t size)
 	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
 }
 
+/*
+ * A block of another heap's span goes into the outbox of this thread's, inside the guard of the fast paths: one store
+ * commits, and neither the lease nor another word that threads share is touched. It reads the span without a right to
+ * it, as lab_release does: p is a block in use, so that what it reads of it does not change.
+ */
+LAB_NOINLINE void
+lab_free_foreign(void *p, struct lab_unit *span)
+{
+	struct lab_thread *t = &lab_thread;
+	uintptr_t word = t->word;
+	struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
+
+	if (lab_likely(word & LAB_WORD_FAST) && lab_likely(lab_unit_is_block(span, p)) &&
+	    lab_likely(lab_unit_heap(span) != heap)) {
+		lab_fast_enter(t);
+		enum lab_put_result result = lab_outbox_put(&heap->outbox, p, span->size);
+		lab_fast_leave(t, word);
+		if (lab_likely(result == LAB_PUT_DONE))
+			return;
+	}
+	lab_free_slow(p);
+}
+
 LAB_EXPORT void
 lab_free(void *p)
 {

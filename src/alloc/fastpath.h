@@ -10,6 +10,7 @@
 #define LAB_ALLOC_FASTPATH_H
 
 #include "alloc/release.h"
+#include "heap/outbox.h"
 #include "heap/thread.h"
 #include "page/map.h"
 
@@ -17,6 +18,8 @@
 void *lab_malloc_slow(size_t size) LAB_HIDDEN;
 /* The same path for the small sizes that need their class computed; then the slow one. */
 void *lab_malloc_medium(size_t size) LAB_HIDDEN;
+/* The short path of a free that is none of the thread's own blocks, `span` being p's unit; then the slow one. */
+void lab_free_foreign(void *p, struct lab_unit *span) LAB_HIDDEN;
 
 #ifndef LAB_GUARD
 #define LAB_GUARD 1
@@ -95,7 +98,7 @@ lab_free_fast(void *p)
 	uint64_t offset = (uintptr_t)p + word - lab_peek(&span->owner_key);
 	uint64_t number = lab_unit_block_number(offset, lab_peek(&span->inverse), span->shift);
 	if (lab_unlikely(number >= lab_peek(&span->carved))) {
-		lab_free_slow(p);
+		lab_free_foreign(p, span);
 		return;
 	}
 	lab_fast_enter(t);

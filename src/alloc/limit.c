@@ -13,6 +13,7 @@
 #include "base/format.h"
 #include "heap/claim.h"
 #include "heap/huge.h"
+#include "heap/outbox.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -66,7 +67,7 @@ lab_limit_wake(void)
 static void
 reclaim_owned(struct lab_heap *heap)
 {
-	lab_batch_flush_owned(heap);
+	(void)lab_outbox_send_owned(heap);
 	lab_remote_drain_owned(heap);
 	while (lab_thread_absorb_dead_owned(heap, PROBES))
 		;

@@ -42,7 +42,6 @@ allocate_large(struct lab_heap *heap, struct lab_request request, bool *fresh)
 	size_t pages = (request.size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
 	size_t align = (request.align + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
 
-	lab_batch_flush_owned(heap);
 	lab_remote_drain_owned(heap);
 	if (pages == 0)
 		pages = 1;

@@ -13,10 +13,13 @@
 #include "backing/backing.h"
 #include "base/check.h"
 #include "heap/leases.h"
+#include "heap/outbox.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "heap/run.h"
 #include "heap/span.h"
+
+enum { FREES_BEFORE_BIRTH = 8 };
 
 static const char double_free[] = "double free";
 
@@ -34,13 +37,38 @@ fill_freed(void *p, size_t size)
 static bool
 push(struct lab_heap *heap, void *p, size_t bytes)
 {
-	bool is_much = lab_remote_count(heap, 1, bytes);
-
-	lab_remote_push(heap, p, p);
-	return is_much;
+	return lab_remote_push(heap, p, p, bytes);
 }
 
-/* A carved block of a span: to its heap's free list if we are inside that heap, else by the remote stack. */
+/*
+ * A thread that only frees has no heap; after a few frees of others' blocks it gets one, as each costs it a locked
+ * instruction on the line of the heap that it goes to.
+ */
+static bool
+enter_to_free(struct lab_guard *guard, struct lab_heap *heap)
+{
+	struct lab_thread *t = &lab_thread;
+
+	if (lab_likely(lab_try_enter(guard)) || lab_borrow_again(guard, heap))
+		return true;
+	return t->word == 0 && ++t->frees_unborn >= FREES_BEFORE_BIRTH && lab_enter(guard);
+}
+
+/* Into the outbox, which is sent first if it is full. */
+static enum lab_free_result
+put(struct lab_heap *heap, const struct lab_unit *unit, void *p, struct lab_heap **much_in)
+{
+	enum lab_put_result result = lab_outbox_put(&heap->outbox, p, unit->size);
+
+	if (result == LAB_PUT_FULL) {
+		*much_in = lab_outbox_send_owned(heap);
+		result = lab_outbox_put(&heap->outbox, p, unit->size);
+	}
+	return result == LAB_PUT_DOUBLE ? LAB_FREE_DOUBLE : LAB_FREED;
+}
+
+/* A carved block of a span: to its heap's free list if we are inside that heap, else by the outbox, or
+ * at once by the remote stack. */
 static void
 release_small(struct lab_guard *guard, struct lab_unit *unit, char *p, const char *call)
 {
@@ -50,7 +78,7 @@ release_small(struct lab_guard *guard, struct lab_unit *unit, char *p, const cha
 	/* Not its first word: if the block is free already that is a link, and this a double free that is still to be
 	 * found. */
 	fill_freed(p + sizeof(uintptr_t), unit->size - sizeof(uintptr_t));
-	if (!lab_try_enter(guard) && !lab_borrow_again(guard, heap)) {
+	if (!enter_to_free(guard, heap)) {
 		if (lab_unlikely(push(heap, p, unit->size)))
 			lab_decay_visit(guard, heap);
 		return;
@@ -58,10 +86,10 @@ release_small(struct lab_guard *guard, struct lab_unit *unit, char *p, const cha
 	size_t freed_before = guard->heap->freed_pages;
 	if (guard->heap == heap)
 		result = lab_span_free_owned(heap, unit, p, &heap);
-	else if (!lab_batch_add_owned(guard->heap, heap, p, &much_in))
-		result = LAB_FREE_DOUBLE;
+	else
+		result = put(guard->heap, unit, p, &much_in);
 	if (result == LAB_FREE_FOREIGN)
-		lab_remote_push(heap, p, p);
+		(void)push(heap, p, unit->size);
 	size_t freed = guard->heap->freed_pages - freed_before;
 	lab_leave(guard);
 	if (result == LAB_FREE_DOUBLE)

@@ -10,6 +10,7 @@
 #include "heap/fork.h"
 #include "heap/claim.h"
 #include "heap/finding.h"
+#include "heap/outbox.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -62,7 +63,7 @@ void
 lab_thread_before_fork_owned(struct lab_heap *heap)
 {
 	heap->forks = true; /* INV-VISIT-4 */
-	lab_batch_flush_owned(heap);
+	(void)lab_outbox_send_owned(heap);
 	for (int i = 0; i < ABSORB_AT_FORK && lab_thread_absorb_dead_owned(heap, lab_registry_count()); i++)
 		;
 	lab_remote_drain_owned(heap);

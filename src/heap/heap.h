@@ -31,11 +31,11 @@
 #include "page/purge.h"
 #include "page/space.h"
 
-/* A batch is sent when it has so many blocks, or so many bytes of them: a thread that falls asleep keeps less than 64
- * KiB of what is others' memory. */
-#define LAB_BATCH_MAX   32u
-#define LAB_BATCH_BYTES 8192u
-#define LAB_BATCH_SLOTS 8u
+/* An outbox is sent before the next block when it has so many, or so many bytes of them: a thread that falls asleep
+ * keeps less than 48 KiB of what is others' memory. */
+#define LAB_OUTBOX_MAX   64u
+#define LAB_OUTBOX_BYTES 16384u
+#define LAB_BATCH_SLOTS  8u
 
 /* How often a frame that is in the way was met, by calls from below it, and by those from above that came from the
  * same place as the last: when it is worth another proof that it is gone. */
@@ -45,11 +45,17 @@ struct lab_meetings {
 	uint32_t place;                  /* some bits of the stack pointer of the last call from above */
 };
 
-/* Blocks of one other heap, collected by this heap's holder, linked as remote.h says. */
+/* Blocks of other heaps, freed by this heap's thread: outbox.h. */
+struct lab_outbox {
+	_Atomic uint64_t put, taken;
+	void *blocks[LAB_OUTBOX_MAX];
+};
+
+/* What goes to one of those heaps while the outbox is sent, linked as remote.h says. */
 struct lab_batch {
 	struct lab_heap *target;
 	void *first, *last;
-	uint32_t count, bytes;
+	size_t bytes;
 };
 
 /* Misuse that was found inside a heap: finding.h. */
@@ -87,6 +93,7 @@ struct lab_heap {
 	struct lab_segment *kept; /* no page of it is in use, or was not when it was seen last; or NULL */
 	size_t slots;             /* of all segments in the indexes */
 	uint64_t stale_marks;     /* lab_segment_stale_marks before segments were looked at for such */
+	struct lab_outbox outbox;
 	struct lab_batch batches[LAB_BATCH_SLOTS];
 	/* BORROWED, ABSORBING: stack pointer of the frame that is inside; 0: it has not said so yet, or is giving
 	 * back */
@@ -110,24 +117,30 @@ struct lab_heap {
 
 	/* Counters; written by the holder, read by anyone as figures. */
 	uint64_t reentrant, adopted;
+	_Atomic uint64_t remote_frees;             /* blocks that others have freed, and that were taken in */
 	uint64_t allocations[LAB_CLASS_COUNT + 1]; /* the last: larger blocks. Kept with LABYRINTH_STATS=1 only */
 
 	/* The drain in progress: what is left of a list that was taken, {pointer, parity}. The holder's; see
 	 * remote.h. */
 	uintptr_t drain;
 
-	/* Written by any thread. {pointer, parity} of the remote stack. */
+	/* Written by any thread. {bytes, pointer, parity} of the remote stack. */
 	LAB_ALIGNED(64) _Atomic uintptr_t remote;
-	_Atomic uint64_t remote_frees;
-	_Atomic int64_t room; /* bytes that may still be pushed until much waits: remote.h */
 };
-_Static_assert(sizeof(struct lab_heap) <= LAB_HEAP_STRIDE, "a heap fits its place");
+_Static_assert(sizeof(struct lab_heap) <= LAB_PAGE_SIZE, "a heap is a page");
 
-/* Whether others have freed blocks into the heap that nobody has taken in yet. */
+/* The word `remote`: bit 0 is the parity; a pointer of user space, 16-aligned; and the bytes pushed since the last
+ * take, in units, each push rounded up, modulo 2^16. */
+#define LAB_REMOTE_PARITY      ((uintptr_t)1)
+#define LAB_REMOTE_POINTER     ((uintptr_t)0xfffffffffff0)
+#define LAB_REMOTE_BYTES_SHIFT 48
+#define LAB_REMOTE_UNIT        ((size_t)256)
+
+/* Whether others have freed blocks into the heap that nobody has taken in yet, or not to the end. Any thread. */
 static inline bool
 lab_heap_is_freed_into(const struct lab_heap *heap)
 {
-	return lab_load_rlx(&heap->remote) > 1;
+	return ((lab_load_rlx(&heap->remote) | lab_peek(&heap->drain)) & LAB_REMOTE_POINTER) != 0;
 }
 
 /* Forgets them: in fork's child, where pushes may have been copied by halves. The parity of the stack stays. */

@@ -11,6 +11,7 @@
 #include "heap/finding.h"
 #include "heap/heap.h"
 #include "heap/orphans.h"
+#include "heap/outbox.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -144,7 +145,7 @@ lab_heap_rebuild_owned(struct lab_heap *heap)
 	lab_remote_drain_owned(heap);
 	retire_empty_spans(heap);
 	lab_segments_release_spare_owned(heap);
-	lab_batch_flush_owned(heap);
+	(void)lab_outbox_send_owned(heap);
 	lab_compiler_barrier();
 	heap->whole = 1;
 }

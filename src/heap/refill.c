@@ -115,13 +115,20 @@ find_successor(struct lab_heap *heap, unsigned c, bool is_spent)
 	return is_spent ? make_span(heap, c) : NULL;
 }
 
+/* Whether a block of the class can be had without carving. */
+static bool
+has_free(const struct lab_bin *bin)
+{
+	return bin->partial || lab_freelist_head(bin->current->freelist_state) != LAB_FREELIST_NIL;
+}
+
 bool
 lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 {
 	struct lab_bin *bin = &heap->bins[c];
 
-	lab_batch_flush_owned(heap);
-	lab_remote_drain_owned(heap);
+	while (lab_remote_drain_some_owned(heap) && !has_free(bin))
+		;
 	lab_collected_free_owned(heap, bin->current);
 	mend(heap, bin->current);
 	for (;;) {

@@ -8,67 +8,37 @@
 #include "page/map.h"
 #include "page/pending.h"
 
-#define PARITY  ((uintptr_t)1)
-#define POINTER (~PARITY)
+#define PARITY  LAB_REMOTE_PARITY
+#define POINTER LAB_REMOTE_POINTER
+#define BYTES   (~(POINTER | PARITY))
 
-enum { TAKE_TRIES = 8 };
+enum {
+	TAKE_TRIES = 8,
+	BLOCKS_A_CALL = 256, /* some µs */
+};
 
-void
-lab_remote_push(struct lab_heap *heap, void *first, void *last)
+bool
+lab_remote_push(struct lab_heap *heap, void *first, void *last, size_t bytes)
 {
-	uintptr_t old = lab_load_rlx(&heap->remote);
+	uint64_t units = (bytes + LAB_REMOTE_UNIT - 1) / LAB_REMOTE_UNIT;
+	uintptr_t old = lab_load_rlx(&heap->remote), new;
 
 	do {
 		lab_poke((uint64_t *)last, lab_link_make(last, old & POINTER));
+		new = (uintptr_t)first | (old & PARITY) | ((old & BYTES) + (units << LAB_REMOTE_BYTES_SHIFT));
 		/* rel pairs with the acq of take: the links are written before they can be followed */
-	} while (!atomic_compare_exchange_weak_explicit(&heap->remote, &old, (uintptr_t)first | (old & PARITY),
-	                                                memory_order_release, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(&heap->remote, &old, new, memory_order_release,
+	                                                memory_order_relaxed));
 	lab_purge_note(); /* the holder may be dead */
-}
-
-/* Whether much waits where it went. */
-static bool
-send(struct lab_batch *batch)
-{
-	void *first = batch->first, *last = batch->last;
-	bool is_much = lab_remote_count(batch->target, batch->count, batch->bytes);
-
-	/* Emptied before the push: torn between the two, the batch is lost; never is it sent twice. */
-	batch->first = NULL;
-	batch->count = batch->bytes = 0;
-	lab_compiler_barrier();
-	lab_remote_push(batch->target, first, last);
-	return is_much;
-}
-
-bool
-lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block, struct lab_heap **much_in)
-{
-	struct lab_batch *batch = &heap->batches[target->id % LAB_BATCH_SLOTS];
-
-	if (batch->first && batch->target != target && send(batch))
-		*much_in = batch->target;
-	if (lab_unlikely(batch->first == block))
-		return false;
-	lab_poke((uint64_t *)block, lab_link_make(block, (uintptr_t)batch->first));
-	if (!batch->first) {
-		batch->target = target;
-		batch->last = block;
-	}
-	lab_compiler_barrier();
-	batch->first = block; /* commits */
-	batch->bytes += lab_map_unit(block)->size;
-	if ((++batch->count >= LAB_BATCH_MAX || batch->bytes >= LAB_BATCH_BYTES) && send(batch))
-		*much_in = target;
-	return true;
+	return (old ^ new) >> 62 != 0;
 }
 
 void
-lab_batch_flush_owned(struct lab_heap *heap)
+lab_remote_expect_visit(struct lab_heap *heap)
 {
-	for (unsigned i = 0; i < LAB_BATCH_SLOTS; i++)
-		if (heap->batches[i].first)
-			(void)send(&heap->batches[i]);
+	uintptr_t just_below = (LAB_WAITING_MUCH / LAB_REMOTE_UNIT - 1) << LAB_REMOTE_BYTES_SHIFT;
+
+	atomic_fetch_or_explicit(&heap->remote, just_below, memory_order_relaxed); /* an estimate orders nothing */
 }
 
 /* The whole stack, recorded in heap->drain before it is taken; 0 if there is nothing or others were quicker every
@@ -81,17 +51,16 @@ take(struct lab_heap *heap)
 		uintptr_t list = lab_load_acq(&heap->remote);
 		if (!(list & POINTER))
 			break;
-		heap->drain = list;
+		lab_poke(&heap->drain, list);
 		lab_compiler_barrier();
 		/* pairs with the rel of push, and its rel with the acq of lab_remote_resume_owned */
 		if (atomic_compare_exchange_strong_explicit(&heap->remote, &list, (list & PARITY) ^ PARITY,
 		                                            memory_order_acq_rel, memory_order_relaxed)) {
-			lab_store_rlx(&heap->room, LAB_WAITING_MUCH);
 			return list;
 		}
 	}
 	lab_compiler_barrier();
-	heap->drain = 0;
+	lab_poke(&heap->drain, 0);
 	return 0;
 }
 
@@ -144,7 +113,7 @@ free_target(struct lab_heap *heap, const struct target *target, bool by_visitor)
 		result = lab_span_free_owned(heap, target->unit, target->block, &holder);
 
 	if (result == LAB_FREE_FOREIGN) {
-		lab_remote_push(holder, target->block, target->block);
+		(void)lab_remote_push(holder, target->block, target->block, 0);
 	} else if (lab_unlikely(result == LAB_FREE_DOUBLE)) {
 		if (!by_visitor) /* the list is the holder's */
 			lab_span_cut_owned(heap, target->unit);
@@ -152,31 +121,80 @@ free_target(struct lab_heap *heap, const struct target *target, bool by_visitor)
 	}
 }
 
-/* Goes on from heap->drain, for *most blocks at most. Each block is off the record before it is freed. INV-REM-3 */
+/* A row of blocks of one span, which is this heap's and open, so that no list of spans changes: what
+ * lab_span_free_owned would do with each. It ends before the first block that is none of these, or may be misuse. The
+ * number of blocks, `most` at most. */
+static size_t
+free_row_owned(struct lab_heap *heap, size_t most)
+{
+	uintptr_t list = heap->drain, next;
+	struct lab_unit *unit = lab_map_unit((void *)(list & POINTER));
+	size_t count = 0;
+
+	if (unit->owner_key != lab_owner_key_make(heap, unit->base) || lab_unit_count_collected(unit) != 0)
+		return 0;
+	uint32_t freelist_state = unit->freelist_state, freed;
+	for (; count < most; count++) {
+		char *block = (char *)(list & POINTER);
+		uint64_t number = lab_unit_block_number((uint64_t)(block - unit->base), unit->inverse, unit->shift);
+		if (number >= unit->carved || lab_unlikely(!lab_link_read(block, &next)) ||
+		    lab_unlikely(lab_freelist_head(freelist_state) == number) ||
+		    lab_unlikely(__builtin_sub_overflow(freelist_state, LAB_FREELIST_USED_ONE, &freed)))
+			break;
+		list = next | (list & PARITY);
+		lab_poke(&heap->drain, list);
+		lab_compiler_barrier();
+		lab_poke((uint16_t *)block, lab_freelist_head(freed));
+		lab_compiler_barrier();
+		freelist_state = lab_insert16(freed, (uint16_t)number);
+		lab_poke(&unit->freelist_state, freelist_state);
+	}
+	return count;
+}
+
+/* The first block of heap->drain. False: misuse, and the rest of the list is lost. INV-REM-3 */
+static bool
+free_first(struct lab_heap *heap, bool by_visitor)
+{
+	struct target target = {0};
+	uintptr_t list = heap->drain, next;
+
+	if (lab_unlikely(!find_target((void *)(list & POINTER), &target))) {
+		/* its span was retired after the first free */
+		lab_finding_note_owned(heap, LAB_FOUND_DOUBLE_FREE, (void *)(list & POINTER));
+		return false;
+	}
+	if (lab_unlikely(!lab_link_read(target.block, &next))) {
+		lab_finding_note_owned(heap, LAB_FOUND_DAMAGE, target.block);
+		return false;
+	}
+	lab_poke(&heap->drain, next | (list & PARITY));
+	lab_compiler_barrier();
+	free_target(heap, &target, by_visitor);
+	return true;
+}
+
+/* Goes on from heap->drain, for *most blocks at most. Each block is off the record before it is freed. */
 static void
 process(struct lab_heap *heap, bool by_visitor, size_t *most)
 {
-	struct target target = {0};
-	uintptr_t list, next;
+	size_t left = *most, row;
 
-	while ((list = heap->drain) & POINTER) {
-		if (*most == 0)
-			return;
-		--*most;
-		if (lab_unlikely(!find_target((void *)(list & POINTER), &target))) {
-			/* its span was retired after the first free */
-			lab_finding_note_owned(heap, LAB_FOUND_DOUBLE_FREE, (void *)(list & POINTER));
+	while (heap->drain & POINTER && left > 0) {
+		if (!by_visitor && (row = free_row_owned(heap, left)) != 0) {
+			left -= row;
+			continue;
+		}
+		left--;
+		if (!free_first(heap, by_visitor)) {
+			lab_poke(&heap->drain, 0);
 			break;
 		}
-		if (lab_unlikely(!lab_link_read(target.block, &next))) {
-			lab_finding_note_owned(heap, LAB_FOUND_DAMAGE, target.block);
-			break;
-		}
-		heap->drain = next | (list & PARITY);
-		lab_compiler_barrier();
-		free_target(heap, &target, by_visitor);
 	}
-	heap->drain = 0;
+	if (!(heap->drain & POINTER))
+		lab_poke(&heap->drain, 0);
+	lab_store_rlx(&heap->remote_frees, lab_load_rlx(&heap->remote_frees) + (*most - left));
+	*most = left;
 }
 
 /* What is left of a list that was taken, then what was freed since. */
@@ -198,6 +216,17 @@ lab_remote_drain_owned(struct lab_heap *heap)
 }
 
 bool
+lab_remote_drain_some_owned(struct lab_heap *heap)
+{
+	size_t most = BLOCKS_A_CALL;
+
+	if (lab_likely(!lab_heap_is_freed_into(heap)))
+		return false;
+	drain(heap, false, &most);
+	return most == 0;
+}
+
+bool
 lab_remote_collect(struct lab_heap *heap, size_t *most)
 {
 	drain(heap, true, most);
@@ -210,10 +239,9 @@ lab_remote_resume_owned(struct lab_heap *heap)
 	size_t all = SIZE_MAX;
 	uintptr_t list = heap->drain;
 
-	lab_store_rlx(&heap->room, LAB_WAITING_MUCH); /* of a new heap, too */
 	/* the load pairs with the CAS of take; INV-REM-1: where the parity is the same the take did not happen */
 	if (!(list & POINTER) || (list & PARITY) == (lab_load_acq(&heap->remote) & PARITY))
-		heap->drain = 0;
+		lab_poke(&heap->drain, 0);
 	else
 		process(heap, false, &all);
 }

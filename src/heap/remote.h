@@ -1,11 +1,11 @@
 /*
  * remote.h - blocks freed by others than the holder of their heap.
  *
- * One stack a heap, {pointer, parity}; blocks link through their first word, in a form that a write of the program to
- * it does not have but by a chance of 2^-20 (lab_link_make). Anyone pushes a block or a chain with one CAS and keeps
- * the parity; the holder takes all of it with one CAS, which flips it. `drain` says what a frame is about to take or
- * has still to process, so that a drain that is cut short, or a visit that has done its share, is finished by whoever
- * holds the heap next.
+ * One stack a heap, {bytes, pointer, parity}; blocks link through their first word, in a form that a write of the
+ * program to it does not have but by a chance of 2^-20 (lab_link_make). Anyone pushes a block or a chain with one CAS,
+ * adds its bytes, and keeps the parity; the holder takes all of it with one CAS, which flips the parity and begins the
+ * count anew. `drain` says what a frame is about to take or has still to process, so that a drain that is cut short, or
+ * that has done its share, is finished by whoever holds the heap next.
  *
  * INV-REM-1  The parity changes only by a take: drain != 0 with the stack's parity means that the list is still on the
  *            stack.
@@ -44,35 +44,25 @@ lab_link_read(const void *at, uintptr_t *next)
 	return *next >> 48 == 0 && *next % 16 == 0;
 }
 
-/* Any thread, any context, lock-free. The chain first → … → last is linked already. */
-void lab_remote_push(struct lab_heap *heap, void *first, void *last);
+/* Much waits, and a visit (visit.h) is worthwhile, each time that the count passes a multiple of this: its two highest
+ * bits change. */
+#define LAB_WAITING_MUCH ((size_t)4 << 20)
+_Static_assert(LAB_WAITING_MUCH / LAB_REMOTE_UNIT == 1u << (62 - LAB_REMOTE_BYTES_SHIFT), "two bits");
 
-/*
- * Bytes on a heap's stack are counted from one take to the next, so that it is known where much waits: a visit
- * (visit.h) is worthwhile there. An estimate: a batch that is pushed while the stack is taken may be missing.
- */
-#define LAB_WAITING_MUCH ((int64_t)4 << 20)
+/* Any thread, any context, lock-free. The chain first → … → last is linked already; its blocks have so many
+ * bytes. Whether much waits there now. */
+bool lab_remote_push(struct lab_heap *heap, void *first, void *last, size_t bytes);
 
-/* Before blocks are pushed. Whether much waits there now. */
-static inline bool
-lab_remote_count(struct lab_heap *heap, size_t blocks, size_t bytes)
-{
-	lab_add_rlx(&heap->remote_frees, blocks);
-	return lab_add_rlx(&heap->room, -(int64_t)bytes) - (int64_t)bytes < 0;
-}
-
-/* Collects a block of a span of another heap; LAB_BATCH_MAX and LAB_BATCH_BYTES say when a batch is sent, or the next
- * slow path that looks for memory does it. *much_in: the heap to which one was sent, if much waits there now. False:
- * nothing was done, it is the block that was collected last. */
-bool lab_batch_add_owned(struct lab_heap *heap, struct lab_heap *target, void *block, struct lab_heap **much_in);
-
-/* Sends all batches. */
-void lab_batch_flush_owned(struct lab_heap *heap);
+/* Whoever pushes next is told that much waits. */
+void lab_remote_expect_visit(struct lab_heap *heap);
 
 /* Takes what others have freed into this heap, and frees it. Misuse that it meets is noted: INV-REM-3. */
 void lab_remote_drain_owned(struct lab_heap *heap);
 
-/* The same by a visitor (visit.h), which collects the blocks of spans; of *most blocks at most, and *most is what is
+/* A share of that, so that a call is short. False: all was freed; true: there may be more. */
+bool lab_remote_drain_some_owned(struct lab_heap *heap);
+
+/* The same by a visitor (visit.h), which collects the blocks of spans; *most blocks at most, and *most is what is
  * left of that. False: a part of the list waits in `drain` for who comes next. */
 bool lab_remote_collect(struct lab_heap *heap, size_t *most);
 

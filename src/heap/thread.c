@@ -4,6 +4,7 @@
 #include "heap/claim.h"
 #include "heap/finding.h"
 #include "heap/leases.h"
+#include "heap/outbox.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
@@ -195,6 +196,15 @@ lab_enter(struct lab_guard *guard)
 	return enter_another(t, guard, false);
 }
 
+/* A heap that is idle has nothing for others, and nothing that it has begun to take (lab_registry_give_back). */
+static void
+finish_borrowed(struct lab_heap *heap)
+{
+	(void)lab_outbox_send_owned(heap);
+	if (lab_unlikely(heap->drain != 0))
+		lab_remote_drain_owned(heap);
+}
+
 void
 lab_leave(struct lab_guard *guard)
 {
@@ -203,7 +213,7 @@ lab_leave(struct lab_guard *guard)
 	struct lab_finding finding;
 
 	if (guard->word)
-		lab_batch_flush_owned(heap);
+		finish_borrowed(heap);
 	bool found = lab_finding_take_owned(heap, &finding);
 	heap->nowait = false;
 	lab_compiler_barrier();

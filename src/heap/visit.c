@@ -3,23 +3,37 @@
 #include "base/check.h"
 #include "heap/current.h"
 #include "heap/finding.h"
+#include "heap/outbox.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "os/os.h"
 
 enum { BLOCKS_A_CALL = 16384 }; /* some 2 ms */
 
-/* What heap->looked says: the parity of the stack when it was seen, and that it was, or that blocks are left. */
-enum { SEEN = 2, UNFINISHED = 4 };
+/* What heap->looked says: the parity of the stack and the outbox's position when they were seen, and that they were; or
+ * that blocks are left. */
+enum { SEEN = 2, UNFINISHED = 4, POSITION_SHIFT = 3 };
+
+/* *waits: something is to be taken or to be sent. */
+static uint32_t
+look_at(const struct lab_heap *target, bool *waits)
+{
+	bool is_empty;
+	uint32_t position = lab_outbox_position(target, &is_empty), parity = lab_load_rlx(&target->remote) & 1;
+
+	*waits = !is_empty || lab_heap_is_freed_into(target);
+	return SEEN | parity | position << POSITION_SHIFT;
+}
 
 /* What is left is to be taken up by the next visit, or by the holder. */
 static void
 work(struct lab_heap *target, size_t *blocks)
 {
-	lab_batch_flush_owned(target);
+	bool waits;
+
+	(void)lab_outbox_send_owned(target);
 	bool finished = lab_remote_collect(target, blocks);
-	uint32_t parity = (uint32_t)lab_load_rlx(&target->remote) & 1;
-	lab_store_rlx(&target->looked, finished ? SEEN | parity : UNFINISHED);
+	lab_store_rlx(&target->looked, finished ? look_at(target, &waits) : UNFINISHED);
 }
 
 static void
@@ -48,15 +62,17 @@ visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks)
 	heap->visit.target = NULL;
 }
 
-/* Whether blocks wait there, and have since the last look: else the thread is about, and takes them in itself. */
+/* Whether blocks wait there, and have since the last look: else the thread is about, and takes them in, or sends them,
+ * itself. */
 static bool
 is_to_be_visited(struct lab_heap *target, bool at_once)
 {
-	uint32_t looked = lab_load_rlx(&target->looked), seen = SEEN | (lab_load_rlx(&target->remote) & 1);
+	bool waits;
+	uint32_t looked = lab_load_rlx(&target->looked), seen = look_at(target, &waits);
 
 	if (looked == UNFINISHED)
 		return true;
-	if (!lab_heap_is_freed_into(target))
+	if (!waits)
 		return false;
 	lab_store_rlx(&target->looked, seen);
 	return at_once || looked == seen;
@@ -74,11 +90,10 @@ lab_visit_one(struct lab_heap *heap, struct lab_heap *target)
 {
 	size_t blocks = BLOCKS_A_CALL;
 
-	lab_store_rlx(&target->room, LAB_WAITING_MUCH);
 	if (target != heap && lab_registry_tid(target->id) != lab_thread.tid && may_visit())
 		visit(heap, target, &blocks);
 	if (blocks == 0)
-		lab_store_rlx(&target->room, 0);
+		lab_remote_expect_visit(target);
 }
 
 bool

@@ -6,8 +6,9 @@
  * visitor that finds somebody inside goes on to the next heap.
  *
  * INV-VISIT-1  Only who has the lease reads or writes what is for slow frames: lists, bins, batches, `drain`, `whole`,
- *              `collected` of spans. The fast paths of the heap's thread take no lease, so a visitor leaves alone what
- *              they write: current spans, `direct`, free list states, and blocks that are in use or on a free list. Of
+ *              `collected` of spans, and takes from the outbox. The fast paths of the heap's thread take no lease, so
+ *              a visitor leaves alone what they write: current spans, `direct`, free list states, `put` of the outbox
+ *              (outbox.h), and blocks that are in use or on a free list. Of
  *              a span that is not current the fast paths free blocks in use; of one whose used blocks are all collected
  *              there are none, and the span is the visitor's (INV-SPAN-3).
  * INV-VISIT-2  A heap is visited while its owner word names a living thread for life. A visitor takes the lease and
@@ -27,7 +28,7 @@
 
 /*
  * Visits the heaps of living threads into which others have freed: `heap` is the one that the caller is inside. At most
- * some 16,000 blocks are freed; false: there are more, and another call goes on. In each: batches are sent, runs and
+ * some 16,000 blocks are freed; false: there are more, and another call goes on. In each: its outbox is sent, runs and
  * empty spans go, other blocks are collected. at_once: also heaps whose threads have taken in what was freed since this
  * was called last.
  */

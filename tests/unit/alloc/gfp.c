@@ -411,7 +411,7 @@ Test(gfp, nowait_takes_what_others_have_freed)
 		REQUIRE(p[i] = lab_malloc(2000));
 	struct lab_heap *heap = lab_thread.heap;
 	for (int i = 0; i < N; i++)
-		lab_remote_push(heap, p[i], p[i]); /* whole spans are retired by the drain */
+		(void)lab_remote_push(heap, p[i], p[i], 0); /* whole spans are retired by the drain */
 	struct lab_guard guard = LAB_GUARD_HERE;
 	struct lab_place place = lab_map_find(run);
 	lab_release_nowait(&guard, &place, run, "realloc");
@@ -504,7 +504,7 @@ make_work(void)
 		blocks[i] = lab_malloc(30000);
 	larger = lab_malloc(6 * MIB);
 	for (int i = 0; i < 300; i++)
-		lab_remote_push(lab_thread.heap, blocks[i], blocks[i]);
+		(void)lab_remote_push(lab_thread.heap, blocks[i], blocks[i], 0);
 	/* what would be asked: is the purger alive? */
 	struct lab_place place = lab_map_find(blocks[500]);
 	lab_store_rlx(&place.segment->purge, lab_lease_make(5, 12345, LAB_PURGE_GIVES_BACK));

@@ -10,9 +10,11 @@
 
 #include "alloc/allocate.h"
 #include "alloc/release.h"
+#include "heap/outbox.h"
 #include "heap/rebuild.h"
 #include "heap/refill.h"
 #include "heap/registry.h"
+#include "heap/remote.h"
 #include "heap/run.h"
 #include "heap/span.h"
 #include "heap/take.h"
@@ -264,9 +266,45 @@ Test(slow, blocks_and_runs_of_another_heap_go_back_to_it)
 	moved = lab_realloc(run, 9 * LAB_PAGE_SIZE, LAB_GFP_KERNEL);
 	cr_assert_neq(moved, run, "a foreign run is copied");
 	lab_free(moved);
-	cr_assert_eq(lab_load_rlx(&other->remote) & ~(uintptr_t)1, (uintptr_t)run, "runs are sent at once");
+	cr_assert_eq(lab_load_rlx(&other->remote) & LAB_REMOTE_POINTER, (uintptr_t)run, "runs are sent at once");
 	lab_free(small);
-	for (int i = 0; i < 5000; i++)
-		REQUIRE(lab_malloc(64)); /* a slow path sends the batch */
+	cr_assert_eq(lab_load_rlx(&other->remote) & LAB_REMOTE_POINTER, (uintptr_t)run, "small blocks are collected");
+	(void)lab_trim(0);
+	lab_remote_drain_owned(other);
 	cr_assert_eq(lab_load_rlx(&other->remote_frees), 2);
+}
+
+/* The seven before go to the remote stack at once; those after it by the short path. */
+Test(slow, a_thread_that_only_frees_gets_a_heap_with_the_eighth_block)
+{
+	struct lab_heap *other;
+	void *blocks[20];
+	bool is_empty;
+
+	REQUIRE(lab_registry_start());
+	REQUIRE(other = lab_registry_make(lab_os_tid() + 1, LAB_HEAP_CURRENT));
+	world_install();
+	world.deaths_are_set = true;
+	lab_heap_rebuild_owned(other);
+	for (int i = 0; i < 20; i++) {
+		if (lab_freelist_head(other->bins[4].current->freelist_state) == LAB_FREELIST_NIL)
+			REQUIRE(lab_span_refill_owned(other, 4));
+		blocks[i] = lab_span_pop_owned(other->bins[4].current);
+	}
+	for (int i = 0; i < 7; i++) {
+		lab_free(blocks[i]);
+		cr_assert_null(lab_thread.heap);
+		cr_assert_eq(lab_load_rlx(&other->remote) & LAB_REMOTE_POINTER, (uintptr_t)blocks[i]);
+	}
+	for (int i = 7; i < 20; i++) {
+		lab_free(blocks[i]);
+		REQUIRE(lab_thread.heap != NULL);
+		cr_assert(lab_thread.word & LAB_WORD_FAST);
+		cr_assert_eq(lab_outbox_position(lab_thread.heap, &is_empty), i - 6);
+		cr_assert(!is_empty);
+		cr_assert_eq(lab_load_rlx(&other->remote) & LAB_REMOTE_POINTER, (uintptr_t)blocks[6]);
+	}
+	(void)lab_trim(0);
+	lab_remote_drain_owned(other);
+	cr_assert_eq(lab_load_rlx(&other->remote_frees), 20);
 }

@@ -378,7 +378,7 @@ Test(rebuild, runs_whose_free_has_begun_stay)
 	rebuild();
 	cr_assert_eq(lab_run_kind_of(lab_load_rlx(&place.run->state)), LAB_RUN_FREEING);
 	check_everything();
-	lab_remote_push(heap, p, p);
+	(void)lab_remote_push(heap, p, p, 0);
 	rebuild();
 	cr_assert_eq(lab_run_kind_of(lab_load_rlx(&place.run->state)), LAB_RUN_DEAD);
 	check_everything();
@@ -460,12 +460,12 @@ Test(rebuild, absorbing_a_torn_heap_finishes_its_drain_and_sends_its_batches)
 		dead->drain = (uintptr_t)p[i];
 	}
 	lab_store_rlx(&dead->remote, 1); /* the other parity */
-	dead->batches[third->id % LAB_BATCH_SLOTS] = (struct lab_batch){third, p[20], p[20], 1, 64};
+	dead->batches[third->id % LAB_BATCH_SLOTS] = (struct lab_batch){third, p[20], p[20], 64};
 	*(uint64_t *)p[20] = lab_link_make(p[20], 0);
 	dead->whole = 0;
 	size_t before = heap_check(heap).used;
 	absorb(dead);
 	cr_assert_eq(heap_check(heap).used, before + 10);
-	cr_assert_eq(lab_load_rlx(&third->remote) & ~(uintptr_t)1, (uintptr_t)p[20]);
+	cr_assert_eq(lab_load_rlx(&third->remote) & LAB_REMOTE_POINTER, (uintptr_t)p[20]);
 	check_everything();
 }

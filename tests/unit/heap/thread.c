@@ -15,6 +15,7 @@
 #include "heap/leases.h"
 #include "heap/refill.h"
 #include "heap/registry.h"
+#include "heap/remote.h"
 #include "heap/span.h"
 #include "heap/thread.h"
 #include "heap_check.h"
@@ -276,7 +277,7 @@ Test(thread, whole_calls_inside_a_busy_heap)
 
 	ENTER_HERE(&guard);
 	lab_free(before); /* ours, but we are busy */
-	cr_assert_eq(lab_load_rlx(&guard.heap->remote_frees), 1);
+	cr_assert_eq(lab_load_rlx(&guard.heap->remote) & LAB_REMOTE_POINTER, (uintptr_t)before);
 	trace_run(&trace, 4000);
 	trace_check_all(&trace);
 	trace_free_all(&trace);

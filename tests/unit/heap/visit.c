@@ -13,6 +13,7 @@
 #include "alloc/release.h"
 #include "alloc/settings.h"
 #include "heap/finding.h"
+#include "heap/outbox.h"
 #include "heap/rebuild.h"
 #include "heap/refill.h"
 #include "heap/registry.h"
@@ -98,7 +99,7 @@ free_remotely(struct block *block)
 	block->is_live = false;
 	if (block->is_run)
 		REQUIRE(lab_run_begin_free(lab_map_find(block->p).run, lab_thread.tid));
-	lab_remote_push(heap, block->p, block->p);
+	(void)lab_remote_push(heap, block->p, block->p, 0);
 }
 
 static void
@@ -218,18 +219,28 @@ Test(visit, the_holder_frees_the_rest)
 	cr_assert_eq(census.used, 0);
 }
 
-Test(visit, batches_of_a_thread_that_sleeps_are_sent)
+/* Also where nothing waits for that thread. */
+Test(visit, what_a_thread_that_sleeps_has_for_others_is_sent)
 {
-	struct lab_heap *much_in = NULL;
-	void *p = lab_malloc(64);
-
 	start(10);
-	p = lab_malloc(64);
-	cr_assert(lab_batch_add_owned(heap, own, p, &much_in));
-	lab_remote_push(heap, blocks[0].p, blocks[0].p);
-	size_t before = lab_load_rlx(&own->remote_frees);
-	visit_all(NULL);
-	cr_assert_eq(lab_load_rlx(&own->remote_frees), before + 1);
+	for (int i = 0; i < 5; i++) {
+		void *p = lab_malloc(64);
+		cr_assert_eq(lab_outbox_put(&heap->outbox, p, 64), LAB_PUT_DONE);
+		for (int looks = 0; looks < 2; looks++) {
+			cr_assert_eq(lab_load_rlx(&own->remote) & LAB_REMOTE_POINTER, 0);
+			cr_assert(lab_visit_all(own, i == 4));
+			if (i == 4)
+				break;
+		}
+		cr_assert_eq(lab_load_rlx(&own->remote) & LAB_REMOTE_POINTER, (uintptr_t)p);
+		lab_remote_drain_owned(own);
+	}
+	/* one that goes on freeing sends it itself */
+	for (int i = 0; i < 10; i++) {
+		cr_assert_eq(lab_outbox_put(&heap->outbox, lab_malloc(64), 64), LAB_PUT_DONE);
+		cr_assert(lab_visit_all(own, false));
+		cr_assert_eq(lab_load_rlx(&own->remote) & LAB_REMOTE_POINTER, 0);
+	}
 }
 
 Test(visit, a_thread_that_takes_its_blocks_in_itself_is_not_visited)
@@ -257,7 +268,7 @@ Test(visit, one_call_does_its_share)
 	for (int i = 0; i < MANY; i++)
 		p[i] = block_of_class(3);
 	for (int i = 0; i < MANY; i++)
-		lab_remote_push(heap, p[i], p[i]);
+		(void)lab_remote_push(heap, p[i], p[i], 0);
 	while (!lab_visit_all(own, true)) {
 		calls++;
 		cr_assert_neq(heap->drain, 0);
@@ -269,7 +280,7 @@ Test(visit, one_call_does_its_share)
 	for (int i = 0; i < MANY; i++)
 		p[i] = block_of_class(3);
 	for (int i = 0; i < MANY; i++)
-		lab_remote_push(heap, p[i], p[i]);
+		(void)lab_remote_push(heap, p[i], p[i], 0);
 	cr_assert(!lab_visit_all(own, true));
 	struct heap_census census = wake();
 	cr_assert_eq(census.used, CLASSES);
@@ -287,7 +298,7 @@ Test(visit, what_waits_is_bounded_by_who_frees_it)
 	for (int i = 0; i < MANY; i++)
 		lab_free(p[i]);
 	struct heap_census census = heap_check(heap);
-	cr_assert_leq((census.used - census.collected) * 16, LAB_WAITING_MUCH + LAB_BATCH_BYTES);
+	cr_assert_leq((census.used - census.collected) * 16, LAB_WAITING_MUCH + LAB_OUTBOX_BYTES);
 }
 
 /* ---- who is inside ---- */
@@ -438,10 +449,10 @@ finding(void)
 Test(visit, a_block_that_was_collected_is_freed_again)
 {
 	start(10);
-	lab_remote_push(heap, blocks[3].p, blocks[3].p);
+	(void)lab_remote_push(heap, blocks[3].p, blocks[3].p, 0);
 	cr_assert(lab_visit_all(own, true));
 	cr_assert_eq(finding().kind, LAB_FOUND_NOTHING);
-	lab_remote_push(heap, blocks[3].p, blocks[3].p);
+	(void)lab_remote_push(heap, blocks[3].p, blocks[3].p, 0);
 	cr_assert(lab_visit_all(own, true));
 	struct lab_finding found = finding();
 	cr_assert_eq(found.kind, LAB_FOUND_DOUBLE_FREE);
@@ -453,7 +464,7 @@ Test(visit, more_frees_than_blocks_are_found)
 	start(10);
 	for (int round = 0; round < 6; round++) {
 		for (size_t i = 0; i < 2; i++)
-			lab_remote_push(heap, blocks[i].p, blocks[i].p);
+			(void)lab_remote_push(heap, blocks[i].p, blocks[i].p, 0);
 		(void)lab_visit_all(own, true);
 	}
 	cr_assert_eq(finding().kind, LAB_FOUND_DOUBLE_FREE);
