@@ -306,8 +306,21 @@ struct lab_stats {
 	size_t limit;         /* LAB_PARAM_LIMIT */
 	size_t charged;       /* bytes that count against it; 0 while there is no limit */
 	size_t waits;         /* calls that waited for memory under the limit, so far */
+	/* from here on: since 0.2 */
+	size_t active;   /* bytes of pages in which there are blocks, or that spans have set aside for some */
+	size_t resident; /* bytes that are resident, at most: touched pages, dirty ones, metadata, the reserve */
+	size_t metadata; /* bytes that describe what is mapped */
+	size_t retained; /* bytes of `reserved` that are addresses alone */
+	size_t runs;     /* live blocks of whole pages, up to 4 MiB */
 };
+
+/* Fills `size` bytes of a struct lab_stats, as the caller knows it: fields that the library does not know are 0, and
+ * those that the caller does not know are left out. The bytes that the library knows. */
+size_t lab_stats_get_sized(struct lab_stats *stats, size_t size);
+
+/* The same: as a macro, of the struct that the program was compiled with; as a function, its fields up to `waits`. */
 void lab_stats_get(struct lab_stats *stats);
+#define lab_stats_get(stats) ((void)lab_stats_get_sized((stats), sizeof *(stats)))
 
 /* Figures of one size class. Counts of allocations are kept only with LABYRINTH_STATS=1. */
 struct lab_class_stats {
@@ -322,12 +335,39 @@ struct lab_class_stats {
 #define LAB_CLASSES_MAX 128
 
 /*
- * Fills the first `count` elements of `classes` by size class, smallest first, and *stats unless it is NULL: all
- * figures of one walk, which is O(memory). Returns the number of classes, whatever `count` is.
+ * Fills the first `count` elements of `classes` by size class, smallest first, and *stats, up to `waits`, unless it is
+ * NULL: all figures of one walk, which is O(memory). Returns the number of classes, whatever `count` is.
  */
 size_t lab_class_stats_get(struct lab_class_stats *classes, size_t count, struct lab_stats *stats);
 
-/* Writes the figures as text through `write_line`, a line a call. Allocates nothing. */
+/* Figures of one heap. */
+struct lab_heap_stats {
+	unsigned id;
+	int owner;         /* the id of the thread that has it; 0: none */
+	const char *state; /* "current", "borrowed", "idle", … */
+	size_t segments;
+	size_t mapped;       /* bytes of them */
+	size_t active;       /* bytes of pages in use */
+	size_t remote_frees; /* blocks that other threads freed into it, so far */
+	size_t reentrant;    /* calls that found it busy, so far */
+	size_t adopted;      /* how often it was taken over from a dead thread */
+};
+
+/* Fills the first `count` elements, each `size` bytes long as the caller knows the struct, by the heaps that there are,
+ * what the library does not know being 0; returns how many these are, whatever `count` is. 0: `size` is less than any
+ * version has. O(segments × heaps). */
+size_t lab_heap_stats_get(struct lab_heap_stats *heaps, size_t count, size_t size);
+
+enum lab_stats_format {
+	LAB_STATS_TEXT,        /* for people */
+	LAB_STATS_JSON,        /* one object */
+	LAB_STATS_OPENMETRICS, /* for Prometheus and its like; ends in "# EOF" */
+};
+
+/* Writes the figures through `write_line`, a line a call, version and settings first. Allocates nothing. */
+void lab_stats_write(enum lab_stats_format format, void (*write_line)(void *context, const char *line), void *context);
+
+/* The same as text. */
 void lab_stats_print(void (*write_line)(void *context, const char *line), void *context);
 
 /* "major.minor.patch" of the library in use. */

@@ -8,6 +8,7 @@
 #include "alloc/allocate.h"
 #include "alloc/config.h"
 #include "alloc/decay.h"
+#include "alloc/dump.h"
 #include "alloc/failure.h"
 #include "alloc/limit.h"
 #include "alloc/owned.h"
@@ -83,6 +84,8 @@ lab_allocate(struct lab_guard *guard, struct lab_request request)
 				lab_decay_tick(guard, freed);
 			else if (look || lab_sweep_is_on())
 				lab_decay_poll(guard);
+			if (look)
+				lab_dump_poll();
 		}
 	}
 	if (lab_unlikely(!p && over_limit) && !guard->reentrant &&

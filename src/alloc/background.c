@@ -10,6 +10,7 @@
 
 #include "alloc/background.h"
 #include "alloc/decay.h"
+#include "alloc/dump.h"
 #include "alloc/settings.h"
 #include "backing/backing.h"
 #include "backing/shares.h"
@@ -26,6 +27,7 @@ watch(void *unused)
 		struct lab_guard guard = LAB_GUARD_HERE;
 		(void)lab_backing_tick(guard.sp);
 		lab_decay_poll(&guard);
+		lab_dump_poll();
 		if (poll % POLLS_TO_SHRINK == 0 && !lab_load_rlx(&lab_purge_is_held))
 			(void)lab_shares_shrink();
 		lab_os_sleep_ms(lab_sweep_is_on() ? 1 : POLL_MS);

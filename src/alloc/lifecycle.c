@@ -3,22 +3,19 @@
  * before and after all of it; nothing here is needed for it to be correct.
  */
 #include <pthread.h>
-#include <string.h>
 
 #include "alloc/background.h"
 #include "alloc/config.h"
+#include "alloc/dump.h"
 #include "alloc/lifecycle.h"
 #include "alloc/reserve_api.h"
-#include "alloc/settings.h"
 #include "backing/backing.h"
 #include "backing/on_low.h"
-#include "base/format.h"
 #include "heap/fork.h"
 #include "heap/leases.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
 #include "os/os.h"
-#include "page/space.h"
 
 /* What is this thread's at the fork is the child's. In a handler that interrupted malloc there is nothing to be had. */
 void
@@ -66,6 +63,7 @@ static void
 in_child(void)
 {
 	lab_after_fork_in_child();
+	lab_dump_in_child();
 	lab_background_start();
 }
 
@@ -75,9 +73,7 @@ start(void)
 	lab_os_learn_threads();
 	(void)lab_os_tid_to_write(); /* this thread may have been born before */
 	lab_config_start();
-	const char *file = lab_load_rlx(&lab_settings.stats_file);
-	if (file && !*file)
-		lab_os_keep_stderr();
+	lab_dump_start();
 	(void)lab_registry_note_process(); /* before there can be a vfork */
 	lab_thread_add_leases(lab_share_settle);
 	lab_thread_add_leases(lab_low_settle);
@@ -88,45 +84,8 @@ start(void)
 	lab_background_start();
 }
 
-/* A path with %p replaced by the process id. */
-static void
-expand_path(struct lab_text *path, const char *pattern)
-{
-	for (; *pattern; pattern++) {
-		char letter[2] = {*pattern, 0};
-		if (pattern[0] == '%' && pattern[1] == 'p') {
-			lab_text_number(path, lab_os_pid());
-			pattern++;
-		} else {
-			lab_text_string(path, letter);
-		}
-	}
-}
-
-static void
-write_stats_line(void *path, const char *line)
-{
-	char buffer[128];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer - 1);
-
-	lab_text_string(&text, "labyrinth: ");
-	lab_text_string(&text, line);
-	buffer[text.length++] = '\n';
-	lab_os_append(path, buffer, text.length);
-}
-
 __attribute__((destructor)) static void
-print_stats(void)
+end(void)
 {
-	const char *file = lab_load_rlx(&lab_settings.stats_file);
-	char buffer[256];
-	struct lab_text path = lab_text_start(buffer, sizeof buffer);
-
-	if (!file || !lab_space()) /* core under the drop-in: the heap is the drop-in's */
-		return;
-	expand_path(&path, file);
-	char *target = *buffer ? buffer : NULL;
-	if (target)
-		lab_os_write(target, "", 0);
-	lab_stats_print(write_stats_line, target);
+	lab_dump_at_exit();
 }

@@ -2,6 +2,7 @@
 #include "alloc/setting.h"
 
 #include <labyrinth/labyrinth.h>
+#include <signal.h>
 #include <string.h>
 
 #include "alloc/limit.h"
@@ -156,6 +157,29 @@ set_stats_file(const char *text)
 		return false;
 	memcpy(path, text, length + 1);
 	lab_store_rlx(&lab_settings.stats_file, path);
+	return true;
+}
+
+static bool
+set_stats_format(size_t format)
+{
+	lab_store_rlx(&lab_settings.stats_format, (uint32_t)format);
+	return true;
+}
+
+static bool
+set_stats_interval(size_t ms)
+{
+	lab_store_rlx(&lab_settings.stats_interval, ms);
+	return true;
+}
+
+static bool
+set_stats_signal(size_t word)
+{
+	static const int signals[] = {0, SIGHUP, SIGUSR1, SIGUSR2, SIGPROF, SIGVTALRM, SIGIO, SIGURG, SIGWINCH};
+
+	lab_store_rlx(&lab_settings.stats_signal, (uint32_t)signals[word]);
 	return true;
 }
 
@@ -341,4 +365,13 @@ enum lab_source
 lab_setting_source(const struct lab_setting *setting)
 {
 	return (enum lab_source)lab_load_rlx(&now[setting - settings].source);
+}
+
+const char *
+lab_source_name(enum lab_source source)
+{
+	static const char *const names[] = {"built in",       "profile",  "/etc/labyrinth.conf", "lab_conf",
+	                                    "LABYRINTH_CONF", "variable", "lab_set_param"};
+
+	return names[source];
 }

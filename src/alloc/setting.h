@@ -39,6 +39,7 @@ bool lab_setting_take(const struct lab_setting *setting, const char *value, enum
 
 /* Its value, as it would be given. */
 void lab_setting_show(struct lab_text *text, const struct lab_setting *setting);
+const char *lab_source_name(enum lab_source source);
 enum lab_source lab_setting_source(const struct lab_setting *setting);
 
 #endif

@@ -34,6 +34,9 @@ struct lab_settings {
 	bool background;                  /* there is to be a thread; read at start */
 	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */
 	_Atomic uint32_t profile;         /* an enum lab_profile_name; what it stands for has been taken as well */
+	_Atomic size_t stats_interval;    /* ms; 0: never */
+	_Atomic uint32_t stats_format;    /* an enum lab_stats_format */
+	_Atomic uint32_t stats_signal;    /* 0: none; read at start */
 	_Atomic(const char *) stats_file; /* where the figures go at exit; "" is stderr, NULL is nowhere */
 };
 extern struct lab_settings lab_settings;

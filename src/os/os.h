@@ -225,6 +225,24 @@ void lab_os_write(const char *path, const char *text, size_t length);
 /* The same, behind what is in the file. Where the program has closed its stderr, to that of lab_os_keep_stderr. */
 void lab_os_append(const char *path, const char *text, size_t length);
 
+/* A file that is kept open, out of the way of the program's descriptors, and closed on exec. All zero: none. */
+struct lab_os_file {
+	int fd;
+	uint32_t device[2];
+	uint64_t inode;
+};
+
+/* Opens a file for appending; created, and empty if `truncate`. 0; an error's number: *file is none. */
+int lab_os_open(struct lab_os_file *file, const char *path, bool truncate);
+
+/* Whether the descriptor is still that file's: the program may have closed it, and have its own there. */
+bool lab_os_has(const struct lab_os_file *file);
+
+void lab_os_append_to(const struct lab_os_file *file, const char *text, size_t length);
+
+/* If it is still that file's. */
+void lab_os_close(struct lab_os_file *file);
+
 /* Keeps another descriptor for stderr, closed on exec: for what is to be written when the program, as coreutils do, has
  * closed its own. */
 void lab_os_keep_stderr(void);

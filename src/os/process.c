@@ -118,10 +118,8 @@ write_all(int fd, const char *text, size_t length)
 	}
 }
 
-/* Another descriptor of what stderr was at the start; 0: none is kept. Of which file it was: the program may have
- * closed it and have its own there. */
-static int kept_stderr;
-static struct statx kept_file;
+/* Another descriptor of what stderr was at the start: the program may have closed it and have its own there. */
+static struct lab_os_file kept_stderr;
 
 static bool
 stat_descriptor(long fd, struct statx *file)
@@ -129,16 +127,69 @@ stat_descriptor(long fd, struct statx *file)
 	return !lab_syscall_failed(lab_syscall(SYS_statx, fd, (long)"", AT_EMPTY_PATH, STATX_BASIC_STATS, (long)file));
 }
 
+/* A descriptor of the same, with a high number, closed on exec; an error. */
+static long
+duplicate(long fd)
+{
+	enum { AT_LEAST = 200 }; /* out of the way of programs that count on low numbers, or close a few */
+	long other = lab_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, AT_LEAST, 0, 0);
+
+	return lab_syscall_failed(other) ? lab_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3, 0, 0) : other;
+}
+
+static void
+keep(struct lab_os_file *file, long fd)
+{
+	struct statx now;
+
+	*file = (struct lab_os_file){0};
+	if (!lab_syscall_failed(fd) && stat_descriptor(fd, &now))
+		*file = (struct lab_os_file){
+		        .fd = (int)fd, .device = {now.stx_dev_major, now.stx_dev_minor}, .inode = now.stx_ino};
+}
+
 void
 lab_os_keep_stderr(void)
 {
-	enum { AT_LEAST = 200 }; /* out of the way of programs that count on low numbers, or close a few */
-	long fd = lab_syscall(SYS_fcntl, 2, F_DUPFD_CLOEXEC, AT_LEAST, 0, 0);
+	keep(&kept_stderr, duplicate(2));
+}
 
+bool
+lab_os_has(const struct lab_os_file *file)
+{
+	struct statx now;
+
+	return file->fd != 0 && stat_descriptor(file->fd, &now) && now.stx_ino == file->inode &&
+	       now.stx_dev_major == file->device[0] && now.stx_dev_minor == file->device[1];
+}
+
+int
+lab_os_open(struct lab_os_file *file, const char *path, bool truncate)
+{
+	const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (truncate ? O_TRUNC : 0);
+	long fd = lab_syscall(SYS_openat, AT_FDCWD, (long)path, flags, 0644, 0);
+
+	*file = (struct lab_os_file){0};
 	if (lab_syscall_failed(fd))
-		fd = lab_syscall(SYS_fcntl, 2, F_DUPFD_CLOEXEC, 3, 0, 0);
-	if (!lab_syscall_failed(fd) && stat_descriptor(fd, &kept_file))
-		kept_stderr = (int)fd;
+		return (int)-fd;
+	long high = duplicate(fd);
+	keep(file, high);
+	(void)lab_syscall(SYS_close, fd, 0, 0, 0, 0);
+	return lab_syscall_failed(high) ? (int)-high : 0;
+}
+
+void
+lab_os_append_to(const struct lab_os_file *file, const char *text, size_t length)
+{
+	write_all(file->fd, text, length);
+}
+
+void
+lab_os_close(struct lab_os_file *file)
+{
+	if (lab_os_has(file))
+		(void)lab_syscall(SYS_close, file->fd, 0, 0, 0, 0);
+	*file = (struct lab_os_file){0};
 }
 
 /* stderr; the kept one if the program has closed its own. */
@@ -147,11 +198,7 @@ stderr_at_end(void)
 {
 	struct statx now;
 
-	if (kept_stderr == 0 || stat_descriptor(2, &now) || !stat_descriptor(kept_stderr, &now))
-		return 2;
-	bool is_same = now.stx_ino == kept_file.stx_ino && now.stx_dev_major == kept_file.stx_dev_major &&
-	               now.stx_dev_minor == kept_file.stx_dev_minor;
-	return is_same ? kept_stderr : 2;
+	return !stat_descriptor(2, &now) && lab_os_has(&kept_stderr) ? kept_stderr.fd : 2;
 }
 
 static void

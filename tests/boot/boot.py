@@ -5,6 +5,7 @@ usage: boot.py LIBRARY CASE PROGRAM [MODULE]
 """
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -169,9 +170,89 @@ def settings(library, source):
         demand(output == complaint + "main: 00\n", "a variable does not go before the file", output)
 
 
-CASES = {"settings": settings, "setuid": set_user_id, "deepbind": deepbind, "audit": audit, "loader": loader, "last": last, "stats-file": stats_file, "stats-stderr": stats_stderr}
+def run_python(library, text, variables, *arguments):
+    """What a Python program writes, on stdout and stderr together."""
+    return run(["/usr/bin/python3", "-c", text, *arguments], environment(LD_PRELOAD=library, **variables))
+
+
+def check_openmetrics(text):
+    """Samples follow the TYPE of their family, counters end in _total, the names of jemalloc's figures are there, and the end is "# EOF"."""
+    lines, types = text.splitlines(), {}
+    demand(lines and lines[-1] == "# EOF" and lines.count("# EOF") == 1, "no end", text)
+    for line in lines[:-1]:
+        if line.startswith("# "):
+            _, word, name, value = line.split(" ", 3)
+            if word == "TYPE":
+                demand(name not in types, f"{name} has two types", text)
+                types[name] = value
+            demand(name in types and (word != "UNIT" or name.endswith("_" + value)), line, text)
+            continue
+        sample = re.fullmatch(r'(\w+)(?:\{\w+="(?:[^"\\\n]|\\.)*"(?:,\w+="(?:[^"\\\n]|\\.)*")*\})? \d+', line)
+        demand(sample, f"no sample: {line}", text)
+        suffix = {"counter": "_total", "info": "_info", "gauge": ""}[types[list(types)[-1]]]
+        demand(sample[1] == list(types)[-1] + suffix, f"not of its family: {line}", text)
+    for name in "allocated", "active", "resident", "mapped", "retained", "metadata":
+        demand(types.get(f"labyrinth_{name}_bytes") == "gauge", f"no {name}", text)
+
+
+def check_storm(library, file):
+    """A timer interrupts threads that allocate, anywhere, and each time the handler writes all figures."""
+    text = "import signal, threading, time\nsignal.setitimer(signal.ITIMER_PROF, 0.002, 0.002)\nend = time.monotonic() + 3\n" \
+           "def work():\n    while time.monotonic() < end: x = [bytes(n * 7) for n in range(2000)]\n" \
+           "threads = [threading.Thread(target=work) for _ in range(3)]\n[t.start() for t in threads]\n[t.join() for t in threads]"
+    run_python(library, text, {"LABYRINTH_STATS_FILE": file, "LABYRINTH_STATS_FORMAT": "json", "LABYRINTH_STATS_SIGNAL": "PROF"})
+    output, count = file.read_text(), 0
+    while output:
+        data, end = json.JSONDecoder().raw_decode(output)
+        demand(data["version"] and data["classes"], "figures that were cut off", output[:end])
+        output = output[end:].lstrip()
+        count += 1
+    demand(count >= 5, f"{count} dumps", "")
+
+
+def figures(library):
+    """Figures as JSON and OpenMetrics; by a signal and by time; in a file that was opened while that was allowed; a path that cannot be."""
+    with tempfile.TemporaryDirectory(prefix="labyrinth-figures-") as folder:
+        folder = Path(folder)
+        odd = folder / 'a"b\\c'
+        run_python(library, "x = [bytes(100)] * 10", {"LABYRINTH_STATS_FILE": odd, "LABYRINTH_STATS_FORMAT": "json", "LABYRINTH_DECAY_MS": 77})
+        data = json.loads(odd.read_text())
+        demand(data["settings"]["decay_ms"] == {"value": "77", "source": "variable"}, "not the setting", odd.read_text())
+        demand(data["settings"]["stats_file"]["value"] == str(odd) and data["classes"][0]["size_bytes"] == 16, "not the figures", odd.read_text())
+        demand(0 < data["allocated_bytes"] <= data["active_bytes"] <= data["mapped_bytes"], "figures that cannot be", odd.read_text())
+        demand(sum(segment["active_bytes"] for segment in data["segments_by_size"]) + data["huge_bytes"] == data["active_bytes"], "sums", odd.read_text())
+        run_python(library, "pass", {"LABYRINTH_STATS_FILE": folder / "metrics", "LABYRINTH_STATS_FORMAT": "openmetrics", "LABYRINTH_LIMIT": "1G"})
+        check_openmetrics((folder / "metrics").read_text())
+        output = run_python(library, "import os, signal; [os.kill(os.getpid(), signal.SIGUSR2) for _ in range(3)]", {"LABYRINTH_STATS_SIGNAL": "USR2"})
+        demand(output.count("labyrinth: version") == 3 and output.count("labyrinth: setting stats_signal: USR2") == 3, "not three times", output)
+        text = "import time\nend = time.monotonic() + 20\n" \
+               "while open('/proc/self/fd/2').read(100000).count('version') < 3 and time.monotonic() < end: x = [bytes(n) for n in range(3000)]"
+        for background in "0", "1":
+            variables = environment(LD_PRELOAD=library, LABYRINTH_STATS_INTERVAL=20, LABYRINTH_BACKGROUND_THREAD=background)
+            with open(folder / f"times{background}", "w") as file:
+                subprocess.run(["/usr/bin/python3", "-c", text], env=variables, stderr=file, check=True)
+            output = (folder / f"times{background}").read_text()
+            demand(output.count("labyrinth: version") >= 3, "not by time", output)
+        check_storm(library, folder / "storm")
+        output = run_python(library, "print('ran')", {"LABYRINTH_STATS_FILE": folder / "none" / "file"})
+        demand(output.endswith("there is no such folder; no figures are written\nran\n") and output.count("\n") == 2, "not one line", output)
+        if os.geteuid() != 0:
+            print("not run: only root has rights to drop")
+            sys.exit(77)
+        locked = folder / "locked"
+        locked.mkdir(mode=0o700)
+        text = f"import os\nchild = os.fork()\nos.setgid({NOBODY})\nos.setuid({NOBODY})\nx = [bytes(100)] * 10\n" \
+               "if child: print(child, os.waitpid(child, 0)[1])"
+        output = run_python(library, text, {"LABYRINTH_STATS_FILE": locked / "stats.%p"})
+        child = output.split()[0]
+        files = {path.name: path.read_text() for path in locked.iterdir()}
+        demand(len(files) == 2 and f"stats.{child}" in files and output.split()[1] == "0", "not a file each", str(files.keys()) + output)
+        demand(all(text.count("labyrinth: version") == 1 for text in files.values()), "not the figures", str(files))
+
+
+CASES = {"figures": figures, "settings": settings, "setuid": set_user_id, "deepbind": deepbind, "audit": audit, "loader": loader, "last": last, "stats-file": stats_file, "stats-stderr": stats_stderr}
 
 if __name__ == "__main__":
-    if len(sys.argv) < 4 or sys.argv[2] not in CASES:
+    if len(sys.argv) < 3 or sys.argv[2] not in CASES:
         sys.exit(__doc__ + "cases: " + " ".join(CASES))
     CASES[sys.argv[2]](*map(os.path.abspath, [sys.argv[1], *sys.argv[3:]]))

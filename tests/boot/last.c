@@ -13,10 +13,10 @@ static bool no_files;
 __attribute__((constructor)) static void
 begin(void)
 {
-	kept = boot_allocate();
 	no_files = getenv("NO_FILES") != NULL;
 	if (getenv("NO_ENVIRONMENT"))
 		environ = NULL;
+	kept = boot_allocate(); /* after that: the first block is what has the settings read */
 }
 
 __attribute__((destructor)) static void

@@ -5,6 +5,7 @@
 #include "alloc/config.h"
 #include "alloc/release.h"
 #include "alloc/settings.h"
+#include "os/os.h"
 #include "page/map.h"
 #include "trace.h"
 
@@ -58,7 +59,7 @@ Test(stats, live_blocks_and_bytes_over_a_long_trace)
 		struct lab_class_stats classes[LAB_CLASSES_MAX];
 		struct lab_stats same;
 		size_t free_bytes = 0, count = lab_class_stats_get(classes, LAB_CLASSES_MAX, &same);
-		cr_assert_eq(memcmp(&same, &s, sizeof s), 0, "one walk, the same figures");
+		cr_assert_eq(memcmp(&same, &s, offsetof(struct lab_stats, active)), 0, "one walk, the same figures");
 		for (size_t c = 0; c < count; c++) {
 			const struct lab_class_stats class = classes[c];
 			cr_assert_eq(class.size, lab_class_size((unsigned)c));
@@ -141,4 +142,103 @@ Test(stats, the_text_has_the_same_figures)
 	cr_assert(lines.saw_class);
 	lab_free(p);
 	lab_free(q);
+}
+
+/* What a caller of another version sees. */
+Test(stats, the_struct_is_versioned_by_its_size)
+{
+	struct {
+		struct lab_stats known;
+		size_t later[4];
+	} longer;
+	size_t first[2];
+	struct lab_stats shorter;
+	void *p = lab_malloc(100000);
+
+	memset(&longer, 0xff, sizeof longer);
+	cr_assert_eq(lab_stats_get_sized(&longer.known, sizeof longer), sizeof longer.known);
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_eq(longer.later[i], 0, "what this version does not know is 0");
+	cr_assert_eq(longer.known.runs, 1);
+	cr_assert_eq(lab_stats_get_sized((struct lab_stats *)(void *)first, sizeof *first), sizeof longer.known);
+	cr_assert_eq(first[0], longer.known.reserved);
+	memset(&shorter, 0xff, sizeof shorter);
+	(lab_stats_get)(&shorter);
+	cr_assert_eq(shorter.waits, 0);
+	cr_assert_eq(shorter.active, SIZE_MAX, "programs of the first version have no more room");
+	lab_free(p);
+}
+
+Test(stats, heaps_and_segments_add_up)
+{
+	struct {
+		struct lab_heap_stats known;
+		size_t later;
+	} heaps[3];
+	struct lab_guard guard = LAB_GUARD_HERE;
+	void *p = lab_malloc(100000), *q;
+
+	REQUIRE(lab_enter(&guard));
+	q = lab_malloc(1000); /* of another heap */
+	lab_leave(&guard);
+	memset(heaps, 0xff, sizeof heaps);
+	cr_assert_eq(lab_heap_stats_get(&heaps[0].known, 3, sizeof heaps[0]), 2);
+	cr_assert_eq(heaps[0].known.owner, (int)lab_os_tid());
+	cr_assert_str_eq(heaps[0].known.state, "current");
+	cr_assert_str_eq(heaps[1].known.state, "idle");
+	cr_assert_eq(heaps[1].known.owner, 0);
+	cr_assert_eq(heaps[0].later + heaps[1].later, 0);
+	cr_assert_eq(heaps[2].later, SIZE_MAX, "there is no third one");
+	struct lab_stats s = stats_now();
+	cr_assert_eq(heaps[0].known.segments + heaps[1].known.segments, s.segments);
+	cr_assert_eq(heaps[0].known.active + heaps[1].known.active, s.active);
+	cr_assert_eq(heaps[0].known.mapped + heaps[1].known.mapped, s.committed);
+	cr_assert_geq(s.active, s.in_use);
+	cr_assert_geq(s.resident, s.in_use);
+	cr_assert_eq(s.retained, s.reserved - s.committed);
+	cr_assert_eq(lab_heap_stats_get(&heaps[0].known, 0, sizeof heaps[0].known), 2);
+	cr_assert_eq(lab_heap_stats_get(&heaps[0].known, 3, sizeof heaps[0].known - 1), 0);
+	lab_free(p);
+	lab_free(q);
+}
+
+struct written {
+	char first[100], last[100];
+	bool has_allocated;
+};
+
+static void
+take_written(void *context, const char *line)
+{
+	struct written *written = context;
+
+	REQUIRE(strlen(line) < 2000 && strchr(line, '\n') == NULL);
+	if (!*written->first)
+		(void)snprintf(written->first, sizeof written->first, "%s", line);
+	(void)snprintf(written->last, sizeof written->last, "%s", line);
+	written->has_allocated |= strstr(line, "allocated_bytes") != NULL;
+}
+
+/* What a reader of each makes of them: boot/boot.py. */
+Test(stats, formats)
+{
+	static const struct {
+		enum lab_stats_format format;
+		const char *first, *last;
+		bool has_allocated;
+	} formats[] = {
+	        {LAB_STATS_JSON, "{", "}", true},
+	        {LAB_STATS_OPENMETRICS, "# TYPE labyrinth_build info", "# EOF", true},
+	        {LAB_STATS_TEXT, "version ", "", false},
+	};
+
+	for (unsigned i = 0; i < sizeof formats / sizeof *formats; i++) {
+		struct written written = {0};
+		lab_stats_write(formats[i].format, take_written, &written);
+		cr_assert_eq(strncmp(written.first, formats[i].first, strlen(formats[i].first)), 0, "%s",
+		             written.first);
+		cr_assert_eq(written.has_allocated, formats[i].has_allocated);
+		if (*formats[i].last)
+			cr_assert_str_eq(written.last, formats[i].last);
+	}
 }
