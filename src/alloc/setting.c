@@ -4,6 +4,7 @@
 #include <labyrinth/labyrinth.h>
 #include <string.h>
 
+#include "alloc/faults.h"
 #include "alloc/limit.h"
 #include "alloc/settings.h"
 #include "backing/settings.h"
@@ -48,6 +49,12 @@ set_exclusive(size_t word)
 {
 	lab_store_rlx(&lab_settings.log_exclusive, word != 0);
 	return true;
+}
+
+static bool
+set_faults(const char *text)
+{
+	return lab_faults_set_text(text);
 }
 
 static bool
