@@ -38,6 +38,7 @@ TABLE = {
     "./dev bench --json samples.json --markdown table.md --rounds 5": f"./dev bench --json samples.json --markdown table.md {TINY}; test -s table.md",
     "LD_PRELOAD=$PWD/build/release/preload/liblabyrinth.so PROGRAM": f"LD_PRELOAD=$PWD/{LIB} LABYRINTH_STATS=1 /bin/true 2>&1 | grep '^labyrinth: segments'",
     "cc app.c $(pkg-config --cflags --libs labyrinth)": Test("install"),
+    "cc app.c $(pkg-config --cflags --libs labyrinth_core)": Test("install"),
     "pkg-config --libs labyrinth": Test("install"),
     "pkg-config --libs labyrinth_core": Test("install"),
     "pkg-config --static": Test("install"),
