@@ -76,6 +76,8 @@ TABLE = {
     "./dev run --quick": "./dev run --quick",
     "./dev COMMAND --help": Test("dev-help"),
     "meson install": Test("install"),
+    "meson dist -C build/release --no-tests": Test("package-debian"),
+    "apt-get build-dep . && dpkg-buildpackage -b -us -uc && apt-get install ../liblabyrinth*.deb": Test("package-debian"),
     "meson test": "cd {root}; meson test -C build/release --no-rebuild --logbase shown-commands histogram",
     "meson test -C BUILD heap-visit": "cd {root}; meson test -C build/release --no-rebuild --logbase shown-commands heap-visit",
     "meson test -C build/release --suite bench": "cd {root}; meson test -C build/release --no-rebuild --logbase shown-commands --suite bench pair",

@@ -16,7 +16,7 @@ def main(meson):
         project, build = Path(scratch) / "project", Path(scratch) / "build"
         (project / "subprojects").mkdir(parents=True)
         (project / "subprojects/labyrinth").symlink_to(PROJECT)
-        (project / "meson.build").write_text((SOURCES / "subproject/meson.build").read_text())
+        (project / "meson.build").write_text((SOURCES / "subproject/user.build").read_text())
         for source in "malloc.c", "core.c":
             (project / source).write_text((PROJECT / "tests/install" / source).read_text())
         # unoptimised: the compiler's time is all that this test takes
