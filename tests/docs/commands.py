@@ -71,6 +71,9 @@ TABLE = {
     "bench/tides.py --plot docs/images/tides.svg":
         "bench/tides.py --plot docs/images/tides.svg --rounds 1 --peers glibc --decay 0 --curves glibc,DECAY_MS=0 -- --quick; test -s docs/images/tides.svg",
     "bench/servers.py": "bench/servers.py --rounds 1 --peers glibc -- --quick",
+    "bench/programs.py": Test("programs-script"),
+    "LD_PRELOAD=liblabyrinth.so.0 heaptrack PROGRAM": Test("heaptrack"),
+    "docker build -f examples/deploy/Dockerfile -t labyrinth .": Test("package-deploy"),
     "bench/tides.py --rounds 3": "bench/tides.py --rounds 1 --peers glibc --decay 0 -- --quick",
     "./dev test --only TEXT": "./dev test --only scripts",
     "./dev run --quick": "./dev run --quick",
@@ -87,7 +90,7 @@ TABLE = {
     "mandoc -Tlint docs/man/labyrinth.3": "mandoc -Tlint -Wwarning {root}/docs/man/labyrinth.3",
 }
 
-COMMAND = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:\./dev\b|(?:bench|tests|examples|tools|build)/[\w/.-]+ |(?:cc|gcc|clang|meson|ninja|mandoc|pkg-config|valgrind|cmake|make) )")
+COMMAND = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:\./dev\b|(?:bench|tests|examples|tools|build)/[\w/.-]+ |(?:cc|gcc|clang|meson|ninja|mandoc|pkg-config|valgrind|cmake|make|heaptrack|docker|dpkg-buildpackage|apt-get) )")
 SPAN = re.compile(r"`([^`\n]+)`")
 BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.M | re.S)
 DISPLAY = re.compile(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", re.M | re.S)
