@@ -1,4 +1,5 @@
-/* entropy.c - prints where a process has a small block, the next of its kind, a block of pages, a huge block, and libc: see entropy.py. */
+/* entropy.c - prints where a process has a small block, the next of its kind, a block of pages, a huge block, and
+ * libc: see entropy.py. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -32,9 +32,11 @@
 #endif
 #endif
 
-namespace labyrinth {
+namespace labyrinth
+{
 
-namespace detail {
+namespace detail
+{
 
 /* What malloc gives without being asked. */
 constexpr std::size_t malloc_alignment = 16;
@@ -69,8 +71,8 @@ inline void *
 allocate(std::size_t size, std::size_t alignment, unsigned gfp)
 {
 	for (;;) {
-		void *block = alignment <= malloc_alignment ? lab_alloc(size, gfp) :
-		                                              lab_alloc_aligned(alignment, size, gfp);
+		void *block =
+		        alignment <= malloc_alignment ? lab_alloc(size, gfp) : lab_alloc_aligned(alignment, size, gfp);
 		if (block)
 			return block;
 		std::new_handler handler = may_wait(gfp) ? std::get_new_handler() : nullptr;
@@ -92,20 +94,23 @@ release(void *block, std::size_t size, std::size_t alignment) noexcept
 } // namespace detail
 
 /* Stateless: all allocators of the same flags are equal, so that moves and swaps of containers never copy elements. */
-template <typename T, unsigned gfp = LAB_GFP_KERNEL> class allocator
+template <typename T, unsigned gfp = LAB_GFP_KERNEL>
+class allocator
 {
-public:
+      public:
 	using value_type = T;
 	using size_type = std::size_t;
 	using difference_type = std::ptrdiff_t;
 	using is_always_equal = std::true_type;
 	using propagate_on_container_move_assignment = std::true_type;
-	template <typename U> struct rebind {
+	template <typename U>
+	struct rebind {
 		using other = allocator<U, gfp>;
 	};
 
 	constexpr allocator() noexcept = default;
-	template <typename U> constexpr allocator(const allocator<U, gfp> &) noexcept
+	template <typename U>
+	constexpr allocator(const allocator<U, gfp> &) noexcept
 	{
 	}
 
@@ -138,9 +143,12 @@ public:
 	}
 };
 
-template <typename T> using nowait_allocator = allocator<T, LAB_GFP_NOWAIT>;
-template <typename T> using atomic_allocator = allocator<T, LAB_GFP_ATOMIC>;
-template <typename T> using exclusive_allocator = allocator<T, LAB_GFP_EXCLUSIVE>;
+template <typename T>
+using nowait_allocator = allocator<T, LAB_GFP_NOWAIT>;
+template <typename T>
+using atomic_allocator = allocator<T, LAB_GFP_ATOMIC>;
+template <typename T>
+using exclusive_allocator = allocator<T, LAB_GFP_EXCLUSIVE>;
 
 #if defined(LABYRINTH_HAS_MEMORY_RESOURCE)
 
@@ -151,7 +159,7 @@ template <typename T> using exclusive_allocator = allocator<T, LAB_GFP_EXCLUSIVE
  */
 class memory_resource final : public std::pmr::memory_resource
 {
-public:
+      public:
 	/* `gfp`: flags of lab_alloc. */
 	constexpr explicit memory_resource(unsigned gfp) noexcept : flags(gfp)
 	{
@@ -163,7 +171,7 @@ public:
 		return flags;
 	}
 
-private:
+      private:
 	void *
 	do_allocate(std::size_t size, std::size_t alignment) override
 	{
@@ -185,11 +193,13 @@ private:
 	unsigned flags;
 };
 
-namespace detail {
+namespace detail
+{
 
 /* Made at compile time, so that the first use may be in a signal handler, and never destroyed, so that the last may be
  * in another object's destructor. */
-template <unsigned gfp> union lasting {
+template <unsigned gfp>
+union lasting {
 	memory_resource resource;
 
 	constexpr lasting() noexcept : resource(gfp)
@@ -201,9 +211,11 @@ template <unsigned gfp> union lasting {
 };
 
 #if defined(__cpp_constinit)
-template <unsigned gfp> constinit inline lasting<gfp> the;
+template <unsigned gfp>
+constinit inline lasting<gfp> the;
 #else
-template <unsigned gfp> inline lasting<gfp> the;
+template <unsigned gfp>
+inline lasting<gfp> the;
 #endif
 
 } // namespace detail

@@ -1,4 +1,5 @@
-// containers.cpp - labyrinth.hpp with real containers: whose memory they have, how they move, how they fail. See cpp.py.
+// containers.cpp - labyrinth.hpp with real containers: whose memory they have, how they move, how they fail. See
+// cpp.py.
 #include <labyrinth/labyrinth.hpp>
 
 #include <csignal>
@@ -20,8 +21,10 @@
 		}                                                                                                      \
 	} while (0)
 
-template <typename T> using kernel = labyrinth::allocator<T>;
-template <typename T> using atomic = labyrinth::atomic_allocator<T>;
+template <typename T>
+using kernel = labyrinth::allocator<T>;
+template <typename T>
+using atomic = labyrinth::atomic_allocator<T>;
 
 struct alignas(64) line {
 	char bytes[64];
@@ -58,10 +61,12 @@ fill()
 		lines.emplace_back();
 		REQUIRE(reinterpret_cast<std::uintptr_t>(lines.data()) % alignof(line) == 0);
 	}
-	REQUIRE(lab_owns(numbers.data()) && lab_owns(text.data()) && lab_owns(lines.data()) && lab_owns(&list.front() - 8));
+	REQUIRE(lab_owns(numbers.data()) && lab_owns(text.data()) && lab_owns(lines.data()) &&
+	        lab_owns(&list.front() - 8));
 	auto *place = numbers.data();
 	auto moved = std::move(numbers);
-	REQUIRE(moved.data() == place && moved[19] == 19 && map.at(19) == 361 && table.at(9) == 81 && queue.back() == 0);
+	REQUIRE(moved.data() == place && moved[19] == 19 && map.at(19) == 361 && table.at(9) == 81 &&
+	        queue.back() == 0);
 	std::vector<int, A<int>> assigned(3);
 	assigned = std::move(moved);
 	REQUIRE(assigned.data() == place);
