@@ -23,7 +23,7 @@ import allocators
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(allocators.ROOT, "tests", "programs"))
 
-from harness import Box, session_members  # noqa: E402  (needs the path above)
+from harness import Box, find_command, session_members  # noqa: E402  (needs the path above)
 
 PROGRAMS = "python3,node,java,ruby,postgres,redis,nginx"
 # Settings of Labyrinth's beside the default.
@@ -105,6 +105,10 @@ def main():
         print("| program | " + " | ".join(name for name, _, _ in columns) + " |\n|---|" + "---:|" * len(columns))
         for program in arguments.only.split(","):
             case = importlib.import_module(f"cases.{program}")
+            missing = [command for command in case.COMMANDS if not find_command(command)]
+            if missing:
+                print(f"{program}: left out, there is no {missing[0]} (Debian packages {' '.join(case.PACKAGES)})", file=sys.stderr)
+                continue
             rounds = {name: [] for name, _, _ in columns}
             for _ in range(arguments.rounds):
                 for name, path, settings in columns:

@@ -97,7 +97,7 @@ def carry_out(dockerfile, scratch):
 
 
 def require_settings(names):
-    known = set(re.findall(r"^\| `(LABYRINTH_\w+)` \|", (PROJECT / "docs/tuning.md").read_text(), re.M))
+    known = {f"LABYRINTH_{key.upper()}" for key in re.findall(r"^\| `(\w+)` \|", (PROJECT / "docs/tuning.md").read_text(), re.M)} | {"LABYRINTH_CONF"}
     unknown = {name for name in names if name.startswith("LABYRINTH_")} - known
     require(not unknown, f"no settings: {unknown}")
 
