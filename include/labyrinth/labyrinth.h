@@ -20,6 +20,9 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+/* Functions that fill in a struct have its name; to g++ they hide its constructors. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 extern "C" {
 #endif
 
@@ -392,5 +395,6 @@ const char *lab_version(void);
 
 #ifdef __cplusplus
 }
+#pragma GCC diagnostic pop
 #endif
 #endif

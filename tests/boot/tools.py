@@ -106,6 +106,16 @@ def gdb_thread(library, program):
     demand(count == 2 * steps + 1, f"{count} calls from the prompt were well", "")
 
 
+def gdb_stats(library, program):
+    """A process that stands in malloc prints its figures, and gives back what is free."""
+    calls_ = ["call ((void (*)(void))malloc_stats)()", 'printf "trim: %d\\n", ((int (*)(unsigned long))malloc_trim)(0)']
+    with tempfile.TemporaryDirectory() as folder:
+        commands = ["tbreak thread", "run", "tbreak malloc", "continue", "stepi 4", *calls_, "continue"]
+        output = run_gdb(program, workaround(program, folder) + commands, LD_PRELOAD=library)
+    demand(re.search(r"^live blocks +\d{3,}$", output, re.M) and re.search(r"^trim: [01]$", output, re.M), "no figures", output)
+    demand(OURS in output and "exited normally" in output, "the program did not go on", output)
+
+
 # ---- strace --------------------------------------------------------------------------------------------------------
 
 def calls(strace, program, **variables):
@@ -191,6 +201,17 @@ def ltrace(library, program):
         demand(count > 10, f"{count} calls of {name} listed", "\n".join(lines[:20]))
 
 
+def heaptrack(library, program):
+    """It wraps the drop-in's functions as it wraps libc's: every call is counted, and the memory is Labyrinth's."""
+    tool, printer = need("heaptrack"), need("heaptrack_print")
+    with tempfile.TemporaryDirectory() as folder:
+        output = output_of([tool, "--output", f"{folder}/recorded", program], LD_PRELOAD=library, LABYRINTH_STATS_FILE=f"{folder}/figures.%p")
+        demand(re.search(r"allocations:\s+[\d,]{4,}", output), "no allocations recorded", output)
+        demand(any("labyrinth" in figures.read_text() for figures in Path(folder).glob("figures.*")), "the program did not run on Labyrinth", output)
+        report = output_of([printer, *map(str, Path(folder).glob("recorded.*"))])
+    demand(re.search(r"^peak heap memory consumption: \d{2,}", report, re.M) and "allocate_in_threads" in report, "no report by function", report)
+
+
 # ---- qemu ----------------------------------------------------------------------------------------------------------
 
 def qemu(library, program):
@@ -200,7 +221,7 @@ def qemu(library, program):
     demand(re.search(r"^well, [1-9]\d* moves", output, re.M), "the program failed, or nothing moved", output)
 
 
-CASES = {"gdb": gdb, "gdb-thread": gdb_thread, "strace": strace, "valgrind": valgrind, "valgrind-own": valgrind_own, "perf": perf,
+CASES = {"gdb": gdb, "gdb-thread": gdb_thread, "gdb-stats": gdb_stats, "heaptrack": heaptrack, "strace": strace, "valgrind": valgrind, "valgrind-own": valgrind_own, "perf": perf,
          "ltrace": ltrace, "qemu": qemu}
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ TABLE = {
     "./dev bench --json samples.json --markdown table.md --rounds 5": f"./dev bench --json samples.json --markdown table.md {TINY}; test -s table.md",
     "LD_PRELOAD=$PWD/build/release/preload/liblabyrinth.so PROGRAM": f"LD_PRELOAD=$PWD/{LIB} LABYRINTH_STATS=1 /bin/true 2>&1 | grep '^labyrinth: segments'",
     "cc app.c $(pkg-config --cflags --libs labyrinth)": Test("install"),
+    "cc app.c $(pkg-config --cflags --libs labyrinth_core)": Test("install"),
     "pkg-config --libs labyrinth": Test("install"),
     "pkg-config --libs labyrinth_core": Test("install"),
     "pkg-config --libs labyrinth_rcu labyrinth_core liburcu-memb": Test("install"),
@@ -71,12 +72,23 @@ TABLE = {
     "bench/tides.py --plot docs/images/tides.svg":
         "bench/tides.py --plot docs/images/tides.svg --rounds 1 --peers glibc --decay 0 --curves glibc,DECAY_MS=0 -- --quick; test -s docs/images/tides.svg",
     "bench/servers.py": "bench/servers.py --rounds 1 --peers glibc -- --quick",
+    "bench/programs.py": Test("programs-script"),
+    "LD_PRELOAD=liblabyrinth.so.0 heaptrack PROGRAM": Test("heaptrack"),
+    "docker build -f examples/deploy/Dockerfile -t labyrinth .": Test("package-deploy"),
     "bench/tides.py --rounds 3": "bench/tides.py --rounds 1 --peers glibc --decay 0 -- --quick",
     "./dev test --only TEXT": "./dev test --only scripts",
     "./dev run --quick": "./dev run --quick",
+    "./dev test --only scripts": "./dev test --only scripts",
     "./dev COMMAND --help": Test("dev-help"),
     "meson install": Test("install"),
+    "meson dist -C build/release --no-tests": Test("package-debian"),
+    "apt-get build-dep . && dpkg-buildpackage -b -us -uc && apt-get install ../liblabyrinth*.deb": Test("package-debian"),
+    "bench/entropy.py": "bench/entropy.py --runs 20 --peers glibc",
+    "./dev format": Test("format"),
     "meson test": "cd {root}; meson test -C build/release --no-rebuild --logbase shown-commands histogram",
+    "meson setup build/test --buildtype=debug -Doptimization=1 -Dasserts=true && meson test -C build/test heap-visit":
+        "meson setup scratch {root} --buildtype=debug -Doptimization=1 -Dasserts=true; grep -q LAB_ASSERTS=1 scratch/build.ninja; ninja -C scratch -n tests/unit/unit-heap-visit",
+    "meson test -C build/release --suite lint": "cd {root}; meson test -C build/release --no-rebuild --logbase shown-commands --suite lint lint-layers",
     "meson test -C BUILD heap-visit": "cd {root}; meson test -C build/release --no-rebuild --logbase shown-commands heap-visit",
     "meson test -C build/release --suite bench": "cd {root}; meson test -C build/release --no-rebuild --logbase shown-commands --suite bench pair",
     "tests/soak/run.py --minutes 30 --picture FILE": Test("soak-minute"),
@@ -85,7 +97,7 @@ TABLE = {
     "mandoc -Tlint docs/man/labyrinth.3": "mandoc -Tlint -Wwarning {root}/docs/man/labyrinth.3 {root}/docs/man/labyrinth_rcu.3",
 }
 
-COMMAND = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:\./dev\b|(?:bench|tests|examples|tools|build)/[\w/.-]+ |(?:cc|gcc|clang|meson|ninja|mandoc|pkg-config|valgrind|cmake|make) )")
+COMMAND = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:\./dev\b|(?:bench|tests|examples|tools|build)/[\w/.-]+ |(?:cc|gcc|clang|meson|ninja|mandoc|pkg-config|valgrind|cmake|make|heaptrack|docker|dpkg-buildpackage|apt-get) )")
 SPAN = re.compile(r"`([^`\n]+)`")
 BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.M | re.S)
 DISPLAY = re.compile(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", re.M | re.S)

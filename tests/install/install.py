@@ -188,8 +188,14 @@ def check_installed(installed, options):
     # A program finds the version that it was linked with.
     for name in "liblabyrinth", "liblabyrinth_core":
         link = installed.only(f"{name}.so")
-        if not link.is_symlink() or not link.resolve().name.startswith(f"{name}.so."):
-            sys.exit(f"{link} is not a link to a versioned library")
+        version = installed.pkg_config("--modversion", name.removeprefix("lib"))[0]
+        if not link.is_symlink() or link.resolve().name != f"{name}.so.{version}":
+            sys.exit(f"{link} is not a link to {name}.so.{version}")
+    # A program needs the releases whose names it uses, of the library that has versions of names; the drop-in's have none, on purpose.
+    if "LABYRINTH_0.1" not in run(["readelf", "-VW", core]):
+        sys.exit(f"{core} does not say which release it needs")
+    for name in "LICENSE", "README.md", "guarantees.md", "tides.svg":
+        installed.only(name)
 
 
 def main():

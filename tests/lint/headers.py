@@ -12,8 +12,8 @@ OURS = [
 PUBLIC = [
     ("gcc", ["-x", "c", "-std=c11", "-pedantic"]),
     ("clang", ["-x", "c", "-std=c11", "-pedantic"]),
-    ("g++", ["-x", "c++", "-std=c++11", "-pedantic"]),
-    ("clang++", ["-x", "c++", "-std=c++11", "-pedantic"]),
+    ("g++", ["-x", "c++", "-std=c++11", "-pedantic", "-Wshadow"]),
+    ("clang++", ["-x", "c++", "-std=c++11", "-pedantic", "-Wshadow"]),
 ]
 
 
@@ -23,8 +23,10 @@ def check(root):
 
 
 def check_folder(root, folder, compilers):
-    for header in files(root, (folder.relative_to(root),), {".h"}):
+    for header in files(root, (folder.relative_to(root),), {".h", ".hpp"}):
         for compiler, arguments in compilers:
+            if header.suffix == ".hpp" and "c++" not in arguments:
+                continue
             if not shutil.which(compiler) and not compiler.startswith("g"):
                 continue
             what = complaint(root, header.relative_to(folder), compiler, arguments)

@@ -18,13 +18,13 @@ NOT_EXPORTED = re.compile(r"\s*(?:static|typedef|_Static_assert|static_assert)\b
 
 
 def nm(*arguments):
-    """(object file, name) for each line of nm's portable form; the version of a name is cut off."""
+    """(object file, name) for each line of nm's portable form, without the absolute names of versions; the version of a name is cut off."""
     output = subprocess.run(["nm", "--format=posix", *arguments], check=True, capture_output=True, text=True).stdout
     place = None
     for line in output.splitlines():
         if line.endswith(":"):
             place = line[:-1]
-        elif line:
+        elif line and line.split()[1] != "A":
             yield place, line.split()[0].split("@")[0]
 
 
