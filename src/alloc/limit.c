@@ -30,7 +30,7 @@ enum {
 
 static _Atomic(size_t (*)(void)) hooks[HOOKS];
 static _Atomic uint32_t generation;
-static _Atomic size_t waits;
+_Atomic size_t lab_limit_wait_count;
 _Atomic bool lab_limit_waiting;
 
 bool
@@ -50,7 +50,7 @@ lab_limit_on_reclaim(size_t (*hook)(void))
 size_t
 lab_limit_waits(void)
 {
-	return lab_load_rlx(&waits);
+	return lab_load_rlx(&lab_limit_wait_count);
 }
 
 void
@@ -146,7 +146,7 @@ allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fres
 		if (p || !over_limit || passed >= wait)
 			return p;
 		if (!waited)
-			lab_add_rlx(&waits, 1);
+			lab_add_rlx(&lab_limit_wait_count, 1);
 		waited = true;
 		wait_for_frees(seen, wait - passed);
 		passed = lab_os.clock_ms() - start;

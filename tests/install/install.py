@@ -158,11 +158,22 @@ def check_installed(installed):
     installed.run(installed.build("../../examples/driver.c", "labyrinth_core", "shared"), "5000", shared=True)
 
     installed.only("labyrinth.3")
+    check_tool(installed)
     # A program finds the version that it was linked with.
     for name in "liblabyrinth", "liblabyrinth_core":
         link = installed.only(f"{name}.so")
         if not link.is_symlink() or not link.resolve().name.startswith(f"{name}.so."):
             sys.exit(f"{link} is not a link to a versioned library")
+
+
+def check_tool(installed):
+    """The tool, where it was built, finds the library that was installed with it."""
+    for path in installed.root.rglob("bin/labyrinth"):
+        for name in "labyrinth.1", "completions/labyrinth":
+            installed.only(name)
+        library = installed.run(path, "run", "sh", "-c", "echo $LD_PRELOAD").strip()
+        if library != str(installed.only("liblabyrinth.so").resolve()):
+            sys.exit(f"{path} run: preloads {library}")
 
 
 def main():
