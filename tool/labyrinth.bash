@@ -2,7 +2,7 @@
 
 _labyrinth() {
     local word=$2 previous=$3 command=${COMP_WORDS[1]} i
-    local commands="run doctor stat metrics buddyinfo slabinfo"
+    local commands="run doctor stat metrics buddyinfo slabinfo map top diff query"
 
     COMPREPLY=()
     if [ "$COMP_CWORD" = 1 ]; then

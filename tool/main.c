@@ -13,6 +13,10 @@ static const struct command commands[] = {
         {"metrics", "the same as OpenMetrics text", cmd_metrics},
         {"buddyinfo", "free pages of a process by order, as /proc/buddyinfo", cmd_buddyinfo},
         {"slabinfo", "blocks of a process by size class, as /proc/slabinfo", cmd_slabinfo},
+        {"map", "a picture of the segments of a process", cmd_map},
+        {"top", "figures of processes as they change", cmd_top},
+        {"diff", "what changed between two snapshots of stat --json", cmd_diff},
+        {"query", "how full the spans are that pointers lie in", cmd_query},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

@@ -1,7 +1,7 @@
 /*
  * snapshot.h - a copy of what describes a process's heap: segments, spans, runs, huge blocks, heaps, reserve. Taken
- * while the process runs: each segment is as it was at some instant or later, checked by its owner word; what does not check
- * is left out and counted.
+ * while the process runs: each segment is as it was at some instant or later, checked by its owner word; what does not
+ * check is left out and counted.
  */
 #ifndef LAB_TOOL_SNAPSHOT_H
 #define LAB_TOOL_SNAPSHOT_H

@@ -89,6 +89,9 @@ TABLE = {
     "labyrinth run --set decay_ms=100 -- PROGRAM": f"{TOOL} run --set decay_ms=100 -- sort dev >sorted; cmp sorted <(sort dev)",
     "labyrinth stat PID": OF_A_PROCESS.format(TOOL, "stat", "grep '^allocated '"),
     "labyrinth stat --json PID": OF_A_PROCESS.format(TOOL, "stat --json", "python3 -m json.tool"),
+    "labyrinth map --svg PID >map.svg": OF_A_PROCESS.format(TOOL, "map --svg", "grep '^<svg'"),
+    "labyrinth map PID": OF_A_PROCESS.format(TOOL, "map", "grep '^pinned by survivors: '"),
+    "labyrinth top": f"{TOOL} top --count 1",
     "labyrinth slabinfo PID": OF_A_PROCESS.format(TOOL, "slabinfo", "grep '^size-'"),
     "labyrinth metrics PID": OF_A_PROCESS.format(TOOL, "metrics", "grep '^# EOF$'"),
 }

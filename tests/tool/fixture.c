@@ -1,6 +1,6 @@
 /*
- * fixture.c - a process with known blocks, which tool.py looks into. Started under the drop-in; it says "ready" and what
- * is to be known of it, and stays until its standard input ends.
+ * fixture.c - a process with known blocks, which tool.py looks into. Started under the drop-in; it says "ready" and
+ * what is to be known of it, and stays until its standard input ends.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -42,7 +42,7 @@ wait_for_the_end(const char *what)
 {
 	char byte;
 
-	printf("ready %s\n", what);
+	printf(*what ? "ready %s\n" : "ready%s\n", what);
 	fflush(stdout);
 	while (read(STDIN_FILENO, &byte, 1) > 0)
 		;
@@ -117,6 +117,24 @@ on_timer(int signal)
 {
 	(void)signal;
 	free(malloc(64));
+}
+
+/* Says "ready" twice; in between there come 500 blocks of 100 bytes, and a huge one. */
+static void
+grow(void)
+{
+	char byte;
+
+	for (int i = 0; i < 100; i++)
+		keep(100);
+	puts("ready");
+	fflush(stdout);
+	if (read(STDIN_FILENO, &byte, 1) != 1)
+		return;
+	for (int i = 0; i < 500; i++)
+		keep(100);
+	keep((size_t)16 << 20);
+	wait_for_the_end("");
 }
 
 /* Calls in a handler that interrupted another call: until the library has counted some. */
@@ -202,7 +220,7 @@ main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} scenes[] = {
-	        {"blocks", blocks},     {"pinned", pinned}, {"pointers", pointers},
+	        {"blocks", blocks},     {"pinned", pinned}, {"pointers", pointers}, {"grow", grow},
 	        {"handlers", handlers}, {"storm", storm},   {"others", others},
 	};
 

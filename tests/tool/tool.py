@@ -7,15 +7,22 @@ tool prints. Exit status 77: the machine does not allow the scene.
 
 import argparse
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
+import threading
 import time
+import xml.etree.ElementTree
 from pathlib import Path
 
 SKIP = 77
@@ -92,7 +99,7 @@ def class_of(report, size):
 
 def help_(tool):
     names = commands(tool)
-    expect({"run", "doctor", "stat", "metrics", "buddyinfo", "slabinfo"} <= set(names), names)
+    expect({"run", "doctor", "stat", "metrics", "buddyinfo", "slabinfo", "map", "top", "diff", "query"} <= set(names), names)
     for name in names:
         has(rf"^Usage: labyrinth {name}", tool.run(name, "--help").stdout)
         tool.run(name, "--no-such-option", status=2)
@@ -341,6 +348,140 @@ def pinned(tool):
     expect(shown["figures"]["pinned"] >= entry["pinned"], shown)
 
 
+def map_(tool):
+    with tool.process(tool.fixtures["plain"], "pinned") as (process, _):
+        shown, text = tool.json("map", process.pid), tool.run("map", process.pid, env=dict(os.environ, LC_ALL="C")).stdout
+        picture = tool.run("map", "--svg", process.pid).stdout
+        colored = tool.run("map", "--color=always", process.pid, env=dict(os.environ, LC_ALL="C.UTF-8")).stdout
+        tool.run("map", "--color=red", process.pid, status=2)
+        slabs = tool.json("slabinfo", process.pid)
+    units = [unit for segment in shown["segments"] for unit in segment["units"]]
+    sparse = [unit for unit in units if unit["size"] == 2048 and unit["live"] == 2048]
+    expect(len(sparse) in range(8, 13) and all(unit["kept"] == 65536 - 2048 for unit in sparse), sparse)
+    expect(sum(unit["kept"] for unit in units if unit["size"] == 2048 and unit["live"]) == class_of(slabs, 2048)["pinned"], (units, slabs))
+    expect(all(unit["live"] + unit["kept"] <= 65536 for unit in units), units)
+    rows = re.findall(r"^ *0x[0-9a-f]+ (?:heap \d+|empty) +([.~0-8]+)$", text, re.M)
+    expect(sum(map(len, rows)) == len(units), text)
+    has(r"^ +2048 B +\d+\.\d KiB in +\d+ spans, +\d+% live +#+$", text)
+    expect("\033[31m" in colored and "▁" in colored, colored)
+    root = xml.etree.ElementTree.fromstring(picture)
+    space = "{http://www.w3.org/2000/svg}"
+    cells = [group for group in root.iter(f"{space}g") if "2048 bytes: 1 live" in group.find(f"{space}title").text]
+    expect(len(cells) == len(sparse), picture[:500])
+    for cell in cells:
+        heights = {part.get("class"): float(part.get("height")) for part in cell.iter(f"{space}rect")}
+        expect(heights["pinned"] > 20 > 1 > heights["span"], heights)
+
+
+def query(tool):
+    with tool.process(tool.fixtures["plain"], "pointers") as (process, words):
+        full, lone, run_, huge, other = words
+        answers = tool.json("query", process.pid, full, lone, run_, huge, hex(int(full, 16) + 5))
+        expect([answer["kind"] for answer in answers] == ["span", "span", "run", "huge", "span"], answers)
+        expect([answer["block"] for answer in answers[:4]] == words[:4] and answers[4]["block"] == full, (answers, words))
+        expect(answers[0]["size"] == 2048 and answers[0]["live"] == answers[0]["room"] == 32 and not answers[0]["move"], answers)
+        expect(answers[1]["size"] == 4096 and answers[1]["live"] <= 2 and answers[1]["made"] > 2, answers)
+        expect(answers[2]["size"] >= 200 << 10 and answers[3]["size"] >= 8 << 20, answers)
+        has(rf"^{lone} span block {lone} of 4096 bytes, span: [12] live of \d+ made", tool.run("query", process.pid, lone).stdout)
+        has(rf"^{other} none$", tool.run("query", process.pid, full, other, status=1).stdout)
+        tool.run("query", process.pid, status=2)
+        tool.run("query", process.pid, "xyz", status=2)
+
+
+def diff(tool):
+    with tempfile.TemporaryDirectory() as folder, tool.process(tool.fixtures["plain"], "grow") as (process, _):
+        paths = [f"{folder}/{name}" for name in "ab"]
+        for path in paths:
+            Path(path).write_text(tool.run("stat", "--json", process.pid).stdout)
+            if path == paths[0]:
+                process.stdin.write("x")
+                process.stdin.flush()
+                expect(process.stdout.readline() == "ready\n", "it has not grown")
+        changes, text = tool.json("diff", *paths), tool.run("diff", *paths).stdout
+        back = tool.json("diff", *reversed(paths))
+        same = tool.json("diff", paths[0], paths[0])
+        has("^labyrinth: /no/such", tool.complaint("diff", "/no/such", paths[0]))
+        Path(f"{folder}/other").write_text("{}")
+        has("no snapshot of", tool.complaint("diff", paths[0], f"{folder}/other"))
+        tool.run("diff", paths[0], status=2)
+    entry = class_of(changes, 112)
+    expect(entry["live"]["change"] == 500 and changes["figures"]["huge_blocks"]["change"] == 1, changes)
+    expect(class_of(back, 112)["live"]["change"] == -500, back)
+    expect(same == {"seconds": 0.0, "figures": {}, "classes": []}, same)
+    has(r"^huge_blocks +0 -> +1 +\+1$", text)
+    has(r"^size-112 +\+500 ", text)
+
+
+def top(tool):
+    with tool.process(tool.fixtures["plain"], "storm") as (process, _), tool.process(tool.fixtures["plain"], "blocks") as (other, _):
+        lines = tool.run("top", "--interval", "0.2", "--count", "3", process.pid, other.pid).stdout.splitlines()
+        expect([line.split()[0] for line in lines[::3]] == ["PID"] * 3 and len(lines) == 9, lines)
+        rows = [line for line in lines if line.split()[0] == str(process.pid)]
+        expect(len(rows) == 3 and all(row.split()[1] == "tool-fixture" for row in rows), lines)
+        expect(any(int(row.split()[13]) > 0 for row in rows[1:]), rows)  # slow calls, in a second
+        by_reserve = tool.run("top", "-n1", "--sort=heaps", process.pid, other.pid).stdout.splitlines()
+        expect(by_reserve[1].split()[0] == str(process.pid), by_reserve)
+        both = tool.run("top", "-n1").stdout
+        expect(all(f" {pid} tool-fixture" in both for pid in (process.pid, other.pid)), both)
+        for wrong in ["--count=0"], ["--interval=0"], ["--sort=x"], ["x"]:
+            tool.run("top", *wrong, status=2)
+        screen(tool, process.pid, other.pid)
+    # what it showed has ended
+    with tool.process(tool.fixtures["plain"], "blocks") as (process, _):
+        shown = subprocess.Popen([tool.path, "top", "--interval=0.1", str(process.pid)], stdout=subprocess.PIPE, text=True)
+        shown.stdout.readline()
+    shown.communicate(timeout=TIMEOUT)
+    expect(shown.returncode == 0, shown.returncode)
+
+
+def screen(tool, *pids):
+    """In a terminal: it draws, sorts, takes another size, and leaves the terminal as it was."""
+    for leave in ("q", signal.SIGTERM):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+        before = termios.tcgetattr(slave)
+        process = subprocess.Popen([tool.path, "top", "--interval=0.2", *map(str, pids)], stdin=slave, stdout=slave, env=dict(os.environ, TERM="xterm"),
+                                   start_new_session=True)
+        read_until(master, "by ALLOC")
+        for width, (key, shown) in enumerate((("p", "by PINNED"), (">", "by HEAPS"), ("\033OB", "by HEAPS"), ("+", "every 0.4 s"))):
+            os.write(master, key.encode())
+            # of what stays the same nothing is sent again but when the size changes
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150 - width, 0, 0))
+            process.send_signal(signal.SIGWINCH)
+            read_until(master, shown)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 7, 50, 0, 0))
+        process.send_signal(signal.SIGWINCH)
+        time.sleep(0.5)
+        expect(process.poll() is None, "a small window ends it")
+        if leave == "q":
+            os.write(master, b"q")
+        else:
+            process.send_signal(leave)
+        drain = threading.Thread(target=drain_terminal, args=(master,), daemon=True)
+        drain.start()
+        expect(process.wait(TIMEOUT) == 0, process.returncode)
+        expect(termios.tcgetattr(slave) == before, "the terminal is not as it was")
+        os.close(slave)
+        drain.join(5)
+        os.close(master)
+
+
+def read_until(master, text):
+    seen = ""
+    end = time.monotonic() + TIMEOUT
+    while text not in seen:
+        expect(time.monotonic() < end, f"{text} is not shown: {seen[-2000:]!r}")
+        if select.select([master], [], [], 1)[0]:
+            seen += os.read(master, 65536).decode(errors="replace")
+    return seen
+
+
+def drain_terminal(master):
+    with contextlib.suppress(OSError):
+        while os.read(master, 65536):
+            pass
+
+
 def storm(tool):
     """A process that changes all the time shows what makes sense each time."""
     with tool.process(tool.fixtures["plain"], "storm") as (process, _):
@@ -381,8 +522,8 @@ def completion(tool):
         expect(listed <= set(offered), f"{name}: {listed - set(offered)} is not completed")
 
 
-SCENES = {"help": help_, **{function.__name__: function for function in
-          (run, report, objections, doctor, refused, stat, metrics, buddyinfo, slabinfo, pinned, storm, garbage, completion)}}
+SCENES = {"help": help_, "map": map_, **{function.__name__: function for function in
+          (run, report, objections, doctor, refused, stat, metrics, buddyinfo, slabinfo, pinned, query, diff, top, storm, garbage, completion)}}
 
 
 def main():
