@@ -1,4 +1,5 @@
 # Completion of labyrinth(1) for bash.
+# shellcheck shell=bash
 
 _labyrinth() {
     local word=$2 previous=$3 command=${COMP_WORDS[1]} i
@@ -48,9 +49,6 @@ _labyrinth() {
 # _labyrinth_pids: processes that have the library mapped, as far as one may see.
 _labyrinth_pids() {
     grep -ls liblabyrinth /proc/[0-9]*/maps 2>/dev/null | tr -dc '0-9\n'
-}
-        grep -qs liblabyrinth "$maps" && echo "${pid%/maps}"
-    done
 }
 
 # _labyrinth_program WORD: completes as if the line began with that word of it.

@@ -143,7 +143,7 @@ def check_rust(installed, rustc):
             installed.run_served(program, shared=kind == "dylib")
 
 
-def check_installed(installed):
+def check_installed(installed, build):
     for source in "malloc.c", "operators.cpp":
         for linking in LINKINGS:
             installed.run(installed.build(source, "labyrinth", linking), shared=linking == "shared")
@@ -158,7 +158,7 @@ def check_installed(installed):
     installed.run(installed.build("../../examples/driver.c", "labyrinth_core", "shared"), "5000", shared=True)
 
     installed.only("labyrinth.3")
-    check_tool(installed)
+    check_tool(installed, build)
     # A program finds the version that it was linked with.
     for name in "liblabyrinth", "liblabyrinth_core":
         link = installed.only(f"{name}.so")
@@ -166,9 +166,10 @@ def check_installed(installed):
             sys.exit(f"{link} is not a link to a versioned library")
 
 
-def check_tool(installed):
-    """The tool, where it was built, finds the library that was installed with it."""
-    for path in installed.root.rglob("bin/labyrinth"):
+def check_tool(installed, build):
+    """The tool, if it was built, finds the library that was installed with it."""
+    if (build / "tool/labyrinth").exists():
+        path = installed.only("bin/labyrinth")
         for name in "labyrinth.1", "completions/labyrinth":
             installed.only(name)
         library = installed.run(path, "run", "sh", "-c", "echo $LD_PRELOAD").strip()
@@ -190,7 +191,7 @@ def main():
         if options.rustc:
             check_rust(installed, options.rustc)
         else:
-            check_installed(installed)
+            check_installed(installed, Path(options.build))
             check_served(installed)
 
 

@@ -491,7 +491,7 @@ def storm(tool):
             expect(0 < figures["allocated"] <= figures["mapped"] and figures["active"] <= figures["mapped"], figures)
             expect(all(0 <= entry["live"] <= entry["carved"] for entry in shown["classes"]), shown)
             for name, rest in readers(tool):
-                if name != "top":
+                if name not in ("top", "query"):
                     tool.run(name, process.pid, *rest)
 
 
@@ -511,9 +511,17 @@ def completion(tool):
     ask = r"""source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _labyrinth labyrinth "${!#}" "${COMP_WORDS[COMP_CWORD-1]}"; printf '%s\n' "${COMPREPLY[@]}" """
 
     def complete(*words):
-        return subprocess.run(["bash", "-c", ask, "bash", script, "labyrinth", *words], capture_output=True, text=True, check=True).stdout.split()
+        result = subprocess.run(["bash", "-c", ask, "bash", script, "labyrinth", *words], capture_output=True, text=True, check=True,
+                                cwd=Path(__file__).parent)
+        expect(result.stderr == "", result.stderr)
+        return result.stdout.split()
 
     expect([word for word in complete("") if not word.startswith("-")] == commands(tool), complete(""))
+    with tool.process(tool.fixtures["plain"], "blocks") as (process, _):
+        for name in "stat", "map", "top", "doctor":
+            expect(str(process.pid) in complete(name, str(process.pid)[:-1]), name)
+    expect("tool.py" in complete("diff", "tool.p"), complete("diff", "tool.p"))
+    expect("sort" in complete("run", "--set", "decay_ms=1", "--", "sor"), "run")
     for name in commands(tool):
         text = tool.run(name, "--help").stdout
         offered = [word for word in complete(name, "--") if word != "--"]
