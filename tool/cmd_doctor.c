@@ -125,16 +125,14 @@ check_start(struct findings *findings, const struct target *target)
 static void
 check_settings(struct findings *findings, const struct snapshot *snapshot)
 {
-	json_t *settings = report_settings(snapshot), *value;
+	json_t *settings = report_settings(snapshot), *setting;
 	const char *key;
 
-	json_object_foreach(settings, key, value)
+	json_object_foreach(settings, key, setting)
 	{
-		char *text = json_dumps(value, JSON_ENCODE_ANY);
-		if (!json_is_null(value))
-			findings_add(findings, FINE, "setting", NULL, "%s: %s", key,
-			             json_is_string(value) ? json_string_value(value) : text);
-		free(text);
+		const char *value = json_string_value(json_object_get(setting, "value"));
+		findings_add(findings, FINE, "setting", NULL, "%s: %s (%s)", key, value && *value ? value : "-",
+		             json_string_value(json_object_get(setting, "from")));
 	}
 	json_decref(settings);
 }

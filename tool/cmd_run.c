@@ -57,6 +57,9 @@ parse(int key, char *argument, struct argp_state *state)
 	case 's':
 		set(argument, state);
 		return 0;
+	case 'p':
+		setenv("LABYRINTH_PROFILE", argument, 1);
+		return 0;
 	case 'l':
 		run->library = argument;
 		return 0;
@@ -82,6 +85,7 @@ parse_arguments(int argc, char **argv, struct run *run)
 {
 	static const struct argp_option options[] = {
 	        {"set", 's', "KEY=VALUE", 0, "A setting, as the variable LABYRINTH_KEY; may be repeated", 0},
+	        {"profile", 'p', "NAME", 0, "The profile of settings, as --set profile=NAME", 0},
 	        {"report", 'r', NULL, 0, "Print the figures of each process on stderr when the program has ended", 0},
 	        {"check-atomic", 'a', NULL, 0,
 	         "Say afterwards how many calls came from signal handlers that had interrupted another call, and how "

@@ -1,6 +1,7 @@
 /* cmd_stat.c - `labyrinth stat`: the figures of a process. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "report.h"
 #include "tool.h"
@@ -17,23 +18,24 @@ print_figure(const struct figure *figure, uint64_t value)
 		printf("%-18s %16llu  %10s %s\n", figure->key, (unsigned long long)value, "", figure->help);
 }
 
+/* Those that are not as they are built in. */
 static void
 print_settings(const struct snapshot *snapshot)
 {
-	json_t *settings = report_settings(snapshot), *value;
+	json_t *settings = report_settings(snapshot), *setting;
 	const char *key;
+	bool any = false;
 
 	printf("settings:");
-	json_object_foreach(settings, key, value)
+	json_object_foreach(settings, key, setting)
 	{
-		char *text = json_dumps(value, JSON_ENCODE_ANY);
-		if (json_is_string(value))
-			printf(" %s:%s", key, json_string_value(value));
-		else if (!json_is_null(value) && text)
-			printf(" %s:%s", key, text);
-		free(text);
+		const char *value = json_string_value(json_object_get(setting, "value"));
+		if (strcmp(json_string_value(json_object_get(setting, "from")), "built in") == 0)
+			continue;
+		printf(" %s:%s", key, value ? value : "?");
+		any = true;
 	}
-	putchar('\n');
+	puts(any ? "" : " as built in");
 	json_decref(settings);
 }
 

@@ -14,7 +14,7 @@ _labyrinth() {
     run)
         for ((i = 2; i < COMP_CWORD; i++)); do
             case ${COMP_WORDS[i]} in
-            --set | -s | --library | -l) i=$((i + 1)) ;;
+            --set | -s | --profile | -p | --library | -l) i=$((i + 1)) ;;
             --) # the rest is the program's
                 _labyrinth_program $((i + 1))
                 return
@@ -27,10 +27,11 @@ _labyrinth() {
             esac
         done
         case $previous in
+        --profile | -p) mapfile -t COMPREPLY < <(compgen -W "default small rt" -- "$word") ;;
         --library | -l) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
         *)
             case $word in
-            -*) mapfile -t COMPREPLY < <(compgen -W "--set --report --check-atomic --library --help --" -- "$word") ;;
+            -*) mapfile -t COMPREPLY < <(compgen -W "--set --profile --report --check-atomic --library --help --" -- "$word") ;;
             *) mapfile -t COMPREPLY < <(compgen -c -- "$word") ;;
             esac
             ;;

@@ -142,41 +142,71 @@ report_reserve(const struct snapshot *snapshot)
 	return classes;
 }
 
-static json_t *
-or_never(uint64_t value, uint64_t never)
+struct setting {
+	const char *key;
+	enum lab_setting_kind kind;
+	const char *by_default, *words;
+};
+
+static const struct setting settings[] = {
+#define LAB_SETTING(key, kind, param, by_default, least, most, words, doc)                                             \
+	{#key, LAB_SETTING_##kind, by_default, words},
+#define LAB_PROFILE(name, settings, doc)
+#include "alloc/settings.def"
+#undef LAB_SETTING
+#undef LAB_PROFILE
+};
+
+/* The word with this number of a list with commas; "?" if there is none. To be freed. */
+static char *
+word_of(const char *words, size_t number)
 {
-	return value == never ? json_string("never") : number(value);
+	for (; number > 0 && *words; number--) {
+		words += strcspn(words, ",");
+		words += *words == ',';
+	}
+	return *words ? print_text("%.*s", (int)strcspn(words, ","), words) : print_text("?");
+}
+
+/* Its value, as it would be given. To be freed. */
+static char *
+show_setting(const struct setting *setting, uint64_t number, const char *text)
+{
+	if (setting->kind == LAB_SETTING_TEXT)
+		return print_text("%s", text);
+	if (setting->kind == LAB_SETTING_CHOICE)
+		return word_of(setting->words, number);
+	if (number == SIZE_MAX && *setting->words)
+		return print_text("%s", strstr(setting->words, "none") ? "none" : "never");
+	return print_text("%llu", (unsigned long long)number);
 }
 
 json_t *
 report_settings(const struct snapshot *snapshot)
 {
-	static const char *const huge[] = {
-	        [LAB_HUGE_BY_SYSTEM] = "default", [LAB_HUGE_NEVER] = "never", [LAB_HUGE_ALWAYS] = "always"};
-	const struct lab_settings *settings = &snapshot->settings;
-	const char *at = lab_load_rlx(&settings->stats_file);
-	char file[256] = "";
-	size_t trim = lab_load_rlx(&settings->trim_threshold), threshold = lab_load_rlx(&settings->huge_threshold);
-	unsigned pages = snapshot->huge_pages;
+	static const char *const sources[] = {
+	        [LAB_SOURCE_BUILT_IN] = "built in",          [LAB_SOURCE_PROFILE] = "profile",
+	        [LAB_SOURCE_FILE] = "/etc/labyrinth.conf",   [LAB_SOURCE_PROGRAM] = "lab_conf",
+	        [LAB_SOURCE_ENVIRONMENT] = "LABYRINTH_CONF", [LAB_SOURCE_VARIABLE] = "environment",
+	        [LAB_SOURCE_CALL] = "lab_set_param",
+	};
+	json_t *all = json_object();
+	unsigned texts = 0;
 
-	if (at && target_read(snapshot->target, (uintptr_t)at, file, sizeof file))
-		file[sizeof file - 1] = 0;
-	return json_pack(
-	        "{s:o, s:s, s:o, s:o, s:i, s:b, s:s?, s:o, s:o, s:s, s:b, s:o}", "decay_ms",
-	        or_never(lab_load_rlx(&settings->decay_ms), SIZE_MAX), "thp",
-	        pages < sizeof huge / sizeof *huge ? huge[pages] : "?", "trim_threshold",
-	        trim == LAB_TRIM_BY_DECAY ? json_string("none") : or_never(trim, LAB_TRIM_NEVER), "dirty_max",
-	        or_never(lab_load_rlx(&settings->dirty_max), SIZE_MAX), "perturb",
-	        (int)lab_load_rlx(&settings->perturb), "stats", (int)lab_load_rlx(&settings->count_allocations),
-	        "stats_file",
-	        !at     ? NULL
-	        : *file ? file
-	                : "stderr",
-	        "limit",
-	        snapshot->limit == LAB_CHARGE_UNLIMITED ? json_string("none") : number(snapshot->limit * LAB_PAGE_SIZE),
-	        "wait_ms", number(lab_load_rlx(&settings->wait_ms)), "exclusive",
-	        lab_load_rlx(&settings->log_exclusive) ? "log" : "abort", "background", (int)settings->background,
-	        "huge_threshold", threshold == SIZE_MAX ? json_string("default") : number(threshold));
+	for (unsigned i = 0; i < sizeof settings / sizeof *settings; i++) {
+		uint32_t source = lab_load_rlx(&snapshot->settings[i].source);
+		char text[LAB_VALUE_MAX + 1] = "", *value;
+		if (settings[i].kind == LAB_SETTING_TEXT && texts < LAB_SETTING_TEXTS)
+			memcpy(text, snapshot->texts[texts++], LAB_VALUE_MAX);
+		value = source == LAB_SOURCE_BUILT_IN
+		                ? print_text("%s", settings[i].by_default)
+		                : show_setting(&settings[i], lab_load_rlx(&snapshot->settings[i].number), text);
+		json_object_set_new(all, settings[i].key,
+		                    json_pack("{s:o?, s:s}", "value", json_string(value), "from",
+		                              source < sizeof sources / sizeof *sources ? sources[source] : "?"));
+		free(value);
+	}
+	return all;
 }
 
 json_t *

@@ -10,7 +10,7 @@
 json_t *report_json(const struct snapshot *snapshot, const struct census *census);
 
 json_t *report_classes(const struct census *census);
-json_t *report_settings(const struct snapshot *snapshot);
+json_t *report_settings(const struct snapshot *snapshot); /* {key: {"value", "from"}} */
 
 /* {"labyrinth", "pid", "command"}: what each of them begins with. */
 json_t *report_head(const struct snapshot *snapshot);

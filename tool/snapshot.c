@@ -251,11 +251,11 @@ read_words(struct snapshot *snapshot)
 	const struct target *target = snapshot->target;
 	const struct lab_inspect *block = &target->block;
 
-	return target_read(target, (uintptr_t)block->settings, &snapshot->settings, sizeof snapshot->settings) &&
+	return target_read(target, (uintptr_t)block->settings, snapshot->settings, sizeof snapshot->settings) &&
+	       target_read(target, (uintptr_t)block->texts, snapshot->texts, sizeof snapshot->texts) &&
 	       target_read(target, (uintptr_t)block->counts, &snapshot->counts, sizeof snapshot->counts) &&
 	       target_read(target, (uintptr_t)block->limit, &snapshot->limit, sizeof snapshot->limit) &&
-	       target_read(target, (uintptr_t)block->waits, &snapshot->waits, sizeof snapshot->waits) &&
-	       target_read(target, (uintptr_t)block->huge_pages, &snapshot->huge_pages, sizeof snapshot->huge_pages);
+	       target_read(target, (uintptr_t)block->waits, &snapshot->waits, sizeof snapshot->waits);
 }
 
 /* The space's head, if it is one. */

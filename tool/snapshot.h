@@ -47,12 +47,12 @@ struct snapshot {
 	uint32_t reserve_used[LAB_RESERVE_CLASSES]; /* slots */
 	struct snapshot_share *shares;
 	size_t share_count;
-	struct lab_settings settings;
+	struct lab_setting_now settings[LAB_SETTINGS_MAX];
+	char texts[LAB_SETTING_TEXTS][LAB_VALUE_MAX + 1];
 	struct lab_counts counts;
 	uint64_t limit; /* pages */
 	uint64_t waits;
-	uint32_t huge_pages; /* enum lab_huge_pages */
-	size_t skipped;      /* segments that could not be read as one */
+	size_t skipped; /* segments that could not be read as one */
 };
 
 /* False: the process is gone, or shows nothing that makes sense; a line was printed. To be freed only if true. */

@@ -22,10 +22,10 @@ const struct lab_inspect lab_inspect = {
         .reserve = &lab_reserve,
         .shares = &lab_share_table,
         .counts = &lab_counts,
-        .settings = &lab_settings,
+        .settings = lab_setting_now,
+        .texts = lab_setting_texts,
         .limit = &lab_charge_limit,
         .waits = &lab_limit_wait_count,
-        .huge_pages = &lab_space_huge_pages,
         .start = &started,
 };
 

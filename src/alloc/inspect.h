@@ -11,7 +11,7 @@
 #ifndef LAB_ALLOC_INSPECT_H
 #define LAB_ALLOC_INSPECT_H
 
-#include "alloc/settings.h"
+#include "alloc/setting.h"
 #include "heap/registry.h"
 #include "page/charge.h"
 #include "page/huge_table.h"
@@ -43,9 +43,9 @@ struct lab_inspect {
 	struct lab_reserve *reserve;
 	struct lab_share_table *shares;
 	struct lab_counts *counts;
-	struct lab_settings *settings;
+	struct lab_setting_now *settings;
+	char (*texts)[LAB_VALUE_MAX + 1];
 	_Atomic size_t *limit, *waits;
-	_Atomic uint32_t *huge_pages;
 	struct lab_inspect_start *start;
 };
 extern const struct lab_inspect lab_inspect LAB_HIDDEN;
@@ -76,8 +76,18 @@ enum { LAB_LAYOUT_CLASSES_ = LAB_CLASS_COUNT + LAB_HEAP_IDLE * 256 + LAB_HEAP_FR
 	LAB_MIX_PLACE_(LAB_MIX_SIZE_(LAB_MIX_SIZE_(LAB_LAYOUT_HEAP_, lab_huge), lab_huge_part), lab_huge, dirty)
 #define LAB_LAYOUT_RESERVE_                                                                                            \
 	LAB_MIX_PLACE_(LAB_MIX_SIZE_(LAB_MIX_SIZE_(LAB_LAYOUT_HUGE_, lab_reserve), lab_share), lab_reserve, failures)
+/* The settings, by their names and the words that they take. */
+enum {
+	LAB_LAYOUT_SETTINGS_ = sizeof(
+#define LAB_SETTING(key, kind, param, by_default, least, most, words, doc) #key words
+#define LAB_PROFILE(name, settings, doc)
+#include "alloc/settings.def"
+#undef LAB_SETTING
+#undef LAB_PROFILE
+	        ),
+};
+
 #define LAB_INSPECT_LAYOUT                                                                                             \
-	LAB_MIX_PLACE_(LAB_MIX_SIZE_(LAB_MIX_SIZE_(LAB_LAYOUT_RESERVE_, lab_settings), lab_counts), lab_settings,      \
-	               stats_file)
+	LAB_MIX_(LAB_MIX_SIZE_(LAB_MIX_SIZE_(LAB_LAYOUT_RESERVE_, lab_setting_now), lab_counts), LAB_LAYOUT_SETTINGS_)
 
 #endif

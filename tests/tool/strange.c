@@ -96,9 +96,9 @@ make_garbage(char *room)
 	        .shares = (void *)(room + ROOM / 6 / 4096 * 4096),
 	        .counts = (void *)(room + ROOM / 7 / 64 * 64),
 	        .settings = (void *)(room + 4096),
+	        .texts = (void *)(room + 16384),
 	        .limit = (void *)(room + 8192),
 	        .waits = (void *)(room + 8200),
-	        .huge_pages = (void *)(room + 8208),
 	        .start = (void *)(room + 8216),
 	};
 	memset(strange_block.release, 'x', sizeof strange_block.release);

@@ -110,10 +110,10 @@ def help_(tool):
 
 
 def run(tool):
-    script = "echo $LD_PRELOAD $LABYRINTH_DECAY_MS $LABYRINTH_RESERVE; exit 7"
+    script = "echo $LABYRINTH_PROFILE; echo $LD_PRELOAD $LABYRINTH_DECAY_MS $LABYRINTH_RESERVE; exit 7"
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    result = tool.run("run", "--set", "decay_ms=5", "--set=reserve=0", "--", "sh", "-c", script, status=7, env=environment)
-    expect(result.stdout.split() == [str(tool.library), "5", "0"], result.stdout)
+    result = tool.run("run", "--set", "decay_ms=5", "--set=reserve=0", "--profile", "small", "--", "sh", "-c", script, status=7, env=environment)
+    expect(result.stdout.split() == ["small", str(tool.library), "5", "0"], result.stdout)
     other = str(tool.library.parent / "libnothing.so")
     result = tool.run("run", "sh", "-c", "echo $LD_PRELOAD", env=dict(environment, LD_PRELOAD=other))
     expect(result.stdout.strip() == f"{tool.library}:{other}", result.stdout)
@@ -219,7 +219,7 @@ def doctor(tool):
         has("^note +allocator .*jemalloc.*mallctl", tool.run("doctor", redis).stdout)
     with tool.process(tool.fixtures["plain"], "blocks", LABYRINTH_DECAY_MS="77") as (process, _):
         text = tool.run("doctor", process.pid).stdout
-        for pattern in (r"^fine +process +tool-fixture runs on Labyrinth \d", r"^fine +since +\d{4}-", r"^fine +setting +decay_ms: 77$",
+        for pattern in (r"^fine +process +tool-fixture runs on Labyrinth \d", r"^fine +since +\d{4}-", r"^fine +setting +decay_ms: 77 \(environment\)$", r"^fine +setting +thp: default \(built in\)$",
                         r"^fine +active +1\d\d\d blocks", r"^fine +reserve ", r"^fine +mappings +it has \d+ of "):
             has(pattern, text)
     with tool.process(tool.fixtures["plain"], "blocks", preload=False) as (process, _):
@@ -284,7 +284,8 @@ def stat(tool):
         shown = tool.json("stat", process.pid)
         figures = shown["figures"]
         expect(figures["reserve_used"] == 1024, figures)
-        expect(figures["limit"] == 1 << 30 and shown["settings"]["limit"] == 1 << 30 and shown["settings"]["exclusive"] == "log", shown)
+        expect(figures["limit"] == 1 << 30 and shown["settings"]["limit"] == {"value": str(1 << 30), "from": "environment"} and
+               shown["settings"]["exclusive"]["value"] == "log", shown)
         expect(figures["remote_frees"] + figures["adopted"] > 0 and figures["charged"] > 0, figures)
         expect(class_of(shown, 48)["live"] < 300 or figures["remote_waiting"] > 0, shown)
     with tool.process(tool.fixtures["plain"], "handlers") as (process, words):
