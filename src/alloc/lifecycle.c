@@ -7,6 +7,7 @@
 #include "alloc/background.h"
 #include "alloc/config.h"
 #include "alloc/dump.h"
+#include "alloc/inspect.h"
 #include "alloc/lifecycle.h"
 #include "alloc/reserve_api.h"
 #include "backing/backing.h"
@@ -70,6 +71,7 @@ in_child(void)
 __attribute__((constructor)) static void
 start(void)
 {
+	lab_inspect_start();
 	lab_os_learn_threads();
 	(void)lab_os_tid_to_write(); /* this thread may have been born before */
 	lab_config_start();

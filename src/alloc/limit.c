@@ -32,7 +32,7 @@ enum {
 
 static _Atomic(size_t (*)(unsigned gfp)) hooks[HOOKS];
 static _Atomic uint32_t generation;
-static _Atomic size_t waits;
+_Atomic size_t lab_limit_wait_count;
 _Atomic bool lab_limit_waiting;
 
 bool
@@ -52,7 +52,7 @@ lab_limit_on_reclaim(size_t (*hook)(unsigned gfp))
 size_t
 lab_limit_waits(void)
 {
-	return lab_load_rlx(&waits);
+	return lab_load_rlx(&lab_limit_wait_count);
 }
 
 void
@@ -161,7 +161,7 @@ allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fres
 		if (passed >= wait)
 			return p;
 		if (!waited)
-			lab_add_rlx(&waits, 1);
+			lab_add_rlx(&lab_limit_wait_count, 1);
 		waited = true;
 		wait_for_frees(seen, wait - passed);
 		passed = lab_os.clock_ms() - start;

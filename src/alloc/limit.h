@@ -30,5 +30,6 @@ bool lab_limit_on_reclaim(size_t (*hook)(unsigned gfp));
 
 /* Calls that have waited so far. */
 size_t lab_limit_waits(void);
+extern _Atomic size_t lab_limit_wait_count LAB_HIDDEN;
 
 #endif

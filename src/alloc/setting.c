@@ -243,17 +243,12 @@ static const struct lab_profile profiles[] = {
 enum {
 	SETTINGS = sizeof settings / sizeof *settings,
 	PROFILES = sizeof profiles / sizeof *profiles,
-	TEXTS = 4, /* at most: of kind TEXT */
 };
 
 _Static_assert((unsigned)SETTINGS <= LAB_SETTINGS_MAX, "config.c has so many places");
 
-/* What they are now, where that is not built in. */
-static struct {
-	_Atomic size_t number;
-	_Atomic uint32_t source; /* an enum lab_source */
-} now[SETTINGS];
-static char texts[TEXTS][LAB_VALUE_MAX + 1];
+struct lab_setting_now lab_setting_now[LAB_SETTINGS_MAX];
+char lab_setting_texts[LAB_SETTING_TEXTS][LAB_VALUE_MAX + 1];
 
 const struct lab_setting *
 lab_setting_at(unsigned index)
@@ -303,15 +298,15 @@ text_of(const struct lab_setting *setting)
 
 	for (const struct lab_setting *other = settings; other < setting; other++)
 		slot += other->kind == LAB_SETTING_TEXT;
-	lab_assert(slot < TEXTS);
-	return texts[slot];
+	lab_assert(slot < LAB_SETTING_TEXTS);
+	return lab_setting_texts[slot];
 }
 
 static void
 note(const struct lab_setting *setting, size_t number, enum lab_source source)
 {
-	lab_store_rlx(&now[setting - settings].number, number);
-	lab_store_rlx(&now[setting - settings].source, (uint32_t)source);
+	lab_store_rlx(&lab_setting_now[setting - settings].number, number);
+	lab_store_rlx(&lab_setting_now[setting - settings].source, (uint32_t)source);
 }
 
 bool
@@ -349,7 +344,7 @@ lab_set_param(enum lab_param param, size_t value)
 void
 lab_setting_show(struct lab_text *text, const struct lab_setting *setting)
 {
-	size_t number = lab_load_rlx(&now[setting - settings].number);
+	size_t number = lab_load_rlx(&lab_setting_now[setting - settings].number);
 	const char *words = setting->words;
 
 	if (lab_setting_source(setting) == LAB_SOURCE_BUILT_IN) {
@@ -371,7 +366,7 @@ lab_setting_show(struct lab_text *text, const struct lab_setting *setting)
 enum lab_source
 lab_setting_source(const struct lab_setting *setting)
 {
-	return (enum lab_source)lab_load_rlx(&now[setting - settings].source);
+	return (enum lab_source)lab_load_rlx(&lab_setting_now[setting - settings].source);
 }
 
 const char *

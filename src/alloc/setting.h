@@ -27,6 +27,15 @@ const struct lab_profile *lab_profile_at(unsigned index);
 #define LAB_SETTINGS_MAX 64
 unsigned lab_setting_index(const struct lab_setting *setting);
 
+/* What they are now, by number, and those of kind TEXT in their order. Also for who looks from outside (inspect.h). */
+struct lab_setting_now {
+	_Atomic size_t number;
+	_Atomic uint32_t source; /* an enum lab_source */
+};
+#define LAB_SETTING_TEXTS 4 /* at most */
+extern struct lab_setting_now lab_setting_now[LAB_SETTINGS_MAX] LAB_HIDDEN;
+extern char lab_setting_texts[LAB_SETTING_TEXTS][LAB_VALUE_MAX + 1] LAB_HIDDEN;
+
 /* NULL: there is none. */
 const struct lab_setting *lab_setting_find(const char *key);
 

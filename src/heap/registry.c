@@ -11,8 +11,8 @@ enum {
 };
 
 /* Dense, apart from the heaps, so that a search reads few lines and a word can be read before its heap exists. */
-static LAB_ALIGNED(4096) _Atomic uint64_t owners[LAB_HEAP_MAX];
-static _Atomic uint32_t count;        /* heaps with a lower id may exist */
+LAB_ALIGNED(4096) _Atomic uint64_t lab_registry_owners[LAB_HEAP_MAX];
+_Atomic uint32_t lab_registry_end;    /* heaps with a lower id may exist */
 static _Atomic uint32_t probe_cursor; /* a hint */
 
 /* A page that the kernel clears in fork's child: here stands the id of the process that wrote the owner words. */
@@ -28,7 +28,7 @@ mark_page(void)
 static uint64_t
 owner_of(uint32_t id)
 {
-	return lab_load_acq(&owners[id]); /* pairs with the CAS by which a holder has won it, or let go */
+	return lab_load_acq(&lab_registry_owners[id]); /* pairs with the CAS by which a holder has won it, or let go */
 }
 
 static bool
@@ -62,8 +62,8 @@ lab_registry_start(void)
 const void *
 lab_registry_table(size_t *size)
 {
-	*size = sizeof owners;
-	return (const void *)owners;
+	*size = sizeof lab_registry_owners;
+	return (const void *)lab_registry_owners;
 }
 
 struct lab_heap *
@@ -75,7 +75,8 @@ lab_registry_heap(uint32_t id)
 uint32_t
 lab_registry_count(void)
 {
-	return lab_load_acq(&count); /* pairs with the CAS of lab_registry_make: the heaps before the last are mapped */
+	return lab_load_acq(
+	        &lab_registry_end); /* pairs with the CAS of lab_registry_make: the heaps before the last are mapped */
 }
 
 enum lab_heap_state
@@ -87,7 +88,7 @@ lab_registry_state(uint32_t id)
 uint32_t
 lab_registry_tid(uint32_t id)
 {
-	return lab_lease_tid(lab_load_rlx(&owners[id]));
+	return lab_lease_tid(lab_load_rlx(&lab_registry_owners[id]));
 }
 
 /* From exactly `before`, which names nobody, the caller, or the dead. */
@@ -95,7 +96,7 @@ static bool
 win(uint32_t id, uint64_t before, uint32_t tid, enum lab_heap_state hold)
 {
 	/* pairs with the CAS by which the holder of before let go: the heap is as that left it */
-	return lab_cas64(&owners[id], before, lab_lease_next(before, tid, (unsigned)hold));
+	return lab_cas64(&lab_registry_owners[id], before, lab_lease_next(before, tid, (unsigned)hold));
 }
 
 /* Takes the heap of another thread, if that is dead. */
@@ -110,9 +111,9 @@ take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_heap_state hold, l
 	if (!win(id, owner, tid, hold))
 		return NULL;
 	if (lab_unlikely(lab_visit_is_inside(heap))) {
-		uint64_t word = lab_load_rlx(&owners[id]);
+		uint64_t word = lab_load_rlx(&lab_registry_owners[id]);
 		uint64_t as_it_was = lab_lease_next(word, lab_lease_tid(owner), lab_lease_tag(owner));
-		(void)lab_cas64(&owners[id], word, as_it_was); /* pairs with the acq of owner_of */
+		(void)lab_cas64(&lab_registry_owners[id], word, as_it_was); /* pairs with the acq of owner_of */
 		return NULL;
 	}
 	if (heap->drain != 0) /* what a visitor has left */
@@ -197,7 +198,7 @@ lab_registry_has_to_clear(uint32_t tid)
 struct lab_heap *
 lab_registry_take_if_idle(uint32_t tid, enum lab_heap_state hold, uint32_t id)
 {
-	uint64_t owner = lab_load_rlx(&owners[id]);
+	uint64_t owner = lab_load_rlx(&lab_registry_owners[id]);
 
 	return lab_registry_state_in(owner) == LAB_HEAP_IDLE && win(id, owner, tid, hold) ? lab_registry_heap(id)
 	                                                                                  : NULL;
@@ -223,7 +224,7 @@ lab_registry_make(uint32_t tid, enum lab_heap_state hold)
 
 	for (uint32_t id = 0; id < LAB_HEAP_MAX; id++) {
 		struct lab_heap *heap = lab_registry_heap(id);
-		uint64_t owner = lab_load_rlx(&owners[id]);
+		uint64_t owner = lab_load_rlx(&lab_registry_owners[id]);
 		uint32_t end = lab_registry_count();
 		if (lab_registry_state_in(owner) != LAB_HEAP_UNUSED)
 			continue;
@@ -237,7 +238,7 @@ lab_registry_make(uint32_t tid, enum lab_heap_state hold)
 		}
 		/* counted first: a thread that is cut short after the CAS finds its heap again; pairs with the acq of
 		 * lab_registry_count */
-		while (end <= id && !atomic_compare_exchange_weak(&count, &end, id + 1))
+		while (end <= id && !atomic_compare_exchange_weak(&lab_registry_end, &end, id + 1))
 			;
 		/* before it is won, as nobody could tell afterwards whether it was done; the same value from
 		 * everyone */
@@ -255,7 +256,7 @@ lab_registry_next_of(uint32_t tid, uint32_t *id, uint64_t *word)
 
 	while (*id < end && tid != LAB_OS_TID_UNKNOWN) { /* of all those who have none */
 		uint32_t at = (*id)++;
-		*word = lab_load_rlx(&owners[at]);
+		*word = lab_load_rlx(&lab_registry_owners[at]);
 		if (is_owned(*word) && lab_lease_tid(*word) == tid)
 			return lab_registry_heap(at);
 	}
@@ -271,7 +272,7 @@ lab_registry_claim_own(struct lab_heap *heap, uint64_t word, enum lab_heap_state
 uint64_t
 lab_registry_word(const struct lab_heap *heap)
 {
-	return lab_load_rlx(&owners[heap->id]);
+	return lab_load_rlx(&lab_registry_owners[heap->id]);
 }
 
 void
@@ -279,7 +280,7 @@ lab_registry_give_back(struct lab_heap *heap, uint64_t word)
 {
 	lab_assert(heap->whole && heap->drain == 0);
 	lab_assert(heap->frame == 0);
-	(void)lab_lease_release(&owners[heap->id], word, lab_lease_next(word, 0, LAB_HEAP_IDLE));
+	(void)lab_lease_release(&lab_registry_owners[heap->id], word, lab_lease_next(word, 0, LAB_HEAP_IDLE));
 }
 
 bool
@@ -313,13 +314,13 @@ settle(uint32_t id, const struct lab_lease_fork *fork)
 {
 	uint64_t owner = owner_of(id), frozen = lab_lease_next(owner, 0, LAB_HEAP_FROZEN);
 
-	switch (lab_lease_settle(&owners[id], fork, frozen)) {
+	switch (lab_lease_settle(&lab_registry_owners[id], fork, frozen)) {
 	case LAB_LEASE_MINE:
 		lab_heap_forget_frees(lab_registry_heap(id));
 		break;
 	case LAB_LEASE_NOBODYS:
 		if (lab_registry_state_in(owner) != LAB_HEAP_UNUSED)
-			(void)lab_cas64(&owners[id], owner, frozen); /* pairs with the acq of owner_of */
+			(void)lab_cas64(&lab_registry_owners[id], owner, frozen); /* pairs with the acq of owner_of */
 		break;
 	case LAB_LEASE_KEPT:
 	case LAB_LEASE_ORPHANED:

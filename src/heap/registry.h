@@ -42,6 +42,10 @@ bool lab_registry_start(void);
 /* The second half: notes which process writes the owner words. To be called before there can be a vfork. */
 bool lab_registry_note_process(void);
 
+/* The owner words, and the number of them that may be of heaps: for who looks from outside (alloc/inspect.h). */
+extern _Atomic uint64_t lab_registry_owners[LAB_HEAP_MAX] LAB_HIDDEN;
+extern _Atomic uint32_t lab_registry_end LAB_HIDDEN;
+
 /* The pages of the owner words: most are never touched, and the atomic tier needs none of them. */
 const void *lab_registry_table(size_t *size);
 

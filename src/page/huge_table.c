@@ -5,11 +5,10 @@
 
 enum {
 	FIRST_ENTRIES = 64,
-	PARTS = 20,
 	SHORT = 16, /* places that are tried in each part before any are */
 };
 
-static _Atomic(struct lab_huge_part *) parts[PARTS];
+_Atomic(struct lab_huge_part *) lab_huge_parts[LAB_HUGE_PARTS];
 static _Atomic size_t used;
 
 /* ---- parts ----------------------------------------------------------------------------------------------------- */
@@ -17,7 +16,7 @@ static _Atomic size_t used;
 struct lab_huge_part *
 lab_huge_part_at(size_t i)
 {
-	return i < PARTS ? lab_load_acq(&parts[i]) : NULL; /* pairs with the CAS of add_part */
+	return i < LAB_HUGE_PARTS ? lab_load_acq(&lab_huge_parts[i]) : NULL; /* pairs with the CAS of add_part */
 }
 
 static size_t
@@ -60,7 +59,7 @@ add_part(size_t i)
 	size_t count = FIRST_ENTRIES << i, bits = count / 64 * sizeof(uint64_t);
 	size_t head = lab_round_up(sizeof(struct lab_huge_part) + bits, sizeof(struct lab_huge));
 	size_t size = lab_round_up(head + count * sizeof(struct lab_huge), LAB_PAGE_SIZE);
-	char *memory = i < PARTS ? lab_os.map(size, LAB_ACCESS_WRITE) : NULL;
+	char *memory = i < LAB_HUGE_PARTS ? lab_os.map(size, LAB_ACCESS_WRITE) : NULL;
 	struct lab_huge_part *none = NULL, *part = (struct lab_huge_part *)(void *)memory;
 
 	if (!part)
@@ -69,7 +68,7 @@ add_part(size_t i)
 	part->entries = (struct lab_huge *)(void *)(memory + head);
 	part->count = count;
 	/* pairs with the acq of lab_huge_part_at */
-	if (!atomic_compare_exchange_strong_explicit(&parts[i], &none, part, memory_order_release,
+	if (!atomic_compare_exchange_strong_explicit(&lab_huge_parts[i], &none, part, memory_order_release,
 	                                             memory_order_relaxed))
 		(void)lab_os.unmap(memory, size); /* another thread was quicker */
 	return true;

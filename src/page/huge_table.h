@@ -74,6 +74,9 @@ struct lab_huge_part {
 	size_t count; /* a power of two, at least 64 */
 };
 
+#define LAB_HUGE_PARTS 20u
+extern _Atomic(struct lab_huge_part *) lab_huge_parts[LAB_HUGE_PARTS] LAB_HIDDEN;
+
 /* The i-th part; NULL: there are not so many. */
 struct lab_huge_part *lab_huge_part_at(size_t i);
 

@@ -22,14 +22,14 @@ _Static_assert(ALIGNMENT >= LAB_SEGMENT_SIZE, "segments are aligned");
 static struct lab_unit no_unit; /* limit 0: nothing passes */
 struct lab_map lab_map = {.mask = 0, .units = (char *)&no_unit};
 
-static _Atomic(struct lab_space *) published;
+_Atomic(struct lab_space *) lab_space_published;
 _Atomic uint32_t lab_space_huge_pages = LAB_HUGE_BY_SYSTEM;
 _Atomic uint32_t lab_space_hold;
 
 struct lab_space *
 lab_space(void)
 {
-	return lab_load_acq(&published); /* pairs with the CAS of make_and_publish */
+	return lab_load_acq(&lab_space_published); /* pairs with the CAS of make_and_publish */
 }
 
 static size_t
@@ -128,7 +128,7 @@ make_and_publish(void)
 	struct lab_space *space = make_largest(), *none = NULL;
 
 	/* pairs with the acq of lab_space, and with itself: of two threads the second uses the first one's table */
-	if (space && !atomic_compare_exchange_strong_explicit(&published, &none, space, memory_order_acq_rel,
+	if (space && !atomic_compare_exchange_strong_explicit(&lab_space_published, &none, space, memory_order_acq_rel,
 	                                                      memory_order_acquire)) {
 		(void)lab_os.unmap(space, space->table_size);
 		space = none;

@@ -90,8 +90,9 @@ lab_owner_seq(uint64_t owner)
 /* Finds a place for the window, and makes the table. Repeatable, in any thread. False: there is no address space. */
 bool lab_space_start(void);
 
-/* The table; NULL before lab_space_start. */
+/* The table; NULL before lab_space_start. The variable is for who looks from outside (alloc/inspect.h). */
 struct lab_space *lab_space(void);
+extern _Atomic(struct lab_space *) lab_space_published LAB_HIDDEN;
 
 /*
  * What free()'s fast path reads: the descriptors, and the mask that makes an index of a pointer's bits. Before there is

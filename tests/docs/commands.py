@@ -18,6 +18,9 @@ import time
 from pathlib import Path
 
 LIB = "build/release/preload/liblabyrinth.so"
+TOOL = "build/release/tool/labyrinth"
+# The tool, a command of it, and what its output goes through.
+OF_A_PROCESS = "{0} run sleep 1000 & sleep 1; {0} {1} $! | {2}; kill $!"
 TINY = "--quick --rounds 1 --only pair"
 
 
@@ -95,6 +98,16 @@ TABLE = {
     "tests/soak/run.py --minutes 30": Test("soak-minute"),
     "tests/programs/run.py --packages": "tests/programs/run.py --packages --quick",
     "mandoc -Tlint docs/man/labyrinth.3": "mandoc -Tlint -Wwarning {root}/docs/man/labyrinth.3 {root}/docs/man/labyrinth_rcu.3",
+    "mandoc -Tlint docs/man/labyrinth.3": "mandoc -Tlint -Wwarning {root}/docs/man/labyrinth.3 {root}/docs/man/labyrinth.1",
+    "labyrinth doctor PROGRAM": f"{TOOL} doctor sort",
+    "labyrinth run --set decay_ms=100 -- PROGRAM": f"{TOOL} run --set decay_ms=100 -- sort dev >sorted; cmp sorted <(sort dev)",
+    "labyrinth stat PID": OF_A_PROCESS.format(TOOL, "stat", "grep '^allocated '"),
+    "labyrinth stat --json PID": OF_A_PROCESS.format(TOOL, "stat --json", "python3 -m json.tool"),
+    "labyrinth map --svg PID >map.svg": OF_A_PROCESS.format(TOOL, "map --svg", "grep '^<svg'"),
+    "labyrinth map PID": OF_A_PROCESS.format(TOOL, "map", "grep '^pinned by survivors: '"),
+    "labyrinth top": f"{TOOL} top --count 1",
+    "labyrinth slabinfo PID": OF_A_PROCESS.format(TOOL, "slabinfo", "grep '^size-'"),
+    "labyrinth metrics PID": OF_A_PROCESS.format(TOOL, "metrics", "grep '^# EOF$'"),
 }
 
 COMMAND = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:\./dev\b|(?:bench|tests|examples|tools|build)/[\w/.-]+ |(?:cc|gcc|clang|meson|ninja|mandoc|pkg-config|valgrind|cmake|make|heaptrack|docker|dpkg-buildpackage|apt-get) )")
@@ -122,7 +135,7 @@ def shown(root):
     listed = subprocess.run(["git", "-C", root, "ls-files", "-z"], capture_output=True, text=True, check=False).stdout.split("\0")
     for name in filter(None, listed):
         path = root / name
-        if path == Path(__file__).resolve() or not path.is_file() or path.suffix not in COMMENTS | {".md", ".3"}:
+        if path == Path(__file__).resolve() or not path.is_file() or path.suffix not in COMMENTS | {".md", ".1", ".3"}:
             continue
         text = path.read_text()
         if path.suffix == ".md":
@@ -130,7 +143,7 @@ def shown(root):
                 if kind in ("", "sh"):
                     yield from ((name, command) for command in in_block(body))
             text = BLOCK.sub("", text)
-        elif path.suffix == ".3":
+        elif path.suffix in (".1", ".3"):
             for body in DISPLAY.findall(text):
                 yield from ((name, command) for command in in_block(body))
             yield from ((name, command) for command, _ in QUOTE.findall(text) if COMMAND.match(command))

@@ -185,6 +185,7 @@ def check_installed(installed, options):
 
     installed.only("labyrinth.3")
     installed.only("gfp.7")
+    check_tool(installed, Path(options.build))
     # A program finds the version that it was linked with.
     for name in "liblabyrinth", "liblabyrinth_core":
         link = installed.only(f"{name}.so")
@@ -196,6 +197,17 @@ def check_installed(installed, options):
         sys.exit(f"{core} does not say which release it needs")
     for name in "LICENSE", "README.md", "guarantees.md", "tides.svg":
         installed.only(name)
+
+
+def check_tool(installed, build):
+    """The tool, if it was built, finds the library that was installed with it."""
+    if (build / "tool/labyrinth").exists():
+        path = installed.only("bin/labyrinth")
+        for name in "labyrinth.1", "completions/labyrinth":
+            installed.only(name)
+        library = installed.run(path, "run", "sh", "-c", "echo $LD_PRELOAD").strip()
+        if library != str(installed.only("liblabyrinth.so").resolve()):
+            sys.exit(f"{path} run: preloads {library}")
 
 
 def main():

@@ -23,14 +23,14 @@ def check_lines(root):
 
 
 def check_files(root):
-    for path in files(root, ("src", "preload", "rcu")):
+    for path in files(root, ("src", "preload", "rcu", "tool")):
         lines = len(path.read_text().splitlines())
         if lines > FILE_LINES:
             yield finding(root, path, lines, f"{lines} lines in a file; at most {FILE_LINES}")
 
 
 def check_functions(root):
-    for path in files(root, ("src", "preload", "rcu")):
+    for path in files(root, ("src", "preload", "rcu", "tool")):
         for line, length in functions(code(path.read_text())):
             if length is None:
                 yield finding(root, path, line, "braces do not match: functions cannot be measured")

@@ -5,7 +5,7 @@ A check is a generator of findings, lines "file:line: what is wrong"; none means
 
 import re
 
-C_FOLDERS = ("src", "include", "preload", "rcu", "bench", "tests")
+C_FOLDERS = ("src", "include", "preload", "rcu", "tool", "bench", "tests")
 C_SUFFIXES = {".c", ".h", ".cpp", ".hpp"}
 
 TOKEN = re.compile(

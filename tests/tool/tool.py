@@ -1,0 +1,550 @@
+#!/usr/bin/env python3
+"""labyrinth(1) against real processes: usage: tool.py --tool TOOL --library LIB --fixture NAME=PROGRAM… SCENE
+
+A scene starts programs on the drop-in whose blocks are known (fixture.c), or that are something else (strange.c), and checks what the
+tool prints. Exit status 77: the machine does not allow the scene.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+import xml.etree.ElementTree
+from pathlib import Path
+
+SKIP = 77
+TIMEOUT = 60
+NOBODY = 65534
+
+
+class Tool:
+    def __init__(self, options):
+        self.path = Path(options.tool).resolve()
+        self.library = Path(options.library).resolve()
+        self.fixtures = {name: Path(path).resolve() for name, path in (entry.split("=", 1) for entry in options.fixture)}
+
+    def run(self, *arguments, status=0, **options):
+        """The finished call; its exit status is as expected, and it is no signal's."""
+        result = subprocess.run([self.path, *map(str, arguments)], capture_output=True, text=True, timeout=TIMEOUT, check=False, **options)
+        expect(result.returncode == status, f"labyrinth {arguments}: status {result.returncode}, not {status}\n{result.stdout}{result.stderr}")
+        return result
+
+    def json(self, *arguments):
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+    def complaint(self, *arguments, status=1, **options):
+        """What it says in exactly one line on stderr, and nothing on stdout."""
+        result = self.run(*arguments, status=status, **options)
+        expect(result.stdout == "" and result.stderr.count("\n") == 1 and result.stderr.startswith("labyrinth: "),
+               f"labyrinth {arguments} is to say one line on stderr:\n{result.stdout}{result.stderr}")
+        return result.stderr
+
+    @contextlib.contextmanager
+    def process(self, *command, preload=True, **environment):
+        """(process, words behind "ready") of a fixture that waits."""
+        variables = dict(os.environ, **environment)
+        if preload:
+            variables["LD_PRELOAD"] = str(self.library)
+        process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables)
+        try:
+            words = process.stdout.readline().split()
+            expect(words[:1] == ["ready"], f"{command} is not ready: {words}")
+            yield process, words[1:]
+        finally:
+            process.stdin.close()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def expect(condition, text):
+    if not condition:
+        raise AssertionError(text)
+
+
+def has(pattern, text):
+    expect(re.search(pattern, text, re.M), f"/{pattern}/ is not in:\n{text}")
+
+
+def skip(why):
+    print(why)
+    sys.exit(SKIP)
+
+
+def commands(tool):
+    return re.findall(r"^  (\w+)  +\S", tool.run("--help").stdout.split("Commands:")[1], re.M)
+
+
+def class_of(report, size):
+    return next(entry for entry in report["classes"] if entry["size"] == size)
+
+
+# ---- scenes ----
+
+
+def help_(tool):
+    names = commands(tool)
+    expect({"run", "doctor", "stat", "metrics", "buddyinfo", "slabinfo", "map", "top", "diff", "query"} <= set(names), names)
+    for name in names:
+        has(rf"^Usage: labyrinth {name}", tool.run(name, "--help").stdout)
+        tool.run(name, "--no-such-option", status=2)
+    has(r"^labyrinth \d+\.\d+\.\d+$", tool.run("--version").stdout)
+    for wrong in ([], ["no-such"], ["stat"], ["stat", "x"], ["stat", "1", "2"], ["stat", "-1"], ["stat", "99999999999"], ["run"], ["run", "--set", "x", "true"],
+                  ["run", "--set", "=1", "true"], ["doctor", "a", "b"]):
+        expect("labyrinth" in tool.run(*wrong, status=2).stderr, wrong)
+
+
+def run(tool):
+    script = "echo $LABYRINTH_PROFILE; echo $LD_PRELOAD $LABYRINTH_DECAY_MS $LABYRINTH_RESERVE; exit 7"
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    result = tool.run("run", "--set", "decay_ms=5", "--set=reserve=0", "--profile", "small", "--", "sh", "-c", script, status=7, env=environment)
+    expect(result.stdout.split() == ["small", str(tool.library), "5", "0"], result.stdout)
+    other = str(tool.library.parent / "libnothing.so")
+    result = tool.run("run", "sh", "-c", "echo $LD_PRELOAD", env=dict(environment, LD_PRELOAD=other))
+    expect(result.stdout.strip() == f"{tool.library}:{other}", result.stdout)
+    with tempfile.TemporaryDirectory(prefix="a b") as folder:
+        shutil.copy(tool.library, folder)
+        has("cannot name a path", tool.complaint("run", "--library", f"{folder}/{tool.library.name}", "true", status=125))
+    has("No such file", tool.complaint("run", "--library", "/none.so", "true", status=125))
+    # the program is the tool's own process: its signals and its death are the caller's to see
+    process = subprocess.Popen([tool.path, "run", "sleep", "60"])
+    wait_until(lambda: b"sleep" in Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[0])
+    process.terminate()
+    expect(process.wait(10) == -signal.SIGTERM, process.returncode)
+
+
+def wait_until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        expect(time.monotonic() < end, "nothing happens")
+        time.sleep(0.01)
+
+
+def report(tool):
+    fixture = tool.fixtures["plain"]
+    result = tool.run("run", "--report", fixture, "blocks", "5", status=5, stdin=subprocess.DEVNULL)
+    has(r"^labyrinth: live blocks +1\d\d\d$", result.stderr)
+    has(r"^labyrinth: figures of process \d+$", result.stderr)
+    result = tool.run("run", "--check-atomic", fixture, "handlers", stdin=subprocess.DEVNULL)
+    words = result.stdout.split()
+    expect(words[0] == "ready" and int(words[1]) >= 5, words)
+    has(rf"^labyrinth: {words[1]} calls .* came from signal handlers .*; 0 atomic calls .* \(1 process\)$", result.stderr)
+    result = tool.run("run", "-a", "sh", "-c", "kill -SEGV $$", status=128 + signal.SIGSEGV)
+    has("^labyrinth: no figures: ", result.stderr)
+    process = subprocess.Popen([tool.path, "run", "-a", "sleep", "60"], stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().strip())
+    time.sleep(0.1)  # it may not have called exec yet; it ends by the signal in any case
+    process.terminate()
+    expect(process.wait(10) == 128 + signal.SIGTERM, process.returncode)
+    process.stderr.close()
+
+
+def scripts(folder, tool):
+    """Programs in a folder: scripts that are run by others, and no programs."""
+    made = {
+        "script": f"#!{tool.fixtures['static']} x\n",
+        "by-env": "#!/usr/bin/env -S no-such-program\n",
+        "nested": f"#!{folder}/script\n",
+        "shell": "#!/usr/bin/env sh\nexit 3\n",
+        "text": "no program\n",
+        "empty": "",
+        "short": "\x7fELF",
+    }
+    for name, text in made.items():
+        path = Path(folder) / name
+        path.write_text(text)
+        path.chmod(0o755)
+
+
+def objections(tool):
+    fixtures = tool.fixtures
+    with tempfile.TemporaryDirectory() as folder:
+        scripts(folder, tool)
+        cases = [
+            (fixtures["static"], 125, "statically linked"),
+            (fixtures["musl"], 125, "musl"),
+            (fixtures["own"], 125, "defines malloc itself"),
+            (f"{folder}/script", 125, "statically linked"),
+            (f"{folder}/nested", 125, "statically linked"),
+            (f"{folder}/by-env", 127, "first line asks for is not there|no such program"),
+            (f"{folder}/text", 126, "neither a program nor a script"),
+            (f"{folder}/empty", 126, "neither a program nor a script"),
+            (f"{folder}/short", 126, "neither a program nor a script"),
+            (folder, 126, "no program that may be"),
+            ("no-such-program-anywhere", 127, "no such program"),
+            ("/no/such/program", 127, "no such program"),
+        ]
+        if "asan" in fixtures:
+            cases.append((fixtures["asan"], 125, "AddressSanitizer"))
+        if os.geteuid() == 0:
+            privileged = shutil.copy(fixtures["plain"], f"{folder}/privileged")
+            os.chown(privileged, NOBODY, 0)
+            os.chmod(privileged, 0o4755)
+            cases.append((privileged, 125, "set-user-ID"))
+        for program, status, text in cases:
+            has(text, tool.complaint("run", program, "blocks", status=status))
+            has(f"^problem +program +.*({text})", tool.run("doctor", program, status=1).stdout)
+        tool.run("run", f"{folder}/shell", status=3)
+        has("is run by .*/sh$", tool.run("doctor", f"{folder}/shell").stdout)
+    # linked with the archive: nothing is to be preloaded
+    result = tool.run("run", "--report", fixtures["linked"], "blocks", stdin=subprocess.DEVNULL)
+    has(r"^labyrinth: live blocks +1\d\d\d$", result.stderr)
+    has("is linked with Labyrinth", tool.run("doctor", fixtures["linked"]).stdout)
+
+
+def doctor(tool):
+    has("^fine +glibc ", tool.run("doctor").stdout)
+    findings = tool.json("doctor", "sh")
+    expect({"library", "program", "RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_MEMLOCK", "RLIMIT_NPROC", "seccomp", "glibc", "kernel", "overcommit"} <=
+           {finding["about"] for finding in findings}, findings)
+    has("^problem +RLIMIT_AS ", tool.run("doctor", "sh", status=1, preexec_fn=lambda: limit("RLIMIT_AS", 40 << 20)).stdout)
+    has("^note +RLIMIT_MEMLOCK ", tool.run("doctor", preexec_fn=lambda: limit("RLIMIT_MEMLOCK", 65536)).stdout)
+    redis = shutil.which("redis-server")
+    if redis and b"mallctl" in Path(redis).read_bytes():
+        has("^note +allocator .*jemalloc.*mallctl", tool.run("doctor", redis).stdout)
+    with tool.process(tool.fixtures["plain"], "blocks", LABYRINTH_DECAY_MS="77") as (process, _):
+        text = tool.run("doctor", process.pid).stdout
+        for pattern in (r"^fine +process +tool-fixture runs on Labyrinth \d", r"^fine +since +\d{4}-", r"^fine +setting +decay_ms: 77 \(environment\)$", r"^fine +setting +thp: default \(built in\)$",
+                        r"^fine +active +1\d\d\d blocks", r"^fine +reserve ", r"^fine +mappings +it has \d+ of "):
+            has(pattern, text)
+    with tool.process(tool.fixtures["plain"], "blocks", preload=False) as (process, _):
+        has(r"^problem +process +.*does not run on Labyrinth", tool.run("doctor", process.pid, status=1).stdout)
+
+
+def limit(name, value):
+    import resource
+    resource.setrlimit(getattr(resource, name), (value, value))
+
+
+READERS = ("stat", "metrics", "buddyinfo", "slabinfo", "map", "query", "top")
+
+
+def readers(tool):
+    """The arguments of each command that looks into a process, without the process."""
+    found = [name for name in READERS if name in commands(tool)]
+    return [(name, ["1"] if name == "query" else []) for name in found]
+
+
+def refused(tool):
+    """What is no process on this Labyrinth is one clear line."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    zombie = subprocess.Popen(["true"])
+    wait_until(lambda: Path(f"/proc/{zombie.pid}/stat").read_text().split()[2] == "Z")
+    for name, rest in readers(tool):
+        has(rf"process {gone.pid}: .*has ended$", tool.complaint(name, gone.pid, *rest))
+        has(r"has ended$", tool.complaint(name, zombie.pid, *rest))
+        with tool.process(tool.fixtures["plain"], "blocks", preload=False) as (process, _):
+            has(r"\(tool-fixture\) does not run on Labyrinth$", tool.complaint(name, process.pid, *rest))
+        with tool.process(tool.fixtures["strange"], "version", preload=False) as (process, _):
+            has(r"runs on Labyrinth 9\.8\.7, .*another build or version", tool.complaint(name, process.pid, *rest))
+    zombie.wait()
+    has(r"has ended$", tool.complaint("doctor", gone.pid))
+    if os.geteuid() != 0:
+        skip("not root: that another user's process is refused was not tried")
+    with tool.process(tool.fixtures["plain"], "blocks") as (process, _), tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        copied = Tool.__new__(Tool)
+        copied.path = shutil.copy(tool.path, folder)
+        for name, rest in readers(tool):
+            has(r"not permitted", Tool.complaint(copied, name, process.pid, *rest, user=NOBODY, group=NOBODY, extra_groups=[]))
+
+
+def stat(tool):
+    for name in ("plain", "linked"):
+        with tool.process(tool.fixtures[name], "blocks", preload=name == "plain") as (process, _):
+            shown = tool.json("stat", process.pid)
+            figures = shown["figures"]
+            expect(class_of(shown, 112)["live"] in range(1000, 1010), class_of(shown, 112))
+            expect(figures["huge_blocks"] == 1 and figures["huge"] in range(16 << 20, 17 << 20), figures)
+            expect(figures["large_blocks"] == 3 and figures["large"] in range(3 * 100 * 1024, 3 * 120 * 1024), figures)
+            least = 1000 * 112 + figures["huge"] + figures["large"]
+            expect(least <= figures["allocated"] <= least + 200000, figures)
+            expect(figures["allocated"] <= figures["active"] <= figures["mapped"], figures)
+            expect(figures["allocated"] < figures["resident"] < figures["allocated"] + (4 << 20), figures)
+            expect(figures["heaps"] == 1 and "limit" not in figures and figures["reserve"] >= 300 << 10, figures)
+            expect(shown["skipped_segments"] == 0 and shown["pid"] == process.pid and 0 <= shown["age"] < 60, shown)
+            has(r"^allocated +\d+ +16\.\d MiB ", tool.run("stat", process.pid).stdout)
+    with tool.process(tool.fixtures["plain"], "others", LABYRINTH_LIMIT="1G", LABYRINTH_EXCLUSIVE="log") as (process, _):
+        shown = tool.json("stat", process.pid)
+        figures = shown["figures"]
+        expect(figures["reserve_used"] == 1024, figures)
+        expect(figures["limit"] == 1 << 30 and shown["settings"]["limit"] == {"value": str(1 << 30), "from": "environment"} and
+               shown["settings"]["exclusive"]["value"] == "log", shown)
+        expect(figures["remote_frees"] + figures["adopted"] > 0 and figures["charged"] > 0, figures)
+        expect(class_of(shown, 48)["live"] < 300 or figures["remote_waiting"] > 0, shown)
+    with tool.process(tool.fixtures["plain"], "handlers") as (process, words):
+        expect(tool.json("stat", process.pid)["figures"]["reentrant"] == int(words[0]), words)
+
+
+def metrics(tool):
+    sample = re.compile(r'^(labyrinth_\w+)(?:\{(\w+="[^"]*",?)+\})? (\d+)$')
+    with tool.process(tool.fixtures["plain"], "blocks") as (process, _):
+        text = tool.run("metrics", process.pid).stdout
+    expect(text.endswith("\n# EOF\n") and text.count("# EOF") == 1, text[-100:])
+    types, values = {}, {}
+    for line in text.splitlines()[:-1]:
+        if line.startswith("# "):
+            kind, name, rest = line[2:].split(" ", 2)
+            expect(kind in ("TYPE", "UNIT", "HELP"), line)
+            if kind == "TYPE":
+                expect(name not in types, f"{name} twice")
+                types[name] = rest
+            elif kind == "UNIT":
+                expect(name.endswith("_" + rest), line)
+            continue
+        match = sample.match(line)
+        expect(match, line)
+        family = re.sub("_(total|info)$", "", match[1])
+        expect(types.get(family) == {"_total": "counter", "_info": "info"}.get(match[1][len(family):], "gauge"), line)
+        values[line.rsplit(" ", 1)[0]] = int(match[3])
+    for name in ("allocated", "active", "resident", "retained", "mapped", "metadata"):
+        expect(f"labyrinth_{name}_bytes" in values, name)
+    expect(values['labyrinth_class_blocks{size="112"}'] in range(1000, 1010), values)
+
+
+def buddyinfo(tool):
+    with tool.process(tool.fixtures["plain"], "blocks") as (process, _):
+        shown, text = tool.json("buddyinfo", process.pid), tool.run("buddyinfo", process.pid).stdout
+        figures = tool.json("stat", process.pid)["figures"]
+    free = sum(count << order for order, count in enumerate(shown["free"]))
+    expect(free * 4096 == figures["retained"] + figures["dirty"], (shown, figures))
+    expect(len(shown["free"]) == 11 and shown["unusable_index"][0] == 0, shown)
+    expect(all(low <= high for low, high in zip(shown["unusable_index"], shown["unusable_index"][1:])), shown)
+    has(rf"^Heap 0, +current {process.pid} +" + " +".join(map(str, shown["free"])) + "$", text)
+    has(r"^Unusable space index +0\.000 ", text)
+
+
+def slabinfo(tool):
+    with tool.process(tool.fixtures["plain"], "blocks") as (process, _):
+        shown, text = tool.json("slabinfo", process.pid), tool.run("slabinfo", process.pid).stdout
+    live = class_of(shown, 112)["live"]
+    expect(live in range(1000, 1010), live)
+    has(rf"^size-112 +{live} +\d+ +112 +585 +16 : +2 ", text)
+
+
+def pinned(tool):
+    with tool.process(tool.fixtures["plain"], "pinned") as (process, words):
+        expect(words == ["10"], words)
+        shown = tool.json("stat", process.pid)
+    entry = class_of(shown, 2048)
+    # what the loader has allocated may be in one of the spans, and be one block more
+    expect(entry["live"] in range(10, 16) and entry["spans"] in range(10, 13), entry)
+    expect(10 * (65536 - 2048) - 6 * 2048 <= entry["pinned"] <= 12 * 65536, entry)
+    expect(shown["figures"]["pinned"] >= entry["pinned"], shown)
+
+
+def map_(tool):
+    with tool.process(tool.fixtures["plain"], "pinned") as (process, _):
+        shown, text = tool.json("map", process.pid), tool.run("map", process.pid, env=dict(os.environ, LC_ALL="C")).stdout
+        picture = tool.run("map", "--svg", process.pid).stdout
+        colored = tool.run("map", "--color=always", process.pid, env=dict(os.environ, LC_ALL="C.UTF-8")).stdout
+        tool.run("map", "--color=red", process.pid, status=2)
+        slabs = tool.json("slabinfo", process.pid)
+    units = [unit for segment in shown["segments"] for unit in segment["units"]]
+    sparse = [unit for unit in units if unit["size"] == 2048 and unit["live"] == 2048]
+    expect(len(sparse) in range(8, 13) and all(unit["kept"] == 65536 - 2048 for unit in sparse), sparse)
+    expect(sum(unit["kept"] for unit in units if unit["size"] == 2048 and unit["live"]) == class_of(slabs, 2048)["pinned"], (units, slabs))
+    expect(all(unit["live"] + unit["kept"] <= 65536 for unit in units), units)
+    rows = re.findall(r"^ *0x[0-9a-f]+ (?:heap \d+|empty) +([.~0-8]+)$", text, re.M)
+    expect(sum(map(len, rows)) == len(units), text)
+    has(r"^ +2048 B +\d+\.\d KiB in +\d+ spans, +\d+% live +#+$", text)
+    expect("\033[31m" in colored and "▁" in colored, colored)
+    root = xml.etree.ElementTree.fromstring(picture)
+    space = "{http://www.w3.org/2000/svg}"
+    cells = [group for group in root.iter(f"{space}g") if "2048 bytes: 1 live" in group.find(f"{space}title").text]
+    expect(len(cells) == len(sparse), picture[:500])
+    for cell in cells:
+        heights = {part.get("class"): float(part.get("height")) for part in cell.iter(f"{space}rect")}
+        expect(heights["pinned"] > 20 > 1 > heights["span"], heights)
+
+
+def query(tool):
+    with tool.process(tool.fixtures["plain"], "pointers") as (process, words):
+        full, lone, run_, huge, other = words
+        answers = tool.json("query", process.pid, full, lone, run_, huge, hex(int(full, 16) + 5))
+        expect([answer["kind"] for answer in answers] == ["span", "span", "run", "huge", "span"], answers)
+        expect([answer["block"] for answer in answers[:4]] == words[:4] and answers[4]["block"] == full, (answers, words))
+        expect(answers[0]["size"] == 2048 and answers[0]["live"] == answers[0]["room"] == 32 and not answers[0]["move"], answers)
+        expect(answers[1]["size"] == 4096 and answers[1]["live"] <= 2 and answers[1]["made"] > 2, answers)
+        expect(answers[2]["size"] >= 200 << 10 and answers[3]["size"] >= 8 << 20, answers)
+        has(rf"^{lone} span block {lone} of 4096 bytes, span: [12] live of \d+ made", tool.run("query", process.pid, lone).stdout)
+        has(rf"^{other} none$", tool.run("query", process.pid, full, other, status=1).stdout)
+        tool.run("query", process.pid, status=2)
+        tool.run("query", process.pid, "xyz", status=2)
+
+
+def diff(tool):
+    with tempfile.TemporaryDirectory() as folder, tool.process(tool.fixtures["plain"], "grow") as (process, _):
+        paths = [f"{folder}/{name}" for name in "ab"]
+        for path in paths:
+            Path(path).write_text(tool.run("stat", "--json", process.pid).stdout)
+            if path == paths[0]:
+                process.stdin.write("x")
+                process.stdin.flush()
+                expect(process.stdout.readline() == "ready\n", "it has not grown")
+        changes, text = tool.json("diff", *paths), tool.run("diff", *paths).stdout
+        back = tool.json("diff", *reversed(paths))
+        same = tool.json("diff", paths[0], paths[0])
+        has("^labyrinth: /no/such", tool.complaint("diff", "/no/such", paths[0]))
+        Path(f"{folder}/other").write_text("{}")
+        has("no snapshot of", tool.complaint("diff", paths[0], f"{folder}/other"))
+        tool.run("diff", paths[0], status=2)
+    entry = class_of(changes, 112)
+    expect(entry["live"]["change"] == 500 and changes["figures"]["huge_blocks"]["change"] == 1, changes)
+    expect(class_of(back, 112)["live"]["change"] == -500, back)
+    expect(same == {"seconds": 0.0, "figures": {}, "classes": []}, same)
+    has(r"^huge_blocks +0 -> +1 +\+1$", text)
+    has(r"^size-112 +\+500 ", text)
+
+
+def top(tool):
+    with tool.process(tool.fixtures["plain"], "storm") as (process, _), tool.process(tool.fixtures["plain"], "blocks") as (other, _):
+        lines = tool.run("top", "--interval", "0.2", "--count", "3", process.pid, other.pid).stdout.splitlines()
+        expect([line.split()[0] for line in lines[::3]] == ["PID"] * 3 and len(lines) == 9, lines)
+        rows = [line for line in lines if line.split()[0] == str(process.pid)]
+        expect(len(rows) == 3 and all(row.split()[1] == "tool-fixture" for row in rows), lines)
+        expect(any(int(row.split()[13]) > 0 for row in rows[1:]), rows)  # slow calls, in a second
+        by_reserve = tool.run("top", "-n1", "--sort=heaps", process.pid, other.pid).stdout.splitlines()
+        expect(by_reserve[1].split()[0] == str(process.pid), by_reserve)
+        both = tool.run("top", "-n1").stdout
+        expect(all(f" {pid} tool-fixture" in both for pid in (process.pid, other.pid)), both)
+        for wrong in ["--count=0"], ["--interval=0"], ["--sort=x"], ["x"]:
+            tool.run("top", *wrong, status=2)
+        screen(tool, process.pid, other.pid)
+    # what it showed has ended
+    with tool.process(tool.fixtures["plain"], "blocks") as (process, _):
+        shown = subprocess.Popen([tool.path, "top", "--interval=0.1", str(process.pid)], stdout=subprocess.PIPE, text=True)
+        shown.stdout.readline()
+    shown.communicate(timeout=TIMEOUT)
+    expect(shown.returncode == 0, shown.returncode)
+
+
+def screen(tool, *pids):
+    """In a terminal: it draws, sorts, takes another size, and leaves the terminal as it was."""
+    for leave in ("q", signal.SIGTERM):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 160, 0, 0))
+        before = termios.tcgetattr(slave)
+        process = subprocess.Popen([tool.path, "top", "--interval=0.2", *map(str, pids)], stdin=slave, stdout=slave, env=dict(os.environ, TERM="xterm"),
+                                   start_new_session=True)
+        read_until(master, "by ALLOC")
+        for width, (key, shown) in enumerate((("p", "by PINNED"), (">", "by HEAPS"), ("\033OB", "by HEAPS"), ("+", "every 0.4 s"))):
+            os.write(master, key.encode())
+            # of what stays the same nothing is sent again but when the size changes
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150 - width, 0, 0))
+            process.send_signal(signal.SIGWINCH)
+            read_until(master, shown)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 7, 50, 0, 0))
+        process.send_signal(signal.SIGWINCH)
+        time.sleep(0.5)
+        expect(process.poll() is None, "a small window ends it")
+        if leave == "q":
+            os.write(master, b"q")
+        else:
+            process.send_signal(leave)
+        drain = threading.Thread(target=drain_terminal, args=(master,), daemon=True)
+        drain.start()
+        expect(process.wait(TIMEOUT) == 0, process.returncode)
+        expect(termios.tcgetattr(slave) == before, "the terminal is not as it was")
+        os.close(slave)
+        drain.join(5)
+        os.close(master)
+
+
+def read_until(master, text):
+    seen = ""
+    end = time.monotonic() + TIMEOUT
+    while text not in seen:
+        expect(time.monotonic() < end, f"{text} is not shown: {seen[-2000:]!r}")
+        if select.select([master], [], [], 1)[0]:
+            seen += os.read(master, 65536).decode(errors="replace")
+    return seen
+
+
+def drain_terminal(master):
+    with contextlib.suppress(OSError):
+        while os.read(master, 65536):
+            pass
+
+
+def storm(tool):
+    """A process that changes all the time shows what makes sense each time."""
+    with tool.process(tool.fixtures["plain"], "storm") as (process, _):
+        for _ in range(12):
+            shown = tool.json("stat", process.pid)
+            figures = shown["figures"]
+            expect(0 < figures["allocated"] <= figures["mapped"] and figures["active"] <= figures["mapped"], figures)
+            expect(all(0 <= entry["live"] <= entry["carved"] for entry in shown["classes"]), shown)
+            for name, rest in readers(tool):
+                if name not in ("top", "query"):
+                    tool.run(name, process.pid, *rest)
+
+
+def garbage(tool):
+    """Whatever a process holds, the tool ends by itself, and by no signal."""
+    for seed in range(30):
+        with tool.process(tool.fixtures["strange"], "garbage", seed, preload=False) as (process, _):
+            for name, rest in readers(tool):
+                rest = ["--count", "1", *rest] if name == "top" else rest
+                result = subprocess.run([tool.path, name, str(process.pid), *rest], capture_output=True, timeout=TIMEOUT, check=False)
+                expect(result.returncode in (0, 1), f"seed {seed}: {name}: {result.returncode} {result.stderr}")
+
+
+def completion(tool):
+    """The completion names the commands that there are, and options that each of them has."""
+    script = Path(__file__).resolve().parents[2] / "tool/labyrinth.bash"
+    ask = r"""source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _labyrinth labyrinth "${!#}" "${COMP_WORDS[COMP_CWORD-1]}"; printf '%s\n' "${COMPREPLY[@]}" """
+
+    def complete(*words):
+        result = subprocess.run(["bash", "-c", ask, "bash", script, "labyrinth", *words], capture_output=True, text=True, check=True,
+                                cwd=Path(__file__).parent)
+        expect(result.stderr == "", result.stderr)
+        return result.stdout.split()
+
+    expect([word for word in complete("") if not word.startswith("-")] == commands(tool), complete(""))
+    with tool.process(tool.fixtures["plain"], "blocks") as (process, _):
+        for name in "stat", "map", "top", "doctor":
+            expect(str(process.pid) in complete(name, str(process.pid)[:-1]), name)
+    expect("tool.py" in complete("diff", "tool.p"), complete("diff", "tool.p"))
+    expect("sort" in complete("run", "--set", "decay_ms=1", "--", "sor"), "run")
+    for name in commands(tool):
+        text = tool.run(name, "--help").stdout
+        offered = [word for word in complete(name, "--") if word != "--"]
+        expect(offered and all(word in text for word in offered), f"{name}: {offered}")
+        listed = set(re.findall(r"--[a-z-]+", text)) - {"--usage", "--version"}
+        expect(listed <= set(offered), f"{name}: {listed - set(offered)} is not completed")
+
+
+SCENES = {"help": help_, "map": map_, **{function.__name__: function for function in
+          (run, report, objections, doctor, refused, stat, metrics, buddyinfo, slabinfo, pinned, query, diff, top, storm, garbage, completion)}}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tool", required=True)
+    parser.add_argument("--library", required=True)
+    parser.add_argument("--fixture", action="append", default=[])
+    parser.add_argument("scene", choices=SCENES)
+    options = parser.parse_args()
+    os.environ.pop("LD_PRELOAD", None)
+    SCENES[options.scene](Tool(options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+/* cmd_run.c - `labyrinth run`: a program with Labyrinth preloaded, and settings. */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "library.h"
+#include "program.h"
+#include "tool.h"
+
+/* As those of env(1) and nohup(1). */
+enum {
+	EXIT_REFUSED = 125,
+	EXIT_CANNOT_EXECUTE = 126,
+	EXIT_NOT_FOUND = 127,
+	EXIT_BY_SIGNAL = 128,
+};
+
+struct run {
+	const char *library;
+	bool report, check_atomic;
+	char **command;
+};
+
+static pid_t child;
+
+/* KEY=VALUE as the variable LABYRINTH_KEY. */
+static void
+set(const char *text, struct argp_state *state)
+{
+	size_t length = strcspn(text, "=");
+	char *name;
+
+	if (!text[length] || length == 0)
+		argp_error(state, "--set %s: it is to be KEY=VALUE", text);
+	name = print_text("LABYRINTH_%.*s", (int)length, text);
+	for (char *letter = name; *letter; letter++) {
+		*letter = *letter == '-' || *letter == '.' ? '_' : (char)toupper((unsigned char)*letter);
+		if (!isalnum((unsigned char)*letter) && *letter != '_')
+			argp_error(state, "--set %s: no setting has such a name", text);
+	}
+	setenv(name, text + length + 1, 1);
+	free(name);
+}
+
+static error_t
+parse(int key, char *argument, struct argp_state *state)
+{
+	struct run *run = state->input;
+
+	switch (key) {
+	case 's':
+		set(argument, state);
+		return 0;
+	case 'p':
+		setenv("LABYRINTH_PROFILE", argument, 1);
+		return 0;
+	case 'l':
+		run->library = argument;
+		return 0;
+	case 'r':
+		run->report = true;
+		return 0;
+	case 'a':
+		run->check_atomic = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		run->command = state->argv + state->next - 1;
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "which program?");
+		return 0;
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
+static void
+parse_arguments(int argc, char **argv, struct run *run)
+{
+	static const struct argp_option options[] = {
+	        {"set", 's', "KEY=VALUE", 0, "A setting, as the variable LABYRINTH_KEY; may be repeated", 0},
+	        {"profile", 'p', "NAME", 0, "The profile of settings, as --set profile=NAME", 0},
+	        {"report", 'r', NULL, 0, "Print the figures of each process on stderr when the program has ended", 0},
+	        {"check-atomic", 'a', NULL, 0,
+	         "Say afterwards how many calls came from signal handlers that had interrupted another call, and how "
+	         "many "
+	         "atomic calls got no memory",
+	         0},
+	        {"library", 'l', "FILE", 0, "Preload this one, not the one that is installed or built with this tool",
+	         0},
+	        {0},
+	};
+	static const char doc[] =
+	        "Runs PROGRAM with Labyrinth preloaded, in front of what LD_PRELOAD has already.\v"
+	        "Exit status: the program's; 128 + N if signal N ended it and --report or --check-atomic was given; "
+	        "125 if "
+	        "it could not work there, 126 if it cannot be executed, 127 if it is not found, 2 on wrong arguments.";
+	static const struct argp argp = {options, parse, "[--] PROGRAM [ARGUMENTS...]", doc, NULL, NULL, NULL};
+
+	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, run);
+}
+
+static bool
+preload(const char *library)
+{
+	const char *before = getenv("LD_PRELOAD");
+	char *value;
+
+	if (strpbrk(library, " \t\n:$")) {
+		(void)complain("LD_PRELOAD cannot name a path with a space, a colon or a dollar sign: %s", library);
+		return false;
+	}
+	value = before && *before ? print_text("%s:%s", library, before) : print_text("%s", library);
+	setenv("LD_PRELOAD", value, 1);
+	free(value);
+	return true;
+}
+
+/* Does not return but to say why: an exit code. */
+static int
+execute(char **command)
+{
+	execvp(command[0], command);
+	(void)complain("%s: %s", command[0], strerror(errno));
+	return errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE;
+}
+
+/* ---- figures at the end ---- */
+
+static void
+pass_on(int signal)
+{
+	if (child > 0)
+		kill(child, signal);
+}
+
+static int
+wait_for_child(void)
+{
+	int status;
+
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return EXIT_REFUSED;
+	return WIFSIGNALED(status) ? EXIT_BY_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* Runs it as a child; what a terminal sends goes to both, and what is sent to us is passed on. */
+static int
+run_child(char **command)
+{
+	static const int passed[] = {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCONT};
+	sigset_t all, before;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	child = fork();
+	if (child == 0) {
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		_exit(execute(command));
+	}
+	for (unsigned i = 0; child > 0 && i < sizeof passed / sizeof *passed; i++)
+		sigaction(passed[i], &(struct sigaction){.sa_handler = pass_on, .sa_flags = SA_RESTART}, NULL);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (child < 0) {
+		(void)complain("fork: %s", strerror(errno));
+		return EXIT_REFUSED;
+	}
+	return wait_for_child();
+}
+
+struct handler_figures {
+	unsigned long long reentrant, failures;
+	unsigned processes;
+};
+
+/* One process's figures: printed, or added up. */
+static void
+read_report(const struct run *run, const char *path, const char *pid, struct handler_figures *sum)
+{
+	char *line = NULL;
+	size_t capacity = 0;
+	FILE *file = fopen(path, "re");
+	unsigned long long value;
+
+	if (!file)
+		return;
+	sum->processes++;
+	if (run->report)
+		fprintf(stderr, "labyrinth: figures of process %s\n", pid);
+	while (getline(&line, &capacity, file) > 0) {
+		if (run->report)
+			fputs(line, stderr);
+		if (sscanf(line, "labyrinth: re-entrant calls %llu", &value) == 1)
+			sum->reentrant += value;
+		else if (sscanf(line, "labyrinth: reserve: failures %llu", &value) == 1)
+			sum->failures += value;
+	}
+	free(line);
+	fclose(file);
+}
+
+static void
+report(const struct run *run, const char *folder)
+{
+	struct handler_figures sum = {0};
+	struct dirent **entries = NULL;
+	int count = scandir(folder, &entries, NULL, versionsort);
+
+	for (int i = 0; i < count; i++) {
+		char *path = print_text("%s/%s", folder, entries[i]->d_name);
+		if (entries[i]->d_name[0] != '.') {
+			read_report(run, path, entries[i]->d_name, &sum);
+			unlink(path);
+		}
+		free(path);
+		free(entries[i]);
+	}
+	free(entries);
+	if (sum.processes == 0)
+		warn("no figures: the program was ended by a signal or by _exit, or cleared its environment");
+	else if (run->check_atomic)
+		warn("%llu calls of malloc and its like came from signal handlers that had interrupted another one; "
+		     "%llu atomic calls got no memory (%u process%s)",
+		     sum.reentrant, sum.failures, sum.processes, sum.processes == 1 ? "" : "es");
+}
+
+static int
+run_and_report(const struct run *run)
+{
+	char folder[] = "/tmp/labyrinth-run-XXXXXX";
+	char *pattern;
+	int status;
+
+	if (!mkdtemp(folder)) {
+		(void)complain("/tmp: %s", strerror(errno));
+		return EXIT_REFUSED;
+	}
+	pattern = print_text("%s/%%p", folder);
+	setenv("LABYRINTH_STATS_FILE", pattern, 1);
+	free(pattern);
+	status = run_child(run->command);
+	report(run, folder);
+	if (rmdir(folder) != 0)
+		warn("%s stays: %s", folder, strerror(errno));
+	return status;
+}
+
+int
+cmd_run(int argc, char **argv)
+{
+	struct run run = {0};
+	struct program program;
+	char *library = NULL, *objection;
+
+	parse_arguments(argc, argv, &run);
+	program_inspect(&program, run.command[0]);
+	objection = program_objection(&program);
+	if (objection) {
+		(void)complain("%s", objection);
+		return program.kind == PROGRAM_MISSING                                      ? EXIT_NOT_FOUND
+		       : program.kind == PROGRAM_REFUSED || program.kind == PROGRAM_NOT_ELF ? EXIT_CANNOT_EXECUTE
+		                                                                            : EXIT_REFUSED;
+	}
+	if (program.has_labyrinth && !run.library)
+		return run.report || run.check_atomic ? run_and_report(&run) : execute(run.command);
+	library = run.library ? realpath(run.library, NULL) : library_find();
+	if (!library) {
+		(void)complain("%s: %s", run.library ? run.library : "liblabyrinth.so",
+		               run.library ? strerror(errno) : "not found beside this tool; say where with --library");
+		return EXIT_REFUSED;
+	}
+	if (!preload(library))
+		return EXIT_REFUSED;
+	return run.report || run.check_atomic ? run_and_report(&run) : execute(run.command);
+}

@@ -1,0 +1,15 @@
+/* machine.h - what of the system and of a process's limits matters to Labyrinth. */
+#ifndef LAB_TOOL_MACHINE_H
+#define LAB_TOOL_MACHINE_H
+
+#include <sys/types.h>
+
+#include "findings.h"
+
+/* The kernel's and libc's version, overcommit, huge pages, mappings. */
+void machine_check(struct findings *findings);
+
+/* Limits, seccomp filter, and number of mappings of a process; pid 0: this one, whose limits a program gets. */
+void machine_check_process(struct findings *findings, pid_t pid);
+
+#endif
