@@ -498,7 +498,7 @@ def storm(tool):
 
 def garbage(tool):
     """Whatever a process holds, the tool ends by itself, and by no signal."""
-    for seed in range(30):
+    for seed in range(12):
         with tool.process(tool.fixtures["strange"], "garbage", seed, preload=False) as (process, _):
             for name, rest in readers(tool):
                 rest = ["--count", "1", *rest] if name == "top" else rest
