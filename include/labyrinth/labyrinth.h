@@ -32,7 +32,8 @@ extern "C" {
 
 /* ---- allocation ------------------------------------------------------------------------------------------------ */
 
-/* A block of at least `size` bytes, aligned to 16. size 0 gives a unique block. Contents are indeterminate. */
+/* A block of at least `size` bytes, aligned to 16, and up to 32 KiB to the largest power of two that divides `size`.
+ * size 0 gives a unique block. Contents are indeterminate. */
 void *lab_malloc(size_t size);
 
 /* A zeroed block for `count` elements of `size` bytes. Fails if the product overflows. */
@@ -43,6 +44,9 @@ void *lab_calloc(size_t count, size_t size);
  * is this with LAB_GFP_KERNEL; with LAB_GFP_ATOMIC a block that must move goes to the reserve. ZERO clears all that
  * lies behind what is kept, to the end of the usable size. */
 void *lab_realloc(void *block, size_t size, unsigned gfp);
+
+/* The same, with a result that is aligned to `alignment`, a power of two (else NULL, EINVAL, but not for ATOMIC). */
+void *lab_realloc_aligned(void *block, size_t alignment, size_t size, unsigned gfp);
 
 /* lab_realloc(block, count * size, LAB_GFP_KERNEL), failing with ENOMEM if the product overflows. */
 void *lab_reallocarray(void *block, size_t count, size_t size);
@@ -66,6 +70,9 @@ void lab_free_aligned_sized(void *block, size_t alignment, size_t size);
 
 /* The bytes that may be used in a block, at least what was asked for; 0 for NULL. */
 size_t lab_usable_size(const void *block);
+
+/* What lab_usable_size says of a new block of `size` bytes from the heap; `size` itself above LAB_SIZE_MAX. */
+size_t lab_good_size(size_t size);
 
 /* Whether p is the start of a block of this allocator. Any pointer value is allowed; never crashes. A small block that
  * was freed while others of its span live still counts as one: to tell would cost a walk. */
@@ -98,6 +105,15 @@ bool lab_owns(const void *p);
 #define LAB_GFP_NORETRY   0x1000u
 #define LAB_GFP_NORECLAIM 0x3000u
 
+/* Modifiers of KERNEL. NOFAIL: a call that gets no memory waits and tries again until there is some, and writes a line
+ * on stderr when that takes long. For threads, not for handlers: what interrupted the only thread that would free
+ * memory waits for ever. Sizes above LAB_SIZE_MAX fail all the same. */
+#define LAB_GFP_NOFAIL 0x10000u
+/* What a caller that holds locks tells reclaim, which hands it on to those that it calls (lab_shrinker_add): do not
+ * begin input or output, do not enter a file system. */
+#define LAB_GFP_NOIO 0xc000u
+#define LAB_GFP_NOFS 0x4000u
+
 /*
  * An exclusive block: shares no page with another block, belongs to the calling thread, and is freed or resized by its
  * owner only (LABYRINTH_EXCLUSIVE=abort, the default, or log: the free of another is reported and the block stays).
@@ -108,7 +124,7 @@ bool lab_owns(const void *p);
 #define LAB_GFP_NOFORK    0x500u /* reads as zero in a child of fork */
 #define LAB_GFP_NOMERGE   0x900u /* no huge pages and no KSM */
 
-/* A block of at least `size` bytes, aligned to 16 (to its size for ATOMIC sizes that are powers of two). EINVAL:
+/* A block of at least `size` bytes, aligned as lab_malloc has it (ATOMIC: powers of two up to 64 KiB, too). EINVAL:
  * unknown or contradictory flags (not for ATOMIC, which leaves errno alone). */
 void *lab_alloc(size_t size, unsigned gfp);
 
@@ -205,6 +221,7 @@ struct lab_mempool *lab_mempool_create(size_t min, void *(*alloc)(unsigned gfp, 
                                        void (*release)(void *element, void *data), void *data);
 struct lab_mempool *lab_mempool_create_sized(size_t min, size_t size);
 void *lab_mempool_alloc(struct lab_mempool *pool, unsigned gfp);
+void *lab_mempool_take(struct lab_mempool *pool); /* one that the pool has in hand; NULL: none. Any context */
 void lab_mempool_free(struct lab_mempool *pool, void *element);
 /* Elements that `alloc` does not have now come by later frees. False: no memory for the pool itself, or more than
  * LAB_MEMPOOL_MAX; it stays as it was. Not at the same time as another resize or destroy. */

@@ -5,6 +5,7 @@
 #include "alloc/allocate.h"
 #include "alloc/fastpath.h"
 #include "alloc/release.h"
+#include "alloc/settings.h"
 #include "base/check.h"
 
 LAB_EXPORT void *
@@ -81,6 +82,18 @@ LAB_EXPORT size_t
 lab_usable_size(const void *block)
 {
 	return block ? lab_block_size(block, "malloc_usable_size") : 0;
+}
+
+LAB_EXPORT size_t
+lab_good_size(size_t size)
+{
+	if (size <= LAB_SMALL_MAX)
+		return lab_class_size(lab_class_of(size));
+	size_t pages = (size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
+	if (size > LAB_SIZE_MAX)
+		return size;
+	bool is_run = pages <= LAB_SEGMENT_PAGES && size < lab_load_rlx(&lab_settings.huge_threshold);
+	return (is_run ? lab_run_pages(pages) : pages) << LAB_PAGE_SHIFT;
 }
 
 LAB_EXPORT bool

@@ -17,6 +17,7 @@
 #include "os/os.h"
 #include "page/map.h"
 
+enum { NOFAIL_PAUSE_MS = 10, NOFAIL_ROUNDS_TOLD = 100 };
 enum { CALLS_PER_LOOK = 8 }; /* a look at the clock in each would be felt where blocks go from thread to thread */
 
 /* Bytes: faults for all of it cost about what clearing it does. No block of a segment is so large. */
@@ -71,6 +72,7 @@ lab_allocate(struct lab_guard *guard, struct lab_request request)
 	lab_config_poll();
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
+	request.gfp |= lab_thread.scope;
 	if (lab_enter(guard)) {
 		size_t freed = guard->heap->freed_pages;
 		p = lab_allocate_owned(guard->heap, request, &fresh);
@@ -100,6 +102,33 @@ lab_allocate(struct lab_guard *guard, struct lab_request request)
 	return p;
 }
 
+bool
+lab_try_again(struct lab_request request, unsigned round)
+{
+	static const char text[] =
+	        "labyrinth: a call that may not fail (LAB_GFP_NOFAIL) has found no memory for a second\n";
+	static _Atomic uint32_t nobody_wakes;
+
+	if (!(request.gfp & LAB_GFP_NOFAIL) || !lab_gfp_is(request.gfp, LAB_GFP_KERNEL) || request.size > LAB_SIZE_MAX)
+		return false;
+	if (round == NOFAIL_ROUNDS_TOLD)
+		lab_os_write(NULL, text, sizeof text - 1);
+	lab_os.wait(&nobody_wakes, 0, NOFAIL_PAUSE_MS);
+	return true;
+}
+
+void *
+lab_allocate_sure(struct lab_guard *guard, struct lab_request request)
+{
+	void *p = lab_allocate(guard, request);
+
+	for (unsigned round = 0; lab_unlikely(!p) && lab_try_again(request, round); round++) {
+		struct lab_guard inner = {.sp = guard->sp};
+		p = lab_allocate(&inner, request);
+	}
+	return p;
+}
+
 void *
 lab_allocate_nowait(struct lab_guard *guard, struct lab_request request)
 {
@@ -108,6 +137,7 @@ lab_allocate_nowait(struct lab_guard *guard, struct lab_request request)
 
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
+	request.gfp |= lab_thread.scope;
 	if (lab_enter_nowait(guard)) {
 		p = lab_allocate_owned(guard->heap, request, &fresh);
 		lab_leave(guard);

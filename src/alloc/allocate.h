@@ -9,6 +9,12 @@
  * The guard is the API function's own: LAB_GUARD_HERE. */
 void *lab_allocate(struct lab_guard *guard, struct lab_request request);
 
+/* The same; with LAB_GFP_NOFAIL it tries until there is memory. */
+void *lab_allocate_sure(struct lab_guard *guard, struct lab_request request);
+
+/* Whether a call with LAB_GFP_NOFAIL that has failed for the `round`th time is to try again: after a pause. */
+bool lab_try_again(struct lab_request request, unsigned round);
+
 /* From what the thread's own heap holds: no system call, no waiting. NULL also if that heap may be in use
  * (LAB_GFP_NOWAIT). */
 void *lab_allocate_nowait(struct lab_guard *guard, struct lab_request request);

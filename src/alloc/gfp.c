@@ -20,8 +20,15 @@
 
 #define KIND_ATOMIC (LAB_GFP_ATOMIC & LAB_GFP_KIND)
 #define EXCLUSIVES  (LAB_GFP_LOCKED | LAB_GFP_NOFORK | LAB_GFP_NOMERGE)
-#define MODIFIERS   (LAB_GFP_HIGH | LAB_GFP_MEMALLOC | LAB_GFP_ZERO | LAB_GFP_NOWARN | LAB_GFP_NORECLAIM)
-#define KNOWN       (LAB_GFP_KIND | MODIFIERS | EXCLUSIVES)
+#define MODIFIERS                                                                                                      \
+	(LAB_GFP_HIGH | LAB_GFP_MEMALLOC | LAB_GFP_ZERO | LAB_GFP_NOWARN | LAB_GFP_NORECLAIM | LAB_GFP_NOFAIL |        \
+	 LAB_GFP_NOIO)
+#define KNOWN (LAB_GFP_KIND | MODIFIERS | EXCLUSIVES)
+/* Of a KERNEL or NOWAIT call: a block that the heap has at hand is had in the same way by all of these. */
+#define AT_HAND (LAB_GFP_NOWAIT | MODIFIERS)
+
+enum { SMALL_ORDER = 3 };
+_Static_assert(LAB_PAGE_SIZE << SMALL_ORDER == LAB_SMALL_MAX, "pages of a span");
 
 /* What shares no page can come from no reserve, and needs the system: KERNEL, and neither HIGH nor MEMALLOC. */
 static bool
@@ -100,7 +107,7 @@ lab_allocate_any(struct lab_guard *guard, struct lab_request request)
 	default:
 		if (request.gfp & LAB_GFP_EXCLUSIVE)
 			return lab_or_enomem(allocate_exclusive(guard, request));
-		return lab_or_enomem(lab_allocate(guard, request));
+		return lab_or_enomem(lab_allocate_sure(guard, request));
 	}
 }
 
@@ -119,7 +126,6 @@ alloc_atomic(size_t size, unsigned gfp)
 	return claim_atomic(size, LAB_ALIGN_DEFAULT, gfp);
 }
 
-/* A block that the heap holds at hand is had in the same way by both kinds. */
 LAB_EXPORT void *
 lab_alloc(size_t size, unsigned gfp)
 {
@@ -127,8 +133,11 @@ lab_alloc(size_t size, unsigned gfp)
 		return lab_malloc_fast(size);
 	if ((gfp & ~(LAB_GFP_MEMALLOC | LAB_GFP_NOWARN)) == LAB_GFP_ATOMIC)
 		return alloc_atomic(size, gfp);
-	void *p = gfp == LAB_GFP_NOWAIT && size <= LAB_DIRECT_MAX ? lab_malloc_try(size) : NULL;
-	return p ? p : alloc_other(size, gfp);
+	void *p = (gfp & ~AT_HAND) == 0 && size <= LAB_DIRECT_MAX ? lab_malloc_try(size) : NULL;
+	if (lab_unlikely(!p))
+		return alloc_other(size, gfp);
+	/* all that may be used: see lab_fill_new */
+	return gfp & LAB_GFP_ZERO ? memset(p, 0, lab_class_size(lab_class_of(size))) : p;
 }
 
 LAB_EXPORT void *
@@ -148,6 +157,9 @@ LAB_EXPORT void *
 lab_alloc_pages(unsigned gfp, unsigned order)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
+
+	if (lab_likely(gfp == LAB_GFP_KERNEL) && order <= SMALL_ORDER) /* blocks of spans are aligned to their size */
+		return lab_malloc_fast(LAB_PAGE_SIZE << order);
 	/* beyond the greatest order: a size that no kind has */
 	size_t size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : LAB_SIZE_MAX;
 	size_t align = order <= LAB_ORDER_MAX_ALLOC ? size : LAB_PAGE_SIZE;
@@ -163,6 +175,12 @@ lab_free_pages(void *pages, unsigned order)
 
 	if (!pages)
 		return;
+	struct lab_unit *span = lab_map_unit(pages);
+	if (lab_likely(order <= SMALL_ORDER && lab_unit_is_block(span, pages) &&
+	               span->size == LAB_PAGE_SIZE << order)) {
+		lab_free_fast(pages);
+		return;
+	}
 	size_t have, size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : SIZE_MAX;
 	struct lab_place place = lab_block_find(pages, &have, "free_pages");
 	bool is_slot = place.kind == LAB_PLACE_SLOT || place.kind == LAB_PLACE_SHARE;

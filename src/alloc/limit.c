@@ -26,19 +26,20 @@
 enum {
 	SLICE_MS = 10,
 	HOOKS = 4,
-	PROBES = 32, /* for the heaps of dead threads, in each round */
+	HOOK_ROUNDS = 16, /* so often a call that hooks help does not wait */
+	PROBES = 32,      /* for the heaps of dead threads, in each round */
 };
 
-static _Atomic(size_t (*)(void)) hooks[HOOKS];
+static _Atomic(size_t (*)(unsigned gfp)) hooks[HOOKS];
 static _Atomic uint32_t generation;
 static _Atomic size_t waits;
 _Atomic bool lab_limit_waiting;
 
 bool
-lab_limit_on_reclaim(size_t (*hook)(void))
+lab_limit_on_reclaim(size_t (*hook)(unsigned gfp))
 {
 	for (unsigned i = 0; i < HOOKS; i++) {
-		size_t (*none)(void) = NULL;
+		size_t (*none)(unsigned gfp) = NULL;
 		/* pairs with the acq of try_again */
 		if (atomic_compare_exchange_strong_explicit(&hooks[i], &none, hook, memory_order_release,
 		                                            memory_order_relaxed) ||
@@ -79,6 +80,19 @@ reclaim_owned(struct lab_heap *heap)
 	lab_purge_all(lab_thread_purge_owned(heap));
 }
 
+static size_t
+call_hooks(unsigned gfp)
+{
+	size_t freed = 0;
+
+	for (unsigned i = 0; i < HOOKS; i++) {
+		size_t (*hook)(unsigned) = lab_load_acq(&hooks[i]); /* pairs with the CAS of lab_limit_on_reclaim */
+		if (hook)
+			freed += hook(gfp);
+	}
+	return freed;
+}
+
 /* One more try, after a round of reclaiming. *over_limit: it was the limit that stopped it. */
 static void *
 try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limit)
@@ -86,11 +100,6 @@ try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limi
 	struct lab_guard guard = {.sp = sp};
 	void *p = NULL;
 
-	for (unsigned i = 0; i < HOOKS; i++) {
-		size_t (*hook)(void) = lab_load_acq(&hooks[i]); /* pairs with the CAS of lab_limit_on_reclaim */
-		if (hook)
-			(void)hook();
-	}
 	*over_limit = false;
 	if (lab_enter(&guard)) {
 		reclaim_owned(guard.heap);
@@ -138,13 +147,18 @@ allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fres
 	uint64_t wait = start && !(request.gfp & LAB_GFP_NORETRY) ? lab_load_rlx(&lab_settings.wait_ms) : 0;
 	bool over_limit, waited = false;
 
-	for (;;) {
+	for (unsigned round = 0;; round++) {
 		/* set before the try: what is freed after it wakes us */
 		uint32_t seen = lab_load_rlx(&generation);
 		if (wait)
 			lab_store_rlx(&lab_limit_waiting, true);
+		size_t freed = call_hooks(request.gfp);
 		void *p = try_again(guard->sp, request, fresh, &over_limit);
-		if (p || !over_limit || passed >= wait)
+		if (p || !over_limit)
+			return p;
+		if (freed != 0 && round < HOOK_ROUNDS && !(request.gfp & LAB_GFP_NORETRY))
+			continue;
+		if (passed >= wait)
 			return p;
 		if (!waited)
 			lab_add_rlx(&waits, 1);

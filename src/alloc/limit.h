@@ -24,8 +24,9 @@ lab_limit_notify(void)
 }
 
 /* `hook` is called when memory runs short under the limit: it frees what can be done without, allocates nothing, and
- * returns the bytes. From any thread, at any time, by several at once. False: no more room for hooks. */
-bool lab_limit_on_reclaim(size_t (*hook)(void));
+ * returns the bytes; gfp: the stopped call's. From any thread, at any time, by several at once. False: no more room for
+ * hooks. */
+bool lab_limit_on_reclaim(size_t (*hook)(unsigned gfp));
 
 /* Calls that have waited so far. */
 size_t lab_limit_waits(void);

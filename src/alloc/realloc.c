@@ -55,10 +55,20 @@ struct block {
 	struct lab_place place;
 };
 
-/* The block as one of `size` bytes: where it is, or where its pages were moved to. NULL: it is as it was. */
-static void *
-resize_block(struct lab_guard *guard, const struct block *block, size_t size)
+static bool
+is_aligned(const struct block *block, struct lab_request request)
 {
+	return ((uintptr_t)block->p & (request.align - 1)) == 0;
+}
+
+/* The block as what is asked for: where it is, or where its pages were moved to. NULL: it is as it was. */
+static void *
+resize_block(struct lab_guard *guard, const struct block *block, struct lab_request request)
+{
+	size_t size = request.size;
+
+	if (!is_aligned(block, request))
+		return NULL;
 	/* A block that would be less than half used moves. A run stays one for a size that a span has as well, so that
 	 * a size that goes up and down across the border is not copied each time. */
 	bool stays = size <= block->size && (size > block->size / 2 || block->size <= 64);
@@ -69,6 +79,8 @@ resize_block(struct lab_guard *guard, const struct block *block, size_t size)
 			return stays ? block->p : NULL;
 		return resize_run(guard, &block->place, size) ? block->p : NULL;
 	case LAB_PLACE_HUGE:
+		if (request.align > LAB_PAGE_SIZE) /* it may be moved to anywhere */
+			return stays ? block->p : NULL;
 		return resize_huge(&block->place, size);
 	case LAB_PLACE_SPAN:
 		return stays ? block->p : NULL;
@@ -89,45 +101,47 @@ move_to(void *moved, size_t size, struct lab_guard *guard, const struct block *b
 }
 
 static void *
-resize_by_copying(struct lab_guard *guard, const struct block *block, size_t size, unsigned gfp)
+resize_by_copying(struct lab_guard *guard, const struct block *block, struct lab_request request)
 {
 	struct lab_guard inner = {.sp = guard->sp};
-	void *moved = lab_allocate(&inner, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+	void *moved = lab_allocate_sure(&inner, request);
 
-	if (!moved && size <= block->size)
+	if (!moved && request.size <= block->size && is_aligned(block, request))
 		return block->p;
-	return move_to(moved, size, guard, block);
+	return move_to(moved, request.size, guard, block);
 }
 
 /* NOWAIT and ATOMIC: a block that fits stays as it is, another moves; nothing is mapped, given back or waited for. */
 static void *
-resize_nowait(struct lab_guard *guard, const struct block *block, size_t size, unsigned gfp)
+resize_nowait(struct lab_guard *guard, const struct block *block, struct lab_request request)
 {
-	if (size != 0 && size <= block->size)
+	bool is_smaller = request.size <= block->size;
+
+	if (request.size != 0 && is_smaller && is_aligned(block, request))
 		return block->p;
-	void *moved = size ? lab_allocate_any(guard, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp}) : NULL;
+	void *moved = request.size ? lab_allocate_any(guard, request) : NULL;
 	if (moved)
-		memcpy(moved, block->p, block->size);
-	if (moved || size == 0)
+		memcpy(moved, block->p, is_smaller ? request.size : block->size);
+	if (moved || request.size == 0)
 		lab_release_nowait(guard, &block->place, block->p, "realloc");
 	return moved;
 }
 
 static void *
-resize(struct lab_guard *guard, const struct block *block, size_t size, unsigned gfp)
+resize(struct lab_guard *guard, const struct block *block, struct lab_request request)
 {
-	if (size == 0) {
+	if (request.size == 0) {
 		lab_release_place(guard, &block->place, block->p, "realloc");
 		return NULL;
 	}
-	if (size > LAB_SIZE_MAX)
+	if (request.size > LAB_SIZE_MAX)
 		return lab_or_enomem(NULL);
-	void *resized = resize_block(guard, block, size);
+	void *resized = resize_block(guard, block, request);
 	if (!resized)
-		resized = resize_by_copying(guard, block, size, gfp);
+		resized = resize_by_copying(guard, block, request);
 	/* two blocks at once may be too much where one is not; what could be reclaimed is by now */
 	if (!resized)
-		resized = resize_block(guard, block, size);
+		resized = resize_block(guard, block, request);
 	return lab_or_enomem(resized);
 }
 
@@ -145,7 +159,7 @@ static void *
 resize_exclusive(struct lab_guard *guard, const struct block *block, struct lab_request request)
 {
 	struct lab_guard inner = {.sp = guard->sp};
-	bool is_smaller = request.size <= block->size;
+	bool is_smaller = request.size <= block->size && is_aligned(block, request);
 
 	lab_exclusive_settle_fork(guard);
 	const struct lab_run *run = lab_exclusive_run(&block->place);
@@ -161,7 +175,7 @@ resize_exclusive(struct lab_guard *guard, const struct block *block, struct lab_
 		return NULL;
 	}
 	bool is_marked = run && (lab_exclusive_marks(request.gfp) & ~state) == 0;
-	if (is_marked && fits(block->size >> LAB_PAGE_SHIFT, request.size))
+	if (is_marked && is_aligned(block, request) && fits(block->size >> LAB_PAGE_SHIFT, request.size))
 		return block->p;
 	request.gfp |= lab_exclusive_gfp(state);
 	int saved = errno;
@@ -199,33 +213,52 @@ is_exclusive(const struct lab_place *place, unsigned gfp)
 
 /* Of any kind, with any modifiers, exclusive blocks too. */
 static void *
-resize_any(struct lab_guard *guard, const struct block *block, size_t size, unsigned gfp)
+resize_any(struct lab_guard *guard, const struct block *block, struct lab_request request)
 {
+	size_t size = request.size;
 	char *q;
 
-	if (!lab_gfp_check(gfp))
+	if (!lab_gfp_check(request.gfp))
 		return NULL;
-	if (size != 0 && size <= LAB_SIZE_MAX && is_exclusive(&block->place, gfp))
-		q = resize_exclusive(guard, block, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+	if (size != 0 && size <= LAB_SIZE_MAX && is_exclusive(&block->place, request.gfp))
+		q = resize_exclusive(guard, block, request);
 	else
-		q = (gfp & LAB_GFP_KIND ? resize_nowait : resize)(guard, block, size, gfp);
-	if (q && gfp & LAB_GFP_ZERO && (q == block->p || block->place.kind == LAB_PLACE_HUGE))
+		q = (request.gfp & LAB_GFP_KIND ? resize_nowait : resize)(guard, block, request);
+	if (q && request.gfp & LAB_GFP_ZERO && (q == block->p || block->place.kind == LAB_PLACE_HUGE))
 		clear_behind(q, block->size < size ? block->size : size);
 	return q;
+}
+
+/* p is a block. */
+static inline void *
+resize_found(struct lab_guard *guard, void *p, struct lab_request request)
+{
+	struct block block = {.p = p};
+
+	block.place = lab_block_find(p, &block.size, "realloc");
+	if (lab_unlikely(request.gfp != LAB_GFP_KERNEL || is_exclusive(&block.place, request.gfp)))
+		return resize_any(guard, &block, request);
+	return resize(guard, &block, request);
 }
 
 LAB_EXPORT void *
 lab_realloc(void *p, size_t size, unsigned gfp)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
-	struct block block = {.p = p};
 
 	if (!p)
 		return lab_alloc(size, gfp);
-	block.place = lab_block_find(p, &block.size, "realloc");
-	if (lab_unlikely(gfp != LAB_GFP_KERNEL || is_exclusive(&block.place, gfp)))
-		return resize_any(&guard, &block, size, gfp);
-	return resize(&guard, &block, size, LAB_GFP_KERNEL);
+	return resize_found(&guard, p, (struct lab_request){size, LAB_ALIGN_DEFAULT, gfp});
+}
+
+LAB_EXPORT void *
+lab_realloc_aligned(void *p, size_t alignment, size_t size, unsigned gfp)
+{
+	struct lab_guard guard = LAB_GUARD_HERE;
+
+	if (!p || !lab_is_power_of_two(alignment))
+		return lab_alloc_aligned(alignment, size, gfp);
+	return resize_found(&guard, p, (struct lab_request){size, alignment, gfp});
 }
 
 LAB_EXPORT void *

@@ -33,6 +33,6 @@ lab_gfp_is(unsigned gfp, unsigned kind)
 
 /* A modifier that only lab_allocate and lab_allocate_nowait know: not from the reserve, which is no place for what
  * stays. */
-#define LAB_GFP_LASTING 0x8000u
+#define LAB_GFP_LASTING 0x20000u
 
 #endif

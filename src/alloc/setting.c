@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "alloc/faults.h"
 #include "alloc/limit.h"
 #include "alloc/settings.h"
 #include "backing/settings.h"
@@ -49,6 +50,12 @@ set_exclusive(size_t word)
 {
 	lab_store_rlx(&lab_settings.log_exclusive, word != 0);
 	return true;
+}
+
+static bool
+set_faults(const char *text)
+{
+	return lab_faults_set_text(text);
 }
 
 static bool

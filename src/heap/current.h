@@ -30,6 +30,7 @@ struct lab_thread {
 	struct lab_meetings met; /* with the frame in word */
 	bool may_have_left;      /* another heap was won since they were looked for */
 	uint8_t frees_unborn;    /* of others' blocks, before there was a heap */
+	uint16_t scope;          /* modifiers that each of the thread's calls has: kernel/scope.c */
 	uint32_t next_tid;       /* what the pass over leases that the thread is in makes of tid (leases.c); or 0 */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");

@@ -6,7 +6,8 @@
  * bytes and, since spans are carved page by page, at most a page of memory. Up to 32 KiB, since whole pages waste less
  * than 1/8 only from there on.
  *
- * To add a class: change LAB_CLASS_SIZE, its inverse lab_class_of, and LAB_CLASS_COUNT. Sizes are multiples of 16,
+ * To add a class: change LAB_CLASS_SIZE, its inverse lab_class_of, LAB_CLASS_COUNT, and what programs were
+ * compiled with: lab_kernel_class (kernel/block.h), and the soname with it. Sizes are multiples of 16,
  * ascending, at least two to a span; the last is LAB_SMALL_MAX, a power of two. All else loops over LAB_CLASS_COUNT.
  * The asserts below, in heap.h and in alloc/stats.c check the counts, tests heap-size_class and page-unit each size. No
  * test sees what is left over at the end of a span: 64 KiB modulo the size.

@@ -64,8 +64,10 @@ take_slow(struct lab_cache *cache, unsigned gfp)
 	struct lab_guard guard = LAB_GUARD_HERE;
 	void *object = NULL;
 
-	if (!lab_gfp_is(gfp, LAB_GFP_ATOMIC))
+	if (!lab_gfp_is(gfp, LAB_GFP_ATOMIC)) {
+		gfp |= lab_thread.scope & LAB_GFP_MEMALLOC;
 		object = lab_slabs_open(&cache->slabs, &guard, gfp);
+	}
 	if (!object)
 		object = take_from_reserve(cache, gfp, guard.reentrant && lab_gfp_is(gfp, LAB_GFP_KERNEL));
 	if (!object) {
@@ -81,9 +83,16 @@ lab_cache_alloc(struct lab_cache *cache, unsigned gfp)
 {
 	if (lab_unlikely(!lab_gfp_check_but(gfp, LAB_GFP_EXCLUSIVE)))
 		return NULL;
-	void *object = lab_slabs_take(&cache->slabs, lab_gfp_is(gfp, LAB_GFP_NOWAIT) ? SIZE_MAX : WALK);
+	size_t walk = lab_gfp_is(gfp, LAB_GFP_NOWAIT) ? SIZE_MAX : WALK;
+	void *object = lab_slabs_take(&cache->slabs, walk);
 	if (lab_unlikely(!object))
 		object = take_slow(cache, gfp);
+	for (unsigned round = 0; lab_unlikely(!object) && lab_try_again((struct lab_request){.gfp = gfp}, round);
+	     round++) {
+		object = lab_slabs_take(&cache->slabs, walk);
+		if (!object)
+			object = take_slow(cache, gfp);
+	}
 	if (object && gfp & LAB_GFP_ZERO)
 		memset(object, 0, cache->slabs.size);
 	return object;
@@ -153,9 +162,11 @@ lab_cache_shrink(struct lab_cache *cache)
 }
 
 size_t
-lab_caches_shrink(void)
+lab_caches_shrink(unsigned gfp)
 {
 	size_t bytes = 0;
+
+	(void)gfp;
 
 	for (struct lab_cache *cache = first_cache(); cache; cache = cache->next)
 		if (is_live(cache))

@@ -30,7 +30,8 @@ struct lab_cache {
 	_Atomic size_t from_reserve, failures;
 };
 
-/* Gives the unused memory of all caches back; bytes. Any thread, at any time; for reclaim. */
-size_t lab_caches_shrink(void);
+/* Gives the unused memory of all caches back; bytes. Any thread, at any time; for reclaim, of which
+ * gfp is the stopped call's. */
+size_t lab_caches_shrink(unsigned gfp);
 
 #endif

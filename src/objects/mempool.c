@@ -160,7 +160,7 @@ lab_mempool_alloc(struct lab_mempool *pool, unsigned gfp)
 	if (lab_unlikely(!lab_gfp_check_but(gfp, LAB_GFP_EXCLUSIVE | (pool->alloc == alloc_sized ? 0 : LAB_GFP_ZERO))))
 		return NULL;
 	bool is_kernel = lab_gfp_is(gfp, LAB_GFP_KERNEL);
-	gfp |= LAB_GFP_NOWARN;
+	gfp = (gfp & ~LAB_GFP_NOFAIL) | LAB_GFP_NOWARN; /* the pool itself does not fail */
 	void *element = pool->alloc(is_kernel ? gfp | LAB_GFP_NORECLAIM : gfp, pool->data);
 	if (lab_likely(element != NULL))
 		return element;
@@ -171,6 +171,12 @@ lab_mempool_alloc(struct lab_mempool *pool, unsigned gfp)
 		memset(element, 0, (size_t)pool->data);
 	errno = element || lab_gfp_is(gfp, LAB_GFP_ATOMIC) ? saved : ENOMEM;
 	return element;
+}
+
+LAB_EXPORT void *
+lab_mempool_take(struct lab_mempool *pool)
+{
+	return take(pool);
 }
 
 LAB_EXPORT void

@@ -128,7 +128,7 @@ lab_slabs_find(struct lab_slabs *slabs, const void *p, unsigned *object, const c
 static void *
 allocate(struct lab_guard *guard, size_t size, size_t align, unsigned gfp)
 {
-	const struct lab_request request = {size, align, LAB_GFP_LASTING | (gfp & LAB_GFP_NORECLAIM)};
+	const struct lab_request request = {size, align, LAB_GFP_LASTING | (gfp & (LAB_GFP_NORECLAIM | LAB_GFP_NOIO))};
 
 	if (lab_gfp_is(gfp, LAB_GFP_NOWAIT))
 		return lab_allocate_nowait(guard, request);

@@ -110,6 +110,9 @@ void lab_os_use_libc(bool use);
 #define LAB_OS_TID_UNKNOWN 0x3fffffu
 #define LAB_OS_PID_UNKNOWN UINT32_MAX
 
+/* The number of the processor that the thread runs on, now; 0: it cannot be told. */
+unsigned lab_os_processor(void);
+
 uint32_t lab_os_tid(void);
 uint32_t lab_os_pid(void);
 

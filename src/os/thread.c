@@ -1,5 +1,6 @@
 /* thread.c - thread and process ids, whether a thread is alive, and what signals it holds. Any context. */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 
@@ -14,6 +15,15 @@ lab_os_tid(void)
 	long tid = lab_syscall(SYS_gettid, 0, 0, 0, 0, 0);
 
 	return lab_syscall_failed(tid) ? LAB_OS_TID_UNKNOWN : (uint32_t)tid;
+}
+
+unsigned
+lab_os_processor(void)
+{
+	int saved = errno, cpu = sched_getcpu(); /* of the vDSO or a word that the kernel keeps: no system call */
+
+	errno = saved;
+	return cpu < 0 ? 0 : (unsigned)cpu;
 }
 
 uint32_t

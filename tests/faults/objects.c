@@ -143,7 +143,7 @@ caches(void)
 	cache_of(100, 0, OBJECTS);
 	cache_of(20000, 64, OBJECTS);
 	cache_of(300 * KIB, 4 * KIB, 9);
-	(void)lab_caches_shrink();
+	(void)lab_caches_shrink(0);
 }
 
 static const struct fault_workload workloads[] = {

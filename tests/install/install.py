@@ -56,9 +56,9 @@ class Installed:
             PKG_CONFIG_ALLOW_SYSTEM_LIBS="1",
         )
 
-    def only(self, name):
-        """The one installed file of that name."""
-        found = list(self.root.rglob(name))
+    def only(self, name, folder="*"):
+        """The one installed file of that name, in a folder of that name."""
+        found = list(self.root.rglob(f"{folder}/{name}"))
         return found[0] if len(found) == 1 else sys.exit(f"installed as {name}: {found or 'nothing'}")
 
     def pkg_config(self, *arguments):
@@ -180,7 +180,11 @@ def check_installed(installed, options):
         check_rcu(installed)
     installed.run(installed.build("../../examples/driver.c", "labyrinth_core", "shared"), "5000", shared=True)
 
+    shim = installed.only("shrinker.h", "linux").parent.parent
+    installed.run(installed.build("../shim/driver.c", "labyrinth_core", "shared", f"-I{shim}"), shared=True)
+
     installed.only("labyrinth.3")
+    installed.only("gfp.7")
     # A program finds the version that it was linked with.
     for name in "liblabyrinth", "liblabyrinth_core":
         link = installed.only(f"{name}.so")

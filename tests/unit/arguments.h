@@ -58,8 +58,9 @@ __attribute__((unused)) static const unsigned flags[] = {
         0x4,
         LAB_GFP_NORETRY,
         LAB_GFP_NOWAIT | LAB_GFP_NORECLAIM,
-        0x4000,
-        0x8000,
+        LAB_GFP_NOIO,
+        0x20000,
+        0x40000,
         0x80000000,
         UINT_MAX,
 };
@@ -70,7 +71,7 @@ static inline bool
 is_sound(unsigned gfp)
 {
 	const unsigned known = 3 | LAB_GFP_HIGH | LAB_GFP_MEMALLOC | LAB_GFP_ZERO | LAB_GFP_NOWARN | LAB_GFP_NORECLAIM |
-	                       LAB_GFP_LOCKED | LAB_GFP_NOFORK | LAB_GFP_NOMERGE;
+	                       LAB_GFP_NOIO | LAB_GFP_NOFAIL | LAB_GFP_LOCKED | LAB_GFP_NOFORK | LAB_GFP_NOMERGE;
 	const unsigned exclusive = (LAB_GFP_LOCKED | LAB_GFP_NOFORK | LAB_GFP_NOMERGE);
 
 	if (gfp & ~known || (gfp & 3) == 3)

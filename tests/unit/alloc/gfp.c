@@ -53,7 +53,7 @@ Test(gfp, contradictory_and_unknown_flags)
 	        0x3,
 	        0x4,
 	        0x8,
-	        0x4000,
+	        0x40000,
 	        1u << 31,
 	        0x200,
 	        0x400,
@@ -79,7 +79,7 @@ Test(gfp, contradictory_and_unknown_flags)
 	}
 	errno = 7777;
 	cr_assert_null(lab_alloc(10, LAB_GFP_ATOMIC | LAB_GFP_EXCLUSIVE));
-	cr_assert_null(lab_alloc(10, LAB_GFP_ATOMIC | 0x4000));
+	cr_assert_null(lab_alloc(10, LAB_GFP_ATOMIC | 0x40000));
 	cr_assert_null(lab_alloc_aligned(3, 10, LAB_GFP_ATOMIC));
 	cr_assert_null(lab_alloc_aligned(0, 10, LAB_GFP_ATOMIC));
 	cr_assert_eq(errno, 7777, "ATOMIC leaves errno alone");

@@ -210,10 +210,11 @@ Test(limit, free_dirty_pages_make_room)
 static void *stash[64];
 
 static size_t
-drop_stash(void)
+drop_stash(unsigned gfp)
 {
 	size_t bytes = 0;
 
+	(void)gfp;
 	for (int i = 0; i < 64; i++) {
 		bytes += stash[i] ? lab_usable_size(stash[i]) : 0;
 		lab_free(stash[i]);

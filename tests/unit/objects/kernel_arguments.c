@@ -48,7 +48,7 @@ Test(kernel_arguments, of_caches, .timeout = SECONDS)
 					begin();
 					struct kmem_cache *cache =
 						kmem_cache_create("x", size, align, slab_flags[f], NULL);
-					bool is_wrong = align & (align - 1) || slab_flags[f] & ~SLAB_HWCACHE_ALIGN;
+					bool is_wrong = align & (align - 1) || slab_flags[f] & ~LAB_KERNEL_SLAB_FLAGS;
 					bool is_large = size > KMALLOC_MAX_SIZE || align > KMALLOC_MAX_SIZE;
 					cr_assert_eq(cache != NULL, !is_wrong && !is_large,
 						     "size %u, alignment %u, flags %#x", size, align, slab_flags[f]);

@@ -82,7 +82,7 @@ use_cache(size_t number)
 				lab_free(thing);
 		}
 		if (trace_below(&random, 50) == 0)
-			(void)(trace_below(&random, 2) ? lab_cache_shrink(cache) : lab_caches_shrink());
+			(void)(trace_below(&random, 2) ? lab_cache_shrink(cache) : lab_caches_shrink(0));
 		if (trace_below(&random, 1000) == 0) {
 			struct lab_cache_stats stats;
 			lab_cache_stats_get(cache, &stats);
@@ -127,7 +127,7 @@ make_and_destroy(size_t number)
 			objects[i] = lab_cache_alloc(own, LAB_GFP_KERNEL);
 			*objects[i] = number;
 		}
-		(void)lab_caches_shrink();
+		(void)lab_caches_shrink(0);
 		for (int i = 0; i < 40; i++) {
 			REQUIRE(*objects[i] == number);
 			lab_cache_free(own, objects[i]);
@@ -140,7 +140,7 @@ static void
 run_caches(void)
 {
 	threads_run(make_and_destroy, THREADS);
-	REQUIRE(lab_caches_shrink() == 0);
+	REQUIRE(lab_caches_shrink(0) == 0);
 }
 
 /* A source that soon has no more: the pool's slots are what is fought for. */

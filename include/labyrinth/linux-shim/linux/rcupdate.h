@@ -1,13 +1,13 @@
 /*
  * linux/rcupdate.h - for code of the kernel in user space: liburcu's readers and call_rcu, and kfree_rcu and its like
- * of labyrinth/rcu.h, under the kernel's names. For an include path of the program's: -I…/labyrinth/kernel.
+ * of labyrinth/rcu.h, under the kernel's names. For an include path of the program's: -I…/labyrinth/linux-shim.
  *
  * The flavour of liburcu is chosen as liburcu's headers have it, by RCU_MEMBARRIER (the default), RCU_MB or RCU_SIGNAL;
  * and RCU_QSBR. main() registers its thread (rcu_register_thread) and calls lab_rcu_start(&rcu_flavor); threads that
  * read register, too. liburcu's call_rcu is for no handler before a first call of it outside of one.
  */
-#ifndef LABYRINTH_KERNEL_LINUX_RCUPDATE_H
-#define LABYRINTH_KERNEL_LINUX_RCUPDATE_H
+#ifndef LABYRINTH_SHIM_RCUPDATE_H
+#define LABYRINTH_SHIM_RCUPDATE_H
 
 #ifdef RCU_QSBR
 #include <urcu-qsbr.h>

@@ -1,0 +1,206 @@
+/*
+ * pages.c - references to pages, and blocks that are given back page by page (lab_page_get, lab_page_split,
+ * include/labyrinth/kernel/support.h). Any context.
+ *
+ * A page that has more than its first reference, or is a piece of a block that was split, has words in a table, found
+ * by hashing. A word is a key, which never changes, and a value, which is 0 where there is nothing to say. Pages
+ * without are not in it: they cost nothing.
+ *
+ *     REFERENCES  of a page: those beyond the first
+ *     PIECE       of a page of a block that was split: 1 + its number there
+ *     WHOLE       of that block's first page: pieces that are still in use
+ *
+ * INV-PAGES-1  A key is in one word at most: it is put into the first word of its row that has none, by CAS, and words
+ *              never lose their keys. So what looks for a key and comes to a word without one knows that it is nowhere.
+ */
+#include <labyrinth/kernel/support.h>
+
+#include "alloc/allocate.h"
+#include "alloc/release.h"
+#include "base/check.h"
+#include "page/geometry.h"
+
+enum kind { REFERENCES, PIECE, WHOLE };
+enum {
+	VALUE_BITS = 17, /* 45 are the page's number, where addresses have 57 bits */
+	KIND_BITS = 2,
+	FIRST_LOG = 9, /* words of the first table; each one is twice as large as that before it */
+	TABLES = 24,
+	ROW = 16, /* words in which a key may be in a table */
+};
+#define VALUE_MAX ((UINT64_C(1) << VALUE_BITS) - 1)
+
+static _Atomic uint64_t first_table[1 << FIRST_LOG];
+static _Atomic(_Atomic uint64_t *) tables[TABLES]; /* but the first */
+static _Atomic bool is_used;
+
+static _Atomic uint64_t *
+make_table(unsigned k)
+{
+	struct lab_guard guard = LAB_GUARD_HERE;
+	const struct lab_request request = {sizeof(uint64_t) << (FIRST_LOG + k), 64, LAB_GFP_LASTING | LAB_GFP_ZERO};
+	_Atomic uint64_t *none = NULL, *table = lab_allocate(&guard, request);
+
+	if (!table)
+		return NULL;
+	/* pairs with the acq of table_at: its zeros are seen */
+	if (atomic_compare_exchange_strong(&tables[k], &none, table))
+		return table;
+	struct lab_guard again = LAB_GUARD_HERE;
+	lab_release(&again, (void *)table, "lab_page_get");
+	return none;
+}
+
+static _Atomic uint64_t *
+table_at(unsigned k)
+{
+	return k == 0 ? first_table : lab_load_acq(&tables[k]); /* pairs with the CAS of make_table */
+}
+
+/* The word of a key. NULL: it has none, and with `make`: there is no memory for one. */
+static _Atomic uint64_t *
+find(const void *page, enum kind kind, bool make)
+{
+	uint64_t key = (uint64_t)(uintptr_t)page >> LAB_PAGE_SHIFT << KIND_BITS | kind;
+	uint64_t hash = key * UINT64_C(0x9e3779b97f4a7c15);
+
+	for (unsigned k = 0; k < TABLES; k++) {
+		_Atomic uint64_t *table = table_at(k);
+		if (!table && make)
+			table = make_table(k);
+		if (!table)
+			return NULL;
+		for (unsigned i = 0; i < ROW; i++) {
+			_Atomic uint64_t *word = &table[((hash >> 32) + i) & ((1u << (FIRST_LOG + k)) - 1)];
+			uint64_t seen = lab_load_rlx(word);
+			if (seen == 0 && !make)
+				return NULL;
+			if (seen == 0 && lab_cas64(word, 0, key << VALUE_BITS)) /* pairs with nothing: INV-PAGES-1 */
+				return word;
+			if (lab_load_rlx(word) >> VALUE_BITS == key)
+				return word;
+		}
+	}
+	return NULL;
+}
+
+static uint64_t
+value_of(const _Atomic uint64_t *word)
+{
+	return word ? lab_load_rlx(word) & VALUE_MAX : 0;
+}
+
+/* One less, but not of 0, nor of VALUE_MAX, where it stays. Returns what it was. */
+static uint64_t
+decrement(_Atomic uint64_t *word)
+{
+	uint64_t seen, value;
+
+	do {
+		seen = word ? lab_load_rlx(word) : 0;
+		value = seen & VALUE_MAX;
+		/* pairs with itself: who takes the last one sees what the others have written to the page */
+	} while (value != 0 && value != VALUE_MAX && !lab_cas64(word, seen, seen - 1));
+	return value;
+}
+
+LAB_EXPORT bool
+lab_page_get(void *page)
+{
+	_Atomic uint64_t *word = find(page, REFERENCES, true);
+	uint64_t seen;
+
+	if (!word)
+		return lab_or_enomem(NULL);
+	lab_store_rlx(&is_used, true);
+	do
+		seen = lab_load_rlx(word);
+	while ((seen & VALUE_MAX) != VALUE_MAX && !lab_cas64(word, seen, seen + 1)); /* pairs with decrement */
+	return true;
+}
+
+LAB_EXPORT unsigned
+lab_page_count(const void *page)
+{
+	return 1 + (unsigned)value_of(find(page, REFERENCES, false));
+}
+
+/* The page, whose last reference was given back, is a piece: it goes, and the block with the last one. False: it is
+ * none. */
+static bool
+put_piece(char *page, const char *call)
+{
+	_Atomic uint64_t *word = find(page, PIECE, false);
+	/* pairs with itself: of two frees of a piece one sees that it was free */
+	uint64_t piece = value_of(word) ? atomic_exchange(word, lab_load_rlx(word) & ~VALUE_MAX) & VALUE_MAX : 0;
+
+	if (piece == 0 && value_of(find(page, WHOLE, false)) != 0)
+		lab_report_misuse(call, page, "double free");
+	if (piece == 0)
+		return false;
+	char *block = page - (piece - 1) * LAB_PAGE_SIZE;
+	if (decrement(find(block, WHOLE, false)) == 1) {
+		struct lab_guard guard = LAB_GUARD_HERE;
+		lab_release(&guard, block, call);
+	}
+	return true;
+}
+
+LAB_EXPORT bool
+lab_page_put(void *page)
+{
+	struct lab_guard guard = LAB_GUARD_HERE;
+
+	if (!page)
+		return false;
+	if (lab_load_rlx(&is_used)) {
+		if (decrement(find(page, REFERENCES, false)) != 0)
+			return false;
+		if (put_piece(page, "put_page"))
+			return true;
+	}
+	lab_release(&guard, page, "put_page");
+	return true;
+}
+
+LAB_EXPORT bool
+lab_page_put_order(void *page, unsigned order)
+{
+	if (!page)
+		return false;
+	if (lab_unlikely(lab_load_rlx(&is_used))) {
+		if (decrement(find(page, REFERENCES, false)) != 0)
+			return false;
+		if (value_of(find(page, PIECE, false)) != 0 && order != 0)
+			lab_report_misuse("free_pages", page, "wrong order");
+		if (put_piece(page, "free_pages"))
+			return true;
+	}
+	lab_free_pages(page, order);
+	return true;
+}
+
+/* A frame that is cut short leaves a block of which pieces are missing: it is never given back. */
+LAB_EXPORT bool
+lab_page_split(void *pages, unsigned order)
+{
+	size_t count = order <= LAB_ORDER_MAX_ALLOC ? (size_t)1 << order : 0, size;
+	char *page = pages;
+
+	(void)lab_block_find(pages, &size, "split_page");
+	if (count == 0 || size < count << LAB_PAGE_SHIFT)
+		lab_report_misuse("split_page", pages, "wrong order");
+	if (order == 0)
+		return true;
+	_Atomic uint64_t *whole = find(pages, WHOLE, true);
+	bool is_there = whole != NULL;
+	for (size_t i = 0; i < count && is_there; i++) /* before any is a piece */
+		is_there = find(page + i * LAB_PAGE_SIZE, PIECE, true) != NULL;
+	if (!is_there)
+		return lab_or_enomem(NULL);
+	lab_store_rlx(&is_used, true);
+	(void)atomic_fetch_or(whole, count); /* its value was 0; pairs with decrement */
+	for (size_t i = 0; i < count; i++)   /* pairs with put_piece */
+		(void)atomic_fetch_or(find(page + i * LAB_PAGE_SIZE, PIECE, false), i + 1);
+	return true;
+}
