@@ -20,7 +20,7 @@
  *     may fail.
  *   - struct page is the page itself: 4096 bytes without fields. `page + 1` is the next page.
  *   - kmem_cache_destroy of a cache with objects in use says how many there are, and leaves the cache as it was.
- * kfree_rcu and its like need liburcu, and stand in labyrinth/rcu.h.
+ * kfree_rcu and its like, and what SLAB_TYPESAFE_BY_RCU needs: labyrinth/rcu.h.
  */
 #ifndef LABYRINTH_GFP_H
 #define LABYRINTH_GFP_H

@@ -69,8 +69,8 @@ struct kmem_cache_args {
 #endif
 #define LAB_KERNEL_SLAB_FLAGS                                                                                          \
 	(SLAB_CONSISTENCY_CHECKS | SLAB_RED_ZONE | SLAB_POISON | SLAB_HWCACHE_ALIGN | SLAB_CACHE_DMA |                 \
-	 SLAB_CACHE_DMA32 | SLAB_STORE_USER | SLAB_RECLAIM_ACCOUNT | SLAB_PANIC | SLAB_TYPESAFE_BY_RCU | SLAB_TRACE | SLAB_NOLEAKTRACE |      \
-	 SLAB_NO_MERGE | SLAB_ACCOUNT | SLAB_NO_USER_FLAGS)
+	 SLAB_CACHE_DMA32 | SLAB_STORE_USER | SLAB_RECLAIM_ACCOUNT | SLAB_PANIC | SLAB_TRACE | SLAB_NOLEAKTRACE |      \
+	 SLAB_TYPESAFE_BY_RCU | SLAB_NO_MERGE | SLAB_ACCOUNT | SLAB_NO_USER_FLAGS)
 
 /* NULL in a program that is not linked with liblabyrinth_rcu. */
 #ifdef __cplusplus
