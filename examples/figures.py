@@ -13,7 +13,7 @@ import sys
 FIELDS = (
     "reserved", "committed", "in_use", "blocks", "free_in_spans", "dirty", "purged", "huge", "huge_blocks",
     "segments", "heaps", "remote_frees", "reentrant", "adopted", "reserve_total", "reserve_used", "limit", "charged",
-    "waits",
+    "waits", "active", "resident", "metadata", "retained", "runs",
 )
 
 
@@ -24,10 +24,10 @@ class Stats(ctypes.Structure):
 def load():
     """The library in this process, or None: the program does not run on it."""
     library = ctypes.CDLL(None)
-    if not hasattr(library, "lab_stats_get"):
+    if not hasattr(library, "lab_stats_get_sized"):
         return None
-    library.lab_stats_get.argtypes = [ctypes.POINTER(Stats)]
-    library.lab_stats_get.restype = None
+    library.lab_stats_get_sized.argtypes = [ctypes.POINTER(Stats), ctypes.c_size_t]
+    library.lab_stats_get_sized.restype = ctypes.c_size_t
     library.lab_version.restype = ctypes.c_char_p
     library.lab_trim.argtypes = [ctypes.c_size_t]
     library.lab_trim.restype = ctypes.c_bool
@@ -37,7 +37,7 @@ def load():
 def figures(library):
     """A dictionary of the figures of now, in bytes where they are bytes."""
     stats = Stats()
-    library.lab_stats_get(ctypes.byref(stats))
+    library.lab_stats_get_sized(ctypes.byref(stats), ctypes.sizeof(stats))
     return {name: getattr(stats, name) for name in FIELDS}
 
 

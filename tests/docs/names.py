@@ -14,8 +14,8 @@ CXX = re.compile(r"\blabyrinth::(\w+)")
 
 
 def check(root):
-    headers = {path.name: path.read_text() for path in (root / "include/labyrinth").iterdir()}
-    code = "".join(path.read_text() for folder in ("include", "src", "preload") for path in (root / folder).rglob("*.[ch]"))
+    headers = {path.name: path.read_text() for path in (root / "include/labyrinth").iterdir() if path.is_file()}
+    code = "".join(path.read_text() for folder in ("include", "src", "preload", "rcu", "tool", "tests") for path in (root / folder).rglob("*.[ch]"))
     code += "".join(path.read_text() for path in [*root.rglob("src/meson.build"), root / "meson.build"])
     known = set(re.findall(r"\w+", code))
     fields = set(re.findall(r"^\t\w+ (\w+);", re.search(r"^struct lab_stats \{(.*?)^\};", headers["labyrinth.h"], re.M | re.S)[1], re.M))

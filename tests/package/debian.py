@@ -13,6 +13,9 @@ from pathlib import Path
 from tree import PROJECT, environment, need, only, require, run
 
 
+PACKAGES = ("liblabyrinth0", "liblabyrinth-dev", "labyrinth")
+
+
 def make_release(build, meson, folder):
     """Unpacks what is committed, as a release; returns its folder."""
     if run(["git", "-C", PROJECT, "status", "--porcelain", "--untracked-files=no"]):
@@ -76,9 +79,9 @@ def main(build, meson):
         packages = build_packages(make_release(build, meson, scratch))
         (scratch / "root").mkdir()
         root = ScratchRoot(scratch / "root")
-        root.dpkg("--install", *(only(packages, f"{name}_*.deb") for name in ("liblabyrinth0", "liblabyrinth-dev")))
+        root.dpkg("--install", *(only(packages, f"{name}_*.deb") for name in PACKAGES))
         use(root.folder, scratch)
-        root.dpkg("--purge", "liblabyrinth-dev", "liblabyrinth0")
+        root.dpkg("--purge", *reversed(PACKAGES))
         require(not root.files(), f"left behind: {root.files()}")
 
 
