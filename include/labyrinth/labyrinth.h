@@ -326,7 +326,7 @@ struct lab_stats {
 	size_t limit;         /* LAB_PARAM_LIMIT */
 	size_t charged;       /* bytes that count against it; 0 while there is no limit */
 	size_t waits;         /* calls that waited for memory under the limit, so far */
-	/* from here on: since 0.2 */
+	/* from here on: what the function lab_stats_get does not fill in */
 	size_t active;   /* bytes of pages in which there are blocks, or that spans have set aside for some */
 	size_t resident; /* bytes that are resident, at most: touched pages, dirty ones, metadata, the reserve */
 	size_t metadata; /* bytes that describe what is mapped */
