@@ -13,12 +13,15 @@
  * A program may replace some of the operators: C++ says that the forms it did not replace then call the ones it did
  * ([new.delete.single], [new.delete.array]). So each form here calls the form below it by its public name, which
  * ld.so may have bound to the program's. Needed of the build: these names stay interposable (preload/operators.list, no
- * -Bsymbolic), and -fexceptions. The sizes given to sized deletes are not checked: the runtime's do not look at them,
- * and programs that delete a derived object through a base without a virtual destructor get away with it.
+ * -Bsymbolic), and -fexceptions. The sizes given to sized deletes, and which operator made a block, are checked with
+ * the setting `check` only: the runtime's do not look at them, and programs that delete a derived object through a base
+ * without a virtual destructor get away with it.
  *
  * Not in the static archive: there the runtime's operators are linked in, and call the archive's malloc.
  * Success is as async-signal-safe as malloc; failure is not, since it asks the loader and may throw.
  */
+#include "alloc/checked.h"
+#include "alloc/fastpath.h"
 #include "base/compiler.h"
 #include "labyrinth/labyrinth.h"
 
@@ -124,6 +127,19 @@ die_without_runtime(void)
 
 /* ---- operator new ---------------------------------------------------------------------------------------------- */
 
+static inline void *
+new_block(size_t size, enum lab_maker maker)
+{
+	return lab_unlikely(lab_debug_is_on()) ? lab_new_checked(size, 1, maker) : lab_malloc_fast(size);
+}
+
+static inline void *
+new_aligned_block(size_t size, size_t alignment, enum lab_maker maker)
+{
+	return lab_unlikely(lab_debug_is_on()) ? lab_new_checked(size, alignment, maker)
+	                                       : lab_aligned_alloc(alignment, size);
+}
+
 /* Local names of the forms that others are made of, to see whether the program replaced them. */
 extern new_function own_new __attribute__((alias("_Znwm"), visibility("hidden")));
 extern new_function own_new_array __attribute__((alias("_Znam"), visibility("hidden")));
@@ -139,13 +155,15 @@ extern new_aligned_function own_new_array_aligned __attribute__((alias("_ZnamSt1
 	})
 
 static LAB_COLD void *
-new_failed(size_t size, const void *caller)
+new_failed(size_t size, const void *caller, enum lab_maker maker)
 {
 	new_function *theirs = (new_function *)find_in_runtime("_Znwm", caller);
 
 	if (!theirs)
 		die_without_runtime();
-	return theirs(size);
+	void *block = theirs(size);
+	lab_new_note(block, maker);
+	return block;
 }
 
 /*
@@ -153,13 +171,15 @@ new_failed(size_t size, const void *caller)
  * given the greatest size that cannot wrap, which fails for certain.
  */
 static LAB_COLD void *
-new_aligned_failed(size_t size, size_t alignment, const void *caller)
+new_aligned_failed(size_t size, size_t alignment, const void *caller, enum lab_maker maker)
 {
 	new_aligned_function *theirs = (new_aligned_function *)find_in_runtime("_ZnwmSt11align_val_t", caller);
 
 	if (!theirs)
 		die_without_runtime();
-	return theirs(size <= LAB_SIZE_MAX ? size : LAB_SIZE_MAX, alignment);
+	void *block = theirs(size <= LAB_SIZE_MAX ? size : LAB_SIZE_MAX, alignment);
+	lab_new_note(block, maker);
+	return block;
 }
 
 /* Without a runtime there is no new_handler either, and nothing to catch: the answer of a nothrow form is NULL. */
@@ -183,21 +203,24 @@ new_aligned_nothrow_failed(const char *name, size_t size, size_t alignment, cons
 OPERATOR void *
 _Znwm(size_t size)
 {
-	void *block = lab_malloc(size);
+	void *block = new_block(size, LAB_BY_NEW);
 
-	return lab_likely(block) ? block : new_failed(size, __builtin_return_address(0));
+	return lab_likely(block) ? block : new_failed(size, __builtin_return_address(0), LAB_BY_NEW);
 }
 
 OPERATOR void *
 _Znam(size_t size)
 {
-	return _Znwm(size);
+	if (!IS_OURS(_Znwm, own_new))
+		return _Znwm(size);
+	void *block = new_block(size, LAB_BY_NEW_ARRAY);
+	return lab_likely(block) ? block : new_failed(size, __builtin_return_address(0), LAB_BY_NEW_ARRAY);
 }
 
 OPERATOR void *
 _ZnwmRKSt9nothrow_t(size_t size, const struct nothrow *tag)
 {
-	void *block = IS_OURS(_Znwm, own_new) ? lab_malloc(size) : NULL;
+	void *block = IS_OURS(_Znwm, own_new) ? new_block(size, LAB_BY_NEW) : NULL;
 
 	return lab_likely(block) ? block
 	                         : new_nothrow_failed("_ZnwmRKSt9nothrow_t", size, tag, __builtin_return_address(0));
@@ -206,7 +229,8 @@ _ZnwmRKSt9nothrow_t(size_t size, const struct nothrow *tag)
 OPERATOR void *
 _ZnamRKSt9nothrow_t(size_t size, const struct nothrow *tag)
 {
-	void *block = IS_OURS(_Znam, own_new_array) && IS_OURS(_Znwm, own_new) ? lab_malloc(size) : NULL;
+	bool ours = IS_OURS(_Znam, own_new_array) && IS_OURS(_Znwm, own_new);
+	void *block = ours ? new_block(size, LAB_BY_NEW_ARRAY) : NULL;
 
 	return lab_likely(block) ? block
 	                         : new_nothrow_failed("_ZnamRKSt9nothrow_t", size, tag, __builtin_return_address(0));
@@ -215,21 +239,28 @@ _ZnamRKSt9nothrow_t(size_t size, const struct nothrow *tag)
 OPERATOR void *
 _ZnwmSt11align_val_t(size_t size, size_t alignment)
 {
-	void *block = lab_aligned_alloc(alignment, size);
+	void *block = new_aligned_block(size, alignment, LAB_BY_ALIGNED_NEW);
 
-	return lab_likely(block) ? block : new_aligned_failed(size, alignment, __builtin_return_address(0));
+	return lab_likely(block) ? block
+	                         : new_aligned_failed(size, alignment, __builtin_return_address(0), LAB_BY_ALIGNED_NEW);
 }
 
 OPERATOR void *
 _ZnamSt11align_val_t(size_t size, size_t alignment)
 {
-	return _ZnwmSt11align_val_t(size, alignment);
+	if (!IS_OURS(_ZnwmSt11align_val_t, own_new_aligned))
+		return _ZnwmSt11align_val_t(size, alignment);
+	void *block = new_aligned_block(size, alignment, LAB_BY_ALIGNED_NEW_ARRAY);
+	return lab_likely(block)
+	               ? block
+	               : new_aligned_failed(size, alignment, __builtin_return_address(0), LAB_BY_ALIGNED_NEW_ARRAY);
 }
 
 OPERATOR void *
 _ZnwmSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const struct nothrow *tag)
 {
-	void *block = IS_OURS(_ZnwmSt11align_val_t, own_new_aligned) ? lab_aligned_alloc(alignment, size) : NULL;
+	bool ours = IS_OURS(_ZnwmSt11align_val_t, own_new_aligned);
+	void *block = ours ? new_aligned_block(size, alignment, LAB_BY_ALIGNED_NEW) : NULL;
 
 	return lab_likely(block) ? block
 	                         : new_aligned_nothrow_failed("_ZnwmSt11align_val_tRKSt9nothrow_t", size, alignment,
@@ -241,7 +272,7 @@ _ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const struct n
 {
 	bool ours =
 	        IS_OURS(_ZnamSt11align_val_t, own_new_array_aligned) && IS_OURS(_ZnwmSt11align_val_t, own_new_aligned);
-	void *block = ours ? lab_aligned_alloc(alignment, size) : NULL;
+	void *block = ours ? new_aligned_block(size, alignment, LAB_BY_ALIGNED_NEW_ARRAY) : NULL;
 
 	return lab_likely(block) ? block
 	                         : new_aligned_nothrow_failed("_ZnamSt11align_val_tRKSt9nothrow_t", size, alignment,
@@ -250,30 +281,56 @@ _ZnamSt11align_val_tRKSt9nothrow_t(size_t size, size_t alignment, const struct n
 
 /* ---- operator delete ------------------------------------------------------------------------------------------- */
 
+typedef void delete_function(void *block);
+typedef void delete_aligned_function(void *block, size_t alignment);
+extern delete_function own_delete __attribute__((alias("_ZdlPv"), visibility("hidden")));
+extern delete_function own_delete_array __attribute__((alias("_ZdaPv"), visibility("hidden")));
+extern delete_aligned_function own_delete_aligned __attribute__((alias("_ZdlPvSt11align_val_t"), visibility("hidden")));
+extern delete_aligned_function own_delete_array_aligned
+        __attribute__((alias("_ZdaPvSt11align_val_t"), visibility("hidden")));
+
+static const char delete_name[] = "operator delete", delete_array_name[] = "operator delete[]";
+
+static inline void
+delete_block(void *block, struct lab_release_how how)
+{
+	if (lab_unlikely(lab_debug_is_on()))
+		lab_delete_checked(block, &how);
+	else
+		lab_free_fast(block);
+}
+
 OPERATOR void
 _ZdlPv(void *block)
 {
-	lab_free(block);
+	delete_block(block, (struct lab_release_how){.call = delete_name, .maker = LAB_BY_NEW});
 }
 
 OPERATOR void
 _ZdaPv(void *block)
 {
-	_ZdlPv(block);
+	if (IS_OURS(_ZdlPv, own_delete))
+		delete_block(block, (struct lab_release_how){.call = delete_array_name, .maker = LAB_BY_NEW_ARRAY});
+	else
+		_ZdlPv(block);
 }
 
 OPERATOR void
 _ZdlPvm(void *block, size_t size)
 {
-	(void)size;
-	_ZdlPv(block);
+	if (IS_OURS(_ZdlPv, own_delete))
+		delete_block(block, (struct lab_release_how){delete_name, LAB_BY_NEW, true, size, 0});
+	else
+		_ZdlPv(block);
 }
 
 OPERATOR void
 _ZdaPvm(void *block, size_t size)
 {
-	(void)size;
-	_ZdaPv(block);
+	if (IS_OURS(_ZdaPv, own_delete_array) && IS_OURS(_ZdlPv, own_delete))
+		delete_block(block, (struct lab_release_how){delete_array_name, LAB_BY_NEW_ARRAY, true, size, 0});
+	else
+		_ZdaPv(block);
 }
 
 OPERATOR void
@@ -293,28 +350,37 @@ _ZdaPvRKSt9nothrow_t(void *block, const struct nothrow *tag)
 OPERATOR void
 _ZdlPvSt11align_val_t(void *block, size_t alignment)
 {
-	(void)alignment;
-	lab_free(block);
+	delete_block(block, (struct lab_release_how){delete_name, LAB_BY_ALIGNED_NEW, false, 0, alignment});
 }
 
 OPERATOR void
 _ZdaPvSt11align_val_t(void *block, size_t alignment)
 {
-	_ZdlPvSt11align_val_t(block, alignment);
+	if (IS_OURS(_ZdlPvSt11align_val_t, own_delete_aligned))
+		delete_block(block, (struct lab_release_how){delete_array_name, LAB_BY_ALIGNED_NEW_ARRAY, false, 0,
+		                                             alignment});
+	else
+		_ZdlPvSt11align_val_t(block, alignment);
 }
 
 OPERATOR void
 _ZdlPvmSt11align_val_t(void *block, size_t size, size_t alignment)
 {
-	(void)size;
-	_ZdlPvSt11align_val_t(block, alignment);
+	if (IS_OURS(_ZdlPvSt11align_val_t, own_delete_aligned))
+		delete_block(block, (struct lab_release_how){delete_name, LAB_BY_ALIGNED_NEW, true, size, alignment});
+	else
+		_ZdlPvSt11align_val_t(block, alignment);
 }
 
 OPERATOR void
 _ZdaPvmSt11align_val_t(void *block, size_t size, size_t alignment)
 {
-	(void)size;
-	_ZdaPvSt11align_val_t(block, alignment);
+	if (IS_OURS(_ZdaPvSt11align_val_t, own_delete_array_aligned) &&
+	    IS_OURS(_ZdlPvSt11align_val_t, own_delete_aligned))
+		delete_block(block, (struct lab_release_how){delete_array_name, LAB_BY_ALIGNED_NEW_ARRAY, true, size,
+		                                             alignment});
+	else
+		_ZdaPvSt11align_val_t(block, alignment);
 }
 
 OPERATOR void

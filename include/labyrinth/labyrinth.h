@@ -268,6 +268,38 @@ struct lab_cache_stats {
 };
 void lab_cache_stats_get(const struct lab_cache *cache, struct lab_cache_stats *stats);
 
+/* ---- misuse ---------------------------------------------------------------------------------------------------- */
+
+/* What is known of a misuse that ends the process. All of it is gone when the callback has returned. */
+struct lab_misuse {
+	size_t struct_size;     /* of this struct: a later version may have more at its end */
+	const char *call;       /* the function that was misused, as "free"; NULL: damage that any call has met */
+	const char *reason;     /* as "double free" */
+	const void *pointer;    /* what the call was given */
+	const void *block;      /* the start of the block that this is, or lies in; NULL: none is known there */
+	size_t block_size;      /* its bytes; what was asked for, where that is kept (`check`) */
+	int thread;             /* the caller's id */
+	const char *text;       /* the whole report, as it was written to stderr */
+	const uintptr_t *trace; /* return addresses, the innermost first; the first one is the call's */
+	unsigned frames;        /* of trace */
+};
+
+/*
+ * The callback is called with each report, after it was written and before the process aborts: by the thread that has
+ * misused a block, wherever that was, a signal handler included. The heap is whole, and the callback may allocate and
+ * free; a misuse in it is one more line and the end. It returns, and the process aborts. NULL takes it away.
+ */
+typedef void lab_misuse_callback(const struct lab_misuse *misuse);
+void lab_on_misuse(lab_misuse_callback *callback);
+
+/* The text of the report that ends the process, for who reads a core dump; NULL until then. */
+extern const char *volatile lab_abort_message;
+
+/* With the setting `check`: looks for writes behind and before a block, or, if it is NULL, all blocks, freed ones that
+ * wait to be used again included, and reports the first as a misuse. Otherwise nothing is kept to look at. Not from
+ * handlers. */
+void lab_check(const void *block);
+
 /* ---- memory and figures ---------------------------------------------------------------------------------------- */
 
 /* Gives free pages back to the system now, keeping about `keep` bytes of them. True if anything was given back. */

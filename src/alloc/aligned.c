@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "alloc/allocate.h"
+#include "alloc/checks.h"
 #include "alloc/fastpath.h"
 #include "alloc/release.h"
 #include "alloc/settings.h"
@@ -19,7 +20,7 @@ lab_calloc(size_t count, size_t size)
 	void *p = lab_likely(bytes <= LAB_DIRECT_MAX) ? lab_malloc_try(bytes) : NULL;
 	if (lab_likely(p != NULL))
 		return memset(p, 0, bytes);
-	return lab_or_enomem(lab_allocate(&guard, (struct lab_request){bytes, LAB_ALIGN_DEFAULT, LAB_GFP_ZERO}));
+	return lab_or_enomem(lab_allocate_block(&guard, (struct lab_request){bytes, LAB_ALIGN_DEFAULT, LAB_GFP_ZERO}));
 }
 
 LAB_EXPORT void *
@@ -31,7 +32,7 @@ lab_aligned_alloc(size_t alignment, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return lab_or_enomem(lab_allocate(&guard, (struct lab_request){size, alignment, LAB_GFP_KERNEL}));
+	return lab_or_enomem(lab_allocate_block(&guard, (struct lab_request){size, alignment, LAB_GFP_KERNEL}));
 }
 
 LAB_EXPORT int
@@ -41,7 +42,7 @@ lab_posix_memalign(void **block, size_t alignment, size_t size)
 
 	if (alignment % sizeof(void *) != 0 || !lab_is_power_of_two(alignment))
 		return EINVAL;
-	void *p = lab_allocate(&guard, (struct lab_request){size, alignment, LAB_GFP_KERNEL});
+	void *p = lab_allocate_block(&guard, (struct lab_request){size, alignment, LAB_GFP_KERNEL});
 	if (!p)
 		return ENOMEM;
 	*block = p;
@@ -56,6 +57,9 @@ lab_free_sized(void *block, size_t size)
 
 	if (!block)
 		return;
+	if (lab_unlikely(lab_debug_is_on()) &&
+	    lab_checked_release(block, &(const struct lab_release_how){"free_sized", LAB_BY_MALLOC, true, size, 0}))
+		return;
 	struct lab_place place = lab_block_find(block, &have, "free_sized");
 	if (lab_unlikely(size > have))
 		lab_report_misuse("free_sized", block, "wrong size");
@@ -68,7 +72,8 @@ lab_free_aligned_sized(void *block, size_t alignment, size_t size)
 	struct lab_guard guard = LAB_GUARD_HERE;
 	size_t have;
 
-	if (!block)
+	const struct lab_release_how how = {"free_aligned_sized", LAB_BY_MALLOC, true, size, alignment ? alignment : 3};
+	if (!block || (lab_unlikely(lab_debug_is_on()) && lab_checked_release(block, &how)))
 		return;
 	struct lab_place place = lab_block_find(block, &have, "free_aligned_sized");
 	if (lab_unlikely(size > have))
@@ -81,6 +86,11 @@ lab_free_aligned_sized(void *block, size_t alignment, size_t size)
 LAB_EXPORT size_t
 lab_usable_size(const void *block)
 {
+	const struct lab_dress *dress =
+	        lab_unlikely(lab_debug_is_on()) && block ? lab_checked_find(block, "malloc_usable_size") : NULL;
+
+	if (lab_unlikely(dress != NULL))
+		return dress->size;
 	return block ? lab_block_size(block, "malloc_usable_size") : 0;
 }
 
@@ -99,5 +109,12 @@ lab_good_size(size_t size)
 LAB_EXPORT bool
 lab_owns(const void *p)
 {
+	enum lab_dress_state state;
+
+	if (lab_unlikely(lab_debug_is_on()) && p && !lab_reserve_contains(p)) {
+		const struct lab_dress *dress = lab_dress_find(p, &state);
+		if (dress && state != LAB_DRESS_GONE)
+			return state == LAB_DRESS_LIVE && lab_dress_start(dress) == p;
+	}
 	return p && lab_block_size(p, NULL) != 0;
 }

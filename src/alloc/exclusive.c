@@ -4,6 +4,7 @@
  * system calls.
  */
 #include "alloc/exclusive.h"
+#include "alloc/checks.h"
 #include "alloc/settings.h"
 #include "base/check.h"
 #include "heap/exclusive.h"
@@ -72,8 +73,11 @@ thread_of(uint32_t heap_id)
 static int
 owner_of(const void *block)
 {
-	struct lab_place place = lab_map_find_block(block);
+	const void *raw = lab_unlikely(lab_debug_is_on()) ? lab_checked_find(block, NULL) : NULL;
 
+	if (raw) /* a dressed block */
+		block = raw;
+	struct lab_place place = lab_map_find_block(block);
 	if (lab_place_size(&place, block) == 0)
 		return -1;
 	if (place.kind == LAB_PLACE_SPAN)

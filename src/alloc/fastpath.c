@@ -1,6 +1,7 @@
 /* fastpath.c - lab_malloc and lab_free: see fastpath.h, and allocate.c, release.c for the rest. */
 #include "alloc/fastpath.h"
 #include "alloc/allocate.h"
+#include "alloc/checks.h"
 
 LAB_EXPORT void *
 lab_malloc(size_t size)
@@ -13,7 +14,7 @@ lab_malloc_slow(size_t size)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
-	return lab_or_enomem(lab_allocate(&guard, (struct lab_request){size, LAB_ALIGN_DEFAULT, LAB_GFP_KERNEL}));
+	return lab_or_enomem(lab_allocate_block(&guard, (struct lab_request){size, LAB_ALIGN_DEFAULT, LAB_GFP_KERNEL}));
 }
 
 void *

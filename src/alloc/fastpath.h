@@ -63,19 +63,26 @@ lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
 	return block;
 }
 
-/* A block of at most LAB_DIRECT_MAX bytes if it can be had at once, else NULL. */
+/* A block of at most LAB_DIRECT_MAX bytes if it can be had at once, else NULL. The tag is an idle word's: that is
+ * LAB_WORD_FAST, or LAB_WORD_SLOW for what stands in front of the allocator while all calls are slow (checked.c). */
 static inline void *
-lab_malloc_try(size_t size)
+lab_malloc_try_tagged(size_t size, uintptr_t tag)
 {
 	struct lab_thread *t = &lab_thread;
 	uintptr_t word = t->word;
 
-	if (lab_unlikely(!(word & LAB_WORD_FAST)))
+	if (lab_unlikely(!(word & tag)))
 		return NULL;
 	lab_fast_enter(t); /* nothing of the heap is read before this */
 
-	struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
+	struct lab_heap *heap = (struct lab_heap *)(word - tag);
 	return lab_pop_and_leave(t, word, heap->direct[(size + 15) / 16]);
+}
+
+static inline void *
+lab_malloc_try(size_t size)
+{
+	return lab_malloc_try_tagged(size, LAB_WORD_FAST);
 }
 
 static inline void *
@@ -87,20 +94,27 @@ lab_malloc_fast(size_t size)
 	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
 }
 
-static inline void
-lab_free_fast(void *p)
+/* Whether a free was done: else nothing was. */
+enum lab_freed {
+	LAB_FREED_FAST,
+	LAB_FREED_NOT_OWN, /* no block that this thread can free at once, or none at all */
+	LAB_FREED_NOT,     /* the slow path is to do it */
+};
+
+/* A word that has not this tag makes the offset wrong by 2^63 or by
+ * an odd number, as INV-UNIT-1 says of words that are not idle. */
+static inline enum lab_freed
+lab_free_try_tagged(void *p, uintptr_t tag)
 {
 	struct lab_thread *t = &lab_thread;
 	uintptr_t word = t->word;
 	struct lab_unit *span = lab_map_unit(p);
 
 	/* One comparison: ours, idle, the start of a carved block of an open span (INV-UNIT-1, -2). NULL never is. */
-	uint64_t offset = (uintptr_t)p + word - lab_peek(&span->owner_key);
+	uint64_t offset = (uintptr_t)p + (word - tag + LAB_WORD_FAST) - lab_peek(&span->owner_key);
 	uint64_t number = lab_unit_block_number(offset, lab_peek(&span->inverse), span->shift);
-	if (lab_unlikely(number >= lab_peek(&span->carved))) {
-		lab_free_foreign(p, span);
-		return;
-	}
+	if (lab_unlikely(number >= lab_peek(&span->carved)))
+		return LAB_FREED_NOT_OWN;
 	lab_fast_enter(t);
 
 	uint32_t freelist_state = lab_peek(&span->freelist_state);
@@ -108,14 +122,25 @@ lab_free_fast(void *p)
 	if (lab_unlikely(is_head) ||
 	    lab_unlikely(__builtin_sub_overflow(freelist_state, LAB_FREELIST_USED_ONE, &freelist_state))) {
 		lab_fast_leave(t, word); /* nothing was written: the block may be in the list */
-		lab_free_slow(p);
-		return;
+		return LAB_FREED_NOT;
 	}
 	lab_poke((uint16_t *)p, lab_freelist_head(freelist_state)); /* the subtraction has left the head alone */
 	lab_compiler_barrier();
 	lab_poke(&span->freelist_state, lab_insert16(freelist_state, (uint16_t)number)); /* commit */
 
 	lab_fast_leave(t, word);
+	return LAB_FREED_FAST;
+}
+
+static inline void
+lab_free_fast(void *p)
+{
+	enum lab_freed freed = lab_free_try_tagged(p, LAB_WORD_FAST);
+
+	if (lab_unlikely(freed == LAB_FREED_NOT_OWN))
+		lab_free_foreign(p, lab_map_unit(p));
+	else if (lab_unlikely(freed != LAB_FREED_FAST))
+		lab_free_slow(p);
 }
 
 #endif

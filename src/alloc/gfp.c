@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "alloc/allocate.h"
+#include "alloc/checks.h"
 #include "alloc/exclusive.h"
 #include "alloc/failure.h"
 #include "alloc/fastpath.h"
@@ -103,11 +104,15 @@ lab_allocate_any(struct lab_guard *guard, struct lab_request request)
 	case KIND_ATOMIC:
 		return allocate_atomic(request);
 	case LAB_GFP_NOWAIT:
+		if (lab_unlikely(lab_debug_is_on()))
+			return lab_or_enomem(lab_checked_allocate(guard, request, LAB_BY_MALLOC));
 		return lab_or_enomem(lab_allocate_nowait(guard, request));
 	default:
 		if (request.gfp & LAB_GFP_EXCLUSIVE)
 			return lab_or_enomem(allocate_exclusive(guard, request));
-		return lab_or_enomem(lab_allocate_sure(guard, request));
+		return lab_or_enomem(lab_unlikely(lab_debug_is_on())
+		                             ? lab_checked_allocate(guard, request, LAB_BY_MALLOC)
+		                             : lab_allocate_sure(guard, request));
 	}
 }
 
@@ -153,6 +158,13 @@ lab_alloc_aligned(size_t alignment, size_t size, unsigned gfp)
 	return lab_allocate_any(&guard, (struct lab_request){size, alignment, gfp});
 }
 
+/* Whether the pages were a dressed block, which is free now. */
+static bool
+release_checked(void *pages, size_t size, const char *call)
+{
+	return lab_checked_release(pages, &(const struct lab_release_how){call, LAB_BY_MALLOC, true, size, 0});
+}
+
 LAB_EXPORT void *
 lab_alloc_pages(unsigned gfp, unsigned order)
 {
@@ -176,12 +188,14 @@ lab_free_pages(void *pages, unsigned order)
 	if (!pages)
 		return;
 	struct lab_unit *span = lab_map_unit(pages);
-	if (lab_likely(order <= SMALL_ORDER && lab_unit_is_block(span, pages) &&
+	if (lab_likely(!lab_debug_is_on() && order <= SMALL_ORDER && lab_unit_is_block(span, pages) &&
 	               span->size == LAB_PAGE_SIZE << order)) {
 		lab_free_fast(pages);
 		return;
 	}
 	size_t have, size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : SIZE_MAX;
+	if (!pages || (lab_unlikely(lab_debug_is_on()) && release_checked(pages, size, "free_pages")))
+		return;
 	struct lab_place place = lab_block_find(pages, &have, "free_pages");
 	bool is_slot = place.kind == LAB_PLACE_SLOT || place.kind == LAB_PLACE_SHARE;
 	if (lab_unlikely(is_slot ? have < size : have != size))
@@ -204,9 +218,9 @@ lab_free_pages_exact(void *pages, size_t size)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
-	if (!pages)
+	size_t have, whole = lab_round_up(size ? size : 1, LAB_PAGE_SIZE);
+	if (!pages || (lab_unlikely(lab_debug_is_on()) && release_checked(pages, whole, "free_pages_exact")))
 		return;
-	size_t have;
 	struct lab_place place = lab_block_find(pages, &have, "free_pages_exact");
 	if (lab_unlikely((uintptr_t)pages % LAB_PAGE_SIZE != 0 || size > have))
 		lab_report_misuse("free_pages_exact", pages, "wrong size");

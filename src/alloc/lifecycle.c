@@ -5,11 +5,14 @@
 #include <pthread.h>
 
 #include "alloc/background.h"
+#include "alloc/checked.h"
 #include "alloc/config.h"
 #include "alloc/dump.h"
 #include "alloc/inspect.h"
 #include "alloc/lifecycle.h"
+#include "alloc/misuse.h"
 #include "alloc/reserve_api.h"
+#include "alloc/settings.h"
 #include "backing/backing.h"
 #include "backing/on_low.h"
 #include "heap/fork.h"
@@ -17,6 +20,7 @@
 #include "heap/registry.h"
 #include "heap/thread.h"
 #include "os/os.h"
+#include "page/space.h"
 
 /* What is this thread's at the fork is the child's. In a handler that interrupted malloc there is nothing to be had. */
 void
@@ -71,10 +75,14 @@ in_child(void)
 __attribute__((constructor)) static void
 start(void)
 {
+	lab_misuse_start();
 	lab_inspect_start();
 	lab_os_learn_threads();
 	(void)lab_os_tid_to_write(); /* this thread may have been born before */
 	lab_config_start();
+	lab_checked_start();
+	if (lab_load_rlx(&lab_settings.list_leaks))
+		lab_os_keep_stderr();
 	lab_dump_start();
 	(void)lab_registry_note_process(); /* before there can be a vfork */
 	lab_thread_add_leases(lab_share_settle);
@@ -89,5 +97,7 @@ start(void)
 __attribute__((destructor)) static void
 end(void)
 {
+	if (lab_space()) /* else core under the drop-in: the heap is the drop-in's */
+		lab_checked_end();
 	lab_dump_at_exit();
 }

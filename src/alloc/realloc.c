@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "alloc/allocate.h"
+#include "alloc/checks.h"
 #include "alloc/exclusive.h"
 #include "alloc/gfp.h"
 #include "alloc/release.h"
@@ -234,7 +235,10 @@ static inline void *
 resize_found(struct lab_guard *guard, void *p, struct lab_request request)
 {
 	struct block block = {.p = p};
+	const struct lab_dress *dress = lab_unlikely(lab_debug_is_on()) ? lab_checked_find(p, "realloc") : NULL;
 
+	if (lab_unlikely(dress != NULL))
+		return lab_checked_realloc(guard, dress, request);
 	block.place = lab_block_find(p, &block.size, "realloc");
 	if (lab_unlikely(request.gfp != LAB_GFP_KERNEL || is_exclusive(&block.place, request.gfp)))
 		return resize_any(guard, &block, request);

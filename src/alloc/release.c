@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "alloc/checks.h"
 #include "alloc/decay.h"
 #include "alloc/exclusive.h"
 #include "alloc/limit.h"
@@ -211,7 +212,8 @@ lab_free_slow(void *p)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
-	lab_release(&guard, p, "free");
+	if (!lab_release_if_dressed(p, "free"))
+		lab_release(&guard, p, "free");
 }
 
 void

@@ -10,6 +10,7 @@
 #include "alloc/settings.h"
 #include "backing/settings.h"
 #include "base/check.h"
+#include "debug/dress.h"
 #include "heap/thread.h"
 #include "os/os.h"
 #include "page/charge.h"
@@ -28,6 +29,16 @@ static bool
 set_background_thread(size_t on)
 {
 	lab_settings.background = on;
+	return true;
+}
+
+static bool
+set_check(size_t word)
+{
+	static const unsigned features[] = {0, LAB_DEBUG_SECURE, LAB_DEBUG_ALL};
+
+	lab_debug_start(features[word]);
+	lab_config_apply();
 	return true;
 }
 
@@ -64,6 +75,13 @@ set_huge_threshold(size_t bytes)
 	if (bytes != 0 && bytes < HUGE_THRESHOLD_MIN)
 		bytes = HUGE_THRESHOLD_MIN;
 	lab_store_rlx(&lab_settings.huge_threshold, bytes ? bytes : SIZE_MAX);
+	return true;
+}
+
+static bool
+set_leaks(size_t on)
+{
+	lab_store_rlx(&lab_settings.list_leaks, on != 0);
 	return true;
 }
 
@@ -110,6 +128,19 @@ set_profile(size_t profile)
 	if (!lab_profile_at((unsigned)profile)->settings)
 		return false;
 	lab_store_rlx(&lab_settings.profile, (uint32_t)profile);
+	return true;
+}
+
+static bool
+set_report_file(const char *text)
+{
+	static char path[LAB_VALUE_MAX + 1]; /* a copy, as of stats_file */
+	size_t length = strlen(text);
+
+	if (length == 0 || length >= sizeof path)
+		return false;
+	memcpy(path, text, length + 1);
+	lab_report_set_file(path);
 	return true;
 }
 

@@ -1,5 +1,6 @@
 /* settings.c - what is built in: see settings.h. */
 #include "alloc/settings.h"
+#include "debug/dress.h"
 #include "heap/thread.h"
 
 #define DECAY_MS_DEFAULT  1000
@@ -15,7 +16,8 @@ struct lab_settings lab_settings = {
 void
 lab_config_apply(void)
 {
-	bool slow = lab_load_rlx(&lab_settings.perturb) != 0 || lab_load_rlx(&lab_settings.count_allocations);
+	bool slow = lab_load_rlx(&lab_settings.perturb) != 0 || lab_load_rlx(&lab_settings.count_allocations) ||
+	            lab_debug_is_on();
 
 	lab_store_rlx(&lab_word_tag, slow ? LAB_WORD_SLOW : LAB_WORD_FAST);
 }

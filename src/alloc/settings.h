@@ -31,6 +31,7 @@ struct lab_settings {
 	_Atomic size_t wait_ms;
 	_Atomic uint8_t perturb;
 	_Atomic bool count_allocations;
+	_Atomic bool list_leaks;          /* what is left at the end is listed, if it is known */
 	bool background;                  /* there is to be a thread; read at start */
 	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */
 	_Atomic uint32_t profile;         /* an enum lab_profile_name; what it stands for has been taken as well */

@@ -4,6 +4,7 @@
 #include "base/atomic.h"
 #include "base/check.h"
 #include "base/format.h"
+#include "os/backtrace.h"
 #include "os/os.h"
 
 /*
@@ -36,9 +37,16 @@ is_left(uintptr_t frame, uintptr_t sp)
 	return frame < sp && lab_os_alternate_stack(&alternate) && !alternate.running;
 }
 
+/* Whether the report's callback is running. */
+static bool
+is_told(uintptr_t report, uintptr_t thread)
+{
+	return lab_os_reads_as((const uint64_t *)report + 1, mark_of(report, ~thread));
+}
+
 /*
- * Whether a handler of SIGABRT that a report of this thread has called is running. If a jump has left that report, its
- * frame is gone or written over, or the signal is no longer blocked.
+ * Whether a callback, or a handler of SIGABRT, that a report of this thread has called is running. If a jump has left
+ * that report, its frame is gone or written over, or the signal is no longer blocked.
  */
 static bool
 is_nested(uintptr_t thread, uintptr_t sp)
@@ -46,86 +54,318 @@ is_nested(uintptr_t thread, uintptr_t sp)
 	uintptr_t report = lab_load_rlx(place_of(thread));
 
 	return report != 0 && lab_os_reads_as((const uint64_t *)report, mark_of(report, thread)) &&
-	       !is_left(report, sp) && lab_os_may_handle_abort();
+	       !is_left(report, sp) && (is_told(report, thread) || lab_os_may_handle_abort());
 }
 
-static LAB_NORETURN void
-say_and_abort(struct lab_text *text)
-{
-	uintptr_t thread = lab_thread_pointer();
-	volatile uint64_t mark;
-	uintptr_t report = (uintptr_t)&mark;
-	bool nested = is_nested(thread, report);
+/*
+ * Where details are made: not on the stack, which may be a small alternate one. Reports take them in turn, so that one
+ * which a jump has left holds none; of more at once than there are rooms, the details may mix. The first line is made
+ * on the stack.
+ */
+enum { ROOMS = 8, TEXT_ROOM = 6144, FRAMES = 16, LINE_ROOM = 256 };
+struct room {
+	char text[TEXT_ROOM];
+	char name[LAB_OS_NAME_ROOM];
+	uintptr_t trace[FRAMES];
+};
+static struct room rooms[ROOMS];
+static _Atomic unsigned next_room;
 
-	lab_text_string(text, nested ? ", while a report is under way\n" : "\n");
-	lab_os_write(NULL, text->buffer, text->length);
-	if (nested)
-		lab_os_die();
-	mark = mark_of(report, thread);
-	lab_store_rlx(place_of(thread), report);
-	abort();
+/* The report that ends the process: for who looks at a core dump, as glibc's __abort_msg. */
+LAB_EXPORT const char *volatile lab_abort_message;
+
+static _Atomic(const struct lab_report_hooks *) hooks;
+static _Atomic(const char *) file;
+
+void
+lab_report_set_hooks(const struct lab_report_hooks *added)
+{
+	lab_store_rel(&hooks, added); /* pairs with the acq of begin and end_in */
 }
 
 void
-lab_assert_failed(const char *what, const char *file, int line)
+lab_report_set_file(const char *path)
 {
-	char buffer[256];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+	lab_store_rlx(&file, path);
+}
 
-	lab_text_string(&text, "labyrinth: assertion failed: ");
-	lab_text_string(&text, what);
-	lab_text_string(&text, " (");
-	lab_text_string(&text, file);
-	lab_text_string(&text, ":");
-	lab_text_number(&text, (uint64_t)line);
-	lab_text_string(&text, ")");
-	say_and_abort(&text);
+/* A report that is being made. */
+struct making {
+	struct room *room;
+	struct lab_text text;
+	size_t written;
+	bool nested;
+	struct lab_report report;
+	char line[LINE_ROOM]; /* the first one */
+};
+
+static void
+text_path(struct lab_text *path, const char *pattern)
+{
+	for (; *pattern; pattern++) {
+		char letter[2] = {*pattern, 0};
+		if (pattern[0] == '%' && pattern[1] == 'p') {
+			lab_text_number(path, lab_os_pid());
+			pattern++;
+		} else {
+			lab_text_string(path, letter);
+		}
+	}
+}
+
+/* Writes what was added to the text. */
+static void
+write_out(struct making *making)
+{
+	const char *from = making->text.buffer + making->written, *pattern = lab_load_rlx(&file);
+	size_t length = making->text.length - making->written;
+
+	lab_os_write(NULL, from, length);
+	if (pattern) {
+		struct lab_text path = lab_text_start(making->room->name, sizeof making->room->name);
+		text_path(&path, pattern);
+		lab_os_append(path.buffer, from, length);
+	}
+	making->written = making->text.length;
 }
 
 static void
-compose(struct lab_text *text, const char *call, const void *p, const char *reason)
+begin(struct making *making, bool nested)
 {
+	struct room *room = &rooms[lab_add_rlx(&next_room, 1u) % ROOMS];
+
+	making->room = room;
+	making->written = 0;
+	making->nested = nested;
+	making->report = (struct lab_report){0};
+	making->text = lab_text_start(making->line, sizeof making->line);
+	making->report.text = room->text;
+	making->report.trace = room->trace;
+}
+
+/* A line that comes after the first one. */
+static struct lab_text *
+detail(struct making *making, const char *indent)
+{
+	lab_text_string(&making->text, "labyrinth:   ");
+	lab_text_string(&making->text, indent);
+	return &making->text;
+}
+
+static void
+text_thread(struct lab_text *text, uint32_t thread)
+{
+	lab_text_string(text, "thread ");
+	lab_text_number(text, thread);
+}
+
+/* The addresses of calls, not those that they return to, which may be of the next line. */
+static void
+add_trace(struct making *making, const char *indent, const uintptr_t *trace, unsigned frames)
+{
+	for (unsigned i = 0; i < frames; i++) {
+		struct lab_text *text = detail(making, indent);
+		lab_text_string(text, "#");
+		lab_text_number(text, i);
+		lab_text_string(text, " ");
+		lab_os_text_address(text, trace[i] - 1, making->room->name);
+		lab_text_string(text, "\n");
+	}
+}
+
+static void
+add_site(struct making *making, const char *what, uint32_t thread, const uintptr_t *trace, unsigned frames)
+{
+	if (thread == 0)
+		return;
+	struct lab_text *text = detail(making, what);
+	text_thread(text, thread);
+	lab_text_string(text, frames ? ":\n" : "\n");
+	add_trace(making, "  ", trace, frames);
+}
+
+/* What is known of the block, and which thread this is. */
+static void
+add_block(struct making *making)
+{
+	const struct lab_block_facts *block = &making->report.block;
+	struct lab_text *text = detail(making, "");
+	uintptr_t offset = (uintptr_t)making->report.p - (uintptr_t)block->start;
+
+	if (block->start) {
+		bool before = (uintptr_t)making->report.p < (uintptr_t)block->start;
+		lab_text_string(text, "the block at ");
+		lab_text_hex(text, (uintptr_t)block->start);
+		lab_text_string(text, " has ");
+		lab_text_number(text, block->size);
+		lab_text_string(text, " bytes");
+		if (offset != 0) {
+			lab_text_string(text, "; the pointer is ");
+			lab_text_number(text, before ? -offset : offset);
+			lab_text_string(text, before ? " before it" : " behind its start");
+		}
+		lab_text_string(text, "; ");
+	}
+	text_thread(text, making->report.thread);
+	lab_text_string(text, "\n");
+}
+
+/* The first line is out already: what is looked at here may fail. */
+static void
+add_details(struct making *making, const void *frame, uintptr_t pc)
+{
+	const struct lab_report_hooks *told = lab_load_acq(&hooks); /* pairs with lab_report_set_hooks */
+	struct lab_report *report = &making->report;
+	uintptr_t *trace = making->room->trace;
+
+	if (making->nested)
+		return;
+	report->thread = lab_os_tid();
+	if (told && report->p)
+		told->describe(report->p, &report->block);
+	add_block(making);
+	if (pc != 0)
+		trace[report->frames++] = pc + 1; /* as if it were a call */
+	report->frames += lab_os_backtrace(frame, trace + report->frames, FRAMES - report->frames);
+	add_trace(making, "", trace, report->frames);
+	add_site(making, "allocated by ", report->block.made_by, report->block.made_at, report->block.made_frames);
+	add_site(making, "freed by ", report->block.freed_by, report->block.freed_at, report->block.freed_frames);
+	write_out(making);
+}
+
+/* In the frame of a report: the mark that is_nested looks for. `told` says so while the callback runs, in which SIGABRT
+ * is not blocked. */
+struct frame_mark {
+	uint64_t mark;
+	uint64_t told;
+};
+
+static void
+set_mark(volatile struct frame_mark *frame, uintptr_t thread, bool told)
+{
+	frame->told = told ? mark_of((uintptr_t)frame, ~thread) : 0;
+	frame->mark = mark_of((uintptr_t)frame, thread);
+	lab_store_rlx(place_of(thread), (uintptr_t)frame);
+}
+
+static LAB_NORETURN void
+end(struct making *making, volatile struct frame_mark *frame)
+{
+	const struct lab_report_hooks *told = lab_load_acq(&hooks); /* pairs with lab_report_set_hooks */
+	uintptr_t thread = lab_thread_pointer();
+
+	lab_abort_message = making->report.text;
+	if (making->nested)
+		lab_os_die();
+	if (told) {
+		set_mark(frame, thread, true);
+		told->tell(&making->report);
+	}
+	set_mark(frame, thread, false);
+	abort();
+}
+
+static void
+end_first_line(struct making *making)
+{
+	lab_text_string(&making->text, making->nested ? ", while a report is under way\n" : "\n");
+	write_out(making);
+	making->text = lab_text_start(making->room->text, sizeof making->room->text);
+	lab_text_string(&making->text, making->line);
+	making->written = making->text.length;
+}
+
+void
+lab_assert_failed(const char *what, const char *file_name, int line)
+{
+	volatile struct frame_mark frame;
+	struct making making;
+
+	begin(&making, is_nested(lab_thread_pointer(), (uintptr_t)&frame));
+	lab_text_string(&making.text, "labyrinth: assertion failed: ");
+	lab_text_string(&making.text, what);
+	lab_text_string(&making.text, " (");
+	lab_text_string(&making.text, file_name);
+	lab_text_string(&making.text, ":");
+	lab_text_number(&making.text, (uint64_t)line);
+	lab_text_string(&making.text, ")");
+	making.report.reason = what;
+	end_first_line(&making);
+	add_details(&making, LAB_FRAME_HERE, 0);
+	end(&making, &frame);
+}
+
+static void
+compose(struct making *making, const char *call, const void *p, const char *reason)
+{
+	struct lab_text *text = &making->text;
+
 	lab_text_string(text, "labyrinth: ");
 	lab_text_string(text, call);
 	lab_text_string(text, "(");
 	lab_text_hex(text, (uintptr_t)p);
 	lab_text_string(text, "): ");
 	lab_text_string(text, reason);
+	making->report.call = call;
+	making->report.p = p;
+	making->report.reason = reason;
 }
 
 void
 lab_report_misuse(const char *call, const void *p, const char *reason)
 {
-	char buffer[256];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+	volatile struct frame_mark frame;
+	struct making making;
 
-	compose(&text, call, p, reason);
-	say_and_abort(&text);
+	begin(&making, is_nested(lab_thread_pointer(), (uintptr_t)&frame));
+	compose(&making, call, p, reason);
+	end_first_line(&making);
+	add_details(&making, LAB_FRAME_HERE, 0);
+	end(&making, &frame);
+}
+
+void
+lab_report_fault(const char *call, const void *p, const char *reason, const void *frame, uintptr_t pc)
+{
+	const struct lab_report_hooks *told = lab_load_acq(&hooks); /* pairs with lab_report_set_hooks */
+	struct making making;
+
+	begin(&making, false);
+	compose(&making, call, p, reason);
+	end_first_line(&making);
+	add_details(&making, frame, pc);
+	lab_abort_message = making.report.text;
+	if (told)
+		told->tell(&making.report);
 }
 
 void
 lab_report_damage(const void *start, size_t bytes, size_t block_size)
 {
-	char buffer[256];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+	volatile struct frame_mark frame;
+	struct making making;
 
-	lab_text_string(&text, "labyrinth: heap corrupted: a freed block of this span was written to: ");
-	lab_text_hex(&text, (uintptr_t)start);
-	lab_text_string(&text, "-");
-	lab_text_hex(&text, (uintptr_t)start + bytes);
-	lab_text_string(&text, ", blocks of ");
-	lab_text_number(&text, block_size);
-	lab_text_string(&text, " bytes");
-	say_and_abort(&text);
+	begin(&making, is_nested(lab_thread_pointer(), (uintptr_t)&frame));
+	lab_text_string(&making.text, "labyrinth: heap corrupted: a freed block of this span was written to: ");
+	lab_text_hex(&making.text, (uintptr_t)start);
+	lab_text_string(&making.text, "-");
+	lab_text_hex(&making.text, (uintptr_t)start + bytes);
+	lab_text_string(&making.text, ", blocks of ");
+	lab_text_number(&making.text, block_size);
+	lab_text_string(&making.text, " bytes");
+	making.report.reason = "a freed block was written to";
+	end_first_line(&making);
+	add_details(&making, LAB_FRAME_HERE, 0);
+	end(&making, &frame);
 }
 
 void
 lab_report_refusal(const char *call, const void *p, const char *reason)
 {
-	char buffer[256];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+	struct making making;
 
-	compose(&text, call, p, reason);
-	lab_text_string(&text, "\n");
-	lab_os_write(NULL, text.buffer, text.length);
+	begin(&making, false);
+	compose(&making, call, p, reason);
+	lab_text_string(&making.text, "\n");
+	write_out(&making);
 }

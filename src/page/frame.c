@@ -8,7 +8,7 @@ enum { APART_MAX = 1 << 20 };
 static bool
 is_handed_out(uintptr_t address)
 {
-	return lab_map_find((const void *)address).kind != LAB_PLACE_FOREIGN || lab_huge_covers((const void *)address);
+	return lab_map_find((const void *)address).kind != LAB_PLACE_FOREIGN || lab_huge_around((const void *)address);
 }
 
 /* Whether `low` and sp are on the calling thread's own stack. */

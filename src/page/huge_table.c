@@ -223,17 +223,17 @@ lab_huge_find(const void *p, bool *was)
 	return NULL;
 }
 
-bool
-lab_huge_covers(const void *p)
+struct lab_huge *
+lab_huge_around(const void *p)
 {
 	struct lab_huge *huge;
 
 	for (size_t i = 0; (huge = lab_huge_at(i)) != NULL; i++) {
 		uintptr_t offset = (uintptr_t)p - (uintptr_t)lab_load_rlx(&huge->base);
 		if (lab_huge_kind(huge) == LAB_HUGE_LIVE && offset < lab_load_rlx(&huge->run.pages) << LAB_PAGE_SHIFT)
-			return true;
+			return huge;
 	}
-	return false;
+	return NULL;
 }
 
 /* ---- figures --------------------------------------------------------------------------------------------------- */

@@ -114,8 +114,8 @@ void lab_huge_hide(const struct lab_huge *huge);
  * gone. */
 struct lab_huge *lab_huge_find(const void *p, bool *was);
 
-/* Whether p lies in a LIVE block. For reports: O(entries). */
-bool lab_huge_covers(const void *p);
+/* The LIVE block that p lies in; NULL: none. O(entries). */
+struct lab_huge *lab_huge_around(const void *p);
 
 /* The i-th entry, whatever its state; NULL at the end. For walks. */
 struct lab_huge *lab_huge_at(size_t i);

@@ -7,14 +7,14 @@ is_live(const struct lab_run *run)
 	return lab_run_kind_of(lab_load_acq(&run->state)) != LAB_RUN_DEAD; /* pairs with the rel of heap/take.c */
 }
 
-/* Whether the page lies inside a live run that starts before it. */
-static bool
-is_inside_run(const struct lab_segment *segment, size_t page)
+/* The live run that the page lies in; NULL: none. */
+static const struct lab_run *
+find_run_around(const struct lab_segment *segment, size_t page)
 {
-	for (size_t start = page; start-- > 0;)
+	for (size_t start = page + 1; start-- > 0;)
 		if (is_live(&segment->runs[start]))
-			return start + lab_load_rlx(&segment->runs[start].pages) > page;
-	return false;
+			return start + lab_load_rlx(&segment->runs[start].pages) > page ? &segment->runs[start] : NULL;
+	return NULL;
 }
 
 static void
@@ -28,7 +28,7 @@ find_in_segment(struct lab_place *place, const void *p)
 		place->kind = LAB_PLACE_SPAN;
 	else if (at_start && is_live(run))
 		place->kind = LAB_PLACE_RUN;
-	else if (is_inside_run(place->segment, page) || is_live(run))
+	else if (find_run_around(place->segment, page))
 		place->kind = LAB_PLACE_INTERIOR;
 	else if (lab_unit_kind_of(place->unit) == LAB_UNIT_IS_RETIRED || (at_start && lab_load_rlx(&run->pages) != 0))
 		place->kind = LAB_PLACE_FREED;
@@ -113,6 +113,54 @@ lab_place_size(const struct lab_place *place, const void *p)
 	}
 }
 
+/* The carved block of a span that p lies in; NULL: none. */
+static inline char *
+find_in_span(const void *p, size_t *size)
+{
+	const struct lab_unit *unit = lab_map_unit(p);
+	size_t offset = (uintptr_t)p - (uintptr_t)lab_peek(&unit->base);
+	uint64_t carved = lab_peek(&unit->carved);
+
+	if (offset >= LAB_UNIT_SIZE || carved == 0)
+		return NULL;
+	*size = lab_peek(&unit->size);
+	uint32_t number = (uint32_t)offset / (uint32_t)*size;
+	return number < carved ? lab_unit_block(unit, number) : NULL;
+}
+
+char *
+lab_map_block_around(const void *p, size_t *size)
+{
+	char *block = find_in_span(p, size);
+	const struct lab_run *run;
+	struct lab_huge *huge;
+
+	if (lab_likely(block != NULL))
+		return block;
+	struct lab_place place = lab_map_find(p);
+	switch (place.kind) {
+	case LAB_PLACE_SPAN: /* not carved */
+		return NULL;
+	case LAB_PLACE_RUN:
+	case LAB_PLACE_INTERIOR:
+		run = find_run_around(place.segment, lab_segment_page_of(place.segment, p));
+		if (!run)
+			return NULL;
+		*size = lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT;
+		return place.segment->base + (size_t)(run - place.segment->runs) * LAB_PAGE_SIZE;
+	case LAB_PLACE_SLOT:
+	case LAB_PLACE_SHARE:
+		*size = lab_place_size(&place, p);
+		return *size ? (char *)(uintptr_t)p : NULL;
+	default:
+		huge = lab_huge_around(p);
+		if (!huge)
+			return NULL;
+		*size = lab_load_rlx(&huge->run.pages) << LAB_PAGE_SHIFT;
+		return lab_load_rlx(&huge->base);
+	}
+}
+
 const char *
 lab_place_fault(const struct lab_place *place, const void *p)
 {
@@ -122,7 +170,7 @@ lab_place_fault(const struct lab_place *place, const void *p)
 	case LAB_PLACE_FREED:
 		return "double free";
 	case LAB_PLACE_FOREIGN:
-		if (!lab_huge_covers(p))
+		if (!lab_huge_around(p))
 			return "not a block of this heap";
 		/* fall through */
 	default:

@@ -7,7 +7,7 @@
 #include "reserve/reserve.h"
 
 enum lab_place_kind {
-	LAB_PLACE_FOREIGN, /* not in a segment, or in no block's pages; or inside a huge block (lab_huge_covers) */
+	LAB_PLACE_FOREIGN, /* not in a segment, or in no block's pages; or inside a huge block (lab_huge_around) */
 	LAB_PLACE_SPAN, /* in a span of small blocks: unit; lab_unit_is_block tells whether one starts at the pointer */
 	LAB_PLACE_RUN,  /* the start of a run of pages: segment, run */
 	LAB_PLACE_HUGE, /* the start of a huge block: huge, run */
@@ -46,6 +46,10 @@ lab_map_find_block(const void *p)
 
 /* The bytes of the live block that starts at p, whose place this is; 0: none does. */
 size_t lab_place_size(const struct lab_place *place, const void *p);
+
+/* The start of the block that p starts or lies in, which may be a free one of a span, and its bytes; NULL: none. Any
+ * pointer, at any time; O(pages, huge blocks). */
+char *lab_map_block_around(const void *p, size_t *size);
 
 /* What p is instead, in words of a report. */
 const char *lab_place_fault(const struct lab_place *place, const void *p);

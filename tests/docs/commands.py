@@ -83,6 +83,7 @@ TABLE = {
     "./dev run --quick": "./dev run --quick",
     "./dev test --only scripts": "./dev test --only scripts",
     "./dev COMMAND --help": Test("dev-help"),
+    "tests/misuse/run.py PROGRAM LIBRARY --table": Test("misuse-kinds"),
     "meson install": Test("install"),
     "meson dist -C build/release --no-tests": Test("package-debian"),
     "apt-get build-dep . && dpkg-buildpackage -b -us -uc && apt-get install ../liblabyrinth*.deb": Test("package-debian"),

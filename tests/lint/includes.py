@@ -12,7 +12,7 @@ NAME = re.compile(r'([<"])([^>"]+)[>"]')
 # What is linked with the layers, or beside them, and what it may include of theirs.
 RCU_MAY = {"include/labyrinth/rcu.h", "src/base/atomic.h", "src/base/check.h", "src/base/compiler.h", "src/base/format.h"}
 PRELOAD_MAY = {
-    "include/labyrinth/labyrinth.h", "src/base/compiler.h", "src/alloc/fastpath.h", "src/alloc/lifecycle.h",
+    "include/labyrinth/labyrinth.h", "src/base/compiler.h", "src/alloc/fastpath.h", "src/alloc/checked.h", "src/alloc/lifecycle.h",
 }
 MAY = {"preload": PRELOAD_MAY, "rcu": RCU_MAY}
 FREESTANDING = {"float", "iso646", "limits", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdnoreturn"}

@@ -369,7 +369,7 @@ Test(huge, many_blocks_are_each_found_at_their_start_and_nowhere_else)
 			REQUIRE(lab_usable_size(blocks[i]) == 4 * MIB + (1 + (size_t)i % 7) * LAB_PAGE_SIZE);
 			REQUIRE(!lab_owns(blocks[i] + LAB_PAGE_SIZE) && !lab_owns(blocks[i] + 16) &&
 			        !lab_owns(blocks[i] - LAB_PAGE_SIZE + 16));
-			REQUIRE(lab_huge_covers(blocks[i]) && lab_huge_covers(blocks[i] + 4 * MIB));
+			REQUIRE(lab_huge_around(blocks[i]) && lab_huge_around(blocks[i] + 4 * MIB));
 		}
 		cr_assert_eq(count_of(LAB_HUGE_LIVE), COUNT);
 		for (int i = 0; i < COUNT; i++)

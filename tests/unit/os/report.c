@@ -1,22 +1,28 @@
 /*
- * report.c - the lines that end a program: their text, that they end it with SIGABRT, and that they do not nest.
+ * report.c - the reports that end a program: their text, that they end it with SIGABRT, that they do not nest, and who
+ * else gets them.
  *
- * Clauses: G9.5.
+ * Clauses: G9.5, G9.8.
  */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/format.h"
+#include "labyrinth/labyrinth.h"
+#include "os/backtrace.h"
+#include "os/os.h"
 #include "trace.h"
 
 /* Runs `act` in a child; returns what it wrote to stderr. It must have died of SIGABRT. */
 static const char *
 dying_words(void (*act)(void))
 {
-	static char words[512];
+	static char words[16384];
 	size_t length = 0;
 	int ends[2], status;
 
@@ -36,6 +42,23 @@ dying_words(void (*act)(void))
 	waitpid(child, &status, 0);
 	REQUIRE(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 	return words;
+}
+
+/* The same without the lines of details. */
+static const char *
+first_lines(void (*act)(void))
+{
+	static char kept[1024];
+	const char *words = dying_words(act), *details = "labyrinth:   ";
+
+	kept[0] = 0;
+	while (*words) {
+		size_t length = strcspn(words, "\n") + 1;
+		if (strncmp(words, details, strlen(details)) != 0)
+			strncat(kept, words, length);
+		words += length;
+	}
+	return kept;
 }
 
 static void
@@ -102,37 +125,208 @@ failed_assertion(void)
 	lab_assert_failed("x == y", "some/file.c", 42);
 }
 
-Test(report, misuse_is_one_line)
+Test(report, misuse_begins_with_one_line)
 {
-	cr_assert_str_eq(dying_words(misuse), "labyrinth: free(0x1234abcd): double free\n");
+	cr_assert_str_eq(first_lines(misuse), "labyrinth: free(0x1234abcd): double free\n");
 }
 
-Test(report, damage_is_one_line)
+Test(report, damage_begins_with_one_line)
 {
-	cr_assert_str_eq(dying_words(damage),
+	cr_assert_str_eq(first_lines(damage),
 	                 "labyrinth: heap corrupted: a freed block of this span was written to: 0x10000-0x20000, "
 	                 "blocks of 48 bytes\n");
 }
 
 Test(report, a_misuse_in_the_handler_is_one_line_more)
 {
-	cr_assert_str_eq(dying_words(misuse_in_handler),
+	cr_assert_str_eq(first_lines(misuse_in_handler),
 	                 "labyrinth: free(0x1234abcd): double free\n"
 	                 "labyrinth: free(0x5678): double free, while a report is under way\n");
 }
 
 Test(report, a_report_that_a_jump_has_left_is_none_that_is_under_way)
 {
-	const char *words = dying_words(misuse_after_jumps), *line = "labyrinth: free(0x1234abcd): double free\n";
+	const char *words = first_lines(misuse_after_jumps), *line = "labyrinth: free(0x1234abcd): double free\n";
 
 	for (int i = 0; i < 5; i++, words += strlen(line))
 		cr_assert_eq(strncmp(words, line, strlen(line)), 0);
 	cr_assert_eq(*words, 0);
 }
 
-Test(report, an_assertion_is_one_line)
+Test(report, an_assertion_begins_with_one_line)
 {
-	cr_assert_str_eq(dying_words(failed_assertion), "labyrinth: assertion failed: x == y (some/file.c:42)\n");
+	cr_assert_str_eq(first_lines(failed_assertion), "labyrinth: assertion failed: x == y (some/file.c:42)\n");
+}
+
+/* ---- details --------------------------------------------------------------------------------------------------- */
+
+static const uintptr_t made[] = {0x1001}, freed[] = {0x2001, 0x3001};
+
+static void
+describe(const void *p, struct lab_block_facts *facts)
+{
+	*facts = (struct lab_block_facts){(const char *)p - 16, 100, made, freed, 1, 2, 7, 8};
+}
+
+static void
+tell(const struct lab_report *report)
+{
+	char buffer[200];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+
+	lab_text_string(&text, "told of ");
+	lab_text_string(&text, report->call);
+	lab_text_string(&text, report->reason);
+	lab_text_number(&text, report->block.size);
+	lab_text_string(&text,
+	                report->frames > 0 && report->thread != 0 && lab_abort_message == report->text ? "\n" : "?");
+	lab_os_write(NULL, buffer, text.length);
+}
+
+static const struct lab_report_hooks hooks = {describe, tell};
+
+static void
+misuse_with_hooks(void)
+{
+	lab_report_set_hooks(&hooks);
+	misuse();
+}
+
+Test(report, knows_the_block_and_tells_others)
+{
+	const char *words = dying_words(misuse_with_hooks);
+
+	cr_assert(strstr(words, "the block at 0x1234abbd has 100 bytes; the pointer is 16 behind its start; thread "));
+	cr_assert(strstr(words, "labyrinth:   allocated by thread 7:\nlabyrinth:     #0 0x1000\n"));
+	cr_assert(
+	        strstr(words, "labyrinth:   freed by thread 8:\nlabyrinth:     #0 0x2000\nlabyrinth:     #1 0x3000\n"));
+	cr_assert(strstr(words, "told of freedouble free100\n"));
+}
+
+static void
+tell_wrongly(const struct lab_report *report)
+{
+	(void)report;
+	lab_report_misuse("free", (void *)0x5678, "double free");
+}
+
+static const struct lab_report_hooks wrong_hooks = {describe, tell_wrongly};
+
+static void
+misuse_in_callback(void)
+{
+	lab_report_set_hooks(&wrong_hooks);
+	misuse();
+}
+
+Test(report, a_misuse_in_the_callback_is_one_line_more)
+{
+	cr_assert_str_eq(first_lines(misuse_in_callback),
+	                 "labyrinth: free(0x1234abcd): double free\n"
+	                 "labyrinth: free(0x5678): double free, while a report is under way\n");
+}
+
+static char path[64];
+
+static void
+misuse_with_file(void)
+{
+	lab_report_set_file(path);
+	misuse();
+}
+
+Test(report, goes_to_a_file_too)
+{
+	static char kept[16384];
+
+	snprintf(path, sizeof path, "/tmp/labyrinth-report-%d", getpid());
+	const char *words = dying_words(misuse_with_file);
+	FILE *file = fopen(path, "r");
+	REQUIRE(file != NULL);
+	kept[fread(kept, 1, sizeof kept - 1, file)] = 0;
+	fclose(file);
+	unlink(path);
+	cr_assert_str_eq(kept, words);
+}
+
+/* ---- who called ------------------------------------------------------------------------------------------------- */
+
+static uintptr_t trace[8];
+static unsigned frames;
+
+static LAB_NOINLINE void
+innermost(void)
+{
+	frames = lab_os_backtrace(LAB_FRAME_HERE, trace, 8);
+	__asm__ volatile("");
+}
+
+static LAB_NOINLINE void
+outer(void)
+{
+	const void *volatile frame = LAB_FRAME_HERE; /* it keeps a frame pointer, as callers need not */
+
+	innermost();
+	(void)frame;
+}
+
+/* Whether an address lies within the first bytes of a function. */
+static bool
+is_in(uintptr_t address, void (*function)(void))
+{
+	return address - (uintptr_t)function < 64;
+}
+
+static void *
+call_outer(void *unused)
+{
+	const void *volatile frame = LAB_FRAME_HERE;
+
+	(void)unused;
+	outer();
+	(void)frame;
+	return NULL;
+}
+
+Test(report, finds_callers)
+{
+	(void)call_outer(NULL);
+	cr_assert(frames >= 3 && is_in(trace[0], outer) && is_in(trace[1], (void (*)(void))(uintptr_t)call_outer));
+}
+
+Test(report, finds_callers_in_a_thread)
+{
+	pthread_t thread;
+
+	REQUIRE(pthread_create(&thread, NULL, call_outer, NULL) == 0);
+	pthread_join(thread, NULL);
+	cr_assert(frames >= 2 && is_in(trace[0], outer) && is_in(trace[1], (void (*)(void))(uintptr_t)call_outer));
+}
+
+/* What a chain of frames that the program has written over makes of it. */
+Test(report, follows_no_frame_that_is_not_on_the_stack)
+{
+	static const uintptr_t elsewhere[2] = {0, 0x4444};
+	uintptr_t frame[2] = {(uintptr_t)elsewhere, 0x5555}, low[2] = {8, 0x6666},
+	          odd[2] = {(uintptr_t)frame + 3, 0x7777};
+
+	cr_assert(lab_os_backtrace(frame, trace, 8) == 1 && trace[0] == 0x5555);
+	cr_assert(lab_os_backtrace(low, trace, 8) == 1 && trace[0] == 0x6666);
+	cr_assert(lab_os_backtrace(odd, trace, 8) == 1 && trace[0] == 0x7777);
+	cr_assert_eq(lab_os_backtrace((void *)3, trace, 8), 0);
+}
+
+Test(report, names_an_address_by_its_file)
+{
+	char buffer[600], room[LAB_OS_NAME_ROOM];
+	struct lab_text text = lab_text_start(buffer, sizeof buffer);
+
+	lab_os_text_address(&text, (uintptr_t)outer, room);
+	const char *plus = strrchr(buffer, '+');
+	cr_assert(plus && strstr(buffer, "report"));
+	text = lab_text_start(buffer, sizeof buffer);
+	lab_os_text_address(&text, 0x123, room);
+	cr_assert_str_eq(buffer, "0x123");
 }
 
 static void

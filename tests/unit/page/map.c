@@ -145,12 +145,12 @@ Test(map, every_page_of_a_huge_block)
 	cr_assert_eq(kind_of(block), LAB_PLACE_HUGE);
 	cr_assert(lab_owns(block));
 	for (size_t n = 16; n < size; n += LAB_PAGE_SIZE * 3 + 16) {
-		REQUIRE(kind_of(block + n) == LAB_PLACE_FOREIGN && lab_huge_covers(block + n));
+		REQUIRE(kind_of(block + n) == LAB_PLACE_FOREIGN && lab_huge_around(block + n));
 		REQUIRE(!lab_owns(block + n));
 	}
-	REQUIRE(lab_huge_covers(block + size - 1) && !lab_huge_covers(block + size) && !lab_huge_covers(block - 1));
+	REQUIRE(lab_huge_around(block + size - 1) && !lab_huge_around(block + size) && !lab_huge_around(block - 1));
 	lab_free(block);
-	REQUIRE(!lab_huge_covers(block + 16));
+	REQUIRE(!lab_huge_around(block + 16));
 	cr_assert(!lab_owns(block));
 	cr_assert_eq(kind_of(block), LAB_PLACE_FREED);
 	for (size_t n = 0; n < size; n += LAB_PAGE_SIZE)

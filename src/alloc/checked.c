@@ -1,0 +1,333 @@
+/* checked.c - see checks.h and checked.h. Any context. */
+#include <errno.h>
+#include <string.h>
+
+#include "alloc/checked.h"
+#include "alloc/fastpath.h"
+#include "alloc/gfp.h"
+#include "alloc/release.h"
+#include "alloc/settings.h"
+#include "base/check.h"
+#include "debug/quarantine.h"
+#include "debug/walk.h"
+#include "os/backtrace.h"
+#include "os/fault.h"
+
+enum { NEW_BYTE = 0xce, FILL_MOST = 1 << 20 };
+#define ALIGN_MOST ((size_t)1 << 30)
+
+static const char double_free[] = "double free";
+
+/* ---- allocation ------------------------------------------------------------------------------------------------- */
+
+/* Whether the calls behind may be fast: nothing but this layer wants them to be slow. */
+static bool
+may_be_fast(void)
+{
+	return lab_load_rlx(&lab_settings.perturb) == 0 && !lab_load_rlx(&lab_settings.count_allocations);
+}
+
+static void *
+allocate(struct lab_guard *guard, struct lab_request request)
+{
+	if (request.size <= LAB_DIRECT_MAX && request.align <= LAB_ALIGN_DEFAULT && may_be_fast()) {
+		void *p = lab_malloc_try_tagged(request.size, LAB_WORD_SLOW);
+		if (lab_likely(p != NULL))
+			return request.gfp & LAB_GFP_ZERO ? memset(p, 0, request.size) : p;
+	}
+	return lab_gfp_is(request.gfp, LAB_GFP_NOWAIT) ? lab_allocate_nowait(guard, request)
+	                                               : lab_allocate(guard, request);
+}
+
+static void *
+allocate_dressed(struct lab_guard *guard, struct lab_request request, enum lab_maker maker)
+{
+	struct lab_request raw = request;
+
+	raw.size = lab_dress_raw_size(request.size, request.align);
+	if (raw.size > LAB_SIZE_MAX || request.align > ALIGN_MOST)
+		return allocate(guard, request);
+	void *p = allocate(guard, raw);
+	if (!p)
+		return NULL;
+	struct lab_place place = lab_map_find_block(p);
+	if (place.kind == LAB_PLACE_SLOT || place.kind == LAB_PLACE_SHARE)
+		return p;
+	p = lab_dress_make(p, lab_place_size(&place, p), request.size, request.align, maker, LAB_FRAME_HERE);
+	if (!(request.gfp & LAB_GFP_ZERO) && lab_debug_has(LAB_DEBUG_SITES) && !lab_load_rlx(&lab_settings.perturb))
+		memset(p, NEW_BYTE, request.size < FILL_MOST ? request.size : FILL_MOST);
+	return p;
+}
+
+/* ---- what is wrong ---------------------------------------------------------------------------------------------- */
+
+static const char *
+wrong_maker(const struct lab_dress *dress, const struct lab_release_how *how)
+{
+	static const char *const made[] = {
+	        [LAB_BY_MALLOC] = "allocated by malloc or its like, freed by another function",
+	        [LAB_BY_NEW] = "allocated by operator new, freed by another function",
+	        [LAB_BY_NEW_ARRAY] = "allocated by operator new[], freed by another function",
+	        [LAB_BY_ALIGNED_NEW] = "allocated by aligned operator new, freed by another function",
+	        [LAB_BY_ALIGNED_NEW_ARRAY] = "allocated by aligned operator new[], freed by another function",
+	};
+
+	return dress->maker != how->maker && lab_debug_has(LAB_DEBUG_MAKERS) ? made[dress->maker] : NULL;
+}
+
+static const char *
+wrong_claim(const struct lab_dress *dress, const struct lab_release_how *how)
+{
+	if (how->is_sized && how->size != dress->size)
+		return "wrong size";
+	if (how->align && (!lab_is_power_of_two(how->align) || (uintptr_t)lab_dress_start(dress) % how->align != 0))
+		return "wrong alignment";
+	return wrong_maker(dress, how);
+}
+
+static void
+check_canaries(const struct lab_dress *dress, const char *call)
+{
+	const void *at;
+	const char *damage = lab_dress_damage(dress, &at);
+
+	if (lab_unlikely(damage != NULL))
+		lab_report_misuse(call, lab_dress_start(dress), damage);
+}
+
+/* p is the start of no dressed block that is known, but lies in one, or its record has been written over. */
+static void
+check_stranger(const void *p, const struct lab_dress *dress, const char *call)
+{
+	if (dress && p != dress)
+		lab_report_misuse(call, p, "not the start of a block");
+	if (!dress && lab_dress_was_start(p))
+		lab_report_misuse(call, p, "what lies before the block was written over");
+}
+
+/* The record of the block that p starts, in whatever state; NULL: there is none. */
+static struct lab_dress *
+find(const void *p, const char *call, enum lab_dress_state *state)
+{
+	struct lab_dress *dress = lab_dress_find(p, state);
+
+	if (lab_likely(dress && lab_dress_start(dress) == p))
+		return dress;
+	if (*state == LAB_DRESS_GONE) /* what is there now may be somebody's, and not dressed */
+		return NULL;
+	if (call)
+		check_stranger(p, dress, call);
+	return NULL;
+}
+
+static const struct lab_dress *
+find_live(const void *p, const char *call)
+{
+	enum lab_dress_state state;
+	const struct lab_dress *dress = lab_reserve_contains(p) ? NULL : find(p, call, &state);
+
+	if (!dress)
+		return NULL;
+	if (call && state != LAB_DRESS_LIVE)
+		lab_report_misuse(call, p, double_free);
+	if (call)
+		check_canaries(dress, call);
+	return state == LAB_DRESS_LIVE ? dress : NULL;
+}
+
+/* ---- frees ------------------------------------------------------------------------------------------------------ */
+
+/* The memory of a freed block goes back to the heap. */
+static void
+let_go(struct lab_dress *dress)
+{
+	struct lab_guard guard = LAB_GUARD_HERE;
+	const void *written = lab_dress_written(dress);
+
+	if (lab_unlikely(written != NULL))
+		lab_report_misuse("write", written, "the block was freed before");
+	if (lab_likely(lab_dress_undress(dress)) && /* else its pages stay without access */
+	    !(may_be_fast() && lab_free_try_tagged(dress, LAB_WORD_SLOW) == LAB_FREED_FAST))
+		lab_release(&guard, dress, "free");
+}
+
+static void
+put_away(struct lab_dress *dress)
+{
+	for (struct lab_dress *old = lab_quarantine_push(dress); old; old = lab_quarantine_pull())
+		let_go(old);
+}
+
+static bool
+release_dressed(void *p, const struct lab_release_how *how)
+{
+	enum lab_dress_state state;
+	struct lab_dress *dress = lab_reserve_contains(p) ? NULL : find(p, how->call, &state);
+
+	if (!dress)
+		return false;
+	if (lab_unlikely(state != LAB_DRESS_LIVE))
+		lab_report_misuse(how->call, p, double_free);
+	check_canaries(dress, how->call);
+	const char *wrong = wrong_claim(dress, how);
+	if (lab_unlikely(wrong != NULL))
+		lab_report_misuse(how->call, p, wrong);
+	if (lab_unlikely(!lab_dress_free(dress, LAB_FRAME_HERE)))
+		lab_report_misuse(how->call, p, double_free);
+	put_away(dress);
+	return true;
+}
+
+static void *
+resize_dressed(struct lab_guard *guard, const struct lab_dress *dress, struct lab_request request)
+{
+	const struct lab_release_how how = {.call = "realloc"};
+	char *p = lab_dress_start(dress);
+	size_t old = dress->size, size = request.size;
+	const char *wrong = wrong_maker(dress, &how);
+
+	if (lab_unlikely(wrong != NULL))
+		lab_report_misuse("realloc", p, wrong);
+	if (lab_unlikely(!lab_gfp_check(request.gfp)))
+		return NULL;
+	if (size == 0) {
+		(void)release_dressed(p, &how);
+		return NULL;
+	}
+	void *moved = lab_allocate_any(guard, request);
+	if (!moved)
+		return NULL;
+	memcpy(moved, p, old < size ? old : size);
+	(void)release_dressed(p, &how);
+	return moved;
+}
+
+/* ---- looking at all of them ------------------------------------------------------------------------------------- */
+
+struct damage {
+	const char *call, *reason;
+	const void *p;
+};
+
+/* Twice, as another thread may be freeing the block. */
+static bool
+look(struct lab_dress *dress, void *context)
+{
+	struct damage *found = context;
+	const void *at = NULL;
+	enum lab_dress_state state = lab_dress_state(dress);
+	const char *reason = NULL;
+
+	if (state == LAB_DRESS_LIVE)
+		reason = lab_dress_damage(dress, &at);
+	else if (state == LAB_DRESS_FREED && (at = lab_dress_written(dress)) != NULL)
+		reason = "the block was freed before";
+	if (!reason || lab_dress_state(dress) != state)
+		return true;
+	*found = (struct damage){state == LAB_DRESS_LIVE ? "lab_check" : "write", reason, at};
+	return false;
+}
+
+/* What a frame that frees a block has not filled yet is not in the ring: so of freed ones those that wait there. */
+static bool
+look_live(struct lab_dress *dress, void *context)
+{
+	return lab_dress_state(dress) != LAB_DRESS_LIVE || look(dress, context);
+}
+
+static void
+look_at_freed(struct damage *found)
+{
+	bool end = false;
+
+	for (size_t i = 0; !end && !found->reason; i++) {
+		struct lab_dress *dress = lab_quarantine_at(i, &end);
+		if (dress)
+			(void)look(dress, found);
+	}
+}
+
+LAB_EXPORT void
+lab_check(const void *block)
+{
+	struct damage found = {0};
+
+	if (!lab_debug_is_on())
+		return;
+	if (block) {
+		(void)find_live(block, "lab_check");
+		return;
+	}
+	lab_dress_walk(look_live, &found);
+	if (!found.reason)
+		look_at_freed(&found);
+	if (found.reason)
+		lab_report_misuse(found.call, found.p, found.reason);
+}
+
+/* ---- faults ----------------------------------------------------------------------------------------------------- */
+
+static void
+on_fault(const struct lab_os_fault *fault)
+{
+	enum lab_dress_state state;
+	const struct lab_dress *dress = lab_dress_find((const void *)fault->address, &state);
+
+	if (!dress || !dress->is_guarded)
+		return;
+	const char *reason = state == LAB_DRESS_LIVE ? "behind the end of the block" : "the block was freed before";
+	lab_report_fault("access", (const void *)fault->address, reason, (const void *)fault->frame, fault->pc);
+}
+
+void
+lab_checked_start(void)
+{
+	static const struct lab_checks checks = {allocate_dressed, release_dressed, find_live, resize_dressed};
+
+	lab_checks_set(&checks);
+	if (lab_debug_has(LAB_DEBUG_GUARDS))
+		lab_os_on_fault(on_fault);
+}
+
+void
+lab_checked_end(void)
+{
+	if (lab_load_rlx(&lab_settings.list_leaks) && lab_debug_has(LAB_DEBUG_SITES))
+		lab_dress_list_leaks();
+}
+
+/* ---- C++ -------------------------------------------------------------------------------------------------------- */
+
+void *
+lab_new_checked(size_t size, size_t align, enum lab_maker maker)
+{
+	struct lab_guard guard = LAB_GUARD_HERE;
+
+	if (!lab_is_power_of_two(align)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (size > LAB_SIZE_MAX)
+		return lab_or_enomem(NULL);
+	return lab_or_enomem(allocate_dressed(
+	        &guard, (struct lab_request){size, align < 16 ? LAB_ALIGN_DEFAULT : align, LAB_GFP_KERNEL}, maker));
+}
+
+void
+lab_delete_checked(void *p, const struct lab_release_how *how)
+{
+	struct lab_guard guard = LAB_GUARD_HERE;
+
+	if (p && !release_dressed(p, how))
+		lab_release(&guard, p, how->call);
+}
+
+void
+lab_new_note(void *p, enum lab_maker maker)
+{
+	enum lab_dress_state state;
+	struct lab_dress *dress = lab_debug_is_on() ? find(p, NULL, &state) : NULL;
+
+	if (dress && state == LAB_DRESS_LIVE)
+		dress->maker = (uint8_t)maker;
+}
