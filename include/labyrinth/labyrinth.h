@@ -323,6 +323,15 @@ size_t lab_class_stats_get(struct lab_class_stats *classes, size_t count, struct
 /* Writes the figures as text through `write_line`, a line a call. Allocates nothing. */
 void lab_stats_print(void (*write_line)(void *context, const char *line), void *context);
 
+/*
+ * Writes the heap profile (LABYRINTH_PROFILE, docs/profiling.md) to `path`, or, if it is NULL, to where
+ * LABYRINTH_PROFILE_FILE says; in the path %p is the process id, and %n the number of the dump. The format is pprof's,
+ * gzipped: `labyrinth profile FILE` and `pprof FILE` read it. False, with errno: EINVAL if no profile is made,
+ * ENAMETOOLONG from 256 bytes on, or what the system said of the file. Any context; it allocates nothing, and maps
+ * some memory while it runs. O(stacks · depth).
+ */
+bool lab_profile_dump(const char *path);
+
 /* "major.minor.patch" of the library in use. */
 const char *lab_version(void);
 

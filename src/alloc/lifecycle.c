@@ -17,6 +17,7 @@
 #include "heap/leases.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
+#include "insight/profile.h"
 #include "os/os.h"
 #include "page/space.h"
 
@@ -69,6 +70,26 @@ in_child(void)
 	lab_background_start();
 }
 
+#define PROFILE_DISTANCE_DEFAULT ((size_t)512 << 10)
+
+/* Where only leaks are asked for, what is in use is sampled as well. */
+static void
+start_profile(void)
+{
+	size_t distance = lab_settings.profile_distance;
+
+	if (distance == 0 && lab_settings.report_leaks)
+		distance = PROFILE_DISTANCE_DEFAULT;
+	if (distance == 0 || !lab_profile_start(distance))
+		return;
+	if (lab_settings.profile_signal != 0)
+		(void)lab_profile_dump_at(lab_settings.profile_signal);
+	lab_config_apply();
+	struct lab_guard guard = LAB_GUARD_HERE;
+	if (lab_try_enter(&guard)) /* this thread's next call counts */
+		lab_leave(&guard);
+}
+
 __attribute__((constructor)) static void
 start(void)
 {
@@ -76,7 +97,7 @@ start(void)
 	(void)lab_os_tid_to_write(); /* this thread may have been born before */
 	lab_config_start();
 	const char *file = lab_load_rlx(&lab_settings.stats_file);
-	if (file && !*file)
+	if ((file && !*file) || lab_settings.report_leaks)
 		lab_os_keep_stderr();
 	(void)lab_registry_note_process(); /* before there can be a vfork */
 	lab_thread_add_leases(lab_share_settle);
@@ -86,6 +107,7 @@ start(void)
 	lab_reserve_report();
 	(void)pthread_atfork(lab_before_fork, lab_after_fork_in_parent, in_child);
 	lab_background_start();
+	start_profile();
 }
 
 /* A path with %p replaced by the process id. */
@@ -122,7 +144,10 @@ print_stats(void)
 	char buffer[256];
 	struct lab_text path = lab_text_start(buffer, sizeof buffer);
 
-	if (!file || !lab_space()) /* core under the drop-in: the heap is the drop-in's */
+	if (!lab_space()) /* core under the drop-in: the heap is the drop-in's */
+		return;
+	lab_profile_at_exit(lab_settings.profile_distance != 0, lab_settings.report_leaks);
+	if (!file)
 		return;
 	expand_path(&path, file);
 	char *target = *buffer ? buffer : NULL;

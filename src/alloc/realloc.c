@@ -16,6 +16,7 @@
 #include "heap/huge.h"
 #include "heap/leases.h"
 #include "heap/run.h"
+#include "insight/profile.h"
 
 static size_t
 pages_for(size_t size)
@@ -55,9 +56,24 @@ struct block {
 	struct lab_place place;
 };
 
+/* For the heap profile a block of pages that was resized in place is a new one, of its new size. */
+static void
+count_resized(struct lab_guard *guard, const struct block *block, void *resized, size_t size)
+{
+	bool sampled = false;
+
+	lab_profile_remove(block->p);
+	if (!lab_try_enter(guard))
+		return; /* in a handler; a visitor is inside */
+	sampled = lab_sampler_step(&guard->heap->sampler, size);
+	lab_leave(guard);
+	if (sampled)
+		lab_profile_add(resized, size, guard->sp, LAB_STACK_UNWIND);
+}
+
 /* The block as one of `size` bytes: where it is, or where its pages were moved to. NULL: it is as it was. */
 static void *
-resize_block(struct lab_guard *guard, const struct block *block, size_t size)
+try_resize_block(struct lab_guard *guard, const struct block *block, size_t size)
 {
 	/* A block that would be less than half used moves. A run stays one for a size that a span has as well, so that
 	 * a size that goes up and down across the border is not copied each time. */
@@ -75,6 +91,17 @@ resize_block(struct lab_guard *guard, const struct block *block, size_t size)
 	default:
 		return size <= block->size ? block->p : NULL; /* a slot of the reserve */
 	}
+}
+
+static void *
+resize_block(struct lab_guard *guard, const struct block *block, size_t size)
+{
+	bool is_pages = block->place.kind == LAB_PLACE_RUN || block->place.kind == LAB_PLACE_HUGE;
+	void *resized = try_resize_block(guard, block, size);
+
+	if (lab_unlikely(lab_profile_is_on()) && resized && is_pages)
+		count_resized(guard, block, resized, size);
+	return resized;
 }
 
 /* Copies the block to `moved`, which has `size` bytes, and frees it. NULL: there is no such place. */

@@ -9,6 +9,7 @@
 #include "backing/settings.h"
 #include "base/check.h"
 #include "heap/thread.h"
+#include "insight/profile.h"
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/map.h"
@@ -51,11 +52,42 @@ set_exclusive(size_t word)
 }
 
 static bool
+set_heap_profile(size_t distance)
+{
+	lab_settings.profile_distance = distance;
+	return true;
+}
+
+static bool
+set_heap_profile_file(const char *text)
+{
+	static char path[LAB_VALUE_MAX + 1]; /* a copy: programs that change their title overwrite the environment */
+
+	memcpy(path, text, strlen(text) + 1);
+	lab_profile_set_file(path);
+	return true;
+}
+
+static bool
+set_heap_profile_signal(size_t number)
+{
+	lab_settings.profile_signal = (int)number;
+	return true;
+}
+
+static bool
 set_huge_threshold(size_t bytes)
 {
 	if (bytes != 0 && bytes < HUGE_THRESHOLD_MIN)
 		bytes = HUGE_THRESHOLD_MIN;
 	lab_store_rlx(&lab_settings.huge_threshold, bytes ? bytes : SIZE_MAX);
+	return true;
+}
+
+static bool
+set_leaks(size_t on)
+{
+	lab_settings.report_leaks = on != 0;
 	return true;
 }
 

@@ -1,0 +1,54 @@
+/*
+ * profile.h - the heap profile: what was asked for, and by whom, estimated from samples. Any context unless said.
+ *
+ * A sampled block is a run of whole pages, or a huge block, whatever its size: freeing one takes the slow path, which
+ * asks here; all other frees are as they were. The stack is walked outside of the heap. A child of fork goes on with
+ * all that its parent had counted: what it has in memory is what the profile says is in use.
+ *
+ * What is not seen: blocks of the reserve (the atomic tier), blocks of 0 bytes, and samples for which there was no
+ * room, which are counted (lab_profile_lost).
+ */
+#ifndef LAB_INSIGHT_PROFILE_H
+#define LAB_INSIGHT_PROFILE_H
+
+#include "insight/sampler.h"
+#include "insight/stack.h"
+
+/* Begins, with a mean distance in bytes between samples, at least 1. False: no memory, or it has begun. When the
+ * library starts; outside of every heap, as it loads the unwinder. */
+bool lab_profile_start(size_t distance);
+
+static inline bool
+lab_profile_is_on(void)
+{
+	return lab_load_rlx(&lab_sample_distance) != 0;
+}
+
+/* A block that was sampled is about to be returned: by the API function whose entry's stack pointer is sp. Outside of
+ * the heap. */
+void lab_profile_add(const void *block, size_t size, uintptr_t sp, enum lab_stack_effort effort);
+
+/* The free of a block of whole pages was won: nobody else has it yet. */
+void lab_profile_remove(const void *block);
+
+/* A sample could not be kept. */
+void lab_profile_lose(void);
+uint64_t lab_profile_lost(void);
+
+/* Where dumps go by default: a path in which %p is the process id and %n the number of the dump. Kept, not copied. */
+void lab_profile_set_file(const char *pattern);
+
+/* When the process ends: the dump, and the report of what is in use, as they were asked for. */
+void lab_profile_at_exit(bool dump, bool report_leaks);
+
+/* To that file; what goes wrong is said in a line on stderr. Where the core library runs under the drop-in, the drop-in's
+ * profile. */
+void lab_profile_dump_by_default(void);
+
+/* Dumps at this signal, unless the program has a handler for it. False: it has, or there is no such signal. */
+bool lab_profile_dump_at(int signal);
+
+/* Tells of what is in use by site, line by line, the most first. */
+void lab_profile_report_leaks(void (*write_line)(void *context, const char *line), void *context);
+
+#endif

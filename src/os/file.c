@@ -1,0 +1,71 @@
+/* file.c - files: see os.h. Any context. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <time.h>
+
+#include "os/os.h"
+#include "os/syscall.h"
+
+int
+lab_os_open(const char *path, bool create)
+{
+	long flags = O_CLOEXEC | (create ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY);
+
+	return (int)lab_syscall(SYS_openat, AT_FDCWD, (long)path, flags, 0644, 0);
+}
+
+long
+lab_os_read(int file, void *buffer, size_t size)
+{
+	long done;
+
+	do
+		done = lab_syscall(SYS_read, file, (long)buffer, (long)size, 0, 0);
+	while (done == -EINTR);
+	return done;
+}
+
+int
+lab_os_write_file(int file, const void *bytes, size_t length)
+{
+	const char *at = bytes;
+
+	while (length > 0) {
+		long done = lab_syscall(SYS_write, file, (long)at, (long)length, 0, 0);
+		if (done == -EINTR)
+			continue;
+		if (done <= 0)
+			return done == 0 ? EIO : (int)-done;
+		at += done;
+		length -= (size_t)done;
+	}
+	return 0;
+}
+
+void
+lab_os_close(int file)
+{
+	(void)lab_syscall(SYS_close, file, 0, 0, 0, 0);
+}
+
+uint64_t
+lab_os_real_time_ns(void)
+{
+	struct timespec time = {0};
+
+	(void)lab_syscall(SYS_clock_gettime, CLOCK_REALTIME, (long)&time, 0, 0, 0);
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+uint64_t
+lab_os_seed(void)
+{
+	const void *bytes = (const void *)getauxval(AT_RANDOM); /* 16 of them, the kernel's */
+	uint64_t value = 0;
+
+	if (bytes)
+		memcpy(&value, bytes, sizeof value);
+	return value ^ lab_os_real_time_ns();
+}
