@@ -252,7 +252,8 @@ static bool
 is_withheld(const struct lab_setting *setting)
 {
 	return lab_os_is_privileged() &&
-	       (strncmp(setting->key, "stats", 5) == 0 || strncmp(setting->key, "heap_profile", 12) == 0 || strcmp(setting->key, "leaks") == 0);
+	       (strncmp(setting->key, "stats", 5) == 0 || strncmp(setting->key, "heap_profile", 12) == 0 ||
+	        strcmp(setting->key, "leaks") == 0);
 }
 
 static void

@@ -107,6 +107,13 @@ set_lock_memory(size_t on)
 }
 
 static bool
+set_name_mappings(size_t on)
+{
+	lab_os_name_mappings(on != 0);
+	return true;
+}
+
+static bool
 set_os_calls(size_t word)
 {
 	lab_os_use_libc(word != 0);

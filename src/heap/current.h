@@ -16,10 +16,10 @@
 
 #include "heap/heap.h"
 
-#define LAB_WORD_FAST ((uintptr_t)1)
-#define LAB_WORD_SLOW ((uintptr_t)1 << 63) /* the fast paths' checks then fail by 2^63 - 1 */
+#define LAB_WORD_FAST    ((uintptr_t)1)
+#define LAB_WORD_SLOW    ((uintptr_t)1 << 63) /* the fast paths' checks then fail by 2^63 - 1 */
 #define LAB_WORD_COUNTED ((uintptr_t)2)
-#define LAB_WORD_IDLE (LAB_WORD_FAST | LAB_WORD_COUNTED | LAB_WORD_SLOW)
+#define LAB_WORD_IDLE    (LAB_WORD_FAST | LAB_WORD_COUNTED | LAB_WORD_SLOW)
 
 struct lab_thread {
 	uintptr_t word;

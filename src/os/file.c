@@ -1,12 +1,19 @@
-/* file.c - files: see os.h. Any context. */
+/* file.c - files, and what else the heap profile and tracers want of the kernel: see os.h. Any context. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <time.h>
 
+#include "base/atomic.h"
 #include "os/os.h"
 #include "os/syscall.h"
+
+#ifndef PR_SET_VMA /* of Linux 5.17; older headers do not have it */
+#define PR_SET_VMA           0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
 
 int
 lab_os_open(const char *path, bool create)
@@ -68,4 +75,19 @@ lab_os_seed(void)
 	if (bytes)
 		memcpy(&value, bytes, sizeof value);
 	return value ^ lab_os_real_time_ns();
+}
+
+static _Atomic bool names_mappings;
+
+void
+lab_os_name_mappings(bool on)
+{
+	lab_store_rlx(&names_mappings, on);
+}
+
+void
+lab_os_name(const void *start, size_t size, const char *name)
+{
+	if (lab_load_rlx(&names_mappings))
+		(void)lab_syscall(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, (long)start, (long)size, (long)name);
 }

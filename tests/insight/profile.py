@@ -3,7 +3,7 @@
 and has in use; exactly where every block is sampled, within six standard deviations where some are. Also the dumps by
 signal, by call and at exit, the child's, the report of leaks, and what `labyrinth profile` makes of the file.
 
-usage: profile.py LIBRARY SITES [LABYRINTH_PROFILE_TOOL]
+usage: profile.py LIBRARY SITES [TOOL]
 """
 import gzip
 import json
@@ -146,7 +146,7 @@ def build_id(path):
 
 
 def run(library, program, work, distance, arguments=(), **settings):
-    environment = dict(os.environ, LD_PRELOAD=library, LABYRINTH_PROFILE=str(distance), LABYRINTH_PROFILE_FILE=f"{work}/%n.%p.gz", MALLOC_PERTURB_="0", **settings)
+    environment = dict(os.environ, LD_PRELOAD=library, LABYRINTH_HEAP_PROFILE=str(distance), LABYRINTH_HEAP_PROFILE_FILE=f"{work}/%n.%p.gz", MALLOC_PERTURB_="0", **settings)
     process = subprocess.Popen([program, *arguments], env=environment, stderr=subprocess.PIPE, text=True)
     _, errors = process.communicate(timeout=500)
     assert process.returncode == 0, (process.returncode, errors)
@@ -206,7 +206,7 @@ def main():
     program = os.path.realpath(program)
     tool = sys.argv[3] if len(sys.argv) > 3 else None
     with tempfile.TemporaryDirectory() as work:
-        pid, errors = run(library, program, work, 1, [f"{work}/called.gz"], LABYRINTH_LEAKS="1", LABYRINTH_PROFILE_SIGNAL="12", SITES_SIGNAL="12")
+        pid, errors = run(library, program, work, 1, [f"{work}/called.gz"], LABYRINTH_LEAKS="1", LABYRINTH_HEAP_PROFILE_SIGNAL="12", SITES_SIGNAL="12")
         # 0: by the call, under its own name; 1: by the signal; 2: at exit. The child's is its second, at its exit.
         check_profile(Profile(f"{work}/called.gz"), program, 1)
         check_profile(Profile(f"{work}/1.{pid}.gz"), program, 1)

@@ -275,7 +275,8 @@ cmd_profile(int argc, char **argv)
 	        .parser = parse,
 	        .args_doc = "FILE",
 	        .doc = "Says who asked for the memory that a heap profile counts.\v"
-	               "FILE is what a process has written that ran with LABYRINTH_PROFILE, or any other profile of "
+	               "FILE is what a process has written that ran with LABYRINTH_HEAP_PROFILE, or any other profile "
+	               "of "
 	               "pprof's. Names come from the files that the process had mapped, and their debugging "
 	               "information.",
 	};
