@@ -17,8 +17,8 @@
 void *lab_malloc_slow(size_t size) LAB_HIDDEN;
 /* The same path for the small sizes that need their class computed; then the slow one. */
 void *lab_malloc_medium(size_t size) LAB_HIDDEN;
-/* The same path where bytes are counted for the heap profile (LAB_WORD_COUNTED), for at most LAB_DIRECT_MAX bytes. NULL:
- * the slow path is to be taken, which counts as well. */
+/* The same path where bytes are counted for the heap profile (LAB_WORD_COUNTED), for at most LAB_DIRECT_MAX bytes.
+ * NULL: the slow path is to be taken, which counts as well. */
 void *lab_malloc_counted_try(size_t size) LAB_HIDDEN;
 /* That one, then the slow one. */
 void *lab_malloc_counted(size_t size) LAB_HIDDEN;

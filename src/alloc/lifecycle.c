@@ -17,6 +17,8 @@
 #include "heap/leases.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
+#include "insight/dump.h"
+#include "insight/leaks.h"
 #include "insight/profile.h"
 #include "os/os.h"
 #include "page/space.h"
@@ -146,7 +148,10 @@ print_stats(void)
 
 	if (!lab_space()) /* core under the drop-in: the heap is the drop-in's */
 		return;
-	lab_profile_at_exit(lab_settings.profile_distance != 0, lab_settings.report_leaks);
+	if (lab_profile_is_on() && lab_settings.profile_distance != 0)
+		lab_profile_dump_by_default();
+	if (lab_profile_is_on() && lab_settings.report_leaks)
+		lab_leaks_report(write_stats_line, NULL);
 	if (!file)
 		return;
 	expand_path(&path, file);

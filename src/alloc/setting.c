@@ -9,7 +9,7 @@
 #include "backing/settings.h"
 #include "base/check.h"
 #include "heap/thread.h"
-#include "insight/profile.h"
+#include "insight/dump.h"
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/map.h"

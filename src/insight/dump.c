@@ -1,7 +1,7 @@
 /*
  * dump.c - the profile as a file: profile.proto of pprof, gzipped (github.com/google/pprof, proto/profile.proto), with
- * the addresses of code, and which build of which file they lie in. Names are found from outside, later. And the report
- * of what is in use at exit. No allocation but mappings of its own. Any context.
+ * the addresses of code, and which build of which file they lie in. Names are found from outside, later. No
+ * allocation but mappings of its own. Any context.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include <labyrinth/labyrinth.h>
 
 #include "base/format.h"
+#include "insight/dump.h"
 #include "insight/maps.h"
 #include "insight/profile.h"
 #include "insight/proto.h"
@@ -125,20 +126,13 @@ write_location(struct dump *dump, uint64_t id, uintptr_t address)
 	lab_out_number(&dump->out, LOCATION_ADDRESS, address);
 }
 
-/* The call, not what it returns to: that may be another line, or function. */
-static uintptr_t
-call_of(uintptr_t return_address)
-{
-	return return_address - 1;
-}
-
 /* How much of a stack is code: where frame pointers led astray, the rest of it is none. */
 static uint32_t
 code_depth(const struct lab_maps *maps, const struct lab_stack *stack)
 {
 	uint32_t depth = 0;
 
-	while (depth < stack->depth && lab_maps_find(maps, call_of(stack->addresses[depth])))
+	while (depth < stack->depth && lab_maps_find(maps, lab_call_of(stack->addresses[depth])))
 		depth++;
 	return depth;
 }
@@ -157,19 +151,13 @@ location_of(struct dump *dump, uintptr_t address)
 
 /* ---- samples ---- */
 
-static uint64_t
-whole_objects(uint64_t objects)
-{
-	return (objects + LAB_SAMPLE_ONE / 2) / LAB_SAMPLE_ONE;
-}
-
 static void
 write_sample(struct dump *dump, const struct lab_stack *stack, const struct lab_site_counts *counts)
 {
 	const uint64_t values[VALUES] = {
-	        whole_objects(counts->objects),
+	        lab_sample_whole(counts->objects),
 	        counts->bytes,
-	        whole_objects(counts->objects - counts->freed_objects),
+	        lab_sample_whole(counts->objects - counts->freed_objects),
 	        counts->bytes - counts->freed_bytes,
 	};
 	uint64_t ids[LAB_STACK_MAX] = {OTHERS};
@@ -177,7 +165,7 @@ write_sample(struct dump *dump, const struct lab_stack *stack, const struct lab_
 	size_t ids_size = 0, values_size = 0;
 
 	for (uint32_t i = 0; i < depth; i++)
-		ids[i] = location_of(dump, call_of(stack->addresses[i]));
+		ids[i] = location_of(dump, lab_call_of(stack->addresses[i]));
 	if (depth == 0)
 		depth = 1;
 	for (uint32_t i = 0; i < depth; i++)
@@ -401,129 +389,22 @@ lab_profile_dump(const char *path)
 	return error == 0;
 }
 
-static void
-say(void *context, const char *line)
-{
-	char buffer[320];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer - 1);
-
-	(void)context;
-	lab_text_string(&text, "labyrinth: ");
-	lab_text_string(&text, line);
-	buffer[text.length++] = '\n';
-	lab_os_append(NULL, buffer, text.length);
-}
-
 void
 lab_profile_dump_by_default(void)
 {
 	int saved = errno;
 	bool done = lab_profile_dump(NULL);
 	int error = errno;
-	char buffer[320];
+	char buffer[352];
 	struct lab_text text = lab_text_start(buffer, sizeof buffer);
 
 	errno = saved;
 	if (done)
 		return;
-	lab_text_string(&text, "the heap profile cannot be written to ");
+	lab_text_string(&text, "labyrinth: the heap profile cannot be written to ");
 	lab_text_string(&text, pattern_in_force());
 	lab_text_string(&text, ": error ");
 	lab_text_number(&text, (uint64_t)error);
-	say(NULL, buffer);
-}
-
-/* ---- what is in use ---- */
-
-enum { LEAKS = 20, LEAK_FRAMES = 16 };
-
-static void
-tell_frame(const struct lab_maps *maps, uintptr_t address, void (*write_line)(void *context, const char *line),
-           void *context)
-{
-	char buffer[288];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer);
-	const struct lab_code_map *map = lab_maps_find(maps, address);
-
-	if (!map)
-		return;
-	lab_text_string(&text, "    ");
-	lab_text_string(&text, map->name ? maps->names + map->name : "[code without a file]");
-	lab_text_string(&text, "+");
-	lab_text_hex(&text, address - map->start + map->offset);
-	write_line(context, buffer);
-}
-
-static void
-tell_amount(const char *what, uint64_t bytes, uint64_t objects, void (*write_line)(void *context, const char *line),
-            void *context)
-{
-	char buffer[128];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer);
-
-	lab_text_string(&text, what);
-	lab_text_number(&text, bytes);
-	lab_text_string(&text, " bytes in ");
-	lab_text_number(&text, objects);
-	lab_text_string(&text, objects == 1 ? " block" : " blocks");
-	write_line(context, buffer);
-}
-
-/* The site with most bytes in use behind (bytes, site), in the order of falling bytes and rising numbers. False: none. */
-static bool
-next_leak(uint64_t *bytes, uint32_t *site)
-{
-	uint64_t best = 0;
-	uint32_t best_site = 0;
-
-	for (uint32_t i = 0; i < LAB_SITES; i++) {
-		struct lab_site_counts counts;
-		if (!lab_site_read(i, &counts))
-			continue;
-		uint64_t used = counts.bytes - counts.freed_bytes;
-		bool is_behind = used < *bytes || (used == *bytes && i > *site);
-		if (is_behind && used > best) {
-			best = used;
-			best_site = i;
-		}
-	}
-	*bytes = best;
-	*site = best_site;
-	return best != 0;
-}
-
-void
-lab_profile_report_leaks(void (*write_line)(void *context, const char *line), void *context)
-{
-	uint64_t bytes = 0, objects = 0, at = UINT64_MAX;
-	uint32_t site = 0;
-	struct lab_site_counts counts;
-	struct lab_maps *maps = lab_maps_read();
-
-	for (uint32_t i = 0; i < LAB_SITES; i++) {
-		if (!lab_site_read(i, &counts))
-			continue;
-		bytes += counts.bytes - counts.freed_bytes;
-		objects += counts.objects - counts.freed_objects;
-	}
-	tell_amount(lab_load_rlx(&lab_sample_distance) > 1 ? "in use at exit, estimated from samples: "
-	                                                   : "in use at exit: ",
-	            bytes, whole_objects(objects), write_line, context);
-	for (int i = 0; i < LEAKS && next_leak(&at, &site); i++) {
-		const struct lab_stack *stack = lab_site_read(site, &counts);
-		tell_amount("  ", counts.bytes - counts.freed_bytes,
-		            whole_objects(counts.objects - counts.freed_objects), write_line, context);
-		for (uint32_t f = 0; maps && f < stack->depth && f < LEAK_FRAMES; f++)
-			tell_frame(maps, call_of(stack->addresses[f]), write_line, context);
-	}
-	lab_maps_drop(maps);
-}
-
-void
-lab_profile_at_exit(bool dump, bool report_leaks)
-{
-	if (lab_profile_is_on() && dump)
-		lab_profile_dump_by_default();
-	if (lab_profile_is_on() && report_leaks)
-		lab_profile_report_leaks(say, NULL);
+	lab_text_string(&text, "\n");
+	lab_os_append(NULL, buffer, text.length);
 }

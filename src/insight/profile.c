@@ -1,6 +1,7 @@
 /* profile.c - see profile.h. */
 #include "insight/profile.h"
 #include "base/probe.h"
+#include "insight/dump.h"
 #include "insight/live.h"
 #include "insight/sites.h"
 #include "os/os.h"

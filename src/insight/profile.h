@@ -35,20 +35,7 @@ void lab_profile_remove(const void *block);
 void lab_profile_lose(void);
 uint64_t lab_profile_lost(void);
 
-/* Where dumps go by default: a path in which %p is the process id and %n the number of the dump. Kept, not copied. */
-void lab_profile_set_file(const char *pattern);
-
-/* When the process ends: the dump, and the report of what is in use, as they were asked for. */
-void lab_profile_at_exit(bool dump, bool report_leaks);
-
-/* To that file; what goes wrong is said in a line on stderr. Where the core library runs under the drop-in, the drop-in's
- * profile. */
-void lab_profile_dump_by_default(void);
-
 /* Dumps at this signal, unless the program has a handler for it. False: it has, or there is no such signal. */
 bool lab_profile_dump_at(int signal);
-
-/* Tells of what is in use by site, line by line, the most first. */
-void lab_profile_report_leaks(void (*write_line)(void *context, const char *line), void *context);
 
 #endif

@@ -56,4 +56,11 @@ bool lab_sampler_step(struct lab_sampler *sampler, size_t size);
 uint64_t lab_sample_objects(size_t size);
 uint64_t lab_sample_bytes(size_t size);
 
+/* A sum of such objects, rounded. */
+static inline uint64_t
+lab_sample_whole(uint64_t objects)
+{
+	return (objects + LAB_SAMPLE_ONE / 2) / LAB_SAMPLE_ONE;
+}
+
 #endif

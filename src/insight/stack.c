@@ -74,8 +74,8 @@ find_top(uintptr_t sp, bool *is_own)
 	return sp + FOREIGN_MAX;
 }
 
-/* The frame pointer that the caller of the library had: saved by the frame whose return address is at sp, which is found
- * from this library's innermost one. 0: it is not there. */
+/* The frame pointer that the caller of the library had: saved by the frame whose return address is at sp, which is
+ * found from this library's innermost one. 0: it is not there. */
 static uintptr_t
 caller_frame(uintptr_t fp, uintptr_t sp)
 {

@@ -17,6 +17,13 @@ struct lab_stack {
 	uintptr_t addresses[LAB_STACK_MAX]; /* return addresses, the innermost first */
 };
 
+/* The call, not what it returns to: that may be another line, or function. */
+static inline uintptr_t
+lab_call_of(uintptr_t return_address)
+{
+	return return_address - 1;
+}
+
 /* What may be done to find out. */
 enum lab_stack_effort {
 	LAB_STACK_CALLER, /* nothing that calls the system: the caller alone */

@@ -243,8 +243,8 @@ void lab_os_close(int file);
 /* A number that differs from process to process. */
 uint64_t lab_os_seed(void);
 
-/* Gives a private mapping a name, which /proc/PID/maps shows, if that was asked for, and the kernel can (5.17, built with
- * CONFIG_ANON_VMA_NAME); else nothing. */
+/* Gives a private mapping a name, which /proc/PID/maps shows, if that was asked for, and the kernel can (5.17, built
+ * with CONFIG_ANON_VMA_NAME); else nothing. */
 void lab_os_name_mappings(bool on);
 void lab_os_name(const void *start, size_t size, const char *name);
 
