@@ -17,9 +17,9 @@
 #include "heap/leases.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
-#include "insight/dump.h"
 #include "insight/leaks.h"
 #include "insight/profile.h"
+#include "insight/target.h"
 #include "os/os.h"
 #include "page/space.h"
 
@@ -74,6 +74,13 @@ in_child(void)
 
 #define PROFILE_DISTANCE_DEFAULT ((size_t)512 << 10)
 
+static void
+on_profile_signal(int number)
+{
+	(void)number;
+	lab_profile_dump_by_default();
+}
+
 /* Where only leaks are asked for, what is in use is sampled as well. */
 static void
 start_profile(void)
@@ -85,7 +92,7 @@ start_profile(void)
 	if (distance == 0 || !lab_profile_start(distance))
 		return;
 	if (lab_settings.profile_signal != 0)
-		(void)lab_profile_dump_at(lab_settings.profile_signal);
+		(void)lab_os_handle_signal(lab_settings.profile_signal, on_profile_signal);
 	lab_config_apply();
 	struct lab_guard guard = LAB_GUARD_HERE;
 	if (lab_try_enter(&guard)) /* this thread's next call counts */

@@ -9,7 +9,7 @@
 #include "backing/settings.h"
 #include "base/check.h"
 #include "heap/thread.h"
-#include "insight/dump.h"
+#include "insight/target.h"
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/map.h"

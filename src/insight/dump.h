@@ -1,14 +1,10 @@
-/* dump.h - where heap profiles are written; lab_profile_dump of the public header is the function that does it. */
+/* dump.h - the profile as a file of pprof's. */
 #ifndef LAB_INSIGHT_DUMP_H
 #define LAB_INSIGHT_DUMP_H
 
 #include "base/compiler.h"
 
-/* Where dumps go by default: a path in which %p is the process id and %n the number of the dump. Kept, not copied. */
-void lab_profile_set_file(const char *pattern);
-
-/* To that file; what goes wrong is said in a line on stderr. Where the core library runs under the drop-in, the
- * drop-in's profile. Any context. */
-void lab_profile_dump_by_default(void);
+/* Writes the profile to a file that is open. 0, or the system's error. Any context; O(stacks · depth). */
+int lab_dump_write(int file);
 
 #endif

@@ -1,7 +1,6 @@
 /* profile.c - see profile.h. */
 #include "insight/profile.h"
 #include "base/probe.h"
-#include "insight/dump.h"
 #include "insight/live.h"
 #include "insight/sites.h"
 #include "os/os.h"
@@ -60,17 +59,4 @@ lab_profile_remove(const void *block)
 		return;
 	lab_site_remove(site, size);
 	LAB_PROBE1(otel_memory, free, block);
-}
-
-static void
-on_signal(int number)
-{
-	(void)number;
-	lab_profile_dump_by_default();
-}
-
-bool
-lab_profile_dump_at(int number)
-{
-	return lab_os_handle_signal(number, on_signal);
 }

@@ -35,7 +35,4 @@ void lab_profile_remove(const void *block);
 void lab_profile_lose(void);
 uint64_t lab_profile_lost(void);
 
-/* Dumps at this signal, unless the program has a handler for it. False: it has, or there is no such signal. */
-bool lab_profile_dump_at(int signal);
-
 #endif

@@ -1,7 +1,8 @@
 /*
  * profile_step.c - allocations and frees that the heap profile samples, interrupted after every single instruction by a
  * handler that allocates and frees likewise; and left by siglongjmp at some of them. To be run with
- * LABYRINTH_HEAP_PROFILE=1, so that every block is sampled. At the end the profile is written by a handler that has interrupted malloc, too.
+ * LABYRINTH_HEAP_PROFILE=1, so that every block is sampled. At the end the profile is written by a handler that has
+ * interrupted malloc, too.
  *
  * Clauses: G2.1, G2.8.
  */
