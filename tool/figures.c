@@ -142,16 +142,13 @@ count_heaps(struct census *census, const struct snapshot *snapshot)
 
 	for (size_t i = 0; i < snapshot->heap_count; i++) {
 		const struct lab_heap *heap = &snapshot->heaps[i].heap;
-		int64_t waiting = LAB_WAITING_MUCH - lab_load_rlx(&heap->room);
 		all->heaps++;
 		all->heaps_in_use += lab_heap_state_is_owned(snapshot->heaps[i].state);
 		all->remote_frees += lab_load_rlx(&heap->remote_frees);
 		all->reentrant += heap->reentrant;
 		all->adopted += heap->adopted;
 		all->slow_calls += heap->slow_calls;
-		all->remote_waiting += waiting > 0 ? (uint64_t)waiting : 0;
-		for (unsigned slot = 0; slot < LAB_BATCH_SLOTS; slot++)
-			all->remote_waiting += heap->batches[slot].target ? heap->batches[slot].bytes : 0;
+		all->remote_waiting += (lab_load_rlx(&heap->remote) >> LAB_REMOTE_BYTES_SHIFT) * LAB_REMOTE_UNIT;
 		for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
 			census->classes[c].allocations += heap->allocations[c];
 	}

@@ -18,6 +18,8 @@ lab_calloc(size_t count, size_t size)
 	if (lab_unlikely(__builtin_mul_overflow(count, size, &bytes)))
 		return lab_or_enomem(NULL);
 	void *p = lab_likely(bytes <= LAB_DIRECT_MAX) ? lab_malloc_try(bytes) : NULL;
+	if (lab_unlikely(!p) && bytes <= LAB_DIRECT_MAX)
+		p = lab_malloc_counted_try(bytes);
 	if (lab_likely(p != NULL))
 		return memset(p, 0, bytes);
 	return lab_or_enomem(lab_allocate_block(&guard, (struct lab_request){bytes, LAB_ALIGN_DEFAULT, LAB_GFP_ZERO}));

@@ -14,6 +14,7 @@
 #include "alloc/owned.h"
 #include "alloc/settings.h"
 #include "backing/backing.h"
+#include "insight/profile.h"
 #include "os/os.h"
 #include "page/map.h"
 
@@ -66,7 +67,7 @@ lab_allocate_from_reserve(struct lab_request request, bool reentrant)
 void *
 lab_allocate(struct lab_guard *guard, struct lab_request request)
 {
-	bool fresh = false, over_limit = false;
+	bool fresh = false, over_limit = false, sampled = false;
 	void *p = NULL;
 
 	lab_config_poll();
@@ -77,6 +78,7 @@ lab_allocate(struct lab_guard *guard, struct lab_request request)
 		size_t freed = guard->heap->freed_pages;
 		p = lab_allocate_owned(guard->heap, request, &fresh);
 		over_limit = guard->heap->over_limit;
+		sampled = guard->heap->sampler.took;
 		freed = guard->heap->freed_pages - freed; /* by others, before */
 		bool look = ++guard->heap->slow_calls % CALLS_PER_LOOK == 0;
 		lab_leave(guard);
@@ -92,11 +94,13 @@ lab_allocate(struct lab_guard *guard, struct lab_request request)
 	}
 	if (lab_unlikely(!p && over_limit) && !guard->reentrant &&
 	    !(request.gfp & LAB_GFP_NORECLAIM & ~LAB_GFP_NORETRY))
-		p = lab_limit_allocate(guard, request, &fresh);
+		p = lab_limit_allocate(guard, request, &fresh, &sampled);
 	if (!p)
 		p = lab_allocate_from_reserve(request, guard->reentrant);
 	if (p)
 		lab_fill_new(p, request, fresh);
+	if (lab_unlikely(sampled))
+		lab_profile_add(p, request.size, guard->sp, guard->reentrant ? LAB_STACK_FRAMES : LAB_STACK_UNWIND);
 	if (lab_unlikely(lab_load_rlx(&lab_reserve.first_failure) - 1 < SIZE_MAX - 1) && !guard->reentrant)
 		lab_tell_atomic_failure();
 	return p;
@@ -132,7 +136,7 @@ lab_allocate_sure(struct lab_guard *guard, struct lab_request request)
 void *
 lab_allocate_nowait(struct lab_guard *guard, struct lab_request request)
 {
-	bool fresh = false;
+	bool fresh = false, sampled = false;
 	void *p = NULL;
 
 	if (request.size > LAB_SIZE_MAX)
@@ -140,11 +144,14 @@ lab_allocate_nowait(struct lab_guard *guard, struct lab_request request)
 	request.gfp |= lab_thread.scope;
 	if (lab_enter_nowait(guard)) {
 		p = lab_allocate_owned(guard->heap, request, &fresh);
+		sampled = guard->heap->sampler.took;
 		lab_leave(guard);
 	}
 	if (!p)
 		p = lab_allocate_from_reserve(request, false);
 	if (p)
 		lab_fill_new(p, request, fresh);
+	if (lab_unlikely(sampled))
+		lab_profile_add(p, request.size, guard->sp, LAB_STACK_CALLER);
 	return p;
 }

@@ -292,7 +292,7 @@ lab_checked_start(void)
 void
 lab_checked_end(void)
 {
-	if (lab_load_rlx(&lab_settings.list_leaks) && lab_debug_has(LAB_DEBUG_SITES))
+	if (lab_settings.report_leaks && lab_debug_has(LAB_DEBUG_SITES))
 		lab_dress_list_leaks();
 }
 

@@ -247,11 +247,13 @@ read_all(take_item *take)
 
 /* ---- what is done with them ------------------------------------------------------------------------------------ */
 
-/* A set-user-ID program writes no figures. */
+/* A set-user-ID program writes no figures, and no profile. */
 static bool
 is_withheld(const struct lab_setting *setting)
 {
-	return lab_os_is_privileged() && strncmp(setting->key, "stats", 5) == 0;
+	return lab_os_is_privileged() &&
+	       (strncmp(setting->key, "stats", 5) == 0 || strncmp(setting->key, "heap_profile", 12) == 0 ||
+	        strcmp(setting->key, "leaks") == 0);
 }
 
 static void

@@ -4,6 +4,7 @@
 #include <labyrinth/labyrinth.h>
 
 #include "base/format.h"
+#include "base/probe.h"
 #include "os/os.h"
 #include "reserve/reserve.h"
 
@@ -12,6 +13,7 @@ lab_note_atomic_failure(size_t size, unsigned gfp)
 {
 	size_t none = 0;
 
+	LAB_PROBE1(labyrinth, reserve_empty, size);
 	if (!(gfp & LAB_GFP_NOWARN) && size < SIZE_MAX - 1)
 		(void)atomic_compare_exchange_strong_explicit(&lab_reserve.first_failure, &none, size + 1,
 		                                              memory_order_relaxed, memory_order_relaxed);

@@ -17,6 +17,49 @@ lab_malloc_slow(size_t size)
 	return lab_or_enomem(lab_allocate_block(&guard, (struct lab_request){size, LAB_ALIGN_DEFAULT, LAB_GFP_KERNEL}));
 }
 
+/* A small block where bytes are counted. What is left to the slow path is not counted here. A frame that is cut short
+ * has counted a block that nobody got. */
+static inline void *
+malloc_counted_try(size_t size, bool is_direct)
+{
+	struct lab_thread *t = &lab_thread;
+	uintptr_t word = t->word;
+	void *block = NULL;
+
+	if (lab_unlikely(!(word & LAB_WORD_COUNTED)))
+		return NULL;
+	lab_fast_enter(t);
+	struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_COUNTED);
+	if (lab_likely(lab_sampler_pass(&heap->sampler, size)))
+		block = lab_pop(is_direct ? heap->direct[(size + 15) / 16] : heap->bins[lab_class_of(size)].current);
+	if (lab_unlikely(!block))
+		lab_sampler_undo(&heap->sampler, size);
+	lab_fast_leave(t, word);
+	return block;
+}
+
+void *
+lab_malloc_counted_try(size_t size)
+{
+	return malloc_counted_try(size, true);
+}
+
+void *
+lab_malloc_counted(size_t size)
+{
+	void *block = malloc_counted_try(size, true);
+
+	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
+}
+
+static LAB_NOINLINE void *
+malloc_medium_counted(size_t size)
+{
+	void *block = malloc_counted_try(size, false);
+
+	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
+}
+
 void *
 lab_malloc_medium(size_t size)
 {
@@ -28,6 +71,8 @@ lab_malloc_medium(size_t size)
 		lab_fast_enter(t);
 		struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
 		block = lab_pop_and_leave(t, word, heap->bins[lab_class_of(size)].current);
+	} else if (size <= LAB_SMALL_MAX) {
+		return malloc_medium_counted(size);
 	}
 	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
 }

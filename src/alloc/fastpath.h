@@ -20,6 +20,11 @@ void *lab_malloc_slow(size_t size) LAB_HIDDEN;
 void *lab_malloc_medium(size_t size) LAB_HIDDEN;
 /* The short path of a free that is none of the thread's own blocks, `span` being p's unit; then the slow one. */
 void lab_free_foreign(void *p, struct lab_unit *span) LAB_HIDDEN;
+/* The same path where bytes are counted for the heap profile (LAB_WORD_COUNTED), for at most LAB_DIRECT_MAX bytes.
+ * NULL: the slow path is to be taken, which counts as well. */
+void *lab_malloc_counted_try(size_t size) LAB_HIDDEN;
+/* That one, then the slow one. */
+void *lab_malloc_counted(size_t size) LAB_HIDDEN;
 
 #ifndef LAB_GUARD
 #define LAB_GUARD 1
@@ -45,10 +50,9 @@ lab_fast_leave(struct lab_thread *t, uintptr_t word)
 	}
 }
 
-/* Takes a block of the span, inside the guard, and leaves the guard; NULL if the span has none, or its list is
- * damaged. */
+/* Takes a block of the span, inside the guard; NULL if the span has none, or its list is damaged. */
 static inline void *
-lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
+lab_pop(struct lab_unit *span)
 {
 	uint32_t freelist_state = lab_peek(&span->freelist_state);
 	uint32_t head = lab_freelist_head(freelist_state);
@@ -59,6 +63,14 @@ lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
 		lab_poke(&span->freelist_state,
 		         lab_insert16(freelist_state, lab_block_link(block)) + LAB_FREELIST_USED_ONE); /* commit */
 	}
+	return block;
+}
+
+static inline void *
+lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
+{
+	void *block = lab_pop(span);
+
 	lab_fast_leave(t, word);
 	return block;
 }
@@ -90,6 +102,8 @@ lab_malloc_fast(size_t size)
 {
 	if (lab_unlikely(size > LAB_DIRECT_MAX))
 		return lab_malloc_medium(size);
+	if (lab_unlikely(!(lab_thread.word & LAB_WORD_FAST)))
+		return lab_malloc_counted(size);
 	void *block = lab_malloc_try(size);
 	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
 }

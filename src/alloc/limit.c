@@ -95,7 +95,7 @@ call_hooks(unsigned gfp)
 
 /* One more try, after a round of reclaiming. *over_limit: it was the limit that stopped it. */
 static void *
-try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limit)
+try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limit, bool *sampled)
 {
 	struct lab_guard guard = {.sp = sp};
 	void *p = NULL;
@@ -105,6 +105,7 @@ try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limi
 		reclaim_owned(guard.heap);
 		p = lab_allocate_owned(guard.heap, request, fresh);
 		*over_limit = guard.heap->over_limit;
+		*sampled = guard.heap->sampler.took;
 		lab_leave(&guard);
 	}
 	return p;
@@ -141,7 +142,7 @@ wait_for_frees(uint32_t seen, uint64_t left)
 }
 
 static void *
-allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fresh)
+allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fresh, bool *sampled)
 {
 	uint64_t start = lab_os.clock_ms(), passed = 0;
 	uint64_t wait = start && !(request.gfp & LAB_GFP_NORETRY) ? lab_load_rlx(&lab_settings.wait_ms) : 0;
@@ -153,7 +154,7 @@ allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fres
 		if (wait)
 			lab_store_rlx(&lab_limit_waiting, true);
 		size_t freed = call_hooks(request.gfp);
-		void *p = try_again(guard->sp, request, fresh, &over_limit);
+		void *p = try_again(guard->sp, request, fresh, &over_limit, sampled);
 		if (p || !over_limit)
 			return p;
 		if (freed != 0 && round < HOOK_ROUNDS && !(request.gfp & LAB_GFP_NORETRY))
@@ -171,7 +172,7 @@ allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fres
 /* A handler's call that interrupted one that waits is re-entrant like one that interrupted the heap: it neither waits
  * nor reclaims. */
 void *
-lab_limit_allocate(struct lab_guard *guard, struct lab_request request, bool *fresh)
+lab_limit_allocate(struct lab_guard *guard, struct lab_request request, bool *fresh, bool *sampled)
 {
 	if (lab_thread.waiting != 0 && !lab_frame_is_dead(lab_thread.waiting, guard->sp, lab_thread.tid)) {
 		guard->reentrant = true;
@@ -182,7 +183,7 @@ lab_limit_allocate(struct lab_guard *guard, struct lab_request request, bool *fr
 		return NULL;
 	lab_thread.waiting = guard->sp;
 	lab_compiler_barrier();
-	void *p = allocate_in_time(guard, request, fresh);
+	void *p = allocate_in_time(guard, request, fresh, sampled);
 	lab_compiler_barrier();
 	lab_thread.waiting = 0;
 	return p;

@@ -10,7 +10,7 @@
  * waits for others' frees as long as LAB_PARAM_WAIT_MS says, trying again whenever pages are freed. NULL: in vain. A
  * handler may interrupt the wait, allocate, and leave it by a jump.
  */
-void *lab_limit_allocate(struct lab_guard *guard, struct lab_request request, bool *fresh);
+void *lab_limit_allocate(struct lab_guard *guard, struct lab_request request, bool *fresh, bool *sampled);
 
 extern _Atomic bool lab_limit_waiting;
 void lab_limit_wake(void);

@@ -7,6 +7,7 @@
 #include "heap/run.h"
 #include "heap/span.h"
 #include "heap/take.h"
+#include "insight/profile.h"
 
 /* The class for a small block, or LAB_CLASS_COUNT if it is none. A block's address is a multiple of what divides its
  * size. */
@@ -58,5 +59,13 @@ lab_allocate_owned(struct lab_heap *heap, struct lab_request request, bool *fres
 
 	if (lab_load_rlx(&lab_settings.count_allocations))
 		heap->allocations[c]++;
+	heap->sampler.took = false;
+	if (lab_unlikely(lab_sampler_step(&heap->sampler, request.size))) {
+		void *p = allocate_large(heap, request, fresh);
+		heap->sampler.took = p != NULL;
+		if (p)
+			return p;
+		lab_profile_lose();
+	}
 	return c < LAB_CLASS_COUNT ? allocate_small(heap, c) : allocate_large(heap, request, fresh);
 }

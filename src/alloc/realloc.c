@@ -17,6 +17,7 @@
 #include "heap/huge.h"
 #include "heap/leases.h"
 #include "heap/run.h"
+#include "insight/profile.h"
 
 static size_t
 pages_for(size_t size)
@@ -56,6 +57,21 @@ struct block {
 	struct lab_place place;
 };
 
+/* For the heap profile a block of pages that was resized in place is a new one, of its new size. */
+static void
+count_resized(struct lab_guard *guard, const struct block *block, void *resized, size_t size)
+{
+	bool sampled = false;
+
+	lab_profile_remove(block->p);
+	if (!lab_try_enter(guard))
+		return; /* in a handler; a visitor is inside */
+	sampled = lab_sampler_step(&guard->heap->sampler, size);
+	lab_leave(guard);
+	if (sampled)
+		lab_profile_add(resized, size, guard->sp, LAB_STACK_UNWIND);
+}
+
 static bool
 is_aligned(const struct block *block, struct lab_request request)
 {
@@ -64,7 +80,7 @@ is_aligned(const struct block *block, struct lab_request request)
 
 /* The block as what is asked for: where it is, or where its pages were moved to. NULL: it is as it was. */
 static void *
-resize_block(struct lab_guard *guard, const struct block *block, struct lab_request request)
+try_resize_block(struct lab_guard *guard, const struct block *block, struct lab_request request)
 {
 	size_t size = request.size;
 
@@ -88,6 +104,17 @@ resize_block(struct lab_guard *guard, const struct block *block, struct lab_requ
 	default:
 		return size <= block->size ? block->p : NULL; /* a slot of the reserve */
 	}
+}
+
+static void *
+resize_block(struct lab_guard *guard, const struct block *block, struct lab_request request)
+{
+	bool is_pages = block->place.kind == LAB_PLACE_RUN || block->place.kind == LAB_PLACE_HUGE;
+	void *resized = try_resize_block(guard, block, request);
+
+	if (lab_unlikely(lab_profile_is_on()) && resized && is_pages)
+		count_resized(guard, block, resized, request.size);
+	return resized;
 }
 
 /* Copies the block to `moved`, which has `size` bytes, and frees it. NULL: there is no such place. */

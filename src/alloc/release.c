@@ -19,6 +19,7 @@
 #include "heap/remote.h"
 #include "heap/run.h"
 #include "heap/span.h"
+#include "insight/profile.h"
 
 enum { FREES_BEFORE_BIRTH = 8 };
 
@@ -133,6 +134,8 @@ begin_release(struct lab_guard *guard, const struct lab_place *place, void *p, c
 
 	if (!lab_run_begin_free(place->run, lab_thread_tid()) && !lab_exclusive_begin_release(guard, place, p, call))
 		return false;
+	if (lab_unlikely(lab_profile_is_on()))
+		lab_profile_remove(p);
 	fill_freed(p, bytes);
 	return true;
 }
@@ -221,12 +224,18 @@ lab_release_nowait(struct lab_guard *guard, const struct lab_place *place, void 
 {
 	bool has_run = place->kind == LAB_PLACE_RUN || place->kind == LAB_PLACE_HUGE;
 
-	if (place->kind == LAB_PLACE_SPAN && lab_unit_is_block(place->unit, p))
+	if (place->kind == LAB_PLACE_SPAN && lab_unit_is_block(place->unit, p)) {
 		(void)push(lab_unit_heap(place->unit), p, place->unit->size);
-	else if (!has_run ||
-	         !lab_run_begin_free(place->run, lab_thread.tid)) /* as the id is known: the kernel is not asked */
-		lab_release_place(guard, place, p, call);         /* a slot; or a misuse, and it says which */
-	else if (place->kind == LAB_PLACE_RUN)
+		return;
+	}
+	/* by the id that is known: the kernel is not asked */
+	if (!has_run || !lab_run_begin_free(place->run, lab_thread.tid)) {
+		lab_release_place(guard, place, p, call); /* a slot; or a misuse, and it says which */
+		return;
+	}
+	if (lab_unlikely(lab_profile_is_on()))
+		lab_profile_remove(p);
+	if (place->kind == LAB_PLACE_RUN)
 		(void)push(lab_registry_heap(lab_place_heap(place)), p,
 		           lab_load_rlx(&place->run->pages) << LAB_PAGE_SHIFT);
 	else

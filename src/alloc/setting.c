@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "debug/dress.h"
 #include "heap/thread.h"
+#include "insight/target.h"
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/map.h"
@@ -70,6 +71,30 @@ set_faults(const char *text)
 }
 
 static bool
+set_heap_profile(size_t distance)
+{
+	lab_settings.profile_distance = distance;
+	return true;
+}
+
+static bool
+set_heap_profile_file(const char *text)
+{
+	static char path[LAB_VALUE_MAX + 1]; /* a copy: programs that change their title overwrite the environment */
+
+	memcpy(path, text, strlen(text) + 1);
+	lab_profile_set_file(path);
+	return true;
+}
+
+static bool
+set_heap_profile_signal(size_t number)
+{
+	lab_settings.profile_signal = (int)number;
+	return true;
+}
+
+static bool
 set_huge_threshold(size_t bytes)
 {
 	if (bytes != 0 && bytes < HUGE_THRESHOLD_MIN)
@@ -81,7 +106,7 @@ set_huge_threshold(size_t bytes)
 static bool
 set_leaks(size_t on)
 {
-	lab_store_rlx(&lab_settings.list_leaks, on != 0);
+	lab_settings.report_leaks = on != 0;
 	return true;
 }
 
@@ -97,6 +122,13 @@ static bool
 set_lock_memory(size_t on)
 {
 	lab_space_hold_pages(LAB_HOLD_LOCKED, on != 0);
+	return true;
+}
+
+static bool
+set_name_mappings(size_t on)
+{
+	lab_os_name_mappings(on != 0);
 	return true;
 }
 

@@ -32,7 +32,7 @@ struct lab_setting_now {
 	_Atomic size_t number;
 	_Atomic uint32_t source; /* an enum lab_source */
 };
-#define LAB_SETTING_TEXTS 4 /* at most */
+#define LAB_SETTING_TEXTS 8 /* at most */
 extern struct lab_setting_now lab_setting_now[LAB_SETTINGS_MAX] LAB_HIDDEN;
 extern char lab_setting_texts[LAB_SETTING_TEXTS][LAB_VALUE_MAX + 1] LAB_HIDDEN;
 

@@ -2,6 +2,8 @@
 #include "alloc/settings.h"
 #include "debug/dress.h"
 #include "heap/thread.h"
+#include "insight/profile.h"
+#include "page/unit.h"
 
 #define DECAY_MS_DEFAULT  1000
 #define DIRTY_MAX_DEFAULT ((size_t)32 << 20)
@@ -19,5 +21,8 @@ lab_config_apply(void)
 	bool slow = lab_load_rlx(&lab_settings.perturb) != 0 || lab_load_rlx(&lab_settings.count_allocations) ||
 	            lab_debug_is_on();
 
-	lab_store_rlx(&lab_word_tag, slow ? LAB_WORD_SLOW : LAB_WORD_FAST);
+	bool is_counted = lab_profile_is_on();
+
+	lab_store_rlx(&lab_unit_open_tag, is_counted ? LAB_UNIT_OPEN_COUNTED : LAB_UNIT_OPEN);
+	lab_store_rlx(&lab_word_tag, slow ? LAB_WORD_SLOW : is_counted ? LAB_WORD_COUNTED : LAB_WORD_FAST);
 }

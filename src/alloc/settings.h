@@ -31,8 +31,10 @@ struct lab_settings {
 	_Atomic size_t wait_ms;
 	_Atomic uint8_t perturb;
 	_Atomic bool count_allocations;
-	_Atomic bool list_leaks;          /* what is left at the end is listed, if it is known */
 	bool background;                  /* there is to be a thread; read at start */
+	size_t profile_distance;          /* bytes; 0: no heap profile; read at start, as the next two */
+	int profile_signal;               /* at which the profile is dumped; 0: none */
+	bool report_leaks;                /* what is in use at exit is told by who asked for it; read at start */
 	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */
 	_Atomic uint32_t profile;         /* an enum lab_profile_name; what it stands for has been taken as well */
 	_Atomic size_t stats_interval;    /* ms; 0: never */

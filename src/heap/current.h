@@ -3,8 +3,9 @@
  * What they promise (INV-THREAD-…) and who changes them stands in thread.h. The word is one of
  *
  *     heap | LAB_WORD_FAST   the heap is idle, and the fast paths may enter it
+ *     heap | LAB_WORD_COUNTED  the same, but malloc goes where bytes are counted, for the heap profile
  *     heap | LAB_WORD_SLOW   the same, but every call takes the slow path (statistics, M_PERTURB)
- *     a stack pointer        a frame is inside: it is even, and an address of user space
+ *     a stack pointer        a frame is inside: it is a multiple of 8, and an address of user space
  *     0                      no heap yet
  *
  * so that "no heap yet" and "busy" cost the fast paths no test of their own: malloc tests one bit, and in free the word
@@ -15,9 +16,10 @@
 
 #include "heap/heap.h"
 
-#define LAB_WORD_FAST ((uintptr_t)1)
-#define LAB_WORD_SLOW ((uintptr_t)1 << 63) /* the fast paths' checks then fail by 2^63 - 1 */
-#define LAB_WORD_IDLE (LAB_WORD_FAST | LAB_WORD_SLOW)
+#define LAB_WORD_FAST    ((uintptr_t)1)
+#define LAB_WORD_SLOW    ((uintptr_t)1 << 63) /* the fast paths' checks then fail by 2^63 - 1 */
+#define LAB_WORD_COUNTED ((uintptr_t)2)
+#define LAB_WORD_IDLE    (LAB_WORD_FAST | LAB_WORD_COUNTED | LAB_WORD_SLOW)
 
 struct lab_thread {
 	uintptr_t word;
@@ -37,8 +39,8 @@ _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at 
 
 extern _Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
 
-/* LAB_WORD_FAST, or LAB_WORD_SLOW in a mode in which every call is to take the slow path. A thread takes over a change
- * when it next leaves a guard. */
+/* LAB_WORD_FAST; LAB_WORD_COUNTED where there is a heap profile; or LAB_WORD_SLOW in a mode in which every call is to
+ * take the slow path. A thread takes over a change when it next leaves a guard. */
 extern _Atomic uintptr_t lab_word_tag;
 
 /* A use of a heap, from lab_enter to lab_leave. */

@@ -26,6 +26,7 @@
 
 #include "base/atomic.h"
 #include "heap/size_class.h"
+#include "insight/sampler.h"
 #include "os/os.h"
 #include "page/count.h"
 #include "page/purge.h"
@@ -107,7 +108,8 @@ struct lab_heap {
 	bool nowait;         /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
 	bool over_limit;     /* the frame inside failed to get pages because of the limit (page/charge.h) */
 	uint32_t slow_calls; /* allocations that took the slow path */
-	size_t freed_pages;  /* ever */
+	struct lab_sampler sampler; /* of the heap profile */
+	size_t freed_pages;         /* ever */
 	struct lab_count_delta counts;
 	struct lab_purge_record purge; /* of the pages that the frame inside is giving back */
 	struct lab_visit_record visit; /* of the visit that the frame inside is on */

@@ -3,6 +3,7 @@
  * of one carving step; the lists are rebuilt.
  */
 #include "heap/refill.h"
+#include "base/probe.h"
 #include "heap/bin.h"
 #include "heap/collected.h"
 #include "heap/finding.h"
@@ -127,6 +128,7 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 {
 	struct lab_bin *bin = &heap->bins[c];
 
+	LAB_PROBE2(labyrinth, refill, heap->id, lab_class_size(c));
 	while (lab_remote_drain_some_owned(heap) && !has_free(bin))
 		;
 	lab_collected_free_owned(heap, bin->current);

@@ -13,10 +13,11 @@
 
 struct lab_unit lab_no_span = {.freelist_state = LAB_FREELIST_NIL};
 
+/* With the tag that is wanted now. */
 static void
 open_unit(struct lab_unit *unit)
 {
-	lab_poke(&unit->owner_key, unit->owner_key & ~(uint64_t)LAB_UNIT_CLOSED);
+	lab_poke(&unit->owner_key, lab_owner_key_make(lab_unit_heap(unit), unit->base));
 }
 
 static void
@@ -213,8 +214,8 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 	lab_poke((uint16_t *)p, lab_freelist_head(freelist_state));
 	lab_compiler_barrier();
 	lab_poke(&unit->freelist_state, lab_insert16(freed, number));
+	open_unit(unit);
 	if (was_closed) {
-		open_unit(unit);
 		if (!unit->listed)
 			lab_bin_push(&heap->bins[unit->size_class], unit);
 	}

@@ -1,6 +1,7 @@
 /* thread.c - entering and leaving heaps: see thread.h, and docs/architecture.md for the argument. Any context. */
 #include "heap/thread.h"
 #include "base/check.h"
+#include "base/probe.h"
 #include "heap/claim.h"
 #include "heap/finding.h"
 #include "heap/leases.h"
@@ -106,6 +107,7 @@ enter_another(struct lab_thread *t, struct lab_guard *guard, bool in_shared_memo
 		return false;
 	begin_slow(guard->heap);
 	guard->heap->reentrant++;
+	LAB_PROBE1(labyrinth, reentry, guard->heap->id);
 	return true;
 }
 

@@ -250,6 +250,31 @@ void lab_os_close(struct lab_os_file *file);
  * closed its own. */
 void lab_os_keep_stderr(void);
 
+/* A file for one use: its descriptor, or the system's error, negative. `create`: for writing, emptied if it is there. */
+int lab_os_open_file(const char *path, bool create);
+
+/* Bytes that were read, 0 at the end; or the system's error, negative. */
+long lab_os_read(int file, void *buffer, size_t size);
+
+/* Writes all of it. 0, or the system's error. */
+int lab_os_write_file(int file, const void *bytes, size_t length);
+
+void lab_os_close_file(int file);
+
+/* A number that differs from process to process. */
+uint64_t lab_os_seed(void);
+
+/* Gives a private mapping a name, which /proc/PID/maps shows, if that was asked for, and the kernel can (5.17, built
+ * with CONFIG_ANON_VMA_NAME); else nothing. */
+void lab_os_name_mappings(bool on);
+void lab_os_name(const void *start, size_t size, const char *name);
+
+/* Nanoseconds since 1970; 0: it cannot be told. */
+uint64_t lab_os_real_time_ns(void);
+
+/* Makes `handler` that of a signal which nobody handles. False: somebody does, or there is no such signal. */
+bool lab_os_handle_signal(int signal, void (*handler)(int));
+
 /* Whether the caller may be in a handler of SIGABRT: the signal is blocked, or its handler does not block it. True also
  * if that cannot be told. */
 bool lab_os_may_handle_abort(void);

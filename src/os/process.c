@@ -1,4 +1,5 @@
 /* process.c - the process's limits, environment, files and end: see os.h. Any context. */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -259,4 +260,17 @@ lab_os_die(void)
 	(void)lab_syscall(SYS_tgkill, (long)lab_os_pid(), (long)lab_os_tid(), SIGABRT, 0, 0);
 	for (;;) /* the first process of a namespace does not die of signals */
 		(void)lab_syscall(SYS_exit_group, EXIT_ABORTED, 0, 0, 0, 0);
+}
+
+/* By libc's function, which knows how a handler returns. */
+bool
+lab_os_handle_signal(int number, void (*handler)(int))
+{
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART}, before;
+	int saved = errno;
+	bool done = sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_DFL &&
+	            !(before.sa_flags & SA_SIGINFO) && sigaction(number, &action, NULL) == 0;
+
+	errno = saved;
+	return done;
 }

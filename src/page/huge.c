@@ -43,6 +43,7 @@ map_block(size_t pages, size_t align)
 	if (!base)
 		return NULL;
 	lab_space_prepare_pages(base, size);
+	lab_os_name(base, size, "labyrinth: huge block");
 	struct lab_huge *huge = lab_huge_win_entry(base, size >> LAB_PAGE_SHIFT);
 	lab_store_rlx(&huge->run.pages, pages);
 	lab_huge_set_state(huge, LAB_HUGE_LIVE);

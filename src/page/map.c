@@ -1,6 +1,8 @@
 /* map.c - see map.h. */
 #include "page/map.h"
 
+_Atomic uint32_t lab_unit_open_tag = LAB_UNIT_OPEN;
+
 static bool
 is_live(const struct lab_run *run)
 {

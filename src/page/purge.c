@@ -1,6 +1,7 @@
 /* purge.c - see purge.h. */
 #include "page/purge.h"
 #include "base/check.h"
+#include "base/probe.h"
 #include "os/os.h"
 #include "page/charge.h"
 #include "page/count.h"
@@ -89,6 +90,7 @@ purge_range(struct lab_segment *segment, size_t page, size_t count, size_t *give
 		return false;
 	lab_segment_mark_fresh(segment, page, count);
 	*given += count - clean;
+	LAB_PROBE2(labyrinth, purge, start, size);
 	return true;
 }
 

@@ -1,6 +1,7 @@
 /* slots.c - see slots.h. Any context. */
 #include "page/slots.h"
 #include "base/check.h"
+#include "base/probe.h"
 #include "page/segment.h"
 
 enum {
@@ -182,6 +183,8 @@ map_slots(struct lab_space *space, size_t index, unsigned slots_log, uint32_t he
 	/* sc: INV-SPACE-2; pairs with the loads of a purger, a walk and lab_space_find */
 	atomic_store(&slot->owner, lab_owner_make(seq, heap_id, slots_log, LAB_SLOT_OWNED));
 	*result = segment;
+	lab_os_name(segment->base, slots * LAB_SLOT_SIZE, "labyrinth: blocks");
+	LAB_PROBE2(labyrinth, segment_map, segment->base, slots * LAB_SLOT_SIZE);
 	return LAB_MAPPED;
 }
 

@@ -1,6 +1,7 @@
 /* space.c - claims, releases, unmaps and finds segments: see space.h. slots.c maps them. Any context. */
 #include "page/space.h"
 #include "base/check.h"
+#include "base/probe.h"
 #include "page/count.h"
 #include "page/pending.h"
 #include "page/slots.h"
@@ -172,6 +173,7 @@ unmap(struct lab_space *space, struct lab_segment *segment, uint64_t owner)
 		                                             0, slots_log, LAB_SLOT_FREE));
 	clear_hint(space, index);
 	lab_slots_give(space, index, slots_log);
+	LAB_PROBE2(labyrinth, segment_unmap, segment->base, slots * LAB_SLOT_SIZE);
 	return true;
 }
 

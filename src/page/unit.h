@@ -5,13 +5,15 @@
  * Free blocks link through their first two bytes, by the number of the next one in the span. Descriptors are an array
  * outside the memory that they describe, indexed by address bits. They are never unmapped and never of another type.
  *
- * INV-UNIT-1  owner_key = base + (heap | 1) while blocks of the span may be freed on the fast path; that plus 2^63
- *             ("closed") while they may not. For the pointer p of a block, and w the calling thread's heap word, n =
- *             p + w - owner_key is the block's offset if w names the span's heap as idle. If w is a stack pointer
- *             (busy; even) or 0 (unborn), n is odd; if w has LAB_WORD_SLOW, n is the offset + 2^63 - 1, or the offset
- *             - 1 if the span is closed: odd as well. If w names another heap, n is off by a multiple of 64 KiB of at
- *             most 2 GiB (LAB_HEAP_MAX heaps lie in a row), while pointers that share a descriptor differ by
- *             multiples of the window's size, at least 4 GiB: n is then no offset in this span.
+ * INV-UNIT-1  owner_key = base + (heap | t) while blocks of the span may be freed on the fast path; that plus 2^63
+ *             ("closed") while they may not. The tag t is 1, or 2 where a heap profile is made. For the pointer p of a
+ *             block, and w the calling thread's heap word, n = p + w - owner_key is the block's offset if w names the
+ *             span's heap as idle, with the same tag. If w is a stack pointer (busy; a multiple of 8) or 0 (unborn), n
+ *             is none of 16; if w has LAB_WORD_SLOW, n is the offset + 2^63 - t, or the offset - t if the span is
+ *             closed, and if it has the other tag, n is off by 1: no multiple of 16 either. If w names another heap,
+ *             n is off by a multiple of 64 KiB of at most 2 GiB (LAB_HEAP_MAX heaps lie in a row), while pointers that
+ *             share a descriptor differ by multiples of the window's size, at least 4 GiB: n is then no offset in
+ *             this span.
  * INV-UNIT-2  With size = odd * 2^shift and inverse * odd = 1 (mod 2^64), rotate_right(n * inverse, shift) is a
  *             bijection of the 64-bit numbers that sends q * size to q. So one comparison with `carved` says: own heap,
  *             idle, the start of a block, inside the span, and carved. (Granlund and Montgomery, Division by Invariant
@@ -77,6 +79,10 @@ _Static_assert(sizeof(struct lab_unit) == 64, "a descriptor is a cache line");
 #define LAB_FREELIST_USED_ONE 0x10000u
 #define LAB_UNIT_CLOSED       (UINT64_C(1) << 63) /* in owner_key: no pointer of user space passes the check */
 #define LAB_UNIT_OPEN         1u                  /* the low bits of an idle heap's word: LAB_WORD_FAST */
+#define LAB_UNIT_OPEN_COUNTED 2u                  /* the same where allocations are counted: LAB_WORD_COUNTED */
+
+/* Which of the two open spans have. A span with the other one is freed into on the slow path, which gives it this. */
+extern _Atomic uint32_t lab_unit_open_tag;
 
 static inline uint16_t
 lab_freelist_head(uint32_t freelist_state)
@@ -135,7 +141,7 @@ lab_unit_block_number(uint64_t n, uint64_t inverse, unsigned shift)
 static inline uint64_t
 lab_owner_key_make(const struct lab_heap *heap, const char *base)
 {
-	return ((uint64_t)(uintptr_t)heap | LAB_UNIT_OPEN) + (uintptr_t)base;
+	return ((uint64_t)(uintptr_t)heap | lab_load_rlx(&lab_unit_open_tag)) + (uintptr_t)base;
 }
 
 /* The heap that a span names: INV-UNIT-1 the other way round. */
@@ -151,14 +157,14 @@ lab_unit_heap(const struct lab_unit *unit)
 	return lab_owner_key_heap(lab_peek(&unit->owner_key), unit->base);
 }
 
-/* INV-UNIT-1 and -2 of a span: owner_key names a heap, and size goes to 1. */
+/* INV-UNIT-1 and -2 of a span: owner_key names a heap, with one of the tags, and size goes to 1. */
 static inline bool
 lab_unit_is_described(const struct lab_unit *unit)
 {
-	uint64_t owner_key = lab_peek(&unit->owner_key);
+	uint64_t owner_key = lab_peek(&unit->owner_key) & ~LAB_UNIT_CLOSED;
+	uint64_t tag = owner_key - (uintptr_t)unit->base - (uintptr_t)lab_owner_key_heap(owner_key, unit->base);
 
-	return (owner_key & ~LAB_UNIT_CLOSED) ==
-	               lab_owner_key_make(lab_owner_key_heap(owner_key, unit->base), unit->base) &&
+	return (tag == LAB_UNIT_OPEN || tag == LAB_UNIT_OPEN_COUNTED) &&
 	       lab_unit_block_number(unit->size, unit->inverse, unit->shift) == 1 &&
 	       lab_peek(&unit->carved) <= lab_unit_capacity(unit);
 }

@@ -1,5 +1,6 @@
 /* reserve.c - see reserve.h. The bound of each loop is the number of words that are there. */
 #include "reserve/reserve.h"
+#include "base/probe.h"
 
 struct lab_reserve lab_reserve;
 
@@ -31,6 +32,7 @@ claim_in_class(unsigned c, enum lab_reserve_depth depth, bool *lost)
 	if (slot)
 		return slot;
 	lab_reserve_ask(1u << c);
+	LAB_PROBE1(labyrinth, reserve_low, c);
 	slot = claim_in_zones(pool, LAB_ZONE_LOW, LAB_ZONE_LOW + (unsigned)depth, lost);
 	if (!slot)
 		slot = claim_in_zones(pool, LAB_ZONE_OVERFLOW, LAB_ZONE_OVERFLOW, lost);

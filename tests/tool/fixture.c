@@ -13,7 +13,7 @@
 
 #include "labyrinth/labyrinth.h"
 
-#pragma weak lab_stats_get
+#pragma weak lab_stats_get_sized
 #pragma weak lab_alloc
 
 enum {
