@@ -116,6 +116,19 @@ complain_of_item(const struct origin *origin, const char *item, const char *what
 	say(&complaint);
 }
 
+/* The one whose key is most like it: a text of at most LAB_KEY_MAX bytes. */
+static const struct lab_setting *
+nearest_setting(const char *key)
+{
+	const struct lab_setting *nearest = lab_setting_at(0), *setting;
+
+	for (unsigned i = 1; (setting = lab_setting_at(i)) != NULL; i++)
+		if (lab_value_distance(key, setting->key, strlen(setting->key)) <
+		    lab_value_distance(key, nearest->key, strlen(nearest->key)))
+			nearest = setting;
+	return nearest;
+}
+
 /* What looks like a setting and is none: a typing error, most likely. */
 static void
 complain_unknown(const struct origin *origin, const char *key)
@@ -125,7 +138,7 @@ complain_unknown(const struct origin *origin, const char *key)
 	begin(&complaint, origin);
 	put_key(&complaint.text, origin, key);
 	lab_text_string(&complaint.text, ": no such setting; the nearest is ");
-	put_key(&complaint.text, origin, lab_setting_nearest(key)->key);
+	put_key(&complaint.text, origin, nearest_setting(key)->key);
 	say(&complaint);
 }
 

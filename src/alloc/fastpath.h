@@ -75,6 +75,16 @@ lab_pop_and_leave(struct lab_thread *t, uintptr_t word, struct lab_unit *span)
 	return block;
 }
 
+/* A block of at most LAB_DIRECT_MAX bytes, by a thread whose word is idle with this tag; NULL if there is none. */
+static inline void *
+lab_malloc_idle(struct lab_thread *t, uintptr_t word, uintptr_t tag, size_t size)
+{
+	lab_fast_enter(t); /* nothing of the heap is read before this */
+
+	struct lab_heap *heap = (struct lab_heap *)(word - tag);
+	return lab_pop_and_leave(t, word, heap->direct[(size + 15) / 16]);
+}
+
 /* A block of at most LAB_DIRECT_MAX bytes if it can be had at once, else NULL. The tag is an idle word's: that is
  * LAB_WORD_FAST, or LAB_WORD_SLOW for what stands in front of the allocator while all calls are slow (checked.c). */
 static inline void *
@@ -83,12 +93,7 @@ lab_malloc_try_tagged(size_t size, uintptr_t tag)
 	struct lab_thread *t = &lab_thread;
 	uintptr_t word = t->word;
 
-	if (lab_unlikely(!(word & tag)))
-		return NULL;
-	lab_fast_enter(t); /* nothing of the heap is read before this */
-
-	struct lab_heap *heap = (struct lab_heap *)(word - tag);
-	return lab_pop_and_leave(t, word, heap->direct[(size + 15) / 16]);
+	return lab_likely(word & tag) ? lab_malloc_idle(t, word, tag, size) : NULL;
 }
 
 static inline void *
@@ -100,11 +105,14 @@ lab_malloc_try(size_t size)
 static inline void *
 lab_malloc_fast(size_t size)
 {
+	struct lab_thread *t = &lab_thread;
+	uintptr_t word = t->word;
+
 	if (lab_unlikely(size > LAB_DIRECT_MAX))
 		return lab_malloc_medium(size);
-	if (lab_unlikely(!(lab_thread.word & LAB_WORD_FAST)))
+	if (lab_unlikely(!(word & LAB_WORD_FAST)))
 		return lab_malloc_counted(size);
-	void *block = lab_malloc_try(size);
+	void *block = lab_malloc_idle(t, word, LAB_WORD_FAST, size);
 	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
 }
 
@@ -115,8 +123,8 @@ enum lab_freed {
 	LAB_FREED_NOT,     /* the slow path is to do it */
 };
 
-/* A word that has not this tag makes the offset wrong by 2^63 or by
- * an odd number, as INV-UNIT-1 says of words that are not idle. */
+/* A word that has not this tag makes the offset wrong by 2^63 or by an odd number, as INV-UNIT-1 says of words that are
+ * not idle. */
 static inline enum lab_freed
 lab_free_try_tagged(void *p, uintptr_t tag)
 {

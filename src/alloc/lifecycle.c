@@ -11,18 +11,15 @@
 #include "alloc/inspect.h"
 #include "alloc/lifecycle.h"
 #include "alloc/misuse.h"
+#include "alloc/profiling.h"
 #include "alloc/reserve_api.h"
 #include "alloc/settings.h"
 #include "backing/backing.h"
 #include "backing/on_low.h"
-#include "debug/dress.h"
 #include "heap/fork.h"
 #include "heap/leases.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
-#include "insight/leaks.h"
-#include "insight/profile.h"
-#include "insight/target.h"
 #include "os/os.h"
 #include "page/space.h"
 
@@ -76,57 +73,6 @@ in_child(void)
 	lab_background_start();
 }
 
-#define PROFILE_DISTANCE_DEFAULT ((size_t)512 << 10)
-
-static void
-on_profile_signal(int number)
-{
-	(void)number;
-	lab_profile_dump_by_default();
-}
-
-/* Where only leaks are asked for, and not every block is known, what is in use is sampled as well. */
-static void
-start_profile(void)
-{
-	size_t distance = lab_settings.profile_distance;
-
-	if (distance == 0 && lab_settings.report_leaks && !lab_debug_has(LAB_DEBUG_SITES))
-		distance = PROFILE_DISTANCE_DEFAULT;
-	if (distance == 0 || !lab_profile_start(distance))
-		return;
-	if (lab_settings.profile_signal != 0)
-		(void)lab_os_handle_signal(lab_settings.profile_signal, on_profile_signal);
-	lab_config_apply();
-	struct lab_guard guard = LAB_GUARD_HERE;
-	if (lab_try_enter(&guard)) /* this thread's next call counts */
-		lab_leave(&guard);
-}
-
-static void
-write_leak_line(void *unused, const char *line)
-{
-	char buffer[512];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer - 1);
-
-	(void)unused;
-	lab_text_string(&text, "labyrinth: ");
-	lab_text_string(&text, line);
-	buffer[text.length++] = '\n';
-	lab_os_append(NULL, buffer, text.length);
-}
-
-static void
-end_profile(void)
-{
-	if (!lab_profile_is_on())
-		return;
-	if (lab_settings.profile_distance != 0)
-		lab_profile_dump_by_default();
-	if (lab_settings.report_leaks && !lab_debug_has(LAB_DEBUG_SITES))
-		lab_leaks_report(write_leak_line, NULL);
-}
-
 __attribute__((constructor)) static void
 start(void)
 {
@@ -147,7 +93,7 @@ start(void)
 	lab_reserve_report();
 	(void)pthread_atfork(lab_before_fork, lab_after_fork_in_parent, in_child);
 	lab_background_start();
-	start_profile();
+	lab_profiling_start();
 }
 
 __attribute__((destructor)) static void
@@ -155,7 +101,7 @@ end(void)
 {
 	if (lab_space()) { /* else core under the drop-in: the heap is the drop-in's */
 		lab_checked_end();
-		end_profile();
+		lab_profiling_end();
 	}
 	lab_dump_at_exit();
 }

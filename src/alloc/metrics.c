@@ -4,7 +4,7 @@
  */
 #include "alloc/metrics.h"
 #include "alloc/reserve_api.h"
-#include "alloc/setting.h"
+#include "alloc/setting_show.h"
 
 enum { LINE = LAB_VALUE_MAX * 6 + 160 }; /* each byte of a value may be written as an escape */
 

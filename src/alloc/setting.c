@@ -77,14 +77,20 @@ set_heap_profile(size_t distance)
 	return true;
 }
 
+/* Copies a path: programs that change their title overwrite the environment. NULL: it is empty, or too long. */
+static const char *
+keep(char copy[LAB_VALUE_MAX + 1], const char *path)
+{
+	return *path && strlen(path) <= LAB_VALUE_MAX ? memcpy(copy, path, strlen(path) + 1) : NULL;
+}
+
 static bool
 set_heap_profile_file(const char *text)
 {
-	static char path[LAB_VALUE_MAX + 1]; /* a copy: programs that change their title overwrite the environment */
+	static char path[LAB_VALUE_MAX + 1];
 
-	memcpy(path, text, strlen(text) + 1);
-	lab_profile_set_file(path);
-	return true;
+	lab_profile_set_file(keep(path, text));
+	return *text != 0;
 }
 
 static bool
@@ -166,14 +172,12 @@ set_profile(size_t profile)
 static bool
 set_report_file(const char *text)
 {
-	static char path[LAB_VALUE_MAX + 1]; /* a copy, as of stats_file */
-	size_t length = strlen(text);
+	static char path[LAB_VALUE_MAX + 1];
+	const char *kept = keep(path, text);
 
-	if (length == 0 || length >= sizeof path)
-		return false;
-	memcpy(path, text, length + 1);
-	lab_report_set_file(path);
-	return true;
+	if (kept)
+		lab_report_set_file(kept);
+	return kept != NULL;
 }
 
 static bool
@@ -219,15 +223,12 @@ set_stats(size_t on)
 static bool
 set_stats_file(const char *text)
 {
-	/* a copy: programs that change their title overwrite the environment */
 	static char path[LAB_VALUE_MAX + 1];
-	size_t length = strlen(text);
+	const char *kept = keep(path, text);
 
-	if (length == 0 || length >= sizeof path)
-		return false;
-	memcpy(path, text, length + 1);
-	lab_store_rlx(&lab_settings.stats_file, path);
-	return true;
+	if (kept)
+		lab_store_rlx(&lab_settings.stats_file, kept);
+	return kept != NULL;
 }
 
 static bool
@@ -340,22 +341,10 @@ lab_setting_find(const char *key)
 	return NULL;
 }
 
-const struct lab_setting *
-lab_setting_nearest(const char *key)
-{
-	const struct lab_setting *nearest = settings;
-
-	for (unsigned i = 1; i < SETTINGS; i++)
-		if (lab_value_distance(key, settings[i].key, strlen(settings[i].key)) <
-		    lab_value_distance(key, nearest->key, strlen(nearest->key)))
-			nearest = &settings[i];
-	return nearest;
-}
-
 /* ---- what they are now ------------------------------------------------------------------------------------------ */
 
-static char *
-text_of(const struct lab_setting *setting)
+char *
+lab_setting_text(const struct lab_setting *setting)
 {
 	unsigned slot = 0;
 
@@ -382,7 +371,7 @@ lab_setting_take(const struct lab_setting *setting, const char *value, enum lab_
 	if (setting->kind != LAB_SETTING_TEXT ? !setting->set.number(number) : !setting->set.text(value))
 		return false;
 	if (setting->kind == LAB_SETTING_TEXT)
-		memcpy(text_of(setting), value, strlen(value) + 1);
+		memcpy(lab_setting_text(setting), value, strlen(value) + 1);
 	note(setting, number, source);
 	return true;
 }
@@ -402,41 +391,4 @@ lab_set_param(enum lab_param param, size_t value)
 	if (param == LAB_PARAM_PERTURB && lab_try_enter(&guard))
 		lab_leave(&guard);
 	return true;
-}
-
-void
-lab_setting_show(struct lab_text *text, const struct lab_setting *setting)
-{
-	size_t number = lab_load_rlx(&lab_setting_now[setting - settings].number);
-	const char *words = setting->words;
-
-	if (lab_setting_source(setting) == LAB_SOURCE_BUILT_IN) {
-		lab_text_string(text, setting->by_default);
-	} else if (setting->kind == LAB_SETTING_TEXT) {
-		lab_text_string(text, text_of(setting));
-	} else if (setting->kind == LAB_SETTING_CHOICE) {
-		for (; number > 0; number--)
-			words += lab_value_next_word(&words);
-		size_t length = lab_value_next_word(&words);
-		lab_value_put_word(text, words, length);
-	} else if (number == SIZE_MAX && *words) {
-		lab_text_string(text, lab_value_find_word(words, "none") >= 0 ? "none" : "never");
-	} else {
-		lab_text_number(text, number);
-	}
-}
-
-enum lab_source
-lab_setting_source(const struct lab_setting *setting)
-{
-	return (enum lab_source)lab_load_rlx(&lab_setting_now[setting - settings].source);
-}
-
-const char *
-lab_source_name(enum lab_source source)
-{
-	static const char *const names[] = {"built in",       "profile",  "/etc/labyrinth.conf", "lab_conf",
-	                                    "LABYRINTH_CONF", "variable", "lab_set_param"};
-
-	return names[source];
 }

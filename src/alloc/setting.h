@@ -36,19 +36,14 @@ struct lab_setting_now {
 extern struct lab_setting_now lab_setting_now[LAB_SETTINGS_MAX] LAB_HIDDEN;
 extern char lab_setting_texts[LAB_SETTING_TEXTS][LAB_VALUE_MAX + 1] LAB_HIDDEN;
 
+/* The place of the text of a setting of kind TEXT. */
+char *lab_setting_text(const struct lab_setting *setting);
+
 /* NULL: there is none. */
 const struct lab_setting *lab_setting_find(const char *key);
-
-/* The one whose key is most like it: a text of at most LAB_KEY_MAX bytes. */
-const struct lab_setting *lab_setting_nearest(const char *key);
 
 /* Understands a value and takes it. False: malformed, or out of range; nothing is changed. At the start, by one thread
  * at a time. */
 bool lab_setting_take(const struct lab_setting *setting, const char *value, enum lab_source source);
-
-/* Its value, as it would be given. */
-void lab_setting_show(struct lab_text *text, const struct lab_setting *setting);
-const char *lab_source_name(enum lab_source source);
-enum lab_source lab_setting_source(const struct lab_setting *setting);
 
 #endif

@@ -5,7 +5,7 @@
 #include "alloc/metrics.h"
 #include "alloc/objects.h"
 #include "alloc/reserve_api.h"
-#include "alloc/setting.h"
+#include "alloc/setting_show.h"
 
 _Static_assert(LAB_CLASS_COUNT < LAB_CLASSES_MAX, "as the public header promises");
 

@@ -6,8 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include <labyrinth/labyrinth.h>
-
 #include "base/format.h"
 #include "insight/dump.h"
 #include "insight/maps.h"

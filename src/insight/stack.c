@@ -1,6 +1,10 @@
 /* stack.c - see stack.h. */
-#include "insight/stack.h"
+#include <gnu/libc-version.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/atomic.h"
+#include "insight/stack.h"
 #include "os/os.h"
 
 enum {
@@ -12,20 +16,26 @@ enum {
 
 #define OWN_MAX ((size_t)64 << 20) /* bytes of the stack that the system or libc gave to a thread */
 
-/* libc's, weak: static programs need not have them. The second is what the unwinder finds its tables by without a lock,
- * from glibc 2.35 on. */
+/* libc's, weak: static programs need not have them. */
 extern int backtrace(void **addresses, int count) __attribute__((weak));
-struct dl_find_object;
-extern int _dl_find_object(void *address, struct dl_find_object *result) __attribute__((weak));
 
 static _Atomic bool can_unwind;
+
+static bool
+is_libc_of_2_35(void)
+{
+	const char *version = gnu_get_libc_version(); /* "2.36" */
+
+	return version[0] > '2' || (version[0] == '2' && strlen(version) >= 4 && atoi(version + 2) >= 35);
+}
 
 void
 lab_stack_prepare(void)
 {
 	void *address;
 
-	if (backtrace && _dl_find_object && backtrace(&address, 1) > 0)
+	/* from glibc 2.35 on the unwinder finds its tables without a lock (_dl_find_object) */
+	if (backtrace && is_libc_of_2_35() && backtrace(&address, 1) > 0)
 		lab_store_rlx(&can_unwind, true);
 }
 

@@ -2,8 +2,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include <labyrinth/labyrinth.h>
-
 #include "base/format.h"
 #include "insight/dump.h"
 #include "insight/profile.h"
@@ -29,9 +27,8 @@ expand(struct lab_text *path, const char *pattern)
 	}
 }
 
-/* 0, or the system's error. */
-static int
-dump_as(const char *pattern)
+int
+lab_profile_write(const char *pattern)
 {
 	char buffer[PATH_MAX_LENGTH];
 	struct lab_text path = lab_text_start(buffer, sizeof buffer);
@@ -49,8 +46,8 @@ dump_as(const char *pattern)
 	return error;
 }
 
-static const char *
-pattern_in_force(void)
+const char *
+lab_profile_file(void)
 {
 	const char *pattern = lab_load_rlx(&file_pattern);
 
@@ -61,34 +58,4 @@ void
 lab_profile_set_file(const char *pattern)
 {
 	lab_store_rlx(&file_pattern, pattern);
-}
-
-LAB_EXPORT bool
-lab_profile_dump(const char *path)
-{
-	int error = dump_as(path ? path : pattern_in_force());
-
-	if (error != 0)
-		errno = error;
-	return error == 0;
-}
-
-void
-lab_profile_dump_by_default(void)
-{
-	int saved = errno;
-	bool done = lab_profile_dump(NULL);
-	int error = errno;
-	char buffer[352];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer);
-
-	errno = saved;
-	if (done)
-		return;
-	lab_text_string(&text, "labyrinth: the heap profile cannot be written to ");
-	lab_text_string(&text, pattern_in_force());
-	lab_text_string(&text, ": error ");
-	lab_text_number(&text, (uint64_t)error);
-	lab_text_string(&text, "\n");
-	lab_os_append(NULL, buffer, text.length);
 }

@@ -1,4 +1,4 @@
-/* target.h - where heap profiles are written; lab_profile_dump of the public header is the function that does it. */
+/* target.h - where heap profiles are written. */
 #ifndef LAB_INSIGHT_TARGET_H
 #define LAB_INSIGHT_TARGET_H
 
@@ -6,9 +6,9 @@
 
 /* Where dumps go by default: a path in which %p is the process id and %n the number of the dump. Kept, not copied. */
 void lab_profile_set_file(const char *pattern);
+const char *lab_profile_file(void);
 
-/* To that file; what goes wrong is said in a line on stderr. Where the core library runs under the drop-in, the
- * drop-in's profile. Any context. */
-void lab_profile_dump_by_default(void);
+/* Writes the profile to such a path. 0, or the system's error; EINVAL: there is no profile. Any context. */
+int lab_profile_write(const char *pattern);
 
 #endif

@@ -250,7 +250,8 @@ void lab_os_close(struct lab_os_file *file);
  * closed its own. */
 void lab_os_keep_stderr(void);
 
-/* A file for one use: its descriptor, or the system's error, negative. `create`: for writing, emptied if it is there. */
+/* A file for one use: its descriptor, or the system's error, negative. `create`: for writing, emptied if it is
+ * there. */
 int lab_os_open_file(const char *path, bool create);
 
 /* Bytes that were read, 0 at the end; or the system's error, negative. */

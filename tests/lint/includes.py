@@ -16,6 +16,7 @@ PRELOAD_MAY = {
 }
 MAY = {"preload": PRELOAD_MAY, "rcu": RCU_MAY}
 FREESTANDING = {"float", "iso646", "limits", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdnoreturn"}
+PROBES = "sys/sdt.h"  # macros that leave a nop and a note: nothing of it runs
 
 
 def check_layers(root, layers):
@@ -56,7 +57,7 @@ def objection(root, path, text, layer, layers, top):
     if target is None:
         if name[1] == '"':
             return "no such header in src, include or beside the file"
-        if layer in layers and not layers[layer] and name[2].removesuffix(".h") not in FREESTANDING:
+        if layer in layers and not layers[layer] and name[2].removesuffix(".h") not in FREESTANDING and name[2] != PROBES:
             return f"{layer} is freestanding"
         return None
     folder, _, rest = str(target).partition("/")

@@ -6,7 +6,7 @@
 #include "alloc/allocate.h"
 #include "alloc/config.h"
 #include "alloc/release.h"
-#include "alloc/setting.h"
+#include "alloc/setting_show.h"
 #include "alloc/settings.h"
 #include "backing/settings.h"
 #include "page/charge.h"
