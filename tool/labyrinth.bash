@@ -3,7 +3,7 @@
 
 _labyrinth() {
     local word=$2 previous=$3 command=${COMP_WORDS[1]} i
-    local commands="run doctor stat metrics buddyinfo slabinfo map top diff query"
+    local commands="run doctor stat metrics buddyinfo slabinfo map top diff profile query"
 
     COMPREPLY=()
     if [ "$COMP_CWORD" = 1 ]; then
@@ -27,7 +27,7 @@ _labyrinth() {
             esac
         done
         case $previous in
-        --profile | -p) mapfile -t COMPREPLY < <(compgen -W "default small rt" -- "$word") ;;
+        --profile | -p) mapfile -t COMPREPLY < <(compgen -W "default small rt secure debug" -- "$word") ;;
         --library | -l) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
         *)
             case $word in
@@ -41,6 +41,7 @@ _labyrinth() {
     doctor)
         mapfile -t COMPREPLY < <(compgen -c -W "--json --help $(_labyrinth_pids)" -- "$word")
         ;;
+    profile) mapfile -t COMPREPLY < <(compgen -f -W "--type --top --folded --svg --json --help" -- "$word") ;;
     map) mapfile -t COMPREPLY < <(compgen -W "--svg --json --color --help $(_labyrinth_pids)" -- "$word") ;;
     top) mapfile -t COMPREPLY < <(compgen -W "--interval --count --sort --help $(_labyrinth_pids)" -- "$word") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "--json --help $(_labyrinth_pids)" -- "$word") ;;

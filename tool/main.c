@@ -16,6 +16,7 @@ static const struct command commands[] = {
         {"map", "a picture of the segments of a process", cmd_map},
         {"top", "figures of processes as they change", cmd_top},
         {"diff", "what changed between two snapshots of stat --json", cmd_diff},
+        {"profile", "who asked for the memory that a heap profile counts", cmd_profile},
         {"query", "how full the spans are that pointers lie in", cmd_query},
 };
 

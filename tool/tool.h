@@ -31,6 +31,7 @@ int cmd_slabinfo(int argc, char **argv);
 int cmd_map(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
+int cmd_profile(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 
 /* "labyrinth: …" on stderr, a line. complain returns EXIT_NO. */

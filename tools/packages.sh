@@ -4,9 +4,8 @@
 # shellcheck shell=bash disable=SC2034  # the lists are used by ./dev
 
 # Enough to configure and to build every target of the project.
-BUILD_PACKAGES=(build-essential meson ninja-build pkg-config libcriterion-dev libjansson-dev libncurses-dev liburcu-dev python3)
-BUILD_PACKAGES=(build-essential meson ninja-build pkg-config libcriterion-dev liburcu-dev python3)
-BUILD_PACKAGES=(build-essential meson ninja-build pkg-config libcriterion-dev systemtap-sdt-dev libdw-dev zlib1g-dev python3)
+BUILD_PACKAGES=(build-essential meson ninja-build pkg-config libcriterion-dev libdw-dev libjansson-dev libncurses-dev liburcu-dev
+    systemtap-sdt-dev zlib1g-dev python3)
 
 # What `./dev run` shows when it is not told a program.
 DEMO_PACKAGES=(redis-server redis-tools)

@@ -425,7 +425,7 @@ void lab_stats_print(void (*write_line)(void *context, const char *line), void *
 /*
  * Writes the heap profile (LABYRINTH_HEAP_PROFILE, docs/profiling.md) to `path`, or, if it is NULL, to where
  * LABYRINTH_HEAP_PROFILE_FILE says; in the path %p is the process id, and %n the number of the dump. The format is
- * pprof's, gzipped, which labyrinth-profile reads. False, with errno: EINVAL if no profile is made,
+ * pprof's, gzipped, which labyrinth profile reads. False, with errno: EINVAL if no profile is made,
  * ENAMETOOLONG from 256 bytes on, or what the system said of the file. Any context; it allocates nothing, and maps
  * some memory while it runs. O(stacks · depth).
  */

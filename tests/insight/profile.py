@@ -178,14 +178,14 @@ def check_profile(profile, program, distance, child=False):
 
 
 def check_tool(tool, path, work):
-    result = subprocess.run([tool, "--json", "--type", "inuse_objects", path], check=True, capture_output=True, text=True)
+    result = subprocess.run([tool, "profile", "--json", "--type", "inuse_objects", path], check=True, capture_output=True, text=True)
     rows = {row["name"]: row for row in json.loads(result.stdout)["functions"]}
     assert rows["site_malloc"]["own"] + rows.get("kept", {"own": 0})["own"] >= SMALL, rows
     assert rows["main"]["all"] >= SMALL + 3 * MEDIUM, rows
-    table = subprocess.run([tool, path], check=True, capture_output=True, text=True).stdout
+    table = subprocess.run([tool, "profile", path], check=True, capture_output=True, text=True).stdout
     assert "site_grown" in table and "MiB" in table
     picture = f"{work}/picture.svg"
-    folded = subprocess.run([tool, "--folded", "--svg", picture, path], check=True, capture_output=True, text=True).stdout
+    folded = subprocess.run([tool, "profile", "--folded", "--svg", picture, path], check=True, capture_output=True, text=True).stdout
     assert any(line.startswith("_start;") and "main;site_malloc" in line for line in folded.splitlines()), folded
     with open(picture, encoding="utf-8") as file:
         text = file.read()
@@ -196,9 +196,9 @@ def check_tool(tool, path, work):
     with open(f"{work}/bad", "wb") as file:
         file.write(b"no profile at all")
     for bad in (f"{work}/bad", f"{work}/not-there"):
-        result = subprocess.run([tool, bad], capture_output=True, text=True)
+        result = subprocess.run([tool, "profile", bad], capture_output=True, text=True)
         assert result.returncode == 1 and result.stderr.startswith("labyrinth: "), result
-    assert subprocess.run([tool], capture_output=True).returncode == 2
+    assert subprocess.run([tool, "profile"], capture_output=True).returncode == 2
 
 
 def main():

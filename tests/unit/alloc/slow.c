@@ -300,7 +300,7 @@ Test(slow, a_thread_that_only_frees_gets_a_heap_with_the_eighth_block)
 		lab_free(blocks[i]);
 		REQUIRE(lab_thread.heap != NULL);
 		cr_assert(lab_thread.word & LAB_WORD_FAST);
-		cr_assert_eq(lab_outbox_position(lab_thread.heap, &is_empty), i - 6);
+		cr_assert_eq(lab_outbox_position(lab_thread.heap, &is_empty), (uint32_t)i - 6);
 		cr_assert(!is_empty);
 		cr_assert_eq(lab_load_rlx(&other->remote) & LAB_REMOTE_POINTER, (uintptr_t)blocks[6]);
 	}

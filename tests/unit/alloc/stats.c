@@ -214,8 +214,8 @@ take_written(void *context, const char *line)
 
 	REQUIRE(strlen(line) < 2000 && strchr(line, '\n') == NULL);
 	if (!*written->first)
-		(void)snprintf(written->first, sizeof written->first, "%s", line);
-	(void)snprintf(written->last, sizeof written->last, "%s", line);
+		(void)snprintf(written->first, sizeof written->first, "%.99s", line);
+	(void)snprintf(written->last, sizeof written->last, "%.99s", line);
 	written->has_allocated |= strstr(line, "allocated_bytes") != NULL;
 }
 

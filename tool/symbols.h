@@ -1,7 +1,7 @@
 /* symbols.h - the names of a profile's addresses, from the files that were mapped and what is known of them for
  * debugging (libdw; debuginfod, where DEBUGINFOD_URLS is set). */
-#ifndef LAB_TOOL_PROFILE_SYMBOLS_H
-#define LAB_TOOL_PROFILE_SYMBOLS_H
+#ifndef LAB_TOOL_SYMBOLS_H
+#define LAB_TOOL_SYMBOLS_H
 
 #include "pprof.h"
 

@@ -2,7 +2,6 @@
  * cmd_profile.c - `labyrinth profile`: who asked for the memory that a heap profile counts. A table, folded stacks, a
  * flame graph.
  */
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -10,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd_profile.h"
 #include "flame.h"
 #include "pprof.h"
 #include "symbols.h"
+#include "tool.h"
 
-enum { EXIT_OK = 0, EXIT_NO = 1, EXIT_USAGE = 2, KEY_FOLDED = 256, KEY_SVG, KEY_JSON, TOP_DEFAULT = 30 };
+enum { KEY_FOLDED = 256, KEY_SVG, KEY_JSON, TOP_DEFAULT = 30 };
 
 struct arguments {
 	const char *file, *type, *svg;
@@ -114,7 +113,7 @@ row_of(struct row **rows, size_t *count, const struct location *location)
 	for (size_t i = 0; i < *count; i++)
 		if (strcmp((*rows)[i].name, location->name) == 0)
 			return &(*rows)[i];
-	*rows = get_memory(*rows, (*count + 1) * sizeof **rows);
+	*rows = reallocate(*rows, (*count + 1) * sizeof **rows);
 	(*rows)[*count] = (struct row){.name = location->name, .source = location->source};
 	return &(*rows)[(*count)++];
 }
@@ -253,8 +252,7 @@ write_picture(const struct profile *profile, size_t type, const char *path)
 		            profile_string(profile, profile->types[type].unit));
 	bool failed = !file || ferror(file);
 	if ((file && fclose(file) != 0) || failed) {
-		fprintf(stderr, "labyrinth: %s: %s\n", path, strerror(errno));
-		return EXIT_NO;
+		return complain("%s: %s", path, strerror(errno));
 	}
 	return EXIT_OK;
 }
@@ -283,17 +281,14 @@ cmd_profile(int argc, char **argv)
 	struct arguments arguments = {.top = TOP_DEFAULT};
 	const char *why;
 
-	argp_err_exit_status = EXIT_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, &arguments);
 	struct profile *profile = profile_read(arguments.file, &why);
 	if (!profile) {
-		fprintf(stderr, "labyrinth: %s: %s\n", arguments.file, why);
-		return EXIT_NO;
+		return complain("%s: %s", arguments.file, why);
 	}
 	int type = find_type(profile, arguments.type);
 	if (type < 0) {
-		fprintf(stderr, "labyrinth: %s: no values of type %s\n", arguments.file, arguments.type);
-		return EXIT_NO;
+		return complain("%s: no values of type %s", arguments.file, arguments.type);
 	}
 	symbols_find(profile);
 	drop_own_frames(profile);

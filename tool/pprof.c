@@ -6,20 +6,9 @@
 #include <zlib.h>
 
 #include "pprof.h"
+#include "tool.h"
 
 enum { SIZE_LIMIT = 1 << 30 };
-
-void *
-get_memory(void *old, size_t size)
-{
-	void *memory = realloc(old, size ? size : 1);
-
-	if (!memory) {
-		fputs("labyrinth: no memory\n", stderr);
-		exit(1);
-	}
-	return memory;
-}
 
 /* Makes room for one more of `count` elements, zeroed, and gives it. */
 static void *
@@ -28,7 +17,7 @@ add(void *array, size_t *count, size_t size)
 	char **elements = array;
 
 	if ((*count & (*count - 1)) == 0)
-		*elements = get_memory(*elements, (*count ? 2 * *count : 1) * size);
+		*elements = reallocate(*elements, (*count ? 2 * *count : 1) * size);
 	return memset(*elements + (*count)++ * size, 0, size);
 }
 
@@ -202,7 +191,7 @@ read_field(struct reader *reader, struct field *field)
 	case 6: {
 		size_t length = (size_t)(field->bytes.end - field->bytes.at);
 		string = add(&profile->strings, &profile->string_count, sizeof *profile->strings);
-		*string = get_memory(NULL, length + 1);
+		*string = allocate(length + 1);
 		if (length != 0)
 			memcpy(*string, field->bytes.at, length);
 		(*string)[length] = 0;
@@ -265,8 +254,7 @@ resolve(struct reader *reader)
 		if (raw->values_count != profile->type_count)
 			return false;
 		*sample = (struct sample){raw->depth, raw->values_count,
-		                          get_memory(NULL, raw->depth * sizeof(struct location *)),
-		                          (int64_t *)raw->values};
+		                          allocate(raw->depth * sizeof(struct location *)), (int64_t *)raw->values};
 		for (size_t k = 0; k < raw->depth; k++) {
 			sample->stack[k] = find_location(profile, raw->ids[k]);
 			if (!sample->stack[k])
@@ -291,7 +279,7 @@ read_all(const char *path, size_t *length)
 	do {
 		if (*length == room) {
 			room = room ? 2 * room : 1 << 16;
-			bytes = get_memory(bytes, room);
+			bytes = reallocate(bytes, room);
 		}
 		done = gzread(file, bytes + *length, (unsigned)(room - *length));
 		*length += done > 0 ? (size_t)done : 0;
@@ -308,7 +296,7 @@ profile_read(const char *path, const char **why)
 {
 	size_t length;
 	unsigned char *bytes = read_all(path, &length);
-	struct profile *profile = memset(get_memory(NULL, sizeof *profile), 0, sizeof *profile);
+	struct profile *profile = memset(allocate(sizeof *profile), 0, sizeof *profile);
 	struct reader reader = {.profile = profile};
 	struct field field;
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "flame.h"
+#include "tool.h"
 
 enum { WIDTH = 1200, ROW = 18, MARGIN = 10, HEAD = 40, LETTER = 7 };
 
@@ -32,7 +33,7 @@ child_of(struct node *node, const char *name)
 		child = child->next;
 	if (child)
 		return child;
-	child = get_memory(NULL, sizeof *child);
+	child = allocate(sizeof *child);
 	*child = (struct node){.name = name, .next = node->children};
 	node->children = child;
 	return child;
@@ -64,7 +65,7 @@ sort_children(struct node *node)
 
 	for (struct node *child = node->children; child; child = child->next)
 		count++;
-	struct node **all = get_memory(NULL, count * sizeof *all);
+	struct node **all = allocate(count * sizeof *all);
 	for (struct node *child = node->children; child; child = child->next)
 		all[i++] = child;
 	qsort(all, count, sizeof *all, compare_names);

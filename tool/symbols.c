@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "symbols.h"
+#include "tool.h"
 
 static char *debug_path;
 static const Dwfl_Callbacks callbacks = {
@@ -89,7 +90,7 @@ without_version(const char *name)
 
 	if (!at || at == name)
 		return name;
-	char *text = get_memory(NULL, (size_t)(at - name) + 1);
+	char *text = allocate((size_t)(at - name) + 1);
 	memcpy(text, name, (size_t)(at - name));
 	text[at - name] = 0;
 	return text;
@@ -120,7 +121,7 @@ print_address(const struct profile *profile, const struct location *location)
 	const char *path = mapping ? profile_string(profile, mapping->file) : "", *slash = strrchr(path, '/');
 	const char *file = slash ? slash + 1 : path;
 	size_t size = strlen(file) + 32;
-	char *text = get_memory(NULL, size);
+	char *text = allocate(size);
 
 	if (mapping && *file)
 		snprintf(text, size, "%s+0x%llx", file,
@@ -140,7 +141,7 @@ print_source(Dwfl_Module *module, GElf_Addr address)
 
 	if (!file)
 		return NULL;
-	char *text = get_memory(NULL, size);
+	char *text = allocate(size);
 	snprintf(text, size, "%s:%d", file, number);
 	return text;
 }
@@ -158,7 +159,7 @@ void
 symbols_find(struct profile *profile)
 {
 	Dwfl *dwfl = elf_version(EV_CURRENT) != EV_NONE ? dwfl_begin(&callbacks) : NULL;
-	bool *wrong = memset(get_memory(NULL, profile->mapping_count + 1), 0, profile->mapping_count + 1);
+	bool *wrong = memset(allocate(profile->mapping_count + 1), 0, profile->mapping_count + 1);
 
 	for (size_t i = 0; dwfl && i < profile->mapping_count; i++)
 		report_mapping(dwfl, profile, &profile->mappings[i], &wrong[i]);

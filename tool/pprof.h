@@ -1,6 +1,6 @@
 /* pprof.h - a profile file in memory: pprof's profile.proto, gzipped or not, of any program that writes it. */
-#ifndef LAB_TOOL_PROFILE_PPROF_H
-#define LAB_TOOL_PROFILE_PPROF_H
+#ifndef LAB_TOOL_PPROF_H
+#define LAB_TOOL_PPROF_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -48,8 +48,5 @@ struct profile *profile_read(const char *path, const char **why);
 /* By their ids or indices; NULL, or "" for strings: there is none. */
 const struct mapping *profile_mapping(const struct profile *profile, uint64_t id);
 const char *profile_string(const struct profile *profile, uint64_t index);
-
-/* Memory or the end. */
-void *get_memory(void *old, size_t size);
 
 #endif

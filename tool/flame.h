@@ -1,6 +1,6 @@
 /* flame.h - a flame graph: a picture of where a sum of stacks comes from, in one SVG file that needs nothing else. */
-#ifndef LAB_TOOL_PROFILE_FLAME_H
-#define LAB_TOOL_PROFILE_FLAME_H
+#ifndef LAB_TOOL_FLAME_H
+#define LAB_TOOL_FLAME_H
 
 #include <stdio.h>
 
