@@ -56,11 +56,16 @@ on_profile_signal(int number)
 void
 lab_profiling_start(void)
 {
+	static const char refused[] = "labyrinth: no heap profile is made where `check` is on\n";
 	size_t distance = lab_settings.profile_distance;
 
 	/* where only leaks are asked for, and not every block is known, what is in use is sampled as well */
 	if (distance == 0 && lab_settings.report_leaks && !lab_debug_has(LAB_DEBUG_SITES))
 		distance = PROFILE_DISTANCE_DEFAULT;
+	if (distance != 0 && lab_debug_is_on()) { /* its blocks have a way of their own */
+		lab_os_append(NULL, refused, sizeof refused - 1);
+		return;
+	}
 	if (distance == 0 || !lab_profile_start(distance))
 		return;
 	if (lab_settings.profile_signal != 0)

@@ -226,6 +226,10 @@ def main():
         # nowhere to write to: one line
         _, errors = run(library, program, "/nonexistent", 1 << 20)
         assert errors.count("the heap profile cannot be written") >= 1, errors
+        # beside `check`: one line, and no file
+        process = subprocess.run([program, f"{work}/off.gz"], env=dict(os.environ, LD_PRELOAD=library, LABYRINTH_CHECK="secure", LABYRINTH_HEAP_PROFILE="1"),
+                                 capture_output=True, text=True, check=False)
+        assert process.returncode == 2 and process.stderr.count("no heap profile is made") == 1, process
         # off: no file, and the call says so
         process = subprocess.run([program, f"{work}/off.gz"], env=dict(os.environ, LD_PRELOAD=library), check=False)
         assert process.returncode == 2 and not os.path.exists(f"{work}/off.gz")
