@@ -292,6 +292,20 @@ struct lab_misuse {
 typedef void lab_misuse_callback(const struct lab_misuse *misuse);
 void lab_on_misuse(lab_misuse_callback *callback);
 
+/*
+ * A thread that must not wait says so: from then on each of its calls that leaves the fast path, where there may be a
+ * system call or a page fault, is a line on stderr with the calls that led to it (LAB_REALTIME_REPORT), or that and
+ * the end (LAB_REALTIME_ABORT). Calls with LAB_GFP_ATOMIC or LAB_GFP_NOWAIT, the free of what ATOMIC gave, and calls of
+ * the fast path are silent. What the thread is to use is best allocated and freed once before. Any context; returns the
+ * mode of before.
+ */
+enum lab_realtime {
+	LAB_REALTIME_OFF,
+	LAB_REALTIME_REPORT,
+	LAB_REALTIME_ABORT,
+};
+enum lab_realtime lab_thread_realtime(enum lab_realtime mode);
+
 /* The text of the report that ends the process, for who reads a core dump; NULL until then. */
 extern const char *volatile lab_abort_message;
 

@@ -73,7 +73,7 @@ lab_allocate(struct lab_guard *guard, struct lab_request request)
 	lab_config_poll();
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
-	request.gfp |= lab_thread.scope;
+	request.gfp |= lab_thread.scope & (unsigned)~LAB_SCOPE_OWN;
 	if (lab_enter(guard)) {
 		size_t freed = guard->heap->freed_pages;
 		p = lab_allocate_owned(guard->heap, request, &fresh);
@@ -141,7 +141,7 @@ lab_allocate_nowait(struct lab_guard *guard, struct lab_request request)
 
 	if (request.size > LAB_SIZE_MAX)
 		return NULL;
-	request.gfp |= lab_thread.scope;
+	request.gfp |= lab_thread.scope & (unsigned)~LAB_SCOPE_OWN;
 	if (lab_enter_nowait(guard)) {
 		p = lab_allocate_owned(guard->heap, request, &fresh);
 		sampled = guard->heap->sampler.took;

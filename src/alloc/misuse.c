@@ -1,10 +1,12 @@
-/* misuse.c - what reports of misuse say of the block, and who else is told of them: see misuse.h. Any context. */
+/* misuse.c - what reports of misuse say of the block, and who else is told of them: see misuse.h; and the threads
+ * whose slow calls are misuse. Any context. */
 #include <labyrinth/labyrinth.h>
 
 #include "alloc/misuse.h"
 #include "base/atomic.h"
 #include "base/check.h"
 #include "debug/dress.h"
+#include "heap/current.h"
 #include "page/map.h"
 
 static _Atomic(lab_misuse_callback *) callback;
@@ -56,4 +58,16 @@ LAB_EXPORT void
 lab_on_misuse(lab_misuse_callback *told)
 {
 	lab_store_rel(&callback, told); /* pairs with tell */
+}
+
+LAB_EXPORT enum lab_realtime
+lab_thread_realtime(enum lab_realtime mode)
+{
+	static const uint16_t marks[] = {0, LAB_SCOPE_REPORTS, LAB_SCOPE_ABORTS};
+	uint16_t scope = lab_thread.scope;
+
+	lab_thread.scope = (uint16_t)((scope & ~LAB_SCOPE_OWN) | marks[mode]);
+	return scope & LAB_SCOPE_ABORTS    ? LAB_REALTIME_ABORT
+	       : scope & LAB_SCOPE_REPORTS ? LAB_REALTIME_REPORT
+	                                   : LAB_REALTIME_OFF;
 }

@@ -32,10 +32,16 @@ struct lab_thread {
 	struct lab_meetings met; /* with the frame in word */
 	bool may_have_left;      /* another heap was won since they were looked for */
 	uint8_t frees_unborn;    /* of others' blocks, before there was a heap */
-	uint16_t scope;          /* modifiers that each of the thread's calls has: kernel/scope.c */
+	uint16_t scope;          /* modifiers that each of the thread's calls has (kernel/scope.c), and LAB_SCOPE_… */
 	uint32_t next_tid;       /* what the pass over leases that the thread is in makes of tid (leases.c); or 0 */
 };
 _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at most 64 bytes");
+
+/* The thread is a real-time thread (lab_thread_realtime): what its slow calls bring is a report, or a report and the
+ * end. No modifiers of a call. */
+#define LAB_SCOPE_REPORTS ((uint16_t)0x4)
+#define LAB_SCOPE_ABORTS  ((uint16_t)0x8)
+#define LAB_SCOPE_OWN     (LAB_SCOPE_REPORTS | LAB_SCOPE_ABORTS)
 
 extern _Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
 

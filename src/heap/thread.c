@@ -207,11 +207,23 @@ finish_borrowed(struct lab_heap *heap)
 		lab_remote_drain_owned(heap);
 }
 
+/* A call of a real-time thread that may have made system calls, or touched memory for the first time. */
+static LAB_COLD void
+tell_of_slow_call(uint16_t scope)
+{
+	static const char call[] = "real-time thread", reason[] = "a call took the slow path";
+
+	if (scope & LAB_SCOPE_ABORTS)
+		lab_report_misuse(call, NULL, reason);
+	lab_report_refusal(call, NULL, reason);
+}
+
 void
 lab_leave(struct lab_guard *guard)
 {
 	struct lab_thread *t = &lab_thread;
 	struct lab_heap *heap = guard->heap;
+	bool is_bounded = heap->nowait;
 	struct lab_finding finding;
 
 	if (guard->word)
@@ -228,4 +240,6 @@ lab_leave(struct lab_guard *guard)
 		lab_set_word(t, idle_word(t));
 	if (lab_unlikely(found))
 		lab_finding_report(&finding); /* INV-FIND-1 */
+	if (lab_unlikely(t->scope & LAB_SCOPE_OWN) && !is_bounded)
+		tell_of_slow_call(t->scope);
 }

@@ -10,7 +10,7 @@
 #include "heap/current.h"
 
 #define OF_SCOPES (LAB_GFP_NOIO | LAB_GFP_MEMALLOC | LAB_GFP_NORECLAIM)
-_Static_assert(OF_SCOPES <= UINT16_MAX, "they fit in the thread's word");
+_Static_assert(OF_SCOPES <= UINT16_MAX && (OF_SCOPES & LAB_SCOPE_OWN) == 0, "they fit in the thread's word");
 
 LAB_EXPORT unsigned
 lab_scope_enter(unsigned gfp)
@@ -30,5 +30,5 @@ lab_scope_leave(unsigned entered)
 LAB_EXPORT unsigned
 lab_scope(void)
 {
-	return lab_thread.scope;
+	return lab_thread.scope & OF_SCOPES;
 }
