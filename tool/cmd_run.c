@@ -190,13 +190,15 @@ read_report(const struct run *run, const char *path, const char *pid, struct han
 	size_t capacity = 0;
 	FILE *file = fopen(path, "re");
 	unsigned long long value;
+	bool begun = false; /* the file is there from the process's start on, and may stay empty */
 
 	if (!file)
 		return;
-	sum->processes++;
-	if (run->report)
-		fprintf(stderr, "labyrinth: figures of process %s\n", pid);
 	while (getline(&line, &capacity, file) > 0) {
+		sum->processes += !begun;
+		if (run->report && !begun)
+			fprintf(stderr, "labyrinth: figures of process %s\n", pid);
+		begun = true;
 		if (run->report)
 			fputs(line, stderr);
 		if (sscanf(line, "labyrinth: re-entrant calls %llu", &value) == 1)

@@ -2,6 +2,7 @@
 #include "alloc/fastpath.h"
 #include "alloc/allocate.h"
 #include "alloc/checks.h"
+#include "reserve/reserve.h"
 
 LAB_EXPORT void *
 lab_malloc(size_t size)
@@ -89,6 +90,10 @@ lab_free_foreign(void *p, struct lab_unit *span)
 	uintptr_t word = t->word;
 	struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
 
+	if (lab_unlikely(lab_reserve_contains(p))) { /* first: the atomic tier's free is to be short */
+		lab_release_slot(p, "free");
+		return;
+	}
 	if (lab_likely(word & LAB_WORD_FAST) && lab_likely(lab_unit_is_block(span, p)) &&
 	    lab_likely(lab_unit_heap(span) != heap)) {
 		lab_fast_enter(t);

@@ -200,6 +200,12 @@ release_outside_reserve(struct lab_guard *guard, void *p, const char *call)
 	}
 }
 
+LAB_NOINLINE void
+lab_release_slot(void *p, const char *call)
+{
+	check_release(lab_reserve_release(p), p, call);
+}
+
 /* The reserve comes first: the atomic tier's free is to be short. */
 void
 lab_release(struct lab_guard *guard, void *p, const char *call)

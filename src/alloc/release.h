@@ -11,6 +11,9 @@ void lab_free_slow(void *p) LAB_HIDDEN;
 /* Frees p, whatever it is (NULL is nothing), or reports it as a misuse of the function `call`. */
 void lab_release(struct lab_guard *guard, void *p, const char *call);
 
+/* The same of an address within the reserve: a slot, or not the start of one. */
+void lab_release_slot(void *p, const char *call);
+
 /* The same, of p whose place is known. */
 void lab_release_place(struct lab_guard *guard, const struct lab_place *place, void *p, const char *call);
 

@@ -308,7 +308,7 @@ lab_cache_create(const char *name, size_t size, size_t align, void (*construct)(
 		return lab_or_enomem(NULL);
 	set_name(cache, name);
 	cache->slabs.construct = construct;
-	cache->slabs.release = NULL;
+	lab_store_rlx(&cache->slabs.release, NULL);
 	if (has_namesake(cache))
 		warn(cache, 0, "another one has this name\n");
 	lab_store_rel(&cache->state, LAB_CACHE_LIVE); /* pairs with the acq of is_live */
@@ -318,7 +318,7 @@ lab_cache_create(const char *name, size_t size, size_t align, void (*construct)(
 LAB_EXPORT void
 lab_cache_release_by(struct lab_cache *cache, void (*release)(void *block, struct lab_rcu_head *room))
 {
-	cache->slabs.release = release;
+	lab_store_rlx(&cache->slabs.release, release);
 }
 
 /* Reclaim may be at the same slabs: a slab has one closer. */

@@ -204,8 +204,10 @@ lab_slabs_open(struct lab_slabs *slabs, struct lab_guard *guard, unsigned gfp)
 void
 lab_slabs_let_go(const struct lab_slabs *slabs, struct lab_guard *guard, struct lab_slab_head *memory, const char *call)
 {
-	if (slabs->release)
-		slabs->release(memory, (struct lab_rcu_head *)memory);
+	void (*release)(void *, struct lab_rcu_head *) = lab_load_rlx(&slabs->release);
+
+	if (release)
+		release(memory, (struct lab_rcu_head *)memory);
 	else
 		lab_release(guard, memory, call);
 }

@@ -57,7 +57,8 @@ struct lab_slabs {
 	size_t slab_size; /* of a block: a power of two */
 	uint32_t objects; /* in a slab */
 	void (*construct)(void *object);
-	void (*release)(void *block, struct lab_rcu_head *room); /* takes blocks of the cache; NULL: they are freed */
+	void (*_Atomic release)(void *block,
+	                        struct lab_rcu_head *room); /* takes blocks of the cache; NULL: they are freed */
 
 	_Atomic(struct lab_slab *) list;   /* newest first */
 	_Atomic(struct lab_slab *) cursor; /* where the last walk ended */

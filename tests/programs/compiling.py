@@ -5,8 +5,8 @@ import shutil
 from harness import PROJECT, WORK
 
 # What is needed to build the libraries. A copy, so that both runs see the same if somebody edits the tree meanwhile.
-SOURCES = ("meson.build", "meson_options.txt", "meson.options", "LICENSE", "include", "src", "preload", "tests", "bench", "examples",
-           "tools", "docs")
+SOURCES = ("meson.build", "meson_options.txt", "meson.options", "LICENSE", "README.md", "CHANGELOG.md", "include", "src", "preload", "rcu", "tool",
+           "tests", "bench", "examples", "tools", "docs", "cmake")
 
 
 def copy_project(box):

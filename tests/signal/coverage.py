@@ -6,7 +6,7 @@ usage: coverage.py LIBRARY OFFSETS... [--missing FUNCTION]
 
 The family is what can be reached from its entry points (ENTRIES) by direct calls and jumps, what malloc itself calls by pointer: the os layer and
 hooks (BY_POINTER), and each function whose address one of the family takes. Reports of misuse, which end the process, are left out, and cold
-parts that the compiler has put aside. What only the library's own functions (OWN_ENTRIES) reach is interrupted as well, and
+parts that the compiler has put aside; and what only a setting leads to (BY_SETTING). What only the library's own functions (OWN_ENTRIES) reach is interrupted as well, and
 has a figure of its own, which is not judged. OFFSETS are files that the tests write when SIGNAL_COVERAGE names one. --run gives a
 program the family's instructions in SIGNAL_INSTRUCTIONS and the library in LD_PRELOAD, runs it, and fails if it fails or if less than PERCENT was
 interrupted. Alternatives separated by '--and' are further runs whose coverage counts together: other arguments of the same program, after
@@ -33,7 +33,11 @@ malloc_trim""".split()
 BY_POINTER = re.compile(r"^linux_|^(lab_backing_after_fork|lab_caches_shrink)$")
 OWN_ENTRIES = """lab_free lab_alloc_aligned lab_alloc_pages lab_free_pages lab_usable_size lab_owner lab_transfer lab_reserve_thread
 lab_reserve_balance lab_reserve_on_low lab_reserve_info""".split()
-ENDS = re.compile(r"^(lab_report_misuse|lab_assert_failed|say_and_abort)$|\.cold$")
+ENDS = re.compile(r"^(lab_report_misuse|lab_report_refusal|lab_assert_failed|say_and_abort)$|\.cold$")
+# What only a setting, or a bad one, leads to: figures by time, the heap profile, checked blocks, locked memory, complaints. And reading the settings, once, in the
+# first call: that is interrupted by signal/first_alloc.c, the profile by profile_step.c, the rest by tests of their own.
+BY_SETTING = re.compile(r"^(lab_dump_now_and_then|lab_profile_(add|remove|lose)|lab_checked_\w+|lab_config_read_early|malloc_medium_counted|"
+                        r"lab_malloc_counted(_try)?|lab_sampler_\w+|lab_os_name|lab_space_hold_range)(\..*)?$")
 
 
 def read_functions(library):
@@ -66,7 +70,7 @@ def reached_from(functions, entries):
     waiting, family = list(entries), {}
     while waiting:
         name = waiting.pop()
-        if name in family or name not in functions or ENDS.search(name):
+        if name in family or name not in functions or ENDS.search(name) or BY_SETTING.match(name):
             continue
         family[name] = functions[name]
         for text in functions[name].values():

@@ -97,7 +97,7 @@ scene_atomic(void)
 			REQUIRE((uintptr_t)p % align == 0);
 			free(p);
 		}
-	REQUIRE(tier.alloc(SIZE_MOST + 1, QUIETLY) == NULL && tier.alloc(100, QUIETLY | 0x8000) == NULL);
+	REQUIRE(tier.alloc(SIZE_MOST + 1, QUIETLY) == NULL && tier.alloc(100, QUIETLY | 0x40000) == NULL);
 }
 
 /* From what the heap holds: spans and runs are there, and are used up; frees by NOWAIT and ATOMIC make no system

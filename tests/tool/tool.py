@@ -8,6 +8,7 @@ tool prints. Exit status 77: the machine does not allow the scene.
 import argparse
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import pty
@@ -286,7 +287,7 @@ def stat(tool):
         expect(figures["reserve_used"] == 1024, figures)
         expect(figures["limit"] == 1 << 30 and shown["settings"]["limit"] == {"value": str(1 << 30), "from": "environment"} and
                shown["settings"]["exclusive"]["value"] == "log", shown)
-        expect(figures["remote_frees"] + figures["adopted"] > 0 and figures["charged"] > 0, figures)
+        expect(figures["remote_frees"] + figures["remote_waiting"] + figures["adopted"] > 0 and figures["charged"] > 0, figures)
         expect(class_of(shown, 48)["live"] < 300 or figures["remote_waiting"] > 0, shown)
     with tool.process(tool.fixtures["plain"], "handlers") as (process, words):
         expect(tool.json("stat", process.pid)["figures"]["reentrant"] == int(words[0]), words)
@@ -446,10 +447,14 @@ def screen(tool, *pids):
         read_until(master, "by ALLOC")
         for width, (key, shown) in enumerate((("p", "by PINNED"), (">", "by HEAPS"), ("\033OB", "by HEAPS"), ("+", "every 0.4 s"))):
             os.write(master, key.encode())
-            # of what stays the same nothing is sent again but when the size changes
-            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150 - width, 0, 0))
-            process.send_signal(signal.SIGWINCH)
-            read_until(master, shown)
+            sizes = itertools.cycle((150 - width, 140 - width))
+
+            def resize():
+                """Of what stays the same nothing is sent again but when the size changes, after the key was read."""
+                fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, next(sizes), 0, 0))
+                process.send_signal(signal.SIGWINCH)
+
+            read_until(master, shown, resize)
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 7, 50, 0, 0))
         process.send_signal(signal.SIGWINCH)
         time.sleep(0.5)
@@ -467,10 +472,14 @@ def screen(tool, *pids):
         os.close(master)
 
 
-def read_until(master, text):
-    seen = ""
+def read_until(master, text, nudge=lambda: None):
+    """Calls `nudge` at once, and every two seconds."""
+    seen, nudged = "", 0
     end = time.monotonic() + TIMEOUT
     while text not in seen:
+        if time.monotonic() > nudged + 2:
+            nudge()
+            nudged = time.monotonic()
         expect(time.monotonic() < end, f"{text} is not shown: {seen[-2000:]!r}")
         if select.select([master], [], [], 1)[0]:
             seen += os.read(master, 65536).decode(errors="replace")
