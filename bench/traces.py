@@ -118,7 +118,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(PROGRAMS))
     parser.add_argument("--recorder", metavar="FILE", default=os.path.join(allocators.ROOT, "build", "release", "bench", "librecord.so"))
     parser.add_argument("--quick", action="store_true", help="small traces")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     status = 0
     os.makedirs(arguments.folder, exist_ok=True)
     for name in arguments.names or PROGRAMS:
