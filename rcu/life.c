@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,7 +32,7 @@ before_fork(void)
 	lab_worker_hold(true);
 	while (lab_worker_is_in_grace() && lab_worker_now_ms() - start < LAB_WORKER_STALL_MS &&
 	       lab_worker_grace_ms() < LAB_WORKER_STALL_MS && !lab_life_flavour()->read_ongoing())
-		(void)nanosleep(&moment, NULL);
+		(void)syscall(SYS_nanosleep, &moment, NULL); /* libc's is a cancellation point */
 }
 
 static void
@@ -84,6 +85,9 @@ start(uint64_t before, const struct rcu_flavor_struct *wish, int *error)
 		*error = ENOTRECOVERABLE;
 		return UNUSABLE;
 	}
+	if (before >> STATE_BITS !=
+	    word_of(NONE) >> STATE_BITS) /* of another process, whose threads may have been forking */
+		lab_worker_hold_no_more();
 	lab_worker_forget();
 	lab_store_rlx(&flavour, wish);
 	if (!is_prepared)

@@ -69,12 +69,13 @@ bool
 lab_queue_take(void)
 {
 	lab_assert(!lab_queue_has_batch());
-	if (lab_load_rlx(&waiting.top) == 0)
+	if (lab_queue_is_empty())
 		return false;
+	/* pairs with the CAS of lab_queue_push: the heads are seen; before the counts, which a push makes first, so
+	 * that none stay that belong to what is taken */
+	lab_store_rlx(&batch.first, atomic_exchange(&waiting.top, 0));
 	lab_store_rlx(&batch.blocks, atomic_exchange_explicit(&waiting.blocks, 0, memory_order_relaxed));
 	lab_store_rlx(&batch.bytes, atomic_exchange_explicit(&waiting.bytes, 0, memory_order_relaxed));
-	/* pairs with the CAS of lab_queue_push: the heads are seen */
-	lab_store_rlx(&batch.first, atomic_exchange(&waiting.top, 0));
 	return true;
 }
 

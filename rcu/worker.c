@@ -83,11 +83,15 @@ nap(uint32_t how)
 static void
 wait_for_grace(const struct rcu_flavor_struct *flavour)
 {
-	atomic_store(&grace, lab_worker_now_ms()); /* pairs with the load of lab_worker_is_in_grace: INV-RCU-3 */
-	while (atomic_load(&holds)) {              /* pairs with the add of lab_worker_hold */
-		atomic_store(&grace, 0);           /* pairs with the same load */
-		futex_wait(&holds, lab_load_rlx(&holds), NAP_MS);
-		atomic_store(&grace, lab_worker_now_ms()); /* pairs with the same load */
+	for (;;) {
+		uint32_t held;
+		while ((held = atomic_load(&holds)) != 0) /* pairs with the add of lab_worker_hold */
+			futex_wait(&holds, held, NAP_MS);
+		atomic_store(&grace,
+		             lab_worker_now_ms()); /* pairs with the load of lab_worker_is_in_grace: INV-RCU-3 */
+		if (atomic_load(&holds) == 0)      /* pairs with the add, again: who holds now sees the grace */
+			break;
+		atomic_store(&grace, 0); /* pairs with the load of lab_worker_is_in_grace */
 	}
 	flavour->update_synchronize_rcu();
 	atomic_store(&grace, 0); /* pairs with the same load */
