@@ -170,10 +170,11 @@ lab_alloc_pages(unsigned gfp, unsigned order)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
-	if (lab_likely(gfp == LAB_GFP_KERNEL) && order <= SMALL_ORDER) /* blocks of spans are aligned to their size */
+	/* blocks of spans are aligned to their size, but where they are dressed */
+	if (lab_likely(gfp == LAB_GFP_KERNEL && !lab_debug_is_on()) && order <= SMALL_ORDER)
 		return lab_malloc_fast(LAB_PAGE_SIZE << order);
 	/* beyond the greatest order: a size that no kind has */
-	size_t size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : LAB_SIZE_MAX;
+	size_t size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : LAB_SIZE_MAX + 1;
 	size_t align = order <= LAB_ORDER_MAX_ALLOC ? size : LAB_PAGE_SIZE;
 
 	return lab_allocate_any(&guard, (struct lab_request){size, align, gfp});
@@ -194,7 +195,7 @@ lab_free_pages(void *pages, unsigned order)
 		return;
 	}
 	size_t have, size = order <= LAB_ORDER_MAX_ALLOC ? LAB_PAGE_SIZE << order : SIZE_MAX;
-	if (!pages || (lab_unlikely(lab_debug_is_on()) && release_checked(pages, size, "free_pages")))
+	if (lab_unlikely(lab_debug_is_on()) && release_checked(pages, size, "free_pages"))
 		return;
 	struct lab_place place = lab_block_find(pages, &have, "free_pages");
 	bool is_slot = place.kind == LAB_PLACE_SLOT || place.kind == LAB_PLACE_SHARE;

@@ -16,6 +16,7 @@
 #include <labyrinth/kernel/support.h>
 
 #include "alloc/allocate.h"
+#include "alloc/checks.h"
 #include "alloc/release.h"
 #include "base/check.h"
 #include "page/geometry.h"
@@ -25,7 +26,7 @@ enum {
 	VALUE_BITS = 17, /* 45 are the page's number, where addresses have 57 bits */
 	KIND_BITS = 2,
 	FIRST_LOG = 9, /* words of the first table; each one is twice as large as that before it */
-	TABLES = 24,
+	TABLES = 23,
 	ROW = 16, /* words in which a key may be in a table */
 };
 #define VALUE_MAX ((UINT64_C(1) << VALUE_BITS) - 1)
@@ -97,9 +98,10 @@ decrement(_Atomic uint64_t *word)
 	uint64_t seen, value;
 
 	do {
-		seen = word ? lab_load_rlx(word) : 0;
+		/* pairs with the CAS below of an earlier put: what others have written to the page is seen */
+		seen = word ? lab_load_acq(word) : 0;
 		value = seen & VALUE_MAX;
-		/* pairs with itself: who takes the last one sees what the others have written to the page */
+		/* pairs with itself, and with the load above */
 	} while (value != 0 && value != VALUE_MAX && !lab_cas64(word, seen, seen - 1));
 	return value;
 }
@@ -141,7 +143,8 @@ put_piece(char *page, const char *call)
 	char *block = page - (piece - 1) * LAB_PAGE_SIZE;
 	if (decrement(find(block, WHOLE, false)) == 1) {
 		struct lab_guard guard = LAB_GUARD_HERE;
-		lab_release(&guard, block, call);
+		if (!lab_release_if_dressed(block, call))
+			lab_release(&guard, block, call);
 	}
 	return true;
 }
@@ -159,7 +162,8 @@ lab_page_put(void *page)
 		if (put_piece(page, "put_page"))
 			return true;
 	}
-	lab_release(&guard, page, "put_page");
+	if (!lab_release_if_dressed(page, "put_page"))
+		lab_release(&guard, page, "put_page");
 	return true;
 }
 
@@ -187,7 +191,8 @@ lab_page_split(void *pages, unsigned order)
 	size_t count = order <= LAB_ORDER_MAX_ALLOC ? (size_t)1 << order : 0, size;
 	char *page = pages;
 
-	(void)lab_block_find(pages, &size, "split_page");
+	const struct lab_dress *dress = lab_unlikely(lab_debug_is_on()) ? lab_checked_find(pages, "split_page") : NULL;
+	size = dress ? dress->size : lab_block_size(pages, "split_page");
 	if (count == 0 || size < count << LAB_PAGE_SHIFT)
 		lab_report_misuse("split_page", pages, "wrong order");
 	if (order == 0)

@@ -127,16 +127,20 @@ take(struct chunk *chunk, size_t granules, size_t align)
 	return at;
 }
 
+/* The chunk lies behind its memory. */
 static struct chunk *
-add_chunk(struct lab_guard *guard)
+add_chunk(struct lab_guard *guard, unsigned gfp)
 {
-	struct lab_guard inner = {.sp = guard->sp};
-	struct lab_request request = {sizeof(struct chunk), 64, LAB_GFP_LASTING | LAB_GFP_ZERO};
-	struct chunk *chunk = lab_allocate(guard, request), *first = lab_load_rlx(&chunks);
+	size_t bytes = lab_percpu_count() * LAB_PERCPU_STRIDE;
+	unsigned kept = gfp & (LAB_GFP_NORECLAIM | LAB_GFP_NOIO);
+	char *base = lab_allocate(
+	        guard, (struct lab_request){bytes + sizeof(struct chunk), ALIGN_MAX, LAB_GFP_LASTING | kept});
+	struct chunk *chunk, *first = lab_load_rlx(&chunks);
 
-	request = (struct lab_request){lab_percpu_count() * LAB_PERCPU_STRIDE, ALIGN_MAX, LAB_GFP_LASTING};
-	if (!chunk || !(chunk->base = lab_allocate(&inner, request)))
-		return NULL; /* the chunk without memory is lost: a few KiB, where there are none */
+	if (!base)
+		return NULL;
+	chunk = memset(base + bytes, 0, sizeof *chunk);
+	chunk->base = base;
 	do
 		chunk->next = first;
 	while (!atomic_compare_exchange_weak(&chunks, &first, chunk)); /* pairs with the acq of first_chunk */
@@ -180,7 +184,7 @@ lab_percpu_alloc(size_t size, size_t align, unsigned gfp)
 		p = take_from(chunk, size, align);
 	while (!p && lab_gfp_is(gfp, LAB_GFP_KERNEL)) {
 		struct lab_guard inner = {.sp = guard.sp};
-		struct chunk *chunk = add_chunk(&inner);
+		struct chunk *chunk = add_chunk(&inner, gfp);
 		if (!chunk)
 			break;
 		p = take_from(chunk, size, align);

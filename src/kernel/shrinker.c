@@ -112,12 +112,11 @@ lab_shrinker_add(size_t (*shrink)(unsigned gfp, void *context), void *context)
 static void
 wait_for_caller(struct entry *entry)
 {
-	static _Atomic uint32_t nobody_wakes;
 	uint64_t me = who_am_i(), caller;
 
 	/* sc: INV-SHRINK-1; pairs with the CAS of call */
 	while ((caller = atomic_load(&entry->caller)) != 0 && is_elsewhere(caller, me))
-		lab_os.wait(&nobody_wakes, 0, WAIT_MS);
+		lab_os_sleep_ms(WAIT_MS);
 }
 
 LAB_EXPORT void

@@ -30,13 +30,14 @@ struct device {
 static inline bool
 lab_devres_swap(struct lab_devres *entry, void *from, void *to)
 {
+	/* pairs with itself, and with the store of devm_krealloc */
 	return __atomic_compare_exchange_n(&entry->data, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 static inline struct lab_devres *
 lab_devres_find(struct lab_devres **list, void (*action)(void *data), void *data)
 {
-	struct lab_devres *entry = __atomic_load_n(list, __ATOMIC_ACQUIRE);
+	struct lab_devres *entry = __atomic_load_n(list, __ATOMIC_ACQUIRE); /* pairs with the CAS of lab_devres_add */
 
 	while (entry && (entry->action != action || __atomic_load_n(&entry->data, __ATOMIC_RELAXED) != data))
 		entry = entry->next;
@@ -49,13 +50,14 @@ lab_devres_add(struct lab_devres **list, void (*action)(void *data), void *data,
 	struct lab_devres *entry = action ? NULL : lab_devres_find(list, NULL, NULL);
 
 	if (entry && lab_devres_swap(entry, NULL, data))
-		return true; /* older than it was: so it goes later than what was made of it */
+		return true; /* an older entry: the block is released after what was made with its help */
 	entry = (struct lab_devres *)lab_kernel_alloc(sizeof *entry, LAB_KERNEL_MAX, gfp & ~__GFP_ZERO);
 	if (!entry)
 		return false;
 	entry->action = action;
 	entry->data = data;
 	entry->next = __atomic_load_n(list, __ATOMIC_RELAXED);
+	/* pairs with the acquire of lab_devres_find and lab_devres_release: the entry is whole */
 	while (!__atomic_compare_exchange_n(list, &entry->next, entry, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
 		;
 	return true;
@@ -74,6 +76,7 @@ lab_devres_keep(struct lab_devres **list, void *p, gfp_t gfp)
 static inline void
 lab_devres_release(struct lab_devres **list)
 {
+	/* pairs with the CAS of lab_devres_add */
 	struct lab_devres *entry = __atomic_exchange_n(list, (struct lab_devres *)NULL, __ATOMIC_ACQ_REL), *next;
 
 	for (; entry; entry = next) {
@@ -190,9 +193,12 @@ devm_krealloc(struct device *device, void *p, size_t size, gfp_t gfp)
 		devm_kfree(device, p);
 		return lab_kernel_nothing();
 	}
-	void *moved = entry ? lab_kernel_realloc(p, size, 1, LAB_KERNEL_MAX, gfp) : NULL;
-	if (moved)
-		__atomic_store_n(&entry->data, moved, __ATOMIC_RELEASE);
+	/* not under its address meanwhile, which may be another's before this has ended */
+	if (!entry || !lab_devres_swap(entry, p, lab_kernel_nothing()))
+		return NULL;
+	void *moved = lab_kernel_realloc(p, size, 1, LAB_KERNEL_MAX, gfp);
+	/* pairs with the acquire of lab_devres_swap, and of lab_devres_release */
+	__atomic_store_n(&entry->data, moved ? moved : p, __ATOMIC_RELEASE);
 	return moved;
 }
 #endif

@@ -209,7 +209,7 @@ lab_gfp_to_kernel(unsigned lab)
 	else if ((lab & 3u) == LAB_GFP_NOWAIT)
 		gfp = __GFP_KSWAPD_RECLAIM;
 	else if ((lab & LAB_GFP_NORECLAIM) == LAB_GFP_NORECLAIM)
-		gfp = (GFP_KERNEL & ~(__GFP_DIRECT_RECLAIM | __GFP_IO)) | __GFP_NOMEMALLOC | __GFP_NORETRY |
+		gfp = __GFP_KSWAPD_RECLAIM | (lab & LAB_GFP_NOFS ? 0 : __GFP_FS) | __GFP_NOMEMALLOC | __GFP_NORETRY |
 		      LAB_KERNEL_MAY_MAP;
 	else
 		gfp = __GFP_RECLAIM | ((lab & LAB_GFP_NOIO) == LAB_GFP_NOIO ? 0 : __GFP_IO) |

@@ -272,7 +272,7 @@ page_frag_alloc_align(struct page_frag_cache *cache, unsigned int size, gfp_t gf
 {
 	size_t start = (cache->used + align - 1) & ~((size_t)align - 1);
 
-	if (size > 4096 || align > 4096)
+	if (size > 4096 || align > 4096 || align == 0)
 		return NULL;
 	if (!cache->block || start + size > LAB_KERNEL_FRAGMENTS) {
 		char *block = (char *)lab_kernel_pages(gfp & ~__GFP_ZERO, 3);

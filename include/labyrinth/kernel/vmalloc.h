@@ -80,6 +80,8 @@ vrealloc(const void *p, size_t size, gfp_t gfp)
 		lab_kernel_free(p);
 		return NULL;
 	}
+	if (LAB_KERNEL_FAULT(size, lab_gfp(gfp)))
+		return NULL;
 	return lab_realloc_aligned((void *)(uintptr_t)p, 4096, size, lab_gfp(gfp));
 }
 #endif
