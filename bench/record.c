@@ -161,8 +161,10 @@ add(void *p)
 	while (table[at].address)
 		at = (at + 1) % PLACES;
 	table[at] = (struct place){(uintptr_t)p, made++};
-	if (++live > PLACES / 2)
+	if (++live > PLACES / 2) {
+		flush();
 		stop("too many blocks are live: the trace ends here");
+	}
 }
 
 /* Takes the block out. False: it was made before the recording began. */

@@ -75,7 +75,7 @@ def parse_arguments():
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
-    arguments.only = arguments.only.split(",") if arguments.only else BENCHMARKS
+    arguments.only = arguments.only.split(",") if arguments.only else list(BENCHMARKS)
     arguments.peers = [] if arguments.peers == "none" else arguments.peers.split(",")
     for name in arguments.only:
         if name not in BENCHMARKS:

@@ -30,6 +30,8 @@ def parse_arguments():
     parser.add_argument("--json", metavar="FILE", help="save the samples")
     parser.add_argument("--plot", metavar="FILE", help="also draw the curves, as .svg or .png; needs gnuplot-nox")
     arguments = parser.parse_args()
+    if arguments.plot and arguments.plot[-4:] not in plot.TERMINALS:
+        parser.error("the picture's name must end in .svg or .png")
     arguments.threads = [int(count) for count in arguments.threads.split(",")]
     return arguments
 
@@ -41,6 +43,7 @@ def measure(arguments):
         arguments.only = ["threads"]
         run.copy_programs(arguments, programs)
         found = allocators.find_peers(arguments.peers.split(",")) + [allocators.labyrinth(arguments.lib, programs)]
+        found = [allocator for allocator in found if run.has_effect(allocator, programs)]
         for turn in range(arguments.rounds):
             for threads in arguments.threads:
                 for allocator in found[turn % len(found):] + found[:turn % len(found)]:
