@@ -13,7 +13,8 @@
 #include "tool.h"
 
 struct doctor {
-	const char *what; /* a program, a PID, or NULL */
+	const char *program; /* or NULL */
+	pid_t pid;           /* or 0 */
 	bool json;
 };
 
@@ -33,7 +34,10 @@ parse(int key, char *argument, struct argp_state *state)
 	case ARGP_KEY_ARG:
 		if (state->arg_num > 0)
 			argp_error(state, "one PROGRAM or PID only");
-		doctor->what = argument;
+		if (*argument && strspn(argument, "0123456789") == strlen(argument))
+			doctor->pid = parse_pid(argument, state);
+		else
+			doctor->program = argument;
 		return 0;
 	}
 	return ARGP_ERR_UNKNOWN;
@@ -211,6 +215,8 @@ check_process(struct findings *findings, pid_t pid)
 			check_heap(findings, &snapshot);
 			check_settings(findings, &snapshot);
 			snapshot_free(&snapshot);
+		} else {
+			warn("process %d (%s) has ended, or what it shows makes no sense", (int)pid, target.name);
 		}
 		break;
 	}
@@ -238,16 +244,16 @@ cmd_doctor(int argc, char **argv)
 
 	argp_parse(&argp, argc, argv, 0, NULL, &doctor);
 	findings_start(&findings);
-	if (doctor.what && strspn(doctor.what, "0123456789") == strlen(doctor.what) && *doctor.what) {
-		result = check_process(&findings, (pid_t)strtol(doctor.what, NULL, 10));
+	if (doctor.pid) {
+		result = check_process(&findings, doctor.pid);
 		if (result != EXIT_OK) {
 			json_decref(findings.list);
 			return result;
 		}
 	} else {
 		check_library(&findings);
-		if (doctor.what)
-			check_program(&findings, doctor.what);
+		if (doctor.program)
+			check_program(&findings, doctor.program);
 		machine_check_process(&findings, 0);
 	}
 	machine_check(&findings);

@@ -11,6 +11,7 @@
 
 #include "flame.h"
 #include "pprof.h"
+#include "report.h"
 #include "symbols.h"
 #include "tool.h"
 
@@ -84,7 +85,7 @@ drop_own_frames(struct profile *profile)
 	for (size_t i = 0; i < profile->sample_count; i++) {
 		struct sample *sample = &profile->samples[i];
 		while (sample->depth > 1) {
-			const struct mapping *mapping = profile_mapping(profile, sample->stack[0]->mapping);
+			const struct file_mapping *mapping = profile_mapping(profile, sample->stack[0]->mapping);
 			if (!mapping || !strstr(profile_string(profile, mapping->file), "/liblabyrinth"))
 				break;
 			sample->stack++;
@@ -108,14 +109,17 @@ compare_rows(const void *a, const void *b)
 }
 
 static struct row *
-row_of(struct row **rows, size_t *count, const struct location *location)
+row_of(struct row **rows, size_t *count, struct location *location)
 {
-	for (size_t i = 0; i < *count; i++)
-		if (strcmp((*rows)[i].name, location->name) == 0)
-			return &(*rows)[i];
-	*rows = reallocate(*rows, (*count + 1) * sizeof **rows);
-	(*rows)[*count] = (struct row){.name = location->name, .source = location->source};
-	return &(*rows)[(*count)++];
+	if (location->row == 0) {
+		size_t i = 0;
+		while (i < *count && strcmp((*rows)[i].name, location->name) != 0)
+			i++;
+		if (i == *count)
+			*APPEND(*rows, *count) = (struct row){.name = location->name, .source = location->source};
+		location->row = i + 1;
+	}
+	return &(*rows)[location->row - 1];
 }
 
 static struct row *
@@ -184,44 +188,24 @@ print_table(const struct profile *profile, size_t type, size_t top)
 	free(rows);
 }
 
-static void
-print_json_text(const char *text)
-{
-	putchar('"');
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			printf("\\%c", *text);
-		else if ((unsigned char)*text < ' ')
-			printf("\\u%04x", (unsigned)(unsigned char)*text);
-		else
-			putchar(*text);
-	}
-	putchar('"');
-}
-
-static void
+static int
 print_json(const struct profile *profile, size_t type)
 {
 	size_t count;
 	int64_t total;
 	struct row *rows = make_rows(profile, type, &count, &total);
+	json_t *functions = json_array();
 
-	printf("{\"type\": ");
-	print_json_text(profile_string(profile, profile->types[type].type));
-	printf(", \"unit\": ");
-	print_json_text(profile_string(profile, profile->types[type].unit));
-	printf(", \"total\": %" PRId64 ", \"period\": %" PRIu64 ", \"functions\": [", total, profile->period);
-	for (size_t i = 0; i < count; i++) {
-		printf("%s\n  {\"name\": ", i ? "," : "");
-		print_json_text(rows[i].name);
-		if (rows[i].source) {
-			printf(", \"source\": ");
-			print_json_text(rows[i].source);
-		}
-		printf(", \"own\": %" PRId64 ", \"all\": %" PRId64 "}", rows[i].own, rows[i].all);
-	}
-	printf("\n]}\n");
+	for (size_t i = 0; i < count; i++) /* what is no UTF-8 is null */
+		json_array_append_new(functions,
+		                      json_pack("{s:o?, s:o*, s:I, s:I}", "name", json_string(rows[i].name), "source",
+		                                rows[i].source ? json_string(rows[i].source) : NULL, "own",
+		                                (json_int_t)rows[i].own, "all", (json_int_t)rows[i].all));
 	free(rows);
+	return report_print(json_pack(
+	        "{s:o?, s:o?, s:I, s:I, s:o}", "type", json_string(profile_string(profile, profile->types[type].type)),
+	        "unit", json_string(profile_string(profile, profile->types[type].unit)), "total", (json_int_t)total,
+	        "period", (json_int_t)profile->period, "functions", functions));
 }
 
 /* ---- folded stacks: what flamegraph.pl and speedscope read ---- */
@@ -296,7 +280,7 @@ cmd_profile(int argc, char **argv)
 	if (arguments.folded)
 		print_folded(profile, (size_t)type);
 	else if (arguments.json)
-		print_json(profile, (size_t)type);
+		result = print_json(profile, (size_t)type);
 	else if (!arguments.svg)
 		print_table(profile, (size_t)type, arguments.top);
 	return result;

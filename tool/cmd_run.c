@@ -127,8 +127,9 @@ static int
 execute(char **command)
 {
 	execvp(command[0], command);
-	(void)complain("%s: %s", command[0], strerror(errno));
-	return errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE;
+	int error = errno;
+	(void)complain("%s: %s", command[0], strerror(error));
+	return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE;
 }
 
 /* ---- figures at the end ---- */
@@ -148,6 +149,7 @@ wait_for_child(void)
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
 			return EXIT_REFUSED;
+	child = 0; /* its id may be another's now */
 	return WIFSIGNALED(status) ? EXIT_BY_SIGNAL + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
@@ -189,7 +191,7 @@ read_report(const struct run *run, const char *path, const char *pid, struct han
 	char *line = NULL;
 	size_t capacity = 0;
 	FILE *file = fopen(path, "re");
-	unsigned long long value;
+	unsigned long long value, reentrant = 0, failures = 0; /* of several dumps in a file the last says all */
 	bool begun = false; /* the file is there from the process's start on, and may stay empty */
 
 	if (!file)
@@ -202,10 +204,12 @@ read_report(const struct run *run, const char *path, const char *pid, struct han
 		if (run->report)
 			fputs(line, stderr);
 		if (sscanf(line, "labyrinth: re-entrant calls %llu", &value) == 1)
-			sum->reentrant += value;
+			reentrant = value;
 		else if (sscanf(line, "labyrinth: reserve: failures %llu", &value) == 1)
-			sum->failures += value;
+			failures = value;
 	}
+	sum->reentrant += reentrant;
+	sum->failures += failures;
 	free(line);
 	fclose(file);
 }
@@ -248,6 +252,7 @@ run_and_report(const struct run *run)
 	}
 	pattern = print_text("%s/%%p", folder);
 	setenv("LABYRINTH_STATS_FILE", pattern, 1);
+	setenv("LABYRINTH_STATS_FORMAT", "text", 1); /* as read_report reads it */
 	free(pattern);
 	status = run_child(run->command);
 	report(run, folder);

@@ -77,29 +77,6 @@ sort_children(struct node *node)
 	free(all);
 }
 
-static void
-write_escaped(FILE *file, const char *text, size_t length)
-{
-	for (; *text && length > 0; text++, length--) {
-		switch (*text) {
-		case '<':
-			fputs("&lt;", file);
-			break;
-		case '>':
-			fputs("&gt;", file);
-			break;
-		case '&':
-			fputs("&amp;", file);
-			break;
-		case '"':
-			fputs("&quot;", file);
-			break;
-		default:
-			fputc((unsigned char)*text < ' ' ? '?' : *text, file);
-		}
-	}
-}
-
 /* A warm colour, the same for the same name. */
 static unsigned
 colour_of(const char *name)
@@ -120,7 +97,7 @@ draw(const struct picture *picture, const struct node *node, double x, int level
 	if (width < 0.3)
 		return;
 	fputs("<g><title>", picture->file);
-	write_escaped(picture->file, node->name, SIZE_MAX);
+	print_escaped(picture->file, node->name, SIZE_MAX);
 	fprintf(picture->file, ": %" PRId64 " %s, %.2f %%</title>", node->value, picture->unit,
 	        100 * (double)node->value / (double)picture->total);
 	fprintf(picture->file, "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"#%06x\" rx=\"1\"/>", x, y,
@@ -128,7 +105,7 @@ draw(const struct picture *picture, const struct node *node, double x, int level
 	size_t fits = width > 3 * LETTER ? (size_t)(width / LETTER) : 0, length = strlen(node->name);
 	if (fits != 0) {
 		fprintf(picture->file, "<text x=\"%.1f\" y=\"%d\">", x + 3, y + 13);
-		write_escaped(picture->file, node->name, length > fits ? fits - 2 : fits);
+		print_escaped(picture->file, node->name, length > fits ? fits - 2 : fits);
 		fputs(length > fits ? "..</text>" : "</text>", picture->file);
 	}
 	fputs("</g>\n", picture->file);
@@ -168,7 +145,7 @@ flame_write(FILE *file, const struct profile *profile, size_t type, const char *
 	        "<style>g:hover rect{stroke:#000}</style>\n"
 	        "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n<text x=\"%d\" y=\"24\" font-size=\"16\">",
 	        WIDTH, picture.height, WIDTH, picture.height, MARGIN);
-	write_escaped(file, title, SIZE_MAX);
+	print_escaped(file, title, SIZE_MAX);
 	fprintf(file, ": %" PRId64 " %s</text>\n", root.value, unit);
 	draw(&picture, &root, MARGIN, 0);
 	fputs("</svg>\n", file);

@@ -110,17 +110,6 @@ draw_pinned(FILE *stream, const struct census *census, unsigned y)
 	return rows;
 }
 
-/* Text of which nothing is markup. */
-static void
-print_escaped(FILE *stream, const char *text)
-{
-	for (; *text; text++)
-		if (strchr("<>&\"", *text) || (unsigned char)*text < ' ' || (unsigned char)*text > '~')
-			fprintf(stream, "&#%u;", (unsigned char)*text < ' ' ? '?' : (unsigned char)*text);
-		else
-			fputc(*text, stream);
-}
-
 void
 picture_svg(FILE *stream, const struct snapshot *snapshot, const struct census *census)
 {
@@ -136,7 +125,7 @@ picture_svg(FILE *stream, const struct snapshot *snapshot, const struct census *
 	        "fill=\"white\"/>\n",
 	        LEFT + UNITS * CELL_WIDTH + 20, TOP + rows * (CELL_HEIGHT + 4) + 60 + classes * BAR_HEIGHT);
 	fprintf(stream, "<text x=\"12\" y=\"26\" font-size=\"16\">");
-	print_escaped(stream, snapshot->target->name);
+	print_escaped(stream, snapshot->target->name, SIZE_MAX);
 	fprintf(stream, " (%d): %s in blocks, ", (int)snapshot->target->pid, human_bytes(census->all.allocated));
 	fprintf(stream, "%s pinned, ", human_bytes(census->all.pinned));
 	fprintf(stream, "%s in segments; a cell is 64 KiB</text>\n", human_bytes(census->all.mapped));

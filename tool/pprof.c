@@ -10,17 +10,6 @@
 
 enum { SIZE_LIMIT = 1 << 30 };
 
-/* Makes room for one more of `count` elements, zeroed, and gives it. */
-static void *
-add(void *array, size_t *count, size_t size)
-{
-	char **elements = array;
-
-	if ((*count & (*count - 1)) == 0)
-		*elements = reallocate(*elements, (*count ? 2 * *count : 1) * size);
-	return memset(*elements + (*count)++ * size, 0, size);
-}
-
 /* ---- the wire format ---- */
 
 struct message {
@@ -87,10 +76,10 @@ static void
 add_numbers(uint64_t **numbers, size_t *count, struct field *field)
 {
 	if (!field->bytes.at)
-		*(uint64_t *)add(numbers, count, sizeof **numbers) = field->value;
+		*APPEND(*numbers, *count) = field->value;
 	while (field->bytes.at && field->bytes.at < field->bytes.end && !field->bytes.is_bad) {
 		uint64_t value = read_varint(&field->bytes);
-		*(uint64_t *)add(numbers, count, sizeof **numbers) = value;
+		*APPEND(*numbers, *count) = value;
 	}
 }
 
@@ -122,9 +111,10 @@ struct reader {
 static void
 read_sample(struct reader *reader, struct message message)
 {
-	struct raw_sample *sample = add(&reader->samples, &reader->sample_count, sizeof *sample);
+	struct raw_sample *sample = APPEND(reader->samples, reader->sample_count);
 	struct field field;
 
+	*sample = (struct raw_sample){0};
 	while (next_field(&message, &field)) {
 		if (field.number == 1)
 			add_numbers(&sample->ids, &sample->depth, &field);
@@ -136,9 +126,10 @@ read_sample(struct reader *reader, struct message message)
 static void
 read_location(struct profile *profile, struct message message)
 {
-	struct location *location = add(&profile->locations, &profile->location_count, sizeof *location);
+	struct location *location = APPEND(profile->locations, profile->location_count);
 	struct field field;
 
+	*location = (struct location){0};
 	while (next_field(&message, &field)) {
 		uint64_t line[3] = {0};
 		switch (field.number) {
@@ -169,28 +160,26 @@ read_field(struct reader *reader, struct field *field)
 	switch (field->number) {
 	case 1:
 		read_numbers(field->bytes, n, 3);
-		*(struct value_type *)add(&profile->types, &profile->type_count, sizeof *profile->types) =
-		        (struct value_type){n[1], n[2]};
+		*APPEND(profile->types, profile->type_count) = (struct value_type){n[1], n[2]};
 		break;
 	case 2:
 		read_sample(reader, field->bytes);
 		break;
 	case 3:
 		read_numbers(field->bytes, n, 7);
-		*(struct mapping *)add(&profile->mappings, &profile->mapping_count, sizeof *profile->mappings) =
-		        (struct mapping){n[1], n[2], n[3], n[4], n[5], n[6]};
+		*APPEND(profile->mappings, profile->mapping_count) =
+		        (struct file_mapping){n[1], n[2], n[3], n[4], n[5], n[6]};
 		break;
 	case 4:
 		read_location(profile, field->bytes);
 		break;
 	case 5:
 		read_numbers(field->bytes, n, 3);
-		*(struct function *)add(&profile->functions, &profile->function_count, sizeof *profile->functions) =
-		        (struct function){n[1], n[2]};
+		*APPEND(profile->functions, profile->function_count) = (struct function){n[1], n[2]};
 		break;
 	case 6: {
 		size_t length = (size_t)(field->bytes.end - field->bytes.at);
-		string = add(&profile->strings, &profile->string_count, sizeof *profile->strings);
+		string = APPEND(profile->strings, profile->string_count);
 		*string = allocate(length + 1);
 		if (length != 0)
 			memcpy(*string, field->bytes.at, length);
@@ -225,7 +214,7 @@ find_location(const struct profile *profile, uint64_t id)
 	               : NULL;
 }
 
-const struct mapping *
+const struct file_mapping *
 profile_mapping(const struct profile *profile, uint64_t id)
 {
 	for (size_t i = 0; i < profile->mapping_count; i++)
@@ -250,11 +239,12 @@ resolve(struct reader *reader)
 		qsort(profile->locations, profile->location_count, sizeof *profile->locations, compare_locations);
 	for (size_t i = 0; i < reader->sample_count; i++) {
 		const struct raw_sample *raw = &reader->samples[i];
-		struct sample *sample = add(&profile->samples, &profile->sample_count, sizeof *sample);
+		struct sample *sample = APPEND(profile->samples, profile->sample_count);
+		*sample = (struct sample){0};
 		if (raw->values_count != profile->type_count)
 			return false;
-		*sample = (struct sample){raw->depth, raw->values_count,
-		                          allocate(raw->depth * sizeof(struct location *)), (int64_t *)raw->values};
+		*sample = (struct sample){raw->depth, allocate(raw->depth * sizeof(struct location *)),
+		                          (int64_t *)raw->values};
 		for (size_t k = 0; k < raw->depth; k++) {
 			sample->stack[k] = find_location(profile, raw->ids[k]);
 			if (!sample->stack[k])

@@ -9,7 +9,7 @@ struct value_type {
 	uint64_t type, unit; /* strings */
 };
 
-struct mapping {
+struct file_mapping {
 	uint64_t id, start, limit, offset;
 	uint64_t file, build_id; /* strings */
 };
@@ -18,6 +18,7 @@ struct location {
 	uint64_t id, mapping, address, function; /* ids; 0: none */
 	const char *name;                        /* what symbols.h has found; never NULL after it */
 	char *source;                            /* FILE:LINE, or NULL */
+	size_t row;                              /* of the table of functions, from 1 on; 0: not looked for yet */
 };
 
 struct function {
@@ -25,7 +26,7 @@ struct function {
 };
 
 struct sample {
-	size_t depth, values_count;
+	size_t depth;
 	struct location **stack; /* the innermost first */
 	int64_t *values;
 };
@@ -33,7 +34,7 @@ struct sample {
 struct profile {
 	char **strings;
 	struct value_type *types;
-	struct mapping *mappings;
+	struct file_mapping *mappings;
 	struct location *locations;
 	struct function *functions;
 	struct sample *samples;
@@ -46,7 +47,7 @@ struct profile {
 struct profile *profile_read(const char *path, const char **why);
 
 /* By their ids or indices; NULL, or "" for strings: there is none. */
-const struct mapping *profile_mapping(const struct profile *profile, uint64_t id);
+const struct file_mapping *profile_mapping(const struct profile *profile, uint64_t id);
 const char *profile_string(const struct profile *profile, uint64_t index);
 
 #endif

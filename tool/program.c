@@ -46,8 +46,6 @@ note_needed(struct program *program, const char *name)
 	const char *allocator = allocator_of_library(name);
 	const char *sanitizer = sanitizer_of_library(name);
 
-	program->needed = reallocate(program->needed, (program->needed_count + 1) * sizeof *program->needed);
-	program->needed[program->needed_count++] = print_text("%s", name);
 	program->has_labyrinth |= strncmp(name, "liblabyrinth.so", 15) == 0;
 	if (allocator)
 		program->allocator = allocator;
@@ -253,9 +251,6 @@ program_free(struct program *program)
 	free(program->interpreter);
 	for (size_t i = 0; i < program->script_count; i++)
 		free(program->scripts[i]);
-	for (size_t i = 0; i < program->needed_count; i++)
-		free(program->needed[i]);
-	free(program->needed);
 	*program = (struct program){0};
 }
 
@@ -327,13 +322,15 @@ program_libraries(const struct program *program)
 	child = fork();
 	if (child == 0) {
 		int nothing = open("/dev/null", O_WRONLY);
+		setenv("LD_TRACE_LOADED_OBJECTS", "1", 1); /* as ldd; --list says nothing where one is missing */
 		if (dup2(ends[1], STDOUT_FILENO) >= 0 && dup2(nothing, STDERR_FILENO) >= 0)
-			execl(program->interpreter, program->interpreter, "--list", program->path, (char *)NULL);
+			execl(program->interpreter, program->interpreter, program->path, (char *)NULL);
 		_exit(127);
 	}
 	close(ends[1]);
 	FILE *stream = fdopen(ends[0], "re");
 	while (stream && getline(&line, &capacity, stream) > 0) {
+		line[strcspn(line, "\n")] = 0;
 		char *name = line + strspn(line, " \t");
 		char *path = strstr(name, " => ");
 		char *end = strstr(name, " (0x");

@@ -22,9 +22,7 @@ struct program {
 	char *scripts[PROGRAM_SCRIPTS];
 	size_t script_count;
 	enum program_kind kind;
-	char *interpreter; /* the loader; NULL: none */
-	char **needed;     /* names of libraries, by DT_NEEDED */
-	size_t needed_count;
+	char *interpreter;        /* the loader; NULL: none */
 	const char *sanitizer;    /* "AddressSanitizer", … or NULL */
 	const char *allocator;    /* another one that the program has, or asks for by name: "jemalloc", … or NULL */
 	const char *asks_by_name; /* ", and asks …", or "" */

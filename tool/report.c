@@ -14,6 +14,8 @@ look_at(struct looked *looked, pid_t pid)
 	if (!target_attach_or_complain(&looked->target, pid))
 		return false;
 	if (!snapshot_take(&looked->snapshot, &looked->target)) {
+		(void)complain("process %d (%s) has ended, or what it shows makes no sense", (int)pid,
+		               looked->target.name);
 		target_detach(&looked->target);
 		return false;
 	}

@@ -17,12 +17,6 @@ enum {
 
 #define SLOTS_MAX ((size_t)1 << 30)
 
-/* An array that grows. */
-#define APPEND(array, count)                                                                                           \
-	((array) = (((count) & ((count)-1)) == 0 ? reallocate((array), ((count) ? (count)*2 : 1) * sizeof *(array))    \
-	                                         : (array)),                                                           \
-	 &(array)[(count)++])
-
 /* ---- segments ---- */
 
 static bool
@@ -269,8 +263,6 @@ read_space(struct snapshot *snapshot, struct lab_space *space)
 		return false;
 	snapshot->space_end = snapshot->space_start + space->table_size;
 	snapshot->heaps_base = (uintptr_t)space->heaps;
-	snapshot->window = space->base;
-	snapshot->window_end = space->base + space->slot_count * LAB_SLOT_SIZE;
 	return space->slot_count <= SLOTS_MAX && lab_is_power_of_two(space->slot_count) &&
 	       lab_load_rlx(&space->high_water) <= space->slot_count && space->base % LAB_SEGMENT_SIZE == 0;
 }
@@ -288,8 +280,6 @@ snapshot_take(struct snapshot *snapshot, const struct target *target)
 	snapshot->at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 	if (!read_space(snapshot, &space) || !read_words(snapshot) || !read_segments(snapshot, &space)) {
 		snapshot_free(snapshot);
-		(void)complain("process %d (%s) has ended, or what it shows makes no sense", (int)target->pid,
-		               target->name);
 		return false;
 	}
 	if (target_read(target, (uintptr_t)target->block.huge_parts, parts, sizeof parts))

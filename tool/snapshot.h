@@ -36,7 +36,6 @@ struct snapshot {
 	const struct target *target;
 	double at; /* seconds, CLOCK_REALTIME */
 	uintptr_t space_start, space_end, heaps_base;
-	uintptr_t window, window_end;
 	struct segment *segments;
 	size_t segment_count;
 	struct lab_huge *huge; /* LIVE, FREEING or CACHED ones */
@@ -55,7 +54,7 @@ struct snapshot {
 	size_t skipped; /* segments that could not be read as one */
 };
 
-/* False: the process is gone, or shows nothing that makes sense; a line was printed. To be freed only if true. */
+/* False: the process is gone, or shows nothing that makes sense. To be freed only if true. */
 bool snapshot_take(struct snapshot *snapshot, const struct target *target);
 void snapshot_free(struct snapshot *snapshot);
 

@@ -21,7 +21,7 @@ static const Dwfl_Callbacks callbacks = {
 
 /* Where the file's address 0 is: of the loadable segment that the mapping begins in. False: there is none. */
 static bool
-find_bias(const char *path, const struct mapping *mapping, GElf_Addr *bias)
+find_bias(const char *path, const struct file_mapping *mapping, GElf_Addr *bias)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	Elf *elf = fd >= 0 ? elf_begin(fd, ELF_C_READ_MMAP, NULL) : NULL;
@@ -66,7 +66,7 @@ is_same_build(Dwfl_Module *module, const char *wanted)
 }
 
 static void
-report_mapping(Dwfl *dwfl, const struct profile *profile, const struct mapping *mapping, bool *wrong)
+report_mapping(Dwfl *dwfl, const struct profile *profile, const struct file_mapping *mapping, bool *wrong)
 {
 	const char *path = profile_string(profile, mapping->file);
 	GElf_Addr bias;
@@ -117,7 +117,7 @@ demangle(const char *name)
 static char *
 print_address(const struct profile *profile, const struct location *location)
 {
-	const struct mapping *mapping = profile_mapping(profile, location->mapping);
+	const struct file_mapping *mapping = profile_mapping(profile, location->mapping);
 	const char *path = mapping ? profile_string(profile, mapping->file) : "", *slash = strrchr(path, '/');
 	const char *file = slash ? slash + 1 : path;
 	size_t size = strlen(file) + 32;
@@ -167,7 +167,7 @@ symbols_find(struct profile *profile)
 		(void)dwfl_report_end(dwfl, NULL, NULL);
 	for (size_t i = 0; i < profile->location_count; i++) {
 		struct location *location = &profile->locations[i];
-		const struct mapping *mapping = profile_mapping(profile, location->mapping);
+		const struct file_mapping *mapping = profile_mapping(profile, location->mapping);
 		bool is_usable = dwfl && mapping && !wrong[mapping - profile->mappings];
 		Dwfl_Module *module = is_usable ? dwfl_addrmodule(dwfl, location->address) : NULL;
 		const char *name = written_name(profile, location);

@@ -138,3 +138,17 @@ parse_pid_arguments(int argc, char **argv, const char *doc, struct pid_arguments
 	*arguments = (struct pid_arguments){0};
 	argp_parse(&argp, argc, argv, 0, NULL, arguments);
 }
+
+void
+print_escaped(FILE *stream, const char *text, size_t length)
+{
+	for (; *text; text++) {
+		bool begins = ((unsigned char)*text & 0xc0) != 0x80; /* else it goes on with a character */
+		if (begins && length-- == 0)
+			return;
+		if (strchr("<>&\"", *text))
+			fprintf(stream, "&#%d;", *text);
+		else
+			fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, stream);
+	}
+}

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 /* Exit codes of all sub-commands but `run`, whose own are its program's: see labyrinth(1). */
@@ -43,13 +44,22 @@ void *allocate(size_t size);
 void *reallocate(void *memory, size_t size);
 char *print_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The place of one more element at the end of an array, which grows by and by. */
+#define APPEND(array, count)                                                                                           \
+	((array) = (((count) & ((count)-1)) == 0 ? reallocate((array), ((count) ? (count)*2 : 1) * sizeof *(array))    \
+	                                         : (array)),                                                           \
+	 &(array)[(count)++])
+
 /* A process id from the command line; else a line by way of argp, and the end. */
 pid_t parse_pid(const char *text, struct argp_state *state);
+
+/* Text of which nothing is markup, in UTF-8; of at most `length` characters. */
+void print_escaped(FILE *stream, const char *text, size_t length);
 
 /* "1.5 MiB"; in a buffer that the next eight calls leave alone. */
 const char *human_bytes(uint64_t bytes);
 
-/* Whether `name` is the name that the text `path` ends in, behind its last slash. */
+/* What stands behind the last slash of a path. */
 const char *base_name(const char *path);
 
 /* Arguments of the sub-commands that print figures of one process: PID and --json. */

@@ -35,22 +35,13 @@ has_own_path(void)
 }
 
 /* The path of the setting with %p replaced by the process id. */
-static struct lab_text
+static void
 expand_path(char *buffer, size_t size)
 {
 	struct lab_text path = lab_text_start(buffer, size);
 	const char *pattern = lab_load_rlx(&lab_settings.stats_file);
 
-	for (; pattern && *pattern; pattern++) {
-		char letter[2] = {*pattern, 0};
-		if (pattern[0] == '%' && pattern[1] == 'p') {
-			lab_text_number(&path, lab_os_pid());
-			pattern++;
-		} else {
-			lab_text_string(&path, letter);
-		}
-	}
-	return path;
+	lab_text_path(&path, pattern ? pattern : "", lab_os_pid(), NULL);
 }
 
 static void
@@ -77,7 +68,7 @@ open_file(void)
 {
 	char path[PATH];
 
-	(void)expand_path(path, sizeof path);
+	expand_path(path, sizeof path);
 	if (!*path)
 		return;
 	int error = lab_os_open(&file, path, true);
@@ -88,15 +79,17 @@ open_file(void)
 
 /* The file that is open; else, if the program has closed it, or this is a child that no hook has seen, opened again. */
 static bool
-find_file(struct lab_os_file *target)
+find_file(struct lab_os_file *target, bool *opened)
 {
 	char path[PATH];
 
 	*target = file;
+	*opened = false;
 	if (lab_os_has(target) && (file_owner == 0 || file_owner == lab_os_pid()))
 		return true;
-	(void)expand_path(path, sizeof path);
-	return *path && lab_os_open(target, path, false) == 0;
+	expand_path(path, sizeof path);
+	*opened = *path && lab_os_open(target, path, false) == 0;
+	return *opened;
 }
 
 /* ---- what ------------------------------------------------------------------------------------------------------ */
@@ -161,15 +154,16 @@ write_figures(bool has_buffer)
 	const char *path = lab_load_rlx(&lab_settings.stats_file);
 	struct dump dump = {.is_text = format == LAB_STATS_TEXT, .buffer = has_buffer ? buffer : NULL};
 	struct lab_os_file target;
+	bool opened = false;
 
 	if (path && *path) {
-		if (!find_file(&target))
+		if (!find_file(&target, &opened))
 			return;
 		dump.file = &target;
 	}
 	lab_stats_write(format, put_line, &dump);
 	flush(&dump);
-	if (dump.file && target.fd != file.fd)
+	if (opened)
 		lab_os_close(&target);
 }
 

@@ -4,15 +4,15 @@
 #include "labyrinth/labyrinth.h"
 #include "os/os.h"
 
-static struct lab_inspect_start started;
+#define TEXT_(number) #number
+#define TEXT(number)  TEXT_(number)
 
-#define TEXT_(x) #x
-#define TEXT(x)  TEXT_(x)
+static struct lab_inspect_start started;
 
 const struct lab_inspect lab_inspect = {
         .magic = LAB_INSPECT_MAGIC,
         .layout = LAB_INSPECT_LAYOUT,
-        .release = TEXT(LAB_VERSION_MAJOR) "." TEXT(LAB_VERSION_MINOR) "." TEXT(LAB_VERSION_PATCH),
+        .release = LAB_VERSION_TEXT,
         .asserts = LAB_ASSERTS,
         .guard = LAB_GUARD,
         .space = &lab_space_published,

@@ -6,7 +6,7 @@
 #include "alloc/reserve_api.h"
 #include "alloc/setting_show.h"
 
-enum { LINE = LAB_VALUE_MAX * 6 + 160 }; /* each byte of a value may be written as an escape */
+enum { LINE = LAB_VALUE_MAX * 2 + 160 }; /* each byte of a value may be written as an escape of two */
 
 /* A text between quotes, as both formats want it: with escapes, and what is no printable ASCII left as it is but for
  * control characters, which OpenMetrics has no escape for, and which become blanks. */

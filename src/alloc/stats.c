@@ -241,8 +241,6 @@ lab_stats_write(enum lab_stats_format format, void (*write_line)(void *context, 
 LAB_EXPORT const char *
 lab_version(void)
 {
-#define TEXT_(x) #x
-#define TEXT(x)  TEXT_(x)
-#define VERSION  TEXT(LAB_VERSION_MAJOR) "." TEXT(LAB_VERSION_MINOR) "." TEXT(LAB_VERSION_PATCH)
-	return LAB_GUARD ? VERSION : VERSION " (not signal-safe: built without guards, for measurement)";
+	return LAB_GUARD ? LAB_VERSION_TEXT
+	                 : LAB_VERSION_TEXT " (not signal-safe: built without guards, for measurement)";
 }

@@ -69,3 +69,18 @@ lab_text_column(struct lab_text *text, uint64_t number, unsigned width)
 {
 	put_number(text, number, 10, width);
 }
+
+void
+lab_text_path(struct lab_text *text, const char *pattern, uint64_t process, const uint64_t *number)
+{
+	for (; *pattern; pattern++) {
+		char letter[2] = {*pattern, 0};
+		bool is_process = pattern[0] == '%' && pattern[1] == 'p';
+		if (is_process || (pattern[0] == '%' && pattern[1] == 'n' && number)) {
+			lab_text_number(text, is_process ? process : *number);
+			pattern++;
+		} else {
+			lab_text_string(text, letter);
+		}
+	}
+}

@@ -23,6 +23,9 @@ void lab_text_hex(struct lab_text *text, uint64_t number);
 /* Bytes as a person reads them, cut off behind a tenth: "17 B", "4.0 KiB", "1.3 GiB". */
 void lab_text_bytes(struct lab_text *text, uint64_t bytes);
 
+/* A path of which %p is the process's id and %n, where there is a number, that. */
+void lab_text_path(struct lab_text *text, const char *pattern, uint64_t process, const uint64_t *number);
+
 /* Right-aligned in `width` columns. */
 void lab_text_column(struct lab_text *text, uint64_t number, unsigned width);
 

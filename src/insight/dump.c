@@ -73,10 +73,6 @@ static const char *const texts[] = {
         "[stacks for which there was no room]",
 };
 
-#define TEXT_(x) #x
-#define TEXT(x)  TEXT_(x)
-#define VERSION  TEXT(LAB_VERSION_MAJOR) "." TEXT(LAB_VERSION_MINOR) "." TEXT(LAB_VERSION_PATCH)
-
 /* The location of what was counted at no stack. */
 enum { OTHERS = 1, VALUES = 4 };
 
@@ -214,7 +210,7 @@ write_texts(struct dump *dump)
 	for (unsigned i = 0; i < TEXT_VERSION; i++)
 		write_string(dump, texts[i]);
 	lab_text_string(&text, "labyrinth ");
-	lab_text_string(&text, VERSION);
+	lab_text_string(&text, LAB_VERSION_TEXT);
 	write_string(dump, buffer);
 	text = lab_text_start(buffer, sizeof buffer);
 	lab_text_string(&text, "samples for which there was no room: ");

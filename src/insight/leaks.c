@@ -20,7 +20,7 @@ tell_frame(const struct lab_maps *maps, uintptr_t address, void (*write_line)(vo
 	lab_text_string(&text, "    ");
 	lab_text_string(&text, map->name ? maps->names + map->name : "[code without a file]");
 	lab_text_string(&text, "+");
-	lab_text_hex(&text, address - map->start + map->offset);
+	lab_text_hex(&text, address - map->base);
 	write_line(context, buffer);
 }
 

@@ -13,9 +13,11 @@ struct image {
 	char name[256];
 };
 
+/* In a mapping of its own: the stack may be a handler's. */
 struct reader {
 	struct lab_maps *maps;
 	struct image image;
+	char buffer[BUFFER];
 };
 
 static uintptr_t
@@ -68,9 +70,10 @@ find_in_notes(struct lab_code_map *map, const char *at, const char *end)
 	}
 }
 
-/* From the headers of the image, as far as they lie in its first mapping. */
+/* From the headers of the image, as far as they lie in its first mapping: where its addresses begin, and the id of the
+ * build. */
 static void
-find_build_id(struct lab_code_map *map, const struct image *image)
+read_headers(struct lab_code_map *map, const struct image *image)
 {
 	const Elf64_Ehdr *header = (const Elf64_Ehdr *)image->start;
 	size_t size = image->end - image->start;
@@ -80,6 +83,7 @@ find_build_id(struct lab_code_map *map, const struct image *image)
 	    header->e_phentsize != sizeof(Elf64_Phdr) ||
 	    header->e_phoff + header->e_phnum * sizeof(Elf64_Phdr) > LAB_OS_PAGE_SIZE)
 		return;
+	map->base = header->e_type == ET_EXEC ? 0 : image->start;
 	const Elf64_Phdr *segments = (const Elf64_Phdr *)(image->start + header->e_phoff);
 	for (unsigned i = 0; i < header->e_phnum && map->build_id_length == 0; i++) {
 		uintptr_t notes = image->start + segments[i].p_offset;
@@ -130,43 +134,48 @@ read_line(struct reader *reader, const char *line)
 	if (permissions[2] != 'x' || maps->count == LAB_MAPS)
 		return;
 	struct lab_code_map *map = &maps->maps[maps->count++];
-	*map = (struct lab_code_map){.start = start, .end = end, .offset = offset};
+	*map = (struct lab_code_map){.start = start, .end = end, .offset = offset, .base = start - offset};
 	map->name = keep_name(maps, name);
 	if (*name && strcmp(name, image->name) == 0)
-		find_build_id(map, image);
+		read_headers(map, image);
 }
 
 struct lab_maps *
 lab_maps_read(void)
 {
-	char buffer[BUFFER];
 	size_t held = 0;
-	struct reader reader = {.maps = lab_os.map(sizeof(struct lab_maps), LAB_ACCESS_WRITE)};
+	struct reader *reader = lab_os.map(sizeof *reader, LAB_ACCESS_WRITE);
+	struct lab_maps *maps = lab_os.map(sizeof *maps, LAB_ACCESS_WRITE);
 	int file = lab_os_open_file("/proc/self/maps", false);
 	long done;
 
-	if (!reader.maps || file < 0) {
+	if (!reader || !maps || file < 0) {
 		if (file >= 0)
 			lab_os_close_file(file);
-		lab_maps_drop(reader.maps);
+		if (reader)
+			(void)lab_os.unmap(reader, sizeof *reader);
+		lab_maps_drop(maps);
 		return NULL;
 	}
-	reader.maps->names_length = 1;
-	while ((done = lab_os_read(file, buffer + held, sizeof buffer - 1 - held)) > 0) {
+	char *buffer = reader->buffer;
+	reader->maps = maps;
+	maps->names_length = 1;
+	while ((done = lab_os_read(file, buffer + held, BUFFER - 1 - held)) > 0) {
 		char *line = buffer, *newline;
 		held += (size_t)done;
 		buffer[held] = 0;
 		for (; (newline = memchr(line, '\n', held - (size_t)(line - buffer))) != NULL; line = newline + 1) {
 			*newline = 0;
-			read_line(&reader, line);
+			read_line(reader, line);
 		}
 		held -= (size_t)(line - buffer);
 		memmove(buffer, line, held);
-		if (held == sizeof buffer - 1)
+		if (held == BUFFER - 1)
 			held = 0; /* no path is so long */
 	}
 	lab_os_close_file(file);
-	return reader.maps;
+	(void)lab_os.unmap(reader, sizeof *reader);
+	return maps;
 }
 
 void

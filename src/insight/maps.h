@@ -11,7 +11,8 @@ enum { LAB_MAPS = 1024, LAB_BUILD_ID_MAX = 20, LAB_MAPS_NAMES = 128 << 10 };
 
 struct lab_code_map {
 	uintptr_t start, end, offset;
-	uint32_t name; /* in names */
+	uintptr_t base; /* what is to be taken from an address for that in the file, as addr2line wants it */
+	uint32_t name;  /* in names */
 	uint32_t build_id_length;
 	uint8_t build_id[LAB_BUILD_ID_MAX];
 };

@@ -14,7 +14,8 @@ lab_profile_start(size_t distance)
 		return false;
 	lab_sampler_seed(lab_os_seed());
 	lab_stack_prepare();
-	lab_store_rel(&lab_sample_distance, distance); /* pairs with nothing: there are no threads yet */
+	lab_store_rel(&lab_sample_distance,
+	              distance); /* pairs with the acq of lab_profile_is_on: the tables are there */
 	return true;
 }
 

@@ -21,7 +21,7 @@ bool lab_profile_start(size_t distance);
 static inline bool
 lab_profile_is_on(void)
 {
-	return lab_load_rlx(&lab_sample_distance) != 0;
+	return lab_load_acq(&lab_sample_distance) != 0; /* pairs with the rel of lab_profile_start */
 }
 
 /* A block that was sampled is about to be returned: by the API function whose entry's stack pointer is sp. Outside of

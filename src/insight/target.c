@@ -8,41 +8,33 @@
 #include "insight/target.h"
 #include "os/os.h"
 
-enum { PATH_MAX_LENGTH = 256 };
+enum { PATH_MAX_LENGTH = 256, NUMBERS_LENGTH = 64 };
 
 static const char *_Atomic file_pattern;
 static _Atomic uint32_t dumps;
 
-static void
-expand(struct lab_text *path, const char *pattern)
-{
-	uint32_t number = lab_add_rlx(&dumps, 1);
-
-	for (; *pattern; pattern++) {
-		char letter[2] = {*pattern, 0};
-		if (pattern[0] == '%' && (pattern[1] == 'p' || pattern[1] == 'n'))
-			lab_text_number(path, *++pattern == 'p' ? lab_os_pid() : number);
-		else
-			lab_text_string(path, letter);
-	}
-}
-
 int
 lab_profile_write(const char *pattern)
 {
-	char buffer[PATH_MAX_LENGTH];
+	char buffer[PATH_MAX_LENGTH + NUMBERS_LENGTH];
 	struct lab_text path = lab_text_start(buffer, sizeof buffer);
 
 	if (!lab_profile_is_on())
 		return EINVAL;
-	if (strlen(pattern) >= sizeof buffer)
+	if (strlen(pattern) >= PATH_MAX_LENGTH)
 		return ENAMETOOLONG;
-	expand(&path, pattern);
-	int file = lab_os_open_file(buffer, true);
-	if (file < 0)
-		return -file;
-	int error = lab_dump_write(file);
-	lab_os_close_file(file);
+	uint64_t number = lab_add_rlx(&dumps, 1);
+	lab_text_path(&path, pattern, lab_os_pid(), &number);
+	if (path.length + 1 == sizeof buffer) /* perhaps cut */
+		return ENAMETOOLONG;
+	/* a handler that jumped out would leave the file open, and what is mapped meanwhile */
+	uint64_t signals = lab_os_hold_signals();
+	int file = lab_os_open_file(buffer, true), error = -file;
+	if (file >= 0) {
+		error = lab_dump_write(file);
+		lab_os_close_file(file);
+	}
+	lab_os_release_signals(signals);
 	return error;
 }
 

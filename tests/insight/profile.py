@@ -9,6 +9,7 @@ import gzip
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -87,7 +88,7 @@ class Profile:
                 self.strings.append(value.decode())
             elif number == 12:
                 self.period = value
-        assert self.strings[0] == ""
+        assert self.strings[0] == "" and any(re.fullmatch(r".*\d+\.\d+\.\d+", text) for text in self.strings), "its version"
         names = [(self.strings[t[1]], self.strings[t[2]]) for t in self.types]
         assert names == [("alloc_objects", "count"), ("alloc_space", "bytes"), ("inuse_objects", "count"), ("inuse_space", "bytes")]
         for ids, values in self.samples:

@@ -218,6 +218,13 @@ def doctor(tool):
     redis = shutil.which("redis-server")
     if redis and b"mallctl" in Path(redis).read_bytes():
         has("^note +allocator .*jemalloc.*mallctl", tool.run("doctor", redis).stdout)
+    with tempfile.TemporaryDirectory() as folder:  # a library that is not there
+        broken = Path(folder) / "broken"
+        content = Path(tool.fixtures["plain"]).read_bytes()
+        expect(content.count(b"libc.so.6\0") >= 1, "the fixture needs libc")
+        broken.write_bytes(content.replace(b"libc.so.6\0", b"libq.so.6\0"))
+        broken.chmod(0o755)
+        has(r"^problem +libraries ", tool.run("doctor", broken, status=1).stdout)
     with tool.process(tool.fixtures["plain"], "blocks", LABYRINTH_DECAY_MS="77") as (process, _):
         text = tool.run("doctor", process.pid).stdout
         for pattern in (r"^fine +process +tool-fixture runs on Labyrinth \d", r"^fine +since +\d{4}-", r"^fine +setting +decay_ms: 77 \(environment\)$", r"^fine +setting +thp: default \(built in\)$",
