@@ -192,14 +192,21 @@ read_lines(struct origin origin, const char *text, take_item *take)
 	}
 }
 
-/* Separated by commas. What begins with a digit is no key, but a part of the value in front of it. */
+/* Whether a key cannot begin so, but a number. */
+static bool
+is_number(const char *text)
+{
+	return (*text == '-' ? text[1] : *text) >= '0' && (*text == '-' ? text[1] : *text) <= '9';
+}
+
+/* Separated by commas. What begins with a number is no key, but a part of the value in front of it. */
 static void
 read_list(struct origin origin, const char *text, take_item *take)
 {
 	while (*text) {
 		char item[ITEM];
 		size_t length = strcspn(text, ",");
-		while (text[length] == ',' && text[length + 1] >= '0' && text[length + 1] <= '9')
+		while (text[length] == ',' && is_number(text + length + 1))
 			length += 1 + strcspn(text + length + 1, ",");
 		copy_trimmed(item, sizeof item, text, length);
 		read_item(&origin, item, take);
@@ -260,13 +267,13 @@ read_all(take_item *take)
 
 /* ---- what is done with them ------------------------------------------------------------------------------------ */
 
-/* A set-user-ID program writes no figures, and no profile. */
+/* A set-user-ID program writes no figures, no profile, no file of reports: others may have put links in the path. */
 static bool
 is_withheld(const struct lab_setting *setting)
 {
 	return lab_os_is_privileged() &&
 	       (strncmp(setting->key, "stats", 5) == 0 || strncmp(setting->key, "heap_profile", 12) == 0 ||
-	        strcmp(setting->key, "leaks") == 0);
+	        strcmp(setting->key, "leaks") == 0 || strcmp(setting->key, "report_file") == 0);
 }
 
 static void
@@ -343,4 +350,11 @@ lab_config_read_early(void)
 		return;
 	lab_config_read();
 	lab_store_rel(&lab_config_state, LAB_CONFIG_IS_READ); /* pairs with the acq of lab_config_start */
+}
+
+LAB_EXPORT bool
+lab_set_param(enum lab_param param, size_t value)
+{
+	lab_config_poll(); /* what is read later would undo this */
+	return lab_setting_set((int)param, value);
 }

@@ -92,8 +92,8 @@ start(void)
 	lab_backing_start();
 	lab_reserve_report();
 	(void)pthread_atfork(lab_before_fork, lab_after_fork_in_parent, in_child);
+	lab_profiling_start(); /* while there are as few threads as there will be */
 	lab_background_start();
-	lab_profiling_start();
 }
 
 __attribute__((destructor)) static void

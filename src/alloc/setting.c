@@ -309,7 +309,7 @@ enum {
 	PROFILES = sizeof profiles / sizeof *profiles,
 };
 
-_Static_assert((unsigned)SETTINGS <= LAB_SETTINGS_MAX, "config.c has so many places");
+_Static_assert((unsigned)SETTINGS <= LAB_SETTINGS_MAX, "lab_setting_now has so many places");
 
 struct lab_setting_now lab_setting_now[LAB_SETTINGS_MAX];
 char lab_setting_texts[LAB_SETTING_TEXTS][LAB_VALUE_MAX + 1];
@@ -376,13 +376,13 @@ lab_setting_take(const struct lab_setting *setting, const char *value, enum lab_
 	return true;
 }
 
-LAB_EXPORT bool
-lab_set_param(enum lab_param param, size_t value)
+bool
+lab_setting_set(int param, size_t value)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 	const struct lab_setting *setting = settings;
 
-	while (setting < settings + SETTINGS && setting->param != (int)param)
+	while (setting < settings + SETTINGS && (setting->param == NO_PARAM || setting->param != param))
 		setting++;
 	if (setting == settings + SETTINGS || !lab_value_is_in_range(setting, value) || !setting->set.number(value))
 		return false;

@@ -36,6 +36,9 @@ struct lab_setting_now {
 extern struct lab_setting_now lab_setting_now[LAB_SETTINGS_MAX] LAB_HIDDEN;
 extern char lab_setting_texts[LAB_SETTING_TEXTS][LAB_VALUE_MAX + 1] LAB_HIDDEN;
 
+/* What lab_set_param does. False: no such setting can be changed, or the value is out of range. */
+bool lab_setting_set(int param, size_t value);
+
 /* The place of the text of a setting of kind TEXT. */
 char *lab_setting_text(const struct lab_setting *setting);
 

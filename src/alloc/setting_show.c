@@ -1,5 +1,6 @@
 /* setting_show.c - see setting_show.h. */
 #include "alloc/setting_show.h"
+#include "alloc/config.h"
 #include "base/atomic.h"
 
 void
@@ -13,8 +14,10 @@ lab_setting_show(struct lab_text *text, const struct lab_setting *setting)
 	} else if (setting->kind == LAB_SETTING_TEXT) {
 		lab_text_string(text, lab_setting_text(setting));
 	} else if (setting->kind == LAB_SETTING_CHOICE) {
-		for (; number > 0; number--)
-			words += lab_value_next_word(&words);
+		for (; number > 0; number--) {
+			size_t word = lab_value_next_word(&words);
+			words += word;
+		}
 		size_t length = lab_value_next_word(&words);
 		lab_value_put_word(text, words, length);
 	} else if (number == SIZE_MAX && *words) {
@@ -33,7 +36,7 @@ lab_setting_source(const struct lab_setting *setting)
 const char *
 lab_source_name(enum lab_source source)
 {
-	static const char *const names[] = {"built in",       "profile",  "/etc/labyrinth.conf", "lab_conf",
+	static const char *const names[] = {"built in",       "profile",  LAB_CONFIG_FILE, "lab_conf",
 	                                    "LABYRINTH_CONF", "variable", "lab_set_param"};
 
 	return names[source];

@@ -60,7 +60,8 @@ parse_share(const char *value, size_t *number)
 bool
 lab_value_is_in_range(const struct lab_setting *setting, size_t number)
 {
-	return (number >= setting->least && number <= setting->most) || (number == SIZE_MAX && *setting->words);
+	return (number >= setting->least && number <= setting->most) ||
+	       (number == SIZE_MAX && *setting->words && setting->kind != LAB_SETTING_CHOICE);
 }
 
 static bool

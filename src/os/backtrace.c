@@ -67,18 +67,37 @@ end_of_frames(uintptr_t sp)
 	return (sp | (LAB_OS_PAGE_SIZE - 1)) + 1;
 }
 
+/* The bytes of this library's text; 1 where it is part of a program, whose frames are all shown; 0: not looked up yet.
+ * Whoever looks it up finds the same. */
+static _Atomic size_t own_size;
+static _Atomic uintptr_t own_start;
+
+static size_t
+find_own_text(void)
+{
+	const char *base = (const char *)&__ehdr_start;
+	const ElfW(Phdr) *header = (const ElfW(Phdr) *)(base + __ehdr_start.e_phoff);
+	size_t size = 1;
+
+	for (unsigned i = 0; i < __ehdr_start.e_phnum && !lab_os_is_program(base); i++) {
+		if (header[i].p_type != PT_LOAD || !(header[i].p_flags & PF_X))
+			continue;
+		lab_store_rlx(&own_start, (uintptr_t)base + header[i].p_vaddr);
+		size = header[i].p_memsz;
+	}
+	lab_store_rel(&own_size, size); /* pairs with the acq of is_own: the start is there */
+	return size;
+}
+
 /* Whether an address is in the text of this library; never where it is part of a program. */
 static bool
 is_own(uintptr_t address)
 {
-	const char *base = (const char *)&__ehdr_start;
-	const ElfW(Phdr) *header = (const ElfW(Phdr) *)(base + __ehdr_start.e_phoff);
+	size_t size = lab_load_acq(&own_size); /* pairs with the rel of find_own_text */
 
-	for (unsigned i = 0; i < __ehdr_start.e_phnum; i++, header++)
-		if (header->p_type == PT_LOAD && header->p_flags & PF_X &&
-		    address - ((uintptr_t)base + header->p_vaddr) < header->p_memsz)
-			return !lab_os_is_program(base);
-	return false;
+	if (lab_unlikely(size == 0))
+		size = find_own_text();
+	return size > 1 && address - lab_load_rlx(&own_start) < size;
 }
 
 unsigned

@@ -23,8 +23,10 @@ handle(int number, siginfo_t *info, void *context)
 #endif
 	by_default.sa_handler = SIG_DFL;
 	(void)sigaction(number, &by_default, NULL);
-	if (info->si_code > 0) /* of the kernel's: nobody has sent it */
+	if (info->si_code > 0) /* of the kernel's: the instruction is executed again */
 		tell(&fault);
+	else /* somebody has sent it */
+		(void)raise(number);
 }
 
 void

@@ -105,20 +105,6 @@ lab_os_environment_next(const char *prefix, size_t *at)
 	return NULL;
 }
 
-static void
-write_all(int fd, const char *text, size_t length)
-{
-	while (length > 0) {
-		long done = lab_syscall(SYS_write, fd, (long)text, (long)length, 0, 0);
-		if (done == -4 /* EINTR */)
-			continue;
-		if (done <= 0)
-			return;
-		text += done;
-		length -= (size_t)done;
-	}
-}
-
 /* Another descriptor of what stderr was at the start: the program may have closed it and have its own there. */
 static struct lab_os_file kept_stderr;
 
@@ -138,21 +124,29 @@ duplicate(long fd)
 	return lab_syscall_failed(other) ? lab_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3, 0, 0) : other;
 }
 
-static void
+/* False: it cannot be told what the descriptor is, and it is closed. */
+static bool
 keep(struct lab_os_file *file, long fd)
 {
 	struct statx now;
 
 	*file = (struct lab_os_file){0};
-	if (!lab_syscall_failed(fd) && stat_descriptor(fd, &now))
-		*file = (struct lab_os_file){
-		        .fd = (int)fd, .device = {now.stx_dev_major, now.stx_dev_minor}, .inode = now.stx_ino};
+	if (lab_syscall_failed(fd))
+		return false;
+	if (!stat_descriptor(fd, &now)) {
+		(void)lab_syscall(SYS_close, fd, 0, 0, 0, 0);
+		return false;
+	}
+	*file = (struct lab_os_file){
+	        .fd = (int)fd, .device = {now.stx_dev_major, now.stx_dev_minor}, .inode = now.stx_ino};
+	return true;
 }
 
 void
 lab_os_keep_stderr(void)
 {
-	keep(&kept_stderr, duplicate(2));
+	if (kept_stderr.fd == 0)
+		(void)keep(&kept_stderr, duplicate(2));
 }
 
 bool
@@ -174,15 +168,15 @@ lab_os_open(struct lab_os_file *file, const char *path, bool truncate)
 	if (lab_syscall_failed(fd))
 		return (int)-fd;
 	long high = duplicate(fd);
-	keep(file, high);
+	bool kept = keep(file, high);
 	(void)lab_syscall(SYS_close, fd, 0, 0, 0, 0);
-	return lab_syscall_failed(high) ? (int)-high : 0;
+	return kept ? 0 : lab_syscall_failed(high) ? (int)-high : EPERM;
 }
 
 void
 lab_os_append_to(const struct lab_os_file *file, const char *text, size_t length)
 {
-	write_all(file->fd, text, length);
+	(void)lab_os_write_file(file->fd, text, length);
 }
 
 void
@@ -206,13 +200,13 @@ static void
 write_to(const char *path, int flags, const char *text, size_t length)
 {
 	if (!path) {
-		write_all(flags == O_APPEND ? stderr_at_end() : 2, text, length);
+		(void)lab_os_write_file(flags == O_APPEND ? stderr_at_end() : 2, text, length);
 		return;
 	}
 	long fd = lab_syscall(SYS_openat, AT_FDCWD, (long)path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644, 0);
 	if (lab_syscall_failed(fd))
 		return;
-	write_all((int)fd, text, length);
+	(void)lab_os_write_file((int)fd, text, length);
 	(void)lab_syscall(SYS_close, fd, 0, 0, 0, 0);
 }
 

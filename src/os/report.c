@@ -99,20 +99,6 @@ struct making {
 	char line[LINE_ROOM]; /* the first one */
 };
 
-static void
-text_path(struct lab_text *path, const char *pattern)
-{
-	for (; *pattern; pattern++) {
-		char letter[2] = {*pattern, 0};
-		if (pattern[0] == '%' && pattern[1] == 'p') {
-			lab_text_number(path, lab_os_pid());
-			pattern++;
-		} else {
-			lab_text_string(path, letter);
-		}
-	}
-}
-
 /* Writes what was added to the text. */
 static void
 write_out(struct making *making)
@@ -123,7 +109,7 @@ write_out(struct making *making)
 	lab_os_write(NULL, from, length);
 	if (pattern) {
 		struct lab_text path = lab_text_start(making->room->name, sizeof making->room->name);
-		text_path(&path, pattern);
+		lab_text_path(&path, pattern, lab_os_pid(), NULL);
 		lab_os_append(path.buffer, from, length);
 	}
 	making->written = making->text.length;
@@ -367,5 +353,8 @@ lab_report_refusal(const char *call, const void *p, const char *reason)
 	begin(&making, false);
 	compose(&making, call, p, reason);
 	lab_text_string(&making.text, "\n");
+	if (!p) /* no block's, but a call's */
+		add_trace(&making, "", making.room->trace,
+		          lab_os_backtrace(LAB_FRAME_HERE, making.room->trace, FRAMES));
 	write_out(&making);
 }

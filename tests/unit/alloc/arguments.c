@@ -327,6 +327,7 @@ Test(arguments, of_settings_and_figures, .timeout = SECONDS)
 	struct lab_class_stats classes[LAB_CLASSES_MAX];
 
 	cr_assert(!lab_set_param((enum lab_param)99, 0) && !lab_set_param((enum lab_param) - 1, SIZE_MAX));
+	cr_assert(!lab_set_param((enum lab_param) - 1, 1) && !lab_set_param(LAB_PARAM_THP, SIZE_MAX));
 	cr_assert(!lab_reserve_class_get(SIZE_MAX, &reserve) && !lab_reserve_class_get(1000, &reserve));
 	size_t count = lab_class_stats_get(NULL, 0, NULL);
 	cr_assert(count > 10 && count < LAB_CLASSES_MAX);
