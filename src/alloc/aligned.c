@@ -74,6 +74,7 @@ lab_free_aligned_sized(void *block, size_t alignment, size_t size)
 	struct lab_guard guard = LAB_GUARD_HERE;
 	size_t have;
 
+	/* 3, no power of two, so that 0, which means nothing there, is reported */
 	const struct lab_release_how how = {"free_aligned_sized", LAB_BY_MALLOC, true, size, alignment ? alignment : 3};
 	if (!block || (lab_unlikely(lab_debug_is_on()) && lab_checked_release(block, &how)))
 		return;

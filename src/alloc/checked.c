@@ -36,12 +36,14 @@ allocate(struct lab_guard *guard, struct lab_request request)
 			return request.gfp & LAB_GFP_ZERO ? memset(p, 0, request.size) : p;
 	}
 	return lab_gfp_is(request.gfp, LAB_GFP_NOWAIT) ? lab_allocate_nowait(guard, request)
-	                                               : lab_allocate(guard, request);
+	                                               : lab_allocate_sure(guard, request);
 }
 
 static void *
 allocate_dressed(struct lab_guard *guard, struct lab_request request, enum lab_maker maker)
 {
+	if (request.align < LAB_ALIGN_DEFAULT)
+		request.align = LAB_ALIGN_DEFAULT; /* as all other blocks have it */
 	struct lab_request raw = request;
 
 	raw.size = lab_dress_raw_size(request.size, request.align);
@@ -154,7 +156,11 @@ let_go(struct lab_dress *dress)
 static void
 put_away(struct lab_dress *dress)
 {
-	for (struct lab_dress *old = lab_quarantine_push(dress); old; old = lab_quarantine_pull())
+	struct lab_dress *old = lab_quarantine_push(dress);
+
+	if (old)
+		let_go(old);
+	while ((old = lab_quarantine_pull()) != NULL) /* until no more bytes are kept than may be */
 		let_go(old);
 }
 

@@ -22,7 +22,7 @@ lab_checked_allocate(struct lab_guard *guard, struct lab_request request, enum l
 
 	if (set)
 		return set->allocate(guard, request, maker);
-	return (request.gfp & LAB_GFP_KIND) ? lab_allocate_nowait(guard, request) : lab_allocate(guard, request);
+	return (request.gfp & LAB_GFP_KIND) ? lab_allocate_nowait(guard, request) : lab_allocate_sure(guard, request);
 }
 
 bool

@@ -56,14 +56,15 @@ roll(void)
 	return (unsigned)((x >> 32) * 100 >> 32);
 }
 
-/* Takes `n` away if there is so much, or more: UINT_MAX and SIZE_MAX stay. */
+/* Takes the bytes of a call away from those that are spared. False: none are left. */
 static bool
 spend_space(size_t size)
 {
 	size_t left = lab_load_rlx(&faults.space);
 
 	while (left > size)
-		if (atomic_compare_exchange_weak(&faults.space, &left, left - size)) /* pairs with nothing: a count */
+		if (atomic_compare_exchange_weak_explicit(&faults.space, &left, left - size, memory_order_relaxed,
+		                                          memory_order_relaxed))
 			return true;
 	return false;
 }
@@ -74,7 +75,8 @@ spend_one_time(void)
 	unsigned left = lab_load_rlx(&faults.times);
 
 	while (left != 0 && left != UINT_MAX)
-		if (atomic_compare_exchange_weak(&faults.times, &left, left - 1)) /* pairs with nothing: a count */
+		if (atomic_compare_exchange_weak_explicit(&faults.times, &left, left - 1, memory_order_relaxed,
+		                                          memory_order_relaxed))
 			return true;
 	return left != 0;
 }

@@ -61,7 +61,11 @@ lab_allocate_owned(struct lab_heap *heap, struct lab_request request, bool *fres
 		heap->allocations[c]++;
 	heap->sampler.took = false;
 	if (lab_unlikely(lab_sampler_step(&heap->sampler, request.size))) {
-		void *p = allocate_large(heap, request, fresh);
+		struct lab_request run = request;
+		size_t natural = c < LAB_CLASS_COUNT ? request.size & -request.size : 0;
+		if (run.align < natural)
+			run.align = natural; /* as a block of a span would be */
+		void *p = allocate_large(heap, run, fresh);
 		heap->sampler.took = p != NULL;
 		if (p)
 			return p;

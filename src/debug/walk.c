@@ -46,7 +46,7 @@ visit_segment(const struct walk *walk, const struct lab_segment *segment)
 				go_on = visit_span(walk, unit);
 			page |= LAB_UNIT_PAGES - 1;
 		} else if (lab_run_kind_of(lab_load_acq(&run->state)) ==
-		           LAB_RUN_LIVE) { /* pairs with the rel of heap/run.c */
+		           LAB_RUN_LIVE) { /* pairs with the rel of heap/take.c */
 			go_on = visit_raw(walk, segment->base + page * LAB_PAGE_SIZE,
 			                  lab_load_rlx(&run->pages) << LAB_PAGE_SHIFT);
 		}
