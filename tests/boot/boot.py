@@ -113,6 +113,7 @@ def set_user_id(library, source):
         copy.chmod(0o755)
         run(["cc", "-fno-builtin", f"-I{Path(source).parents[2] / 'include'}", "-o", program, source, copy, f"-Wl,-rpath,{folder}"], environment())
         figures, said = folder / "figures", environment(LABYRINTH_STATS_FILE=folder / "figures", **settings)
+        files = dict(LABYRINTH_REPORT_FILE=folder / "reports", LABYRINTH_HEAP_PROFILE="1", LABYRINTH_HEAP_PROFILE_FILE=folder / "profile")
         output = run([program], said)
         demand("plain: perturb limit reserve background\n" in output, "an ordinary program does not have its settings", output)
         demand("LABYRINTH_DECAY_MS=rubbish: ignored" in output and figures.exists(), "an ordinary program says nothing", output)
@@ -122,12 +123,17 @@ def set_user_id(library, source):
             sys.exit(77)
         os.chown(program, NOBODY, NOBODY)
         program.chmod(0o4755)
-        output = run([program], said | {"LD_PRELOAD": "", "LD_LIBRARY_PATH": "/nowhere"})
+        output = run([program], said | files)
+        demand((folder / "profile").exists(), "an ordinary program makes no profile", output)
+        for name in "figures", "profile", "reports":
+            (folder / name).unlink(missing_ok=True)
+        output = run([program], said | files | {"LD_PRELOAD": "", "LD_LIBRARY_PATH": "/nowhere"})
         if output.startswith("plain:"):
             print("not run: /tmp does not let programs be set-user-ID")
             sys.exit(77)
         demand(output == "secure:\n", "a set-user-ID program has settings, or says something", output)
-        demand(not figures.exists(), "a set-user-ID program made a file", output)
+        left = [name for name in ("figures", "reports", "profile") if (folder / name).exists()]
+        demand(not left, f"a set-user-ID program made a file: {left}", output)
 
 
 def settings(library, source):

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <initializer_list>
 #include <malloc.h>
 #include <new>
 #include <pthread.h>
@@ -501,10 +502,54 @@ tell_the_program(size_t size)
 	free_interior(size);
 }
 
+/* `p`, if it is a block with an address that `alignment` divides. */
+void *
+aligned_block(void *p, size_t alignment)
+{
+	if (!p || reinterpret_cast<uintptr_t>(p) % alignment != 0)
+		std::abort();
+	return std::memset(p, 0x33, 16);
+}
+
+/* Right use, of what looks at blocks in a way of its own: nothing of it may be reported. */
+void
+use_pages()
+{
+	using allocate = void *(*)(size_t, unsigned);
+	using allocate_pages = void *(*)(unsigned, unsigned);
+	allocate_pages pages = reinterpret_cast<allocate_pages>(dlsym(RTLD_DEFAULT, "lab_alloc_pages"));
+
+	if (!pages) /* another allocator */
+		return;
+	auto free_pages = find<void (*)(void *, unsigned)>("lab_free_pages");
+	auto get = find<bool (*)(void *)>("lab_page_get"), put = find<bool (*)(void *)>("lab_page_put");
+	auto put_order = find<bool (*)(void *, unsigned)>("lab_page_put_order");
+	auto split = find<bool (*)(void *, unsigned)>("lab_page_split");
+	auto sure = find<allocate>("lab_alloc");
+
+	for (unsigned order = 0; order <= LAB_ORDER_MAX_ALLOC; order++)
+		free_pages(aligned_block(pages(LAB_GFP_KERNEL, order), size_t{4096} << order), order);
+	char *held = static_cast<char *>(aligned_block(pages(LAB_GFP_KERNEL, 2), 16384));
+	if (!get(held) || put(held) || !put_order(held, 2))
+		std::abort();
+	held = static_cast<char *>(aligned_block(pages(LAB_GFP_KERNEL, 2), 16384));
+	if (!split(held, 2))
+		std::abort();
+	for (int i = 3; i >= 0; i--)
+		if (!put_order(held + size_t{4096} * i, 0))
+			std::abort();
+	for (size_t size : {SMALL, RUN, HUGE})
+		std::free(aligned_block(sure(size, LAB_GFP_KERNEL | LAB_GFP_NOFAIL), 16));
+}
+
 void
 nothing(size_t size)
 {
 	std::free(block(size));
+	use_pages();
+	for (size_t alignment = 16; alignment <= size_t{1} << 20; alignment *= 2)
+		std::free(aligned_block(std::aligned_alloc(alignment, 3 * alignment), alignment));
+	std::free(aligned_block(std::realloc(aligned_block(std::calloc(size, 3), 16), RUN), 16));
 }
 
 const kind kinds[] = {

@@ -67,7 +67,7 @@ class Tool:
         finally:
             process.stdin.close()
             try:
-                process.wait(10)
+                process.wait(TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -100,7 +100,7 @@ def class_of(report, size):
 
 def help_(tool):
     names = commands(tool)
-    expect({"run", "doctor", "stat", "metrics", "buddyinfo", "slabinfo", "map", "top", "diff", "query"} <= set(names), names)
+    expect({"run", "doctor", "stat", "metrics", "buddyinfo", "slabinfo", "map", "top", "diff", "query", "profile"} <= set(names), names)
     for name in names:
         has(rf"^Usage: labyrinth {name}", tool.run(name, "--help").stdout)
         tool.run(name, "--no-such-option", status=2)
@@ -126,7 +126,7 @@ def run(tool):
     process = subprocess.Popen([tool.path, "run", "sleep", "60"])
     wait_until(lambda: b"sleep" in Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[0])
     process.terminate()
-    expect(process.wait(10) == -signal.SIGTERM, process.returncode)
+    expect(process.wait(TIMEOUT) == -signal.SIGTERM, process.returncode)
 
 
 def wait_until(condition):
@@ -151,7 +151,7 @@ def report(tool):
     wait_until(lambda: Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().strip())
     time.sleep(0.1)  # it may not have called exec yet; it ends by the signal in any case
     process.terminate()
-    expect(process.wait(10) == 128 + signal.SIGTERM, process.returncode)
+    expect(process.wait(TIMEOUT) == 128 + signal.SIGTERM, process.returncode)
     process.stderr.close()
 
 
