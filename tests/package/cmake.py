@@ -22,8 +22,9 @@ def build_and_run(folder, prefix, compiler):
     folder.mkdir()
     run(configure(folder, prefix, compiler), env=environment())
     run(["cmake", "--build", folder], env=environment())
-    for target, source in TARGETS.items():
-        run([folder / target, *(["two-heaps"] if source == "core.c" else [])], env=environment())
+    targets = {**TARGETS, **{name: "rcu.c" for name in ("rcu", "rcu_static") if (folder / name).exists()}}
+    for target, source in targets.items():
+        run([folder / target, *(["two-heaps"] if source != "malloc.c" else [])], env=environment())
     return folder
 
 

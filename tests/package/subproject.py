@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A meson project that has Labyrinth as a subproject is configured, built and run: shared and static, drop-in and core.
+"""A meson project that has Labyrinth as a subproject is configured, built and run: shared and static, drop-in, core and rcu.
 
 usage: subproject.py MESON
 """
@@ -17,7 +17,7 @@ def main(meson):
         (project / "subprojects").mkdir(parents=True)
         (project / "subprojects/labyrinth").symlink_to(PROJECT)
         (project / "meson.build").write_text((SOURCES / "subproject/user.build").read_text())
-        for source in "malloc.c", "core.c":
+        for source in "malloc.c", "core.c", "rcu.c":
             (project / source).write_text((PROJECT / "tests/install" / source).read_text())
         # unoptimised: the compiler's time is all that this test takes
         run([meson, "setup", build, project, "--buildtype=plain"], env=environment())
