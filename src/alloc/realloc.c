@@ -59,11 +59,10 @@ struct block {
 
 /* For the heap profile a block of pages that was resized in place is a new one, of its new size. */
 static void
-count_resized(struct lab_guard *guard, const struct block *block, void *resized, size_t size)
+count_resized(struct lab_guard *guard, void *resized, size_t size)
 {
 	bool sampled = false;
 
-	lab_profile_remove(block->p);
 	if (!lab_try_enter(guard))
 		return; /* in a handler; a visitor is inside */
 	sampled = lab_sampler_step(&guard->heap->sampler, size);
@@ -110,10 +109,14 @@ static void *
 resize_block(struct lab_guard *guard, const struct block *block, struct lab_request request)
 {
 	bool is_pages = block->place.kind == LAB_PLACE_RUN || block->place.kind == LAB_PLACE_HUGE;
-	void *resized = try_resize_block(guard, block, request);
 
-	if (lab_unlikely(lab_profile_is_on()) && resized && is_pages)
-		count_resized(guard, block, resized, request.size);
+	if (lab_likely(!lab_profile_is_on()) || !is_pages)
+		return try_resize_block(guard, block, request);
+	struct lab_profile_sample sample = lab_profile_begin_move(block->p);
+	void *resized = try_resize_block(guard, block, request);
+	lab_profile_end_move(block->p, sample, resized != NULL);
+	if (resized)
+		count_resized(guard, resized, request.size);
 	return resized;
 }
 

@@ -50,14 +50,32 @@ lab_profile_add(const void *block, size_t size, uintptr_t sp, enum lab_stack_eff
 	LAB_PROBE3(otel_memory, alloc, block, size, lab_sample_bytes(size));
 }
 
+struct lab_profile_sample
+lab_profile_begin_move(const void *block)
+{
+	struct lab_profile_sample sample;
+
+	return lab_live_take(block, &sample.site, &sample.size) ? sample : (struct lab_profile_sample){0};
+}
+
+void
+lab_profile_end_move(const void *block, struct lab_profile_sample sample, bool resized)
+{
+	uint32_t old_site;
+	size_t old_size; /* 0: the block is there, so no other was put where it lies */
+
+	if (sample.size == 0)
+		return;
+	if (!resized && lab_live_put(block, sample.site, sample.size, &old_site, &old_size))
+		return;
+	if (!resized)
+		lab_profile_lose();
+	lab_site_remove(sample.site, sample.size);
+	LAB_PROBE1(otel_memory, free, block);
+}
+
 void
 lab_profile_remove(const void *block)
 {
-	uint32_t site;
-	size_t size;
-
-	if (!lab_live_take(block, &site, &size))
-		return;
-	lab_site_remove(site, size);
-	LAB_PROBE1(otel_memory, free, block);
+	lab_profile_end_move(block, lab_profile_begin_move(block), true);
 }

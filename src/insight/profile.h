@@ -31,6 +31,16 @@ void lab_profile_add(const void *block, size_t size, uintptr_t sp, enum lab_stac
 /* The free of a block of whole pages was won: nobody else has it yet. */
 void lab_profile_remove(const void *block);
 
+/* The same of a block that may move, before it does: once its pages have moved, another thread's block may have its
+ * address. lab_profile_end_move says whether it was resized; if not, the sample is as it was. A frame that is cut
+ * short in between leaves the sample counted as in use. */
+struct lab_profile_sample {
+	size_t size; /* 0: the block is no sample */
+	uint32_t site;
+};
+struct lab_profile_sample lab_profile_begin_move(const void *block);
+void lab_profile_end_move(const void *block, struct lab_profile_sample sample, bool resized);
+
 /* A sample could not be kept. */
 void lab_profile_lose(void);
 uint64_t lab_profile_lost(void);

@@ -1,0 +1,97 @@
+/*
+ * moves.c - huge blocks that are samples of the heap profile, and are resized: once a block's pages have moved, its old
+ * address may be another's before the call is over.
+ *
+ * Clauses: INV-LIVE-1.
+ */
+#include <criterion/criterion.h>
+
+#include "alloc/allocate.h"
+#include "alloc/release.h"
+#include "insight/live.h"
+#include "insight/profile.h"
+#include "insight/sites.h"
+#include "os/os.h"
+
+#define MIB ((size_t)1 << 20)
+
+enum { MOST = 64 };
+
+static void *(*system_extend)(void *start, size_t old_size, size_t size);
+static char *others[MOST]; /* taken by somebody else while a block moved */
+static size_t taken, moved;
+static bool is_refused;
+
+static void *
+extend_among_others(void *start, size_t old_size, size_t size)
+{
+	void *place = is_refused ? NULL : system_extend(start, old_size, size);
+
+	moved += place && place != start;
+	if (place && place != start && taken < MOST)
+		others[taken++] = lab_malloc(5 * MIB);
+	return place;
+}
+
+static void
+begin(void)
+{
+	cr_assert(lab_profile_start(1));
+	system_extend = lab_os.extend;
+	lab_os.extend = extend_among_others;
+}
+
+TestSuite(moves, .init = begin);
+
+static uint64_t
+in_use(void)
+{
+	struct lab_site_counts counts;
+	uint64_t sum = 0;
+
+	for (uint32_t site = 1; site < LAB_SITES; site++)
+		if (lab_site_read(site, &counts))
+			sum += counts.objects - counts.freed_objects;
+	return sum / LAB_SAMPLE_ONE;
+}
+
+static void
+cr_expect_sample(const void *block, size_t size)
+{
+	uint32_t site;
+	size_t sampled;
+
+	cr_assert(lab_live_take(block, &site, &sampled));
+	cr_expect_eq(sampled, size);
+}
+
+Test(moves, an_address_that_another_has)
+{
+	char *p[MOST] = {0}, *before;
+	size_t same = 0;
+
+	for (int i = 0; i < MOST; i++) {
+		cr_assert(p[i] = lab_malloc(5 * MIB));
+		before = p[i];
+		cr_assert(p[i] = lab_realloc(p[i], 40 * MIB, LAB_GFP_KERNEL));
+		same += taken > 0 && others[taken - 1] == before;
+	}
+	cr_assert_gt(moved, 0);
+	cr_assert_gt(same, 0, "no address was another's at once: nothing is tried");
+	cr_expect_eq(in_use(), MOST + taken);
+	for (int i = 0; i < MOST; i++)
+		cr_expect_sample(p[i], 40 * MIB);
+	for (size_t i = 0; i < taken; i++)
+		cr_expect_sample(others[i], 5 * MIB);
+	cr_expect_eq(lab_profile_lost(), 0);
+}
+
+Test(moves, a_block_that_could_not)
+{
+	char *p = lab_malloc(5 * MIB);
+
+	is_refused = true;
+	cr_assert_null(lab_realloc(p, (size_t)1 << 50, LAB_GFP_KERNEL | LAB_GFP_NOWARN));
+	cr_expect_eq(in_use(), 1);
+	cr_expect_sample(p, 5 * MIB);
+}
