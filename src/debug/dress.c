@@ -205,7 +205,7 @@ note_maker(struct lab_dress *dress, const void *frame)
 		return;
 	}
 	dress->made_by = lab_os_tid();
-	dress->made_frames = (uint8_t)lab_os_backtrace(frame, dress->sites->made, LAB_DRESS_FRAMES);
+	dress->made_frames = (uint8_t)lab_os_backtrace(frame, dress->sites->made, LAB_DRESS_FRAMES, NULL);
 }
 
 void *
@@ -254,7 +254,7 @@ note_free(struct lab_dress *dress, const void *frame)
 	if (!lab_debug_has(LAB_DEBUG_SITES))
 		return;
 	dress->freed_by = lab_os_tid();
-	dress->freed_frames = (uint8_t)lab_os_backtrace(frame, dress->sites->freed, LAB_DRESS_FRAMES);
+	dress->freed_frames = (uint8_t)lab_os_backtrace(frame, dress->sites->freed, LAB_DRESS_FRAMES, NULL);
 }
 
 bool

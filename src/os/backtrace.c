@@ -32,9 +32,9 @@ rest_of(uintptr_t thread)
 	return hash_of(thread) >> 8 & ((UINT64_C(1) << REST_BITS) - 1);
 }
 
-/* Whether all from sp up to the top of the thread's own stack can be read. */
+/* Whether all from sp up to the top of the thread's own stack, and so sp is on it, can be read. */
 static bool
-is_on_own_stack(uintptr_t sp, uintptr_t top)
+is_below(uintptr_t sp, uintptr_t top)
 {
 	uintptr_t thread = lab_thread_pointer(), low = sp & ~(LAB_OS_PAGE_SIZE - 1);
 	_Atomic uint64_t *place = &known_low[hash_of(thread) >> 58];
@@ -53,18 +53,43 @@ is_on_own_stack(uintptr_t sp, uintptr_t top)
 	return true;
 }
 
-/* An address up to which frames above sp can be read. */
-static uintptr_t
-end_of_frames(uintptr_t sp)
+bool
+lab_os_is_on_own_stack(uintptr_t sp)
+{
+	return is_below(sp, lab_os_own_stack_top(sp));
+}
+
+#define FOREIGN_MAX ((uintptr_t)256 << 10)
+
+/* Frames up to `known` can be read; whether those up to `end` can is to be asked. */
+struct reach {
+	uintptr_t known, end;
+};
+
+static struct reach
+reach_from(uintptr_t sp)
 {
 	struct lab_os_stack alternate;
-	uintptr_t top = lab_os_own_stack_top(sp);
+	uintptr_t top = lab_os_own_stack_top(sp), page_end = (sp | (LAB_OS_PAGE_SIZE - 1)) + 1;
 
-	if (is_on_own_stack(sp, top))
-		return top;
+	if (is_below(sp, top))
+		return (struct reach){top, top};
 	if (lab_os_alternate_stack(&alternate) && alternate.running && sp - alternate.low < alternate.size)
-		return alternate.low + alternate.size;
-	return (sp | (LAB_OS_PAGE_SIZE - 1)) + 1;
+		return (struct reach){alternate.low + alternate.size, alternate.low + alternate.size};
+	return (struct reach){page_end, page_end + FOREIGN_MAX};
+}
+
+/* Whether the two words of a frame at `at` can be read. */
+static bool
+is_in(struct reach *reach, uintptr_t at)
+{
+	uintptr_t high = at + 2 * sizeof at;
+
+	if (at % sizeof at != 0 || at >= reach->end || high > reach->end)
+		return false;
+	while (reach->known < high && lab_os.is_readable(reach->known, reach->known + LAB_OS_PAGE_SIZE))
+		reach->known += LAB_OS_PAGE_SIZE;
+	return high <= reach->known;
 }
 
 /* The bytes of this library's text; 1 where it is part of a program, whose frames are all shown; 0: not looked up yet.
@@ -101,22 +126,27 @@ is_own(uintptr_t address)
 }
 
 unsigned
-lab_os_backtrace(const void *frame, uintptr_t *trace, unsigned most)
+lab_os_backtrace(const void *frame, uintptr_t *trace, unsigned most, bool *is_whole)
 {
-	uintptr_t at = (uintptr_t)frame, end = end_of_frames(at);
+	uintptr_t at = (uintptr_t)frame, next = 1;
+	struct reach reach = reach_from(at);
 	unsigned count = 0;
 
-	while (count < most && at % sizeof at == 0 && at < end && end - at >= 2 * sizeof at) {
-		const uintptr_t *record = (const uintptr_t *)at;
+	while (count < most && is_in(&reach, at)) {
+		/* what is taken for a frame may be another thread's to write to */
+		const volatile uintptr_t *record = (const volatile uintptr_t *)at;
 		uintptr_t caller = record[1];
 		if (caller < LAB_OS_PAGE_SIZE)
 			break;
 		if (count > 0 || !is_own(caller))
 			trace[count++] = caller;
-		if (record[0] <= at)
+		next = record[0];
+		if (next <= at)
 			break;
-		at = record[0];
+		at = next;
 	}
+	if (is_whole)
+		*is_whole = next == 0 || count == most;
 	return count;
 }
 

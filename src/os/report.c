@@ -212,7 +212,7 @@ add_details(struct making *making, const void *frame, uintptr_t pc)
 	add_block(making);
 	if (pc != 0)
 		trace[report->frames++] = pc + 1; /* as if it were a call */
-	report->frames += lab_os_backtrace(frame, trace + report->frames, FRAMES - report->frames);
+	report->frames += lab_os_backtrace(frame, trace + report->frames, FRAMES - report->frames, NULL);
 	add_trace(making, "", trace, report->frames);
 	add_site(making, "allocated by ", report->block.made_by, report->block.made_at, report->block.made_frames);
 	add_site(making, "freed by ", report->block.freed_by, report->block.freed_at, report->block.freed_frames);
@@ -355,6 +355,6 @@ lab_report_refusal(const char *call, const void *p, const char *reason)
 	lab_text_string(&making.text, "\n");
 	if (!p) /* no block's, but a call's */
 		add_trace(&making, "", making.room->trace,
-		          lab_os_backtrace(LAB_FRAME_HERE, making.room->trace, FRAMES));
+		          lab_os_backtrace(LAB_FRAME_HERE, making.room->trace, FRAMES, NULL));
 	write_out(&making);
 }

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -257,7 +258,7 @@ static unsigned frames;
 static LAB_NOINLINE void
 innermost(void)
 {
-	frames = lab_os_backtrace(LAB_FRAME_HERE, trace, 8);
+	frames = lab_os_backtrace(LAB_FRAME_HERE, trace, 8, NULL);
 	__asm__ volatile("");
 }
 
@@ -306,6 +307,31 @@ Test(report, finds_callers_in_a_thread)
 }
 #endif
 
+/* Frames of a coroutine's stack, which nobody knows: as far as its pages can be read, and no further than 256 KiB. */
+Test(report, follows_frames_of_other_stacks)
+{
+	enum { PAGES = 80, PAGE = 4096 };
+	char *stack = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uintptr_t most[PAGES];
+	bool is_whole;
+
+	REQUIRE(stack != MAP_FAILED);
+	for (int i = 0; i < PAGES; i++) { /* a frame in each page */
+		uintptr_t *frame = (uintptr_t *)(stack + i * PAGE + 8 * i);
+		frame[0] = i < 3 ? (uintptr_t)(frame + PAGE / 8 + 1) : 0;
+		frame[1] = 0x5000 + (uintptr_t)i;
+	}
+	cr_assert_eq(lab_os_backtrace(stack, most, PAGES, &is_whole), 4);
+	cr_assert(is_whole && most[0] == 0x5000 && most[3] == 0x5003);
+	cr_assert(lab_os_backtrace(stack, most, 2, &is_whole) == 2 && is_whole);
+	REQUIRE(mprotect(stack + 2 * PAGE, PAGE, PROT_NONE) == 0);
+	cr_assert(lab_os_backtrace(stack, most, PAGES, &is_whole) == 2 && !is_whole);
+	REQUIRE(mprotect(stack + 2 * PAGE, PAGE, PROT_READ | PROT_WRITE) == 0);
+	for (int i = 0; i < PAGES - 1; i++)
+		*(uintptr_t *)(stack + i * PAGE + 8 * i) = (uintptr_t)(stack + (i + 1) * PAGE + 8 * (i + 1));
+	cr_assert(lab_os_backtrace(stack, most, PAGES, &is_whole) == 65 && !is_whole);
+}
+
 /* What a chain of frames that the program has written over makes of it. */
 Test(report, follows_no_frame_that_is_not_on_the_stack)
 {
@@ -313,10 +339,10 @@ Test(report, follows_no_frame_that_is_not_on_the_stack)
 	uintptr_t frame[2] = {(uintptr_t)elsewhere, 0x5555}, low[2] = {8, 0x6666},
 	          odd[2] = {(uintptr_t)frame + 3, 0x7777};
 
-	cr_assert(lab_os_backtrace(frame, trace, 8) == 1 && trace[0] == 0x5555);
-	cr_assert(lab_os_backtrace(low, trace, 8) == 1 && trace[0] == 0x6666);
-	cr_assert(lab_os_backtrace(odd, trace, 8) == 1 && trace[0] == 0x7777);
-	cr_assert_eq(lab_os_backtrace((void *)3, trace, 8), 0);
+	cr_assert(lab_os_backtrace(frame, trace, 8, NULL) == 1 && trace[0] == 0x5555);
+	cr_assert(lab_os_backtrace(low, trace, 8, NULL) == 1 && trace[0] == 0x6666);
+	cr_assert(lab_os_backtrace(odd, trace, 8, NULL) == 1 && trace[0] == 0x7777);
+	cr_assert_eq(lab_os_backtrace((void *)3, trace, 8, NULL), 0);
 }
 
 Test(report, names_an_address_by_its_file)
