@@ -32,7 +32,7 @@ static const struct column {
         {"HEAPS", 6, offsetof(struct figures, heaps_in_use), false, true, 'h'},
         {"SLOW/s", 8, offsetof(struct figures, slow_calls), true, true, 's'},
         {"REMOTE/s", 9, offsetof(struct figures, remote_frees), true, true, 'r'},
-        {"REENTR/s", 9, offsetof(struct figures, reentrant), true, true, 'e'},
+        {"REENTR/s", 9, offsetof(struct figures, reentrant_calls), true, true, 'e'},
         {"PURGED/s", 10, offsetof(struct figures, purged), true, false, 'g'},
         {"RSV-USED", 10, offsetof(struct figures, reserve_used), false, false, 'v'},
 };

@@ -35,8 +35,8 @@ const struct figure figures_table[] = {
         FIGURE(heaps, false, false, "heaps made so far"),
         FIGURE(heaps_in_use, false, false, "heaps that a thread has"),
         FIGURE(remote_frees, false, true, "blocks freed by a thread other than their heap's"),
-        FIGURE(reentrant, false, true, "calls that found their thread's heap busy (in signal handlers)"),
-        FIGURE(adopted, false, true, "heaps taken over from dead threads"),
+        FIGURE(reentrant_calls, false, true, "calls that found their thread's heap busy (in signal handlers)"),
+        FIGURE(adopted_heaps, false, true, "heaps taken over from dead threads"),
         FIGURE(slow_calls, false, true, "allocations that took the slow path"),
         FIGURE(reserve, true, false, "in slots of the emergency reserve"),
         FIGURE(reserve_used, true, false, "in slots of the reserve that are in use"),
@@ -145,8 +145,8 @@ count_heaps(struct census *census, const struct snapshot *snapshot)
 		all->heaps++;
 		all->heaps_in_use += lab_heap_state_is_owned(snapshot->heaps[i].state);
 		all->remote_frees += lab_load_rlx(&heap->remote_frees);
-		all->reentrant += heap->reentrant;
-		all->adopted += heap->adopted;
+		all->reentrant_calls += heap->reentrant;
+		all->adopted_heaps += heap->adopted;
 		all->slow_calls += heap->slow_calls;
 		all->remote_waiting += (lab_load_rlx(&heap->remote) >> LAB_REMOTE_BYTES_SHIFT) * LAB_REMOTE_UNIT;
 		for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)

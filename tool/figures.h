@@ -11,7 +11,7 @@ struct figures {
 	uint64_t dirty, free_in_spans, pinned, remote_waiting, purged;
 	uint64_t blocks, large, large_blocks, huge, huge_blocks, huge_cached;
 	uint64_t segments, empty_segments, heaps, heaps_in_use;
-	uint64_t remote_frees, reentrant, adopted, slow_calls;
+	uint64_t remote_frees, reentrant_calls, adopted_heaps, slow_calls;
 	uint64_t reserve, reserve_used, reserve_grown, reserve_limit, reserve_shares, reserve_failures;
 	uint64_t limit, charged, waits; /* limit: UINT64_MAX if there is none */
 };

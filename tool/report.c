@@ -121,7 +121,7 @@ report_heaps(const struct snapshot *snapshot)
 		                         heap_state_name(heap->state), "thread", (int)heap->tid, "segments",
 		                         (json_int_t)segments, "mapped", number(pages * LAB_PAGE_SIZE), "active",
 		                         number(taken * LAB_PAGE_SIZE), "remote_frees",
-		                         number(lab_load_rlx(&heap->heap.remote_frees)), "reentrant",
+		                         number(lab_load_rlx(&heap->heap.remote_frees)), "reentrant_calls",
 		                         number(heap->heap.reentrant), "slow_calls", number(heap->heap.slow_calls)));
 	}
 	return heaps;

@@ -14,6 +14,7 @@ PAGE = ROOT / "docs/api.md"
 HEADERS = {
     "labyrinth/labyrinth.h": "The interface of both libraries.",
     "labyrinth/gfp.h": "The Linux kernel's names for it; what they do is what the kernel's documentation says, but for what is said here.",
+    "labyrinth/rcu.h": "Frees after a grace period of liburcu: the interface of liblabyrinth_rcu ([rcu.md](rcu.md)).",
 }
 HEAD = """# API
 

@@ -60,9 +60,9 @@ def variables(root):
 def takes(setting):
     """What may stand as a value, as markdown."""
     words = [f"`{word}`" for word in setting["words"].split(",") if word]
-    first = {"BYTES": "bytes", "MS": "milliseconds", "NUMBER": f"{setting['least']} to 255", "FLAG": "0, 1"}.get(setting["kind"])
+    first = {"BYTES": "bytes", "MS": "milliseconds", "NUMBER": f"{setting['least']} to {str(setting['most']).replace('UINT8_MAX', '255')}", "FLAG": "0, 1"}.get(setting["kind"])
     if setting["kind"] == "TEXT":
-        return setting["words"].split(",")[0]
+        return setting["words"]
     if "`cgroup`" in words:
         words.insert(0, "`80%`")
     return ", ".join(([first] if first else []) + words)

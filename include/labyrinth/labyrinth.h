@@ -311,7 +311,7 @@ extern const char *volatile lab_abort_message;
 
 /* With the setting `check`: looks for writes behind and before a block, or, if it is NULL, all blocks, freed ones that
  * wait to be used again included, and reports the first as a misuse. Otherwise nothing is kept to look at. Not from
- * handlers. */
+ * handlers; with NULL, where no other thread allocates or frees at the moment. */
 void lab_check(const void *block);
 
 /* ---- memory and figures ---------------------------------------------------------------------------------------- */

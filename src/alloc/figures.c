@@ -18,7 +18,7 @@ const struct lab_figure lab_figures[] = {
         FIGURE(dirty, BYTES, "dirty", "free and dirty", "free pages that were not given back"),
         FIGURE(purged, BYTES_TOTAL, "purged", "given back so far", "given back to the system"),
         FIGURE(blocks, COUNT, "blocks", "live blocks", "live blocks"),
-        FIGURE(runs, COUNT, "runs", "runs", "live blocks of whole pages"),
+        FIGURE(runs, COUNT, "large_blocks", "large blocks", "live blocks of whole pages"),
         FIGURE(huge, BYTES, "huge", "huge", "in live blocks that are mappings of their own"),
         FIGURE(huge_blocks, COUNT, "huge_blocks", "huge blocks", "live blocks that are mappings of their own"),
         FIGURE(segments, COUNT, "segments", "segments", "segments that heaps own"),

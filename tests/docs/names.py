@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Every lab_ and LAB_ name, field of lab_stats and labyrinth:: name in the documents is one of the public headers, or at least of the code.
+"""Every lab_ and LAB_ name, field of lab_stats and labyrinth:: name in the documents is one of the public headers, or at least of the code; and each
+function of labyrinth.h and rcu.h is in a manual page.
 
 usage: names.py ROOT
 """
@@ -10,6 +11,7 @@ from pathlib import Path
 
 WORD = re.compile(r"(?<![\w/.-])(lab_[a-z0-9_]+|LAB_[A-Z0-9_]+)\b(?![*/]|\.[ch]\b)")
 FIELD = re.compile(r"\blab_stats\.(\w+)")
+FUNCTION = re.compile(r"^(?!static|typedef)\w[^\n(;{]*?\b(lab_\w+)\(", re.M)
 CXX = re.compile(r"\blabyrinth::(\w+)")
 
 
@@ -20,6 +22,11 @@ def check(root):
     known = set(re.findall(r"\w+", code))
     fields = set(re.findall(r"^\t\w+ (\w+);", re.search(r"^struct lab_stats \{(.*?)^\};", headers["labyrinth.h"], re.M | re.S)[1], re.M))
     cxx = set(re.findall(r"\w+", headers["labyrinth.hpp"]))
+    pages = {path.name: path.read_text() for path in (root / "docs/man").glob("*.3")}
+    for header in "labyrinth.h", "rcu.h":
+        for name in FUNCTION.findall(re.sub(r"^(?:static|typedef).*\n\w+\(.*$", "", headers[header], flags=re.M)):
+            if not any(re.search(rf"^\.Fn {name}\b", page, re.M) for page in pages.values()):
+                yield f"docs/man: {header}'s {name} is in no page"
     for path in [*root.glob("*.md"), *(root / "docs").glob("*.md")]:
         if path.name == "CHANGELOG.md":  # what was
             continue

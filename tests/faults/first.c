@@ -1,4 +1,4 @@
-/* first.c - the first call of a process, whatever it is: the arena is reserved, the fork mark is made, the heap is
+/* first.c - the first call of a process, whatever it is: the tables are mapped, the fork mark is made, the heap is
  * born, a segment opened. */
 #include <string.h>
 

@@ -66,7 +66,7 @@ use_reserve(void)
 	REQUIRE(reserve_thread(256, 0));
 }
 
-/* A second arena; a block so large that the system is asked first; a block that is given to a thread, which is this
+/* A second segment; a block so large that the system is asked first; a block that is given to a thread, which is this
  * one. */
 static void
 use_much(void)

@@ -24,7 +24,7 @@
 
 #define MIB             ((size_t)1 << 20)
 #define LOADER_NEEDS    (12 * MIB) /* below that a program of two libraries may not start */
-#define ALLOCATOR_NEEDS (48 * MIB) /* below that there may be no arena; from here on there must be blocks */
+#define ALLOCATOR_NEEDS (48 * MIB) /* below that there may be no segment; from here on there must be blocks */
 
 static int limits_done;
 

@@ -294,10 +294,10 @@ def stat(tool):
         expect(figures["reserve_used"] == 1024, figures)
         expect(figures["limit"] == 1 << 30 and shown["settings"]["limit"] == {"value": str(1 << 30), "from": "environment"} and
                shown["settings"]["exclusive"]["value"] == "log", shown)
-        expect(figures["remote_frees"] + figures["remote_waiting"] + figures["adopted"] > 0 and figures["charged"] > 0, figures)
+        expect(figures["remote_frees"] + figures["remote_waiting"] + figures["adopted_heaps"] > 0 and figures["charged"] > 0, figures)
         expect(class_of(shown, 48)["live"] < 300 or figures["remote_waiting"] > 0, shown)
     with tool.process(tool.fixtures["plain"], "handlers") as (process, words):
-        expect(tool.json("stat", process.pid)["figures"]["reentrant"] == int(words[0]), words)
+        expect(tool.json("stat", process.pid)["figures"]["reentrant_calls"] == int(words[0]), words)
 
 
 def metrics(tool):

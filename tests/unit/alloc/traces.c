@@ -13,7 +13,7 @@ enum { SCALE = 2 };
 enum { SCALE = 8 };
 #endif
 
-/* ---- private: nothing is shared but the arena ---- */
+/* ---- private: nothing is shared but the page level ---- */
 
 static struct trace_block blocks[THREADS][SLOTS];
 
