@@ -88,9 +88,8 @@ parse_arguments(int argc, char **argv, struct run *run)
 	        {"profile", 'p', "NAME", 0, "The profile of settings, as --set profile=NAME", 0},
 	        {"report", 'r', NULL, 0, "Print the figures of each process on stderr when the program has ended", 0},
 	        {"check-atomic", 'a', NULL, 0,
-	         "Say afterwards how many calls came from signal handlers that had interrupted another call, and how "
-	         "many "
-	         "atomic calls got no memory",
+	         "Say which calls come from signal handlers that have interrupted another one, each place once, and "
+	         "afterwards how many there were, and how many atomic calls got no memory",
 	         0},
 	        {"library", 'l', "FILE", 0, "Preload this one, not the one that is installed or built with this tool",
 	         0},
@@ -254,6 +253,8 @@ run_and_report(const struct run *run)
 	setenv("LABYRINTH_STATS_FILE", pattern, 1);
 	setenv("LABYRINTH_STATS_FORMAT", "text", 1); /* as read_report reads it */
 	free(pattern);
+	if (run->check_atomic)
+		setenv("LABYRINTH_REPORT_REENTRANT", "1", 0);
 	status = run_child(run->command);
 	report(run, folder);
 	if (rmdir(folder) != 0)

@@ -27,13 +27,17 @@ may_be_fast(void)
 	return lab_load_rlx(&lab_settings.perturb) == 0 && !lab_load_rlx(&lab_settings.count_allocations);
 }
 
+/* *raw_size: the bytes of the block; 0: it is no span's, or that is to be looked up. */
 static void *
-allocate(struct lab_guard *guard, struct lab_request request)
+allocate(struct lab_guard *guard, struct lab_request request, size_t *raw_size)
 {
+	*raw_size = 0;
 	if (request.size <= LAB_DIRECT_MAX && request.align <= LAB_ALIGN_DEFAULT && may_be_fast()) {
 		void *p = lab_malloc_try_tagged(request.size, LAB_WORD_SLOW);
-		if (lab_likely(p != NULL))
+		if (lab_likely(p != NULL)) {
+			*raw_size = lab_class_size(lab_class_of(request.size));
 			return request.gfp & LAB_GFP_ZERO ? memset(p, 0, request.size) : p;
+		}
 	}
 	return lab_gfp_is(request.gfp, LAB_GFP_NOWAIT) ? lab_allocate_nowait(guard, request)
 	                                               : lab_allocate_sure(guard, request);
@@ -45,17 +49,21 @@ allocate_dressed(struct lab_guard *guard, struct lab_request request, enum lab_m
 	if (request.align < LAB_ALIGN_DEFAULT)
 		request.align = LAB_ALIGN_DEFAULT; /* as all other blocks have it */
 	struct lab_request raw = request;
+	size_t raw_size;
 
 	raw.size = lab_dress_raw_size(request.size, request.align);
 	if (raw.size > LAB_SIZE_MAX || request.align > ALIGN_MOST)
-		return allocate(guard, request);
-	void *p = allocate(guard, raw);
+		return allocate(guard, request, &raw_size);
+	void *p = allocate(guard, raw, &raw_size);
 	if (!p)
 		return NULL;
-	struct lab_place place = lab_map_find_block(p);
-	if (place.kind == LAB_PLACE_SLOT || place.kind == LAB_PLACE_SHARE)
-		return p;
-	p = lab_dress_make(p, lab_place_size(&place, p), request.size, request.align, maker, LAB_FRAME_HERE);
+	if (raw_size == 0) {
+		struct lab_place place = lab_map_find_block(p);
+		if (place.kind == LAB_PLACE_SLOT || place.kind == LAB_PLACE_SHARE)
+			return p;
+		raw_size = lab_place_size(&place, p);
+	}
+	p = lab_dress_make(p, raw_size, request.size, request.align, maker, LAB_FRAME_HERE);
 	if (!(request.gfp & LAB_GFP_ZERO) && lab_debug_has(LAB_DEBUG_SITES) && !lab_load_rlx(&lab_settings.perturb))
 		memset(p, NEW_BYTE, request.size < FILL_MOST ? request.size : FILL_MOST);
 	return p;

@@ -26,6 +26,7 @@ const struct lab_inspect lab_inspect = {
         .texts = lab_setting_texts,
         .limit = &lab_charge_limit,
         .waits = &lab_limit_wait_count,
+        .objects = &lab_objects,
         .start = &started,
 };
 

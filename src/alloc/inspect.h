@@ -11,6 +11,7 @@
 #ifndef LAB_ALLOC_INSPECT_H
 #define LAB_ALLOC_INSPECT_H
 
+#include "alloc/objects.h"
 #include "alloc/setting.h"
 #include "heap/registry.h"
 #include "page/charge.h"
@@ -46,6 +47,7 @@ struct lab_inspect {
 	struct lab_setting_now *settings;
 	char (*texts)[LAB_VALUE_MAX + 1];
 	_Atomic size_t *limit, *waits;
+	_Atomic(const struct lab_objects *) *objects;
 	struct lab_inspect_start *start;
 };
 extern const struct lab_inspect lab_inspect LAB_HIDDEN;
@@ -88,6 +90,8 @@ enum {
 };
 
 #define LAB_INSPECT_LAYOUT                                                                                             \
-	LAB_MIX_(LAB_MIX_SIZE_(LAB_MIX_SIZE_(LAB_LAYOUT_RESERVE_, lab_setting_now), lab_counts), LAB_LAYOUT_SETTINGS_)
+	LAB_MIX_(LAB_MIX_SIZE_(LAB_MIX_SIZE_(LAB_MIX_SIZE_(LAB_LAYOUT_RESERVE_, lab_setting_now), lab_counts),         \
+	                       lab_objects),                                                                           \
+	         LAB_LAYOUT_SETTINGS_)
 
 #endif

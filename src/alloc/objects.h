@@ -4,8 +4,11 @@
 #define LAB_ALLOC_OBJECTS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/atomic.h"
+
+struct lab_cache;
 
 struct lab_objects {
 	/* The bytes of the object p; 0: it is none. p lies in a block of the caller's. With a `call` the object is
@@ -13,6 +16,9 @@ struct lab_objects {
 	size_t (*visit)(void *p, const char *call);
 	/* A line for each cache. */
 	void (*print)(void (*write_line)(void *context, const char *line), void *context);
+	/* For who looks from outside (inspect.h): the caches, and the bytes of a descriptor of a cache and a slab. */
+	struct lab_cache *_Atomic *caches;
+	uint32_t cache_size, slab_size;
 };
 extern _Atomic(const struct lab_objects *) lab_objects;
 

@@ -181,6 +181,13 @@ set_report_file(const char *text)
 }
 
 static bool
+set_report_reentrant(size_t on)
+{
+	lab_store_rlx(&lab_reentrant_is_told, on != 0);
+	return true;
+}
+
+static bool
 set_reserve(size_t bytes)
 {
 	lab_backing_set_size(bytes);

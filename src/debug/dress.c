@@ -126,23 +126,51 @@ behind(const struct lab_dress *dress)
 	return size < most ? size : most;
 }
 
+static uint64_t
+all_bytes(uint8_t byte)
+{
+	return byte * UINT64_C(0x0101010101010101);
+}
+
+static uint64_t
+word_at(const char *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof word);
+	return word;
+}
+
 /* The first byte of [p, p + size) that is another; NULL: none. */
 static const void *
 find_other(const char *p, size_t size, uint8_t byte)
 {
-	const uint64_t all = byte * UINT64_C(0x0101010101010101);
-	uint64_t word;
-	size_t i = 0;
+	const uint64_t all = all_bytes(byte);
 
-	for (; i + sizeof word <= size; i += sizeof word) {
-		memcpy(&word, p + i, sizeof word);
-		if (word != all)
-			break;
+	if (size >= sizeof all) { /* the last word may overlap the one before */
+		uint64_t others = word_at(p + size - sizeof all) ^ all;
+		for (size_t i = 0; i + sizeof all < size; i += sizeof all)
+			others |= word_at(p + i) ^ all;
+		if (lab_likely(others == 0))
+			return NULL;
 	}
-	for (; i < size; i++)
+	for (size_t i = 0; i < size; i++)
 		if ((uint8_t)p[i] != byte)
 			return p + i;
 	return NULL;
+}
+
+static void
+fill(char *p, size_t size, uint8_t byte)
+{
+	const uint64_t all = all_bytes(byte);
+
+	if (size >= sizeof all && size <= 2 * sizeof all) {
+		memcpy(p, &all, sizeof all);
+		memcpy(p + size - sizeof all, &all, sizeof all);
+	} else {
+		memset(p, byte, size);
+	}
 }
 
 static void
@@ -152,7 +180,7 @@ put_canaries(struct lab_dress *dress)
 	const uint64_t canary[2] = {~front_canary(start), front_canary(start)};
 
 	memcpy(start - sizeof canary, canary, sizeof canary);
-	memset(start + dress->size, canary_byte(), behind(dress));
+	fill(start + dress->size, behind(dress), canary_byte());
 }
 
 static bool

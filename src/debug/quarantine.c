@@ -1,11 +1,26 @@
 /* quarantine.c - see quarantine.h. Any context. */
 #include "debug/quarantine.h"
 
-enum { PLACES = 8192, FEW_PLACES = 256, BYTES_MOST = 64 << 20 };
+enum { PLACES = 8192, FEW_PLACES = 256, BYTES_MOST = 64 << 20, UNCOUNTED = 32 << 10 };
 
 static _Atomic(struct lab_dress *) ring[PLACES];
 static _Atomic uint64_t head, tail; /* places that were filled, and emptied, so far */
 static _Atomic int64_t bytes;
+
+/* The places that are used. Where the profile is for use, few blocks wait. */
+static size_t
+places(void)
+{
+	return lab_debug_has(LAB_DEBUG_SITES) ? PLACES : FEW_PLACES;
+}
+
+/* Few blocks of less than UNCOUNTED bytes are at most 8 MiB: they need not be counted. */
+static void
+count(const struct lab_dress *dress, int64_t sign)
+{
+	if (dress->raw_size >= UNCOUNTED || lab_debug_has(LAB_DEBUG_SITES))
+		lab_add_rlx(&bytes, sign * (int64_t)dress->raw_size);
+}
 
 static struct lab_dress *
 exchange(size_t place, struct lab_dress *dress)
@@ -14,38 +29,44 @@ exchange(size_t place, struct lab_dress *dress)
 	struct lab_dress *old = atomic_exchange_explicit(&ring[place], dress, memory_order_acq_rel);
 
 	if (old)
-		lab_add_rlx(&bytes, -(int64_t)old->raw_size);
+		count(old, -1);
 	return old;
 }
 
-/* Where the profile is for use, few blocks wait, and go in no order that can be foreseen. */
+/* Where the profile is for use blocks go in no order that can be foreseen; a turn that two threads have does no harm
+ * there, and a locked instruction would cost more than all of the place. */
 static size_t
-place_for(uint64_t turn, const struct lab_dress *dress)
+next_place(const struct lab_dress *dress)
 {
 	if (lab_debug_has(LAB_DEBUG_SITES))
-		return turn % PLACES;
+		return lab_add_rlx(&head, 1u) % PLACES;
+	uint64_t turn = lab_load_rlx(&head);
+	lab_store_rlx(&head, turn + 1);
 	return lab_dress_shuffle(turn + ((uintptr_t)dress >> 4)) % FEW_PLACES;
 }
 
 struct lab_dress *
 lab_quarantine_push(struct lab_dress *dress)
 {
-	lab_add_rlx(&bytes, (int64_t)dress->raw_size);
-	return exchange(place_for(lab_add_rlx(&head, 1u), dress), dress);
+	count(dress, 1);
+	return exchange(next_place(dress), dress);
 }
 
+/* In the order in which they came, the newest not; or in the order of the places, where they lie in none. */
 struct lab_dress *
 lab_quarantine_pull(void)
 {
+	bool in_order = lab_debug_has(LAB_DEBUG_SITES);
 	struct lab_dress *dress = NULL;
 
-	while (!dress && lab_load_rlx(&bytes) > BYTES_MOST) {
-		uint64_t first = lab_load_rlx(&tail), end = lab_load_rlx(&head);
-		if (first + 1 >= end) /* the newest stays, however large it is */
+	for (size_t tries = 0; !dress && tries < places() && lab_load_rlx(&bytes) > BYTES_MOST; tries++) {
+		uint64_t first = lab_load_rlx(&tail), end = lab_load_rlx(&head), oldest = first;
+		if (in_order && first + 1 >= end)
 			return NULL;
-		uint64_t oldest = end > PLACES && first < end - PLACES ? end - PLACES : first;
+		if (in_order && end > PLACES && first < end - PLACES)
+			oldest = end - PLACES;
 		if (lab_cas64(&tail, first, oldest + 1)) /* pairs with itself in another thread: each place is one's */
-			dress = exchange(oldest % PLACES, NULL);
+			dress = exchange(oldest % places(), NULL);
 	}
 	return dress;
 }

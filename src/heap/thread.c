@@ -218,6 +218,36 @@ tell_of_slow_call(uint16_t scope)
 	lab_report_refusal(call, NULL, reason);
 }
 
+_Atomic bool lab_reentrant_is_told;
+
+/* Whether nobody has told of the place yet, which somebody does from now on. Each place has one of some words after its
+ * hash; when they are full no more places are told. */
+static bool
+is_first_time(uintptr_t place)
+{
+	enum { PLACES = 512, TRIES = 32 };
+	static _Atomic uint64_t places[PLACES];
+	size_t hash = (size_t)((uint64_t)place * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+
+	for (size_t i = 0; i < TRIES; i++) {
+		_Atomic uint64_t *word = &places[(hash + i) % PLACES];
+		uint64_t seen = lab_load_rlx(word);
+		if (seen == 0 && lab_cas64(word, 0, place)) /* pairs with itself: one wins */
+			return true;
+		if (lab_load_rlx(word) == place)
+			return false;
+	}
+	return false;
+}
+
+/* A call that a handler has made which interrupted another call; sp: where it was entered, with its return address. */
+static LAB_COLD void
+tell_of_handler(uintptr_t sp)
+{
+	if (is_first_time(*(const uintptr_t *)sp))
+		lab_report_refusal("signal handler", NULL, "a call in the middle of another one");
+}
+
 void
 lab_leave(struct lab_guard *guard)
 {
@@ -242,4 +272,6 @@ lab_leave(struct lab_guard *guard)
 		lab_finding_report(&finding); /* INV-FIND-1 */
 	if (lab_unlikely(t->scope & LAB_SCOPE_OWN) && !is_bounded)
 		tell_of_slow_call(t->scope);
+	if (lab_unlikely(lab_load_rlx(&lab_reentrant_is_told)) && guard->reentrant)
+		tell_of_handler(guard->sp);
 }

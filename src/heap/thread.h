@@ -32,6 +32,9 @@
 
 #include "heap/current.h"
 
+/* Calls in handlers that interrupted another one are told, each place once (the setting report_reentrant). */
+extern _Atomic bool lab_reentrant_is_told;
+
 /*
  * Enters the thread's heap, or one that it borrows while its own is busy. False: no heap can be had. Any context. The
  * heap that it gives is whole.

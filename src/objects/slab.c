@@ -96,14 +96,6 @@ lab_slab_release(struct lab_slab *slab, unsigned object)
 	return lab_slots_release(&slab->word, object) == LAB_RESERVE_RELEASED; /* of a closed slab all were free */
 }
 
-size_t
-lab_slab_live(const struct lab_slab *slab)
-{
-	uint64_t word = lab_load_acq(&slab->word); /* pairs with the instruction that releases */
-
-	return lab_slots_is_open(word) ? LAB_SLOTS_A_WORD - (size_t)__builtin_popcountll(word & UINT32_MAX) : 0;
-}
-
 struct lab_slab *
 lab_slabs_find(struct lab_slabs *slabs, const void *p, unsigned *object, const char **why)
 {

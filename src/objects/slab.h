@@ -99,7 +99,13 @@ struct lab_slab *lab_slabs_find(struct lab_slabs *slabs, const void *p, unsigned
 bool lab_slab_release(struct lab_slab *slab, unsigned object);
 
 /* Objects in use. */
-size_t lab_slab_live(const struct lab_slab *slab);
+static inline size_t
+lab_slab_live(const struct lab_slab *slab)
+{
+	uint64_t word = lab_load_acq(&slab->word); /* pairs with the instruction that releases */
+
+	return lab_slots_is_open(word) ? LAB_SLOTS_A_WORD - (size_t)__builtin_popcountll(word & UINT32_MAX) : 0;
+}
 
 /* Gives the memory of a slab back if its word is `from`; bytes. From LAB_SLAB_ALL_FREE: any thread, at any time. From
  * LAB_SLAB_OPENING, where a frame left it that did not come back: by the cache's only user. A frame that is cut short

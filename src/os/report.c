@@ -288,9 +288,12 @@ compose(struct making *making, const char *call, const void *p, const char *reas
 
 	lab_text_string(text, "labyrinth: ");
 	lab_text_string(text, call);
-	lab_text_string(text, "(");
-	lab_text_hex(text, (uintptr_t)p);
-	lab_text_string(text, "): ");
+	if (p) {
+		lab_text_string(text, "(");
+		lab_text_hex(text, (uintptr_t)p);
+		lab_text_string(text, ")");
+	}
+	lab_text_string(text, ": ");
 	lab_text_string(text, reason);
 	making->report.call = call;
 	making->report.p = p;
@@ -352,7 +355,7 @@ lab_report_refusal(const char *call, const void *p, const char *reason)
 
 	begin(&making, false);
 	compose(&making, call, p, reason);
-	lab_text_string(&making.text, "\n");
+	end_first_line(&making);
 	if (!p) /* no block's, but a call's */
 		add_trace(&making, "", making.room->trace,
 		          lab_os_backtrace(LAB_FRAME_HERE, making.room->trace, FRAMES, NULL));

@@ -144,6 +144,9 @@ def report(tool):
     result = tool.run("run", "--check-atomic", fixture, "handlers", stdin=subprocess.DEVNULL)
     words = result.stdout.split()
     expect(words[0] == "ready" and int(words[1]) >= 5, words)
+    told = re.findall(r"^labyrinth: signal handler: .*\nlabyrinth: +#0 (\S+)\+0x\w+$", result.stderr, re.M)
+    # malloc's place and free's, each but once; a handler's last call may return to who has called the handler
+    expect(told.count(str(fixture)) == 1 and len(told) <= 2 and result.stderr.count("#0") == len(told), result.stderr)
     has(rf"^labyrinth: {words[1]} calls .* came from signal handlers .*; 0 atomic calls .* \(1 process\)$", result.stderr)
     result = tool.run("run", "-a", "sh", "-c", "kill -SEGV $$", status=128 + signal.SIGSEGV)
     has("^labyrinth: no figures: ", result.stderr)
@@ -344,6 +347,20 @@ def slabinfo(tool):
     live = class_of(shown, 112)["live"]
     expect(live in range(1000, 1010), live)
     has(rf"^size-112 +{live} +\d+ +112 +585 +16 : +2 ", text)
+
+
+def caches(tool):
+    """Typed caches have lines of their own; a destroyed one has none, and where there is none there is no line."""
+    with tool.process(tool.fixtures["plain"], "caches") as (process, _):
+        shown, text = tool.json("slabinfo", process.pid), tool.run("slabinfo", process.pid).stdout
+    things, other = shown["caches"]
+    expect((things["name"], things["size"], things["live"], things["allocations"]) == ("things", 300, 70, 100), things)
+    expect(things["made"] == things["slabs"] * things["objects_per_slab"] >= 100, things)
+    expect((other["name"], other["live"], other["from_reserve"], other["slabs"]) == ("other_\"things\"", 1, 1, 0), other)
+    has(rf"^things +70 +{things['made']} +300 +{things['objects_per_slab']} +\d+ : +{things['slabs']} ", text)
+    expect("gone" not in text, text)
+    with tool.process(tool.fixtures["plain"], "blocks") as (process, _):
+        expect(tool.json("slabinfo", process.pid)["caches"] == [], "caches where there are none")
 
 
 def pinned(tool):
@@ -548,7 +565,7 @@ def completion(tool):
 
 
 SCENES = {"help": help_, "map": map_, **{function.__name__: function for function in
-          (run, report, objections, doctor, refused, stat, metrics, buddyinfo, slabinfo, pinned, query, diff, top, storm, garbage, completion)}}
+          (run, report, objections, doctor, refused, stat, metrics, buddyinfo, slabinfo, caches, pinned, query, diff, top, storm, garbage, completion)}}
 
 
 def main():
