@@ -82,7 +82,7 @@ def tuning_settings(settings, _):
 def tuning_profiles(_, profiles):
     lines = ["| profile | stands for | what it is for |", "|---|---|---|"]
     for profile in profiles:
-        stands_for = "not in this version" if profile["settings"] == "NULL" else f"`{profile['settings']}`" if profile["settings"] else "–"
+        stands_for = f"`{profile['settings']}`" if profile["settings"] else "–"
         lines.append(f"| `{profile['name']}` | {stands_for} | {profile['doc']} |")
     return lines
 
@@ -139,10 +139,7 @@ def manual_profiles(_, profiles):
     lines = []
     for profile in profiles:
         lines.append(f".It Li {profile['name']}")
-        if profile["settings"] == "NULL":
-            lines += roff(f"{profile['doc']}; not in this version.")
-        else:
-            lines += roff(f"{profile['doc']}" + (f": `{profile['settings']}`." if profile["settings"] else "."))
+        lines += roff(f"{profile['doc']}" + (f": `{profile['settings']}`." if profile["settings"] else "."))
     return lines
 
 

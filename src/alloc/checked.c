@@ -29,32 +29,31 @@ may_be_fast(void)
 
 /* *raw_size: the bytes of the block; 0: it is no span's, or that is to be looked up. */
 static void *
-allocate(struct lab_guard *guard, struct lab_request request, size_t *raw_size)
+allocate(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, size_t *raw_size)
 {
 	*raw_size = 0;
-	if (request.size <= LAB_DIRECT_MAX && request.align <= LAB_ALIGN_DEFAULT && may_be_fast()) {
-		void *p = lab_malloc_try_tagged(request.size, LAB_WORD_SLOW);
+	if (size <= LAB_DIRECT_MAX && align <= LAB_ALIGN_DEFAULT && may_be_fast()) {
+		void *p = lab_malloc_try_tagged(size, LAB_WORD_SLOW);
 		if (lab_likely(p != NULL)) {
-			*raw_size = lab_class_size(lab_class_of(request.size));
-			return request.gfp & LAB_GFP_ZERO ? memset(p, 0, request.size) : p;
+			*raw_size = lab_class_size(lab_class_of(size));
+			return gfp & LAB_GFP_ZERO ? memset(p, 0, size) : p;
 		}
 	}
-	return lab_gfp_is(request.gfp, LAB_GFP_NOWAIT) ? lab_allocate_nowait(guard, request)
-	                                               : lab_allocate_sure(guard, request);
+	const struct lab_request request = {size, align, gfp};
+	return lab_gfp_is(gfp, LAB_GFP_NOWAIT) ? lab_allocate_nowait(guard, request)
+	                                       : lab_allocate_sure(guard, request);
 }
 
 static void *
-allocate_dressed(struct lab_guard *guard, struct lab_request request, enum lab_maker maker)
+allocate_dressed(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, enum lab_maker maker)
 {
-	if (request.align < LAB_ALIGN_DEFAULT)
-		request.align = LAB_ALIGN_DEFAULT; /* as all other blocks have it */
-	struct lab_request raw = request;
-	size_t raw_size;
+	if (align < LAB_ALIGN_DEFAULT)
+		align = LAB_ALIGN_DEFAULT; /* as all other blocks have it */
+	size_t least = lab_dress_raw_size(size, align), raw_size;
 
-	raw.size = lab_dress_raw_size(request.size, request.align);
-	if (raw.size > LAB_SIZE_MAX || request.align > ALIGN_MOST)
-		return allocate(guard, request, &raw_size);
-	void *p = allocate(guard, raw, &raw_size);
+	if (least > LAB_SIZE_MAX || align > ALIGN_MOST)
+		return allocate(guard, size, align, gfp, &raw_size);
+	void *p = allocate(guard, least, align, gfp, &raw_size);
 	if (!p)
 		return NULL;
 	if (raw_size == 0) {
@@ -63,9 +62,9 @@ allocate_dressed(struct lab_guard *guard, struct lab_request request, enum lab_m
 			return p;
 		raw_size = lab_place_size(&place, p);
 	}
-	p = lab_dress_make(p, raw_size, request.size, request.align, maker, LAB_FRAME_HERE);
-	if (!(request.gfp & LAB_GFP_ZERO) && lab_debug_has(LAB_DEBUG_SITES) && !lab_load_rlx(&lab_settings.perturb))
-		memset(p, NEW_BYTE, request.size < FILL_MOST ? request.size : FILL_MOST);
+	p = lab_dress_make(p, raw_size, size, align, maker, LAB_FRAME_HERE);
+	if (!(gfp & LAB_GFP_ZERO) && lab_debug_has(LAB_DEBUG_SITES) && !lab_load_rlx(&lab_settings.perturb))
+		memset(p, NEW_BYTE, size < FILL_MOST ? size : FILL_MOST);
 	return p;
 }
 
@@ -323,8 +322,7 @@ lab_new_checked(size_t size, size_t align, enum lab_maker maker)
 	}
 	if (size > LAB_SIZE_MAX)
 		return lab_or_enomem(NULL);
-	return lab_or_enomem(allocate_dressed(
-	        &guard, (struct lab_request){size, align < 16 ? LAB_ALIGN_DEFAULT : align, LAB_GFP_KERNEL}, maker));
+	return lab_or_enomem(allocate_dressed(&guard, size, align, LAB_GFP_KERNEL, maker));
 }
 
 void

@@ -16,12 +16,13 @@ get(void)
 }
 
 void *
-lab_checked_allocate(struct lab_guard *guard, struct lab_request request, enum lab_maker maker)
+lab_checked_allocate(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, enum lab_maker maker)
 {
 	const struct lab_checks *set = get();
 
-	if (set)
-		return set->allocate(guard, request, maker);
+	if (lab_likely(set != NULL))
+		return set->allocate(guard, size, align, gfp, maker);
+	const struct lab_request request = {size, align, gfp};
 	return (request.gfp & LAB_GFP_KIND) ? lab_allocate_nowait(guard, request) : lab_allocate_sure(guard, request);
 }
 

@@ -19,15 +19,18 @@ struct lab_release_how {
 	size_t align; /* 0, or what is said to have been asked for */
 };
 
-/* A dressed block; NULL as from lab_allocate and lab_allocate_nowait. What comes from the reserve is not dressed. */
-void *lab_checked_allocate(struct lab_guard *guard, struct lab_request request, enum lab_maker maker);
+/* A dressed block; NULL as from lab_allocate and lab_allocate_nowait. What comes from the reserve is not dressed. The
+ * request in words of its own: as a struct it would be copied by each function on the way, and read before it is
+ * written as a whole, which costs as much as all that is done. */
+void *lab_checked_allocate(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, enum lab_maker maker);
 
 /* What a function that hands out blocks allocates. */
 static inline void *
 lab_allocate_block(struct lab_guard *guard, struct lab_request request)
 {
-	return lab_unlikely(lab_debug_is_on()) ? lab_checked_allocate(guard, request, LAB_BY_MALLOC)
-	                                       : lab_allocate(guard, request);
+	if (lab_unlikely(lab_debug_is_on()))
+		return lab_checked_allocate(guard, request.size, request.align, request.gfp, LAB_BY_MALLOC);
+	return lab_allocate(guard, request);
 }
 
 /* Frees p if it is a dressed block, or reports what is wrong. False: it is none, and nothing was done. */
@@ -49,7 +52,7 @@ void *lab_checked_realloc(struct lab_guard *guard, const struct lab_dress *dress
 /* What does all this, once it can: a layer in front of frees and of realloc, which call it. Until then blocks are not
  * dressed. By the first thread. */
 struct lab_checks {
-	void *(*allocate)(struct lab_guard *guard, struct lab_request request, enum lab_maker maker);
+	void *(*allocate)(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, enum lab_maker maker);
 	bool (*release)(void *p, const struct lab_release_how *how);
 	const struct lab_dress *(*find)(const void *p, const char *call);
 	void *(*resize)(struct lab_guard *guard, const struct lab_dress *dress, struct lab_request request);

@@ -105,14 +105,16 @@ lab_allocate_any(struct lab_guard *guard, struct lab_request request)
 		return allocate_atomic(request);
 	case LAB_GFP_NOWAIT:
 		if (lab_unlikely(lab_debug_is_on()))
-			return lab_or_enomem(lab_checked_allocate(guard, request, LAB_BY_MALLOC));
+			return lab_or_enomem(
+			        lab_checked_allocate(guard, request.size, request.align, request.gfp, LAB_BY_MALLOC));
 		return lab_or_enomem(lab_allocate_nowait(guard, request));
 	default:
 		if (request.gfp & LAB_GFP_EXCLUSIVE)
 			return lab_or_enomem(allocate_exclusive(guard, request));
-		return lab_or_enomem(lab_unlikely(lab_debug_is_on())
-		                             ? lab_checked_allocate(guard, request, LAB_BY_MALLOC)
-		                             : lab_allocate_sure(guard, request));
+		return lab_or_enomem(
+		        lab_unlikely(lab_debug_is_on())
+		                ? lab_checked_allocate(guard, request.size, request.align, request.gfp, LAB_BY_MALLOC)
+		                : lab_allocate_sure(guard, request));
 	}
 }
 

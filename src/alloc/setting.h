@@ -17,7 +17,7 @@ enum lab_source {
 
 struct lab_profile {
 	const char *name;
-	const char *settings; /* NULL: not in this version */
+	const char *settings;
 };
 
 /* 0 …; NULL at the end. */

@@ -1,9 +1,9 @@
 /*
  * stack.h - who called: the return addresses of the calls that led to an allocation.
  *
- * The way up is by frame pointers (os/backtrace.h). A caller that was built without them ends it: its own return address
- * is known still, as that is where the stack pointer of the call pointed to. Then the unwinder of the compiler's runtime
- * is asked, where it takes no lock.
+ * The way up is by frame pointers (os/backtrace.h). A caller that was built without them ends it: its own return
+ * address is known still, as that is where the stack pointer of the call pointed to. Then the unwinder of the
+ * compiler's runtime is asked, where it takes no lock.
  */
 #ifndef LAB_INSIGHT_STACK_H
 #define LAB_INSIGHT_STACK_H

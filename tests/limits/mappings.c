@@ -158,9 +158,9 @@ their_number_has_a_bound(void *unused)
 		fail("mappings, before and most", before, marked > moved ? marked : moved);
 	struct lab_stats stats;
 	library_stats(&stats);
-	/* Where a marked block lay its pages are new, but Linux joins mappings only if the pages of both were first written
-	 * to as one: the two sides may stay apart until the segment is unmapped. Their number does not grow with time
-	 * (--scale 5), as the same places are used again. */
+	/* Where a marked block lay its pages are new, but Linux joins mappings only if the pages of both were first
+	 * written to as one: the two sides may stay apart until the segment is unmapped. Their number does not grow
+	 * with time (--scale 5), as the same places are used again. */
 	if (freed > before + 2 * SPLITS + stats.segments)
 		fail("mappings, before and when all was freed", before, freed);
 }
