@@ -12,7 +12,8 @@ enum {
 	BEHIND_MOST = 128, /* bytes behind that are looked at */
 	BEHIND_FEW = 16,   /* the same, of blocks without sites: what can be borne always */
 	GUARDED_FROM = 32 << 10,
-	GUARDS_MOST = 16000, /* each takes two of the system's 65,530 mappings */
+	GUARDED_FROM_FEW = 1 << 20, /* the same, of blocks without sites: each costs four system calls, and new pages */
+	GUARDS_MOST = 16000,        /* each takes two of the system's 65,530 mappings */
 	FILL_MOST = 64 << 10,
 	FILL_FEW = 64,
 	FREED_BYTE = 0xdb, /* of which no pointer is made */
@@ -57,7 +58,9 @@ record_size(void)
 static bool
 is_to_be_guarded(size_t size)
 {
-	return size >= GUARDED_FROM && lab_debug_has(LAB_DEBUG_GUARDS);
+	size_t least = lab_debug_has(LAB_DEBUG_SITES) ? GUARDED_FROM : GUARDED_FROM_FEW;
+
+	return size >= least && lab_debug_has(LAB_DEBUG_GUARDS);
 }
 
 /* Bytes in front of what the program gets, at least. */

@@ -1,7 +1,8 @@
 /* quarantine.c - see quarantine.h. Any context. */
 #include "debug/quarantine.h"
 
-enum { PLACES = 8192, FEW_PLACES = 256, BYTES_MOST = 64 << 20, UNCOUNTED = 32 << 10 };
+enum { PLACES = 8192, FEW_PLACES = 256, UNCOUNTED = 32 << 10, ADDRESSES_ALONE = 16 };
+enum { BYTES_MOST = 64 << 20, FEW_BYTES_MOST = 16 << 20 };
 
 static _Atomic(struct lab_dress *) ring[PLACES];
 static _Atomic uint64_t head, tail; /* places that were filled, and emptied, so far */
@@ -14,12 +15,25 @@ places(void)
 	return lab_debug_has(LAB_DEBUG_SITES) ? PLACES : FEW_PLACES;
 }
 
-/* Few blocks of less than UNCOUNTED bytes are at most 8 MiB: they need not be counted. */
+static int64_t
+bytes_most(void)
+{
+	return lab_debug_has(LAB_DEBUG_SITES) ? BYTES_MOST : FEW_BYTES_MOST;
+}
+
+/* Where few wait: those of less than UNCOUNTED bytes are 8 MiB at the most, and are not counted; those whose pages were
+ * given back are only addresses. */
 static void
 count(const struct lab_dress *dress, int64_t sign)
 {
-	if (dress->raw_size >= UNCOUNTED || lab_debug_has(LAB_DEBUG_SITES))
-		lab_add_rlx(&bytes, sign * (int64_t)dress->raw_size);
+	int64_t size = (int64_t)dress->raw_size;
+
+	if (!lab_debug_has(LAB_DEBUG_SITES)) {
+		if (size < UNCOUNTED)
+			return;
+		size = dress->is_guarded ? size / ADDRESSES_ALONE : size;
+	}
+	lab_add_rlx(&bytes, sign * size);
 }
 
 static struct lab_dress *
@@ -59,7 +73,7 @@ lab_quarantine_pull(void)
 	bool in_order = lab_debug_has(LAB_DEBUG_SITES);
 	struct lab_dress *dress = NULL;
 
-	for (size_t tries = 0; !dress && tries < places() && lab_load_rlx(&bytes) > BYTES_MOST; tries++) {
+	for (size_t tries = 0; !dress && tries < places() && lab_load_rlx(&bytes) > bytes_most(); tries++) {
 		uint64_t first = lab_load_rlx(&tail), end = lab_load_rlx(&head), oldest = first;
 		if (in_order && first + 1 >= end)
 			return NULL;

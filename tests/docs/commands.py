@@ -79,6 +79,7 @@ TABLE = {
         "bench/tides.py --plot docs/images/tides.svg --rounds 1 --peers glibc --decay 0 --curves glibc,DECAY_MS=0 -- --quick; test -s docs/images/tides.svg",
     "bench/servers.py": "bench/servers.py --rounds 1 --peers glibc -- --quick",
     "bench/programs.py": Test("programs-script"),
+    "bench/profiles.py": Test("profiles-script"),
     "LD_PRELOAD=liblabyrinth.so.0 heaptrack PROGRAM": Test("heaptrack"),
     "docker build -f examples/deploy/Dockerfile -t labyrinth .": Test("package-deploy"),
     "bench/tides.py --rounds 3": "bench/tides.py --rounds 1 --peers glibc --decay 0 -- --quick",

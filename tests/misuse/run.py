@@ -25,7 +25,7 @@ CAUGHT_BY_STATUS = 78
 UNUSED = 77
 
 # What need not be seen: all else is to be reported. "secure" keeps no record of which operator has made a block, nor a list
-# of what is there.
+# of what is there, and has guard pages from 1 MiB on, and looks at the first bytes of freed blocks alone.
 OPERATORS = {"free-of-new", "delete-of-malloc", "delete-of-new-array", "delete-array-of-new", "free-of-aligned-new"}
 NOT_SEEN = {
     "default": OPERATORS | {
@@ -33,7 +33,7 @@ NOT_SEEN = {
         "write-one-behind-check", "write-before", "write-before-run", "write-far-behind-run", "write-far-behind-huge", "read-behind-run",
         "read-behind-huge", "write-freed", "write-freed-run", "write-freed-huge", "read-freed-run", "size-of-freed", "delete-larger-size",
         "delete-smaller-size", "leak"},
-    "secure": OPERATORS | {"free-uninitialised", "leak"},
+    "secure": OPERATORS | {"free-uninitialised", "leak", "write-far-behind-run", "read-behind-run", "read-freed-run", "write-freed-run"},
     "debug": set(),
 }
 
