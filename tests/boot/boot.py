@@ -2,6 +2,8 @@
 """Starts programs in ways that need more than LD_PRELOAD, and looks at what they say.
 
 usage: boot.py LIBRARY CASE PROGRAM [MODULE]
+
+Clauses: G12.4.
 """
 
 import itertools

@@ -2,6 +2,8 @@
  * sites.c - a program whose memory is known by who has asked for it: profile.py reads the profile that it leaves.
  *
  * Each function asks in its own way. Some is freed, by another thread, in a child, or as realloc moves it.
+ *
+ * Clauses: G12.1, G12.4.
  */
 #include <dlfcn.h>
 #include <pthread.h>

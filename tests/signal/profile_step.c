@@ -4,7 +4,7 @@
  * LABYRINTH_HEAP_PROFILE=1, so that every block is sampled. At the end the profile is written by a handler that has
  * interrupted malloc, too.
  *
- * Clauses: G2.1, G2.8.
+ * Clauses: G2.1, G2.8, G12.1.
  */
 #include <dlfcn.h>
 #include <setjmp.h>

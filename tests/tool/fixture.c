@@ -1,6 +1,8 @@
 /*
  * fixture.c - a process with known blocks, which tool.py looks into. Started under the drop-in; it says "ready" and
  * what is to be known of it, and stays until its standard input ends.
+ *
+ * Clauses: G12.3.
  */
 #include <pthread.h>
 #include <signal.h>

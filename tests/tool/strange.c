@@ -2,6 +2,8 @@
  * strange.c - processes that show the note of Labyrinth, and behind it something else: another version's block
  * ("version"), or garbage of this version's layout ("garbage SEED"). What looks at them ends by itself, whatever they
  * hold.
+ *
+ * Clauses: G12.3.
  */
 #include <stdio.h>
 #include <stdlib.h>

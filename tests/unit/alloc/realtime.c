@@ -1,4 +1,8 @@
-/* realtime.c - calls of a thread that has called lab_thread_realtime: which are reported. */
+/*
+ * realtime.c - calls of a thread that has called lab_thread_realtime: which are reported.
+ *
+ * Clauses: G12.2.
+ */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <signal.h>

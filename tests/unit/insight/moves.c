@@ -2,7 +2,7 @@
  * moves.c - huge blocks that are samples of the heap profile, and are resized: once a block's pages have moved, its old
  * address may be another's before the call is over.
  *
- * Clauses: INV-LIVE-1.
+ * Clauses: G12.1.
  */
 #include <criterion/criterion.h>
 
