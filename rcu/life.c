@@ -85,8 +85,9 @@ start(uint64_t before, const struct rcu_flavor_struct *wish, int *error)
 		*error = ENOTRECOVERABLE;
 		return UNUSABLE;
 	}
-	if (before >> STATE_BITS !=
-	    word_of(NONE) >> STATE_BITS) /* of another process, whose threads may have been forking */
+	/* Of another process, whose threads may have been forking; a child of libc's fork has been told that already,
+	 * and may be forking itself. */
+	if (before >> STATE_BITS != word_of(NONE) >> STATE_BITS && before != PARENTS)
 		lab_worker_hold_no_more();
 	lab_worker_forget();
 	lab_store_rlx(&flavour, wish);

@@ -12,7 +12,8 @@ count_slabs(struct cache *cache, const struct target *target, const struct lab_s
 {
 	struct lab_slab slab;
 
-	for (const struct lab_slab *at = lab_load_rlx(&slabs->list); at && (*slabs_left)-- > 0; at = slab.next) {
+	for (const struct lab_slab *at = lab_load_rlx(&slabs->list); at && *slabs_left > 0; at = slab.next) {
+		--*slabs_left;
 		if (!target_read(target, (uintptr_t)at, &slab, sizeof slab))
 			return;
 		cache->allocations += lab_load_rlx(&slab.allocations);
@@ -65,8 +66,7 @@ caches_take(struct caches *caches, const struct target *target)
 
 	*caches = (struct caches){0};
 	if (!target_read(target, (uintptr_t)target->block.objects, &address, sizeof address) || !address ||
-	    !target_read(target, (uintptr_t)address, &objects, sizeof objects) || objects.cache_size != sizeof copy ||
-	    objects.slab_size != sizeof(struct lab_slab) ||
+	    !target_read(target, (uintptr_t)address, &objects, sizeof objects) || objects.layout != LAB_CACHE_LAYOUT ||
 	    !target_read(target, (uintptr_t)objects.caches, &at, sizeof at))
 		return;
 	for (size_t i = 0; i < CACHES_MOST && at && target_read(target, (uintptr_t)at, &copy, sizeof copy); i++) {

@@ -153,10 +153,10 @@ struct setting {
 static const struct setting settings[] = {
 #define LAB_SETTING(key, kind, param, by_default, least, most, words, doc)                                             \
 	{#key, LAB_SETTING_##kind, by_default, words},
-#define LAB_PROFILE(name, settings, doc)
+#define LAB_PRESET(name, settings, doc)
 #include "alloc/settings.def"
 #undef LAB_SETTING
-#undef LAB_PROFILE
+#undef LAB_PRESET
 };
 
 /* The word with this number of a list with commas; "?" if there is none. To be freed. */

@@ -49,7 +49,7 @@ def read(root):
     text = (root / TABLE).read_text()
     names = ("key", "kind", "param", "by_default", "least", "most", "words", "doc")
     settings = [dict(zip(names, entry, strict=True)) for entry in entries(text, "LAB_SETTING")]
-    profiles = [dict(zip(("name", "settings", "doc"), entry, strict=True)) for entry in entries(text, "LAB_PROFILE")]
+    profiles = [dict(zip(("name", "settings", "doc"), entry, strict=True)) for entry in entries(text, "LAB_PRESET")]
     return sorted(settings, key=lambda setting: setting["key"]), profiles
 
 

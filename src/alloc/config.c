@@ -90,18 +90,13 @@ static void
 complain(const struct origin *origin, const struct lab_setting *setting, const char *value)
 {
 	struct complaint complaint;
-	size_t number;
 
 	begin(&complaint, origin);
 	put_key(&complaint.text, origin, setting->key);
 	lab_text_string(&complaint.text, origin->source == LAB_SOURCE_VARIABLE ? "=" : ":");
 	lab_text_string(&complaint.text, value);
-	if (setting->kind == LAB_SETTING_CHOICE && lab_value_parse(setting, value, &number)) {
-		lab_text_string(&complaint.text, ": ignored; this version does not have it");
-	} else {
-		lab_text_string(&complaint.text, ": ignored; expected ");
-		lab_value_expect(&complaint.text, setting, value);
-	}
+	lab_text_string(&complaint.text, ": ignored; expected ");
+	lab_value_expect(&complaint.text, setting, value);
 	say(&complaint);
 }
 
@@ -319,7 +314,7 @@ lab_config_read(void)
 
 	read_file();
 	read_all(take_profile);
-	const struct lab_profile *profile = lab_profile_at(lab_load_rlx(&lab_settings.profile));
+	const struct lab_preset *profile = lab_preset_at(lab_load_rlx(&lab_settings.profile));
 	read_list(origin, profile->settings, take_any);
 	lab_backing_settings.asked = false; /* by name */
 	read_all(take_any);

@@ -16,14 +16,16 @@
 
 /* Everything that the fast paths do not do. */
 void *lab_malloc_slow(size_t size) LAB_HIDDEN;
-/* The same path for the small sizes that need their class computed; then the slow one. */
+/* malloc's fast path for sizes above LAB_DIRECT_MAX, up to LAB_SMALL_MAX, whose class is to be computed; else
+ * lab_malloc_slow. */
 void *lab_malloc_medium(size_t size) LAB_HIDDEN;
-/* The short path of a free that is none of the thread's own blocks, `span` being p's unit; then the slow one. */
+/* The free of what is no block of this thread's heap, `span` being p's unit: into the outbox if it is another heap's;
+ * else lab_free_slow. */
 void lab_free_foreign(void *p, struct lab_unit *span) LAB_HIDDEN;
-/* The same path where bytes are counted for the heap profile (LAB_WORD_COUNTED), for at most LAB_DIRECT_MAX bytes.
- * NULL: the slow path is to be taken, which counts as well. */
+/* malloc's fast path where bytes are counted for the heap profile (LAB_WORD_COUNTED), up to LAB_DIRECT_MAX bytes. NULL:
+ * lab_malloc_slow is to be called, which counts as well. */
 void *lab_malloc_counted_try(size_t size) LAB_HIDDEN;
-/* That one, then the slow one. */
+/* lab_malloc_counted_try, then lab_malloc_slow. */
 void *lab_malloc_counted(size_t size) LAB_HIDDEN;
 
 #ifndef LAB_GUARD
@@ -123,8 +125,8 @@ enum lab_freed {
 	LAB_FREED_NOT,     /* the slow path is to do it */
 };
 
-/* A word that has not this tag makes the offset wrong by 2^63 or by an odd number, as INV-UNIT-1 says of words that are
- * not idle. */
+/* A word whose tag is not the span's makes the offset wrong by 2^63 or by an odd number, as INV-UNIT-1 says of words
+ * that are not idle. */
 static inline enum lab_freed
 lab_free_try_tagged(void *p, uintptr_t tag)
 {

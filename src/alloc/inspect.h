@@ -78,14 +78,15 @@ enum { LAB_LAYOUT_CLASSES_ = LAB_CLASS_COUNT + LAB_HEAP_IDLE * 256 + LAB_HEAP_FR
 	LAB_MIX_PLACE_(LAB_MIX_SIZE_(LAB_MIX_SIZE_(LAB_LAYOUT_HEAP_, lab_huge), lab_huge_part), lab_huge, dirty)
 #define LAB_LAYOUT_RESERVE_                                                                                            \
 	LAB_MIX_PLACE_(LAB_MIX_SIZE_(LAB_MIX_SIZE_(LAB_LAYOUT_HUGE_, lab_reserve), lab_share), lab_reserve, failures)
-/* The settings, by their names and the words that they take. */
+/* The settings, by how long their names and the words that they take are in all. LAB_INSPECT_VERSION is to be raised
+ * where they change and that does not. */
 enum {
 	LAB_LAYOUT_SETTINGS_ = sizeof(
 #define LAB_SETTING(key, kind, param, by_default, least, most, words, doc) #key words
-#define LAB_PROFILE(name, settings, doc)
+#define LAB_PRESET(name, settings, doc)
 #include "alloc/settings.def"
 #undef LAB_SETTING
-#undef LAB_PROFILE
+#undef LAB_PRESET
 	        ),
 };
 

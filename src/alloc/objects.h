@@ -16,9 +16,9 @@ struct lab_objects {
 	size_t (*visit)(void *p, const char *call);
 	/* A line for each cache. */
 	void (*print)(void (*write_line)(void *context, const char *line), void *context);
-	/* For who looks from outside (inspect.h): the caches, and the bytes of a descriptor of a cache and a slab. */
+	/* For who looks from outside (inspect.h): the caches, and the layout of their descriptors, as a number. */
 	struct lab_cache *_Atomic *caches;
-	uint32_t cache_size, slab_size;
+	uint64_t layout;
 };
 extern _Atomic(const struct lab_objects *) lab_objects;
 

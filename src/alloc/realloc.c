@@ -34,7 +34,11 @@ resize_huge(const struct lab_place *place, size_t size)
 
 	if (least > LAB_SEGMENT_SIZE)
 		least = LAB_SEGMENT_SIZE;
-	return size > least / 2 ? lab_huge_resize(place->huge, size) : NULL;
+	if (size <= least / 2)
+		return NULL;
+	void *resized = lab_huge_resize(place->huge, size);
+	lab_note_slow_call();
+	return resized;
 }
 
 static bool

@@ -173,6 +173,7 @@ lab_release_place(struct lab_guard *guard, const struct lab_place *place, void *
 			break;
 		size_t pages = lab_load_rlx(&place->run->pages);
 		lab_huge_free(place->huge);
+		lab_note_slow_call();
 		lab_decay_note_freed(guard, pages);
 		break;
 	case LAB_PLACE_SLOT:

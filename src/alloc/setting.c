@@ -26,42 +26,37 @@
 
 /* ---- what each setting does ------------------------------------------------------------------------------------ */
 
-static bool
+static void
 set_background_thread(size_t on)
 {
 	lab_settings.background = on;
-	return true;
 }
 
-static bool
+static void
 set_check(size_t word)
 {
 	static const unsigned features[] = {0, LAB_DEBUG_SECURE, LAB_DEBUG_ALL};
 
 	lab_debug_start(features[word]);
 	lab_config_apply();
-	return true;
 }
 
-static bool
+static void
 set_decay_ms(size_t ms)
 {
 	lab_store_rlx(&lab_settings.decay_ms, ms);
-	return true;
 }
 
-static bool
+static void
 set_dirty_max(size_t bytes)
 {
 	lab_store_rlx(&lab_settings.dirty_max, bytes);
-	return true;
 }
 
-static bool
+static void
 set_exclusive(size_t word)
 {
 	lab_store_rlx(&lab_settings.log_exclusive, word != 0);
-	return true;
 }
 
 static bool
@@ -70,11 +65,10 @@ set_faults(const char *text)
 	return lab_faults_set_text(text);
 }
 
-static bool
+static void
 set_heap_profile(size_t distance)
 {
 	lab_settings.profile_distance = distance;
-	return true;
 }
 
 /* Copies a path: programs that change their title overwrite the environment. NULL: it is empty, or too long. */
@@ -93,78 +87,68 @@ set_heap_profile_file(const char *text)
 	return *text != 0;
 }
 
-static bool
+static void
 set_heap_profile_signal(size_t number)
 {
 	lab_settings.profile_signal = (int)number;
-	return true;
 }
 
-static bool
+static void
 set_huge_threshold(size_t bytes)
 {
 	if (bytes != 0 && bytes < HUGE_THRESHOLD_MIN)
 		bytes = HUGE_THRESHOLD_MIN;
 	lab_store_rlx(&lab_settings.huge_threshold, bytes ? bytes : SIZE_MAX);
-	return true;
 }
 
-static bool
+static void
 set_leaks(size_t on)
 {
 	lab_settings.report_leaks = on != 0;
-	return true;
 }
 
-static bool
+static void
 set_limit(size_t bytes)
 {
 	lab_charge_set_limit(bytes == SIZE_MAX ? LAB_CHARGE_UNLIMITED : bytes >> LAB_PAGE_SHIFT);
 	lab_limit_notify();
-	return true;
 }
 
-static bool
+static void
 set_lock_memory(size_t on)
 {
 	lab_space_hold_pages(LAB_HOLD_LOCKED, on != 0);
-	return true;
 }
 
-static bool
+static void
 set_name_mappings(size_t on)
 {
 	lab_os_name_mappings(on != 0);
-	return true;
 }
 
-static bool
+static void
 set_os_calls(size_t word)
 {
 	lab_os_use_libc(word != 0);
-	return true;
 }
 
-static bool
+static void
 set_perturb(size_t byte)
 {
 	lab_store_rlx(&lab_settings.perturb, (uint8_t)byte);
 	lab_config_apply();
-	return true;
 }
 
-static bool
+static void
 set_prefault(size_t on)
 {
 	lab_space_hold_pages(LAB_HOLD_RESIDENT, on != 0);
-	return true;
 }
 
-static bool
+static void
 set_profile(size_t profile)
 {
 	lab_store_rlx(&lab_settings.profile, (uint32_t)profile);
-	return true;
 }
 
 static bool
@@ -178,18 +162,16 @@ set_report_file(const char *text)
 	return kept != NULL;
 }
 
-static bool
+static void
 set_report_reentrant(size_t on)
 {
 	lab_store_rlx(&lab_reentrant_is_told, on != 0);
-	return true;
 }
 
-static bool
+static void
 set_reserve(size_t bytes)
 {
 	lab_backing_set_size(bytes);
-	return true;
 }
 
 static bool
@@ -198,23 +180,21 @@ set_reserve_classes(const char *text)
 	return lab_backing_set_classes(text);
 }
 
-static bool
+static void
 set_reserve_lock(size_t word)
 {
 	static const enum lab_lock locks[] = {LAB_LOCK_BY_LIMIT, LAB_LOCK_NEVER, LAB_LOCK_ALWAYS};
 
 	lab_backing_settings.lock = locks[word];
-	return true;
 }
 
-static bool
+static void
 set_reserve_max(size_t bytes)
 {
 	lab_backing_settings.plan.limit = bytes;
-	return true;
 }
 
-static bool
+static void
 set_stats(size_t on)
 {
 	const char *file = lab_load_rlx(&lab_settings.stats_file);
@@ -222,7 +202,6 @@ set_stats(size_t on)
 	lab_store_rlx(&lab_settings.count_allocations, on != 0);
 	if (!file || !*file)
 		lab_store_rlx(&lab_settings.stats_file, on ? "" : NULL);
-	return true;
 }
 
 static bool
@@ -236,50 +215,44 @@ set_stats_file(const char *text)
 	return kept != NULL;
 }
 
-static bool
+static void
 set_stats_format(size_t format)
 {
 	lab_store_rlx(&lab_settings.stats_format, (uint32_t)format);
-	return true;
 }
 
-static bool
+static void
 set_stats_interval(size_t ms)
 {
 	lab_store_rlx(&lab_settings.stats_interval, ms);
-	return true;
 }
 
-static bool
+static void
 set_stats_signal(size_t word)
 {
 	static const int signals[] = {0, SIGHUP, SIGUSR1, SIGUSR2, SIGPROF, SIGVTALRM, SIGIO, SIGURG, SIGWINCH};
 
 	lab_store_rlx(&lab_settings.stats_signal, (uint32_t)signals[word]);
-	return true;
 }
 
-static bool
+static void
 set_thp(size_t when)
 {
 	lab_space_set_huge_pages((enum lab_huge_pages)when);
 	lab_store_rlx(&lab_settings.purge_in_whole, when == LAB_HUGE_ALWAYS);
-	return true;
 }
 
-static bool
+static void
 set_trim_threshold(size_t bytes)
 {
 	lab_store_rlx(&lab_settings.trim_threshold, bytes);
 	lab_store_rlx(&lab_purge_is_held, bytes == LAB_TRIM_NEVER);
-	return true;
 }
 
-static bool
+static void
 set_wait_ms(size_t ms)
 {
 	lab_store_rlx(&lab_settings.wait_ms, ms);
-	return true;
 }
 
 /* ---- the table ------------------------------------------------------------------------------------------------- */
@@ -294,19 +267,19 @@ set_wait_ms(size_t ms)
 static const struct lab_setting settings[] = {
 #define LAB_SETTING(key, kind, param, by_default, least, most, words, doc)                                             \
 	{#key, LAB_SETTING_##kind, param, by_default, least, most, words, {SET_##kind(key)}},
-#define LAB_PROFILE(name, settings, doc)
+#define LAB_PRESET(name, settings, doc)
 #include "alloc/settings.def"
 #undef LAB_SETTING
-#undef LAB_PROFILE
+#undef LAB_PRESET
 };
 
-/* In the order of the words of the setting `profile`, and of enum lab_profile_name. */
-static const struct lab_profile profiles[] = {
+/* In the order of the words of the setting `profile`, and of enum lab_preset_name. */
+static const struct lab_preset profiles[] = {
 #define LAB_SETTING(key, kind, param, by_default, least, most, words, doc)
-#define LAB_PROFILE(name, settings, doc) {#name, settings},
+#define LAB_PRESET(name, settings, doc) {#name, settings},
 #include "alloc/settings.def"
 #undef LAB_SETTING
-#undef LAB_PROFILE
+#undef LAB_PRESET
 };
 
 enum {
@@ -331,8 +304,8 @@ lab_setting_index(const struct lab_setting *setting)
 	return (unsigned)(setting - settings);
 }
 
-const struct lab_profile *
-lab_profile_at(unsigned index)
+const struct lab_preset *
+lab_preset_at(unsigned index)
 {
 	return index < PROFILES ? &profiles[index] : NULL;
 }
@@ -373,10 +346,12 @@ lab_setting_take(const struct lab_setting *setting, const char *value, enum lab_
 
 	if (!lab_value_parse(setting, value, &number))
 		return false;
-	if (setting->kind != LAB_SETTING_TEXT ? !setting->set.number(number) : !setting->set.text(value))
+	if (setting->kind == LAB_SETTING_TEXT && !setting->set.text(value))
 		return false;
 	if (setting->kind == LAB_SETTING_TEXT)
 		memcpy(lab_setting_text(setting), value, strlen(value) + 1);
+	else
+		setting->set.number(number);
 	note(setting, number, source);
 	return true;
 }
@@ -389,8 +364,9 @@ lab_setting_set(int param, size_t value)
 
 	while (setting < settings + SETTINGS && (setting->param == NO_PARAM || setting->param != param))
 		setting++;
-	if (setting == settings + SETTINGS || !lab_value_is_in_range(setting, value) || !setting->set.number(value))
+	if (setting == settings + SETTINGS || !lab_value_is_in_range(setting, value))
 		return false;
+	setting->set.number(value);
 	note(setting, value, LAB_SOURCE_CALL);
 	/* the calling thread's next call sees it; others see it after their next slow path */
 	if (param == LAB_PARAM_PERTURB && lab_try_enter(&guard))

@@ -15,14 +15,14 @@ enum lab_source {
 	LAB_SOURCE_CALL,        /* lab_set_param */
 };
 
-struct lab_profile {
+struct lab_preset {
 	const char *name;
 	const char *settings;
 };
 
 /* 0 …; NULL at the end. */
 const struct lab_setting *lab_setting_at(unsigned index);
-const struct lab_profile *lab_profile_at(unsigned index);
+const struct lab_preset *lab_preset_at(unsigned index);
 
 #define LAB_SETTINGS_MAX 64
 unsigned lab_setting_index(const struct lab_setting *setting);

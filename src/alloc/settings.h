@@ -1,4 +1,5 @@
-/* settings.h - the settings in force, each one word that any thread may read at any time. */
+/* settings.h - those settings that this layer reads, each one word that any thread may read at any time; others are
+ * kept by the modules that set_KEY (setting.c) hands them to. */
 #ifndef LAB_ALLOC_SETTINGS_H
 #define LAB_ALLOC_SETTINGS_H
 
@@ -13,12 +14,12 @@
 #define LAB_TRIM_NEVER    SIZE_MAX
 
 /* The profiles of settings.def, in its order. */
-enum lab_profile_name {
-	LAB_PROFILE_DEFAULT,
-	LAB_PROFILE_SMALL,
-	LAB_PROFILE_RT,
-	LAB_PROFILE_SECURE,
-	LAB_PROFILE_DEBUG,
+enum lab_preset_name {
+	LAB_PRESET_DEFAULT,
+	LAB_PRESET_SMALL,
+	LAB_PRESET_RT,
+	LAB_PRESET_SECURE,
+	LAB_PRESET_DEBUG,
 };
 
 /* Settings in force; see settings.def. */
@@ -36,7 +37,7 @@ struct lab_settings {
 	int profile_signal;               /* at which the profile is dumped; 0: none */
 	bool report_leaks;                /* what is in use at exit is told by who asked for it; read at start */
 	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */
-	_Atomic uint32_t profile;         /* an enum lab_profile_name; what it stands for has been taken as well */
+	_Atomic uint32_t profile;         /* an enum lab_preset_name; what it stands for has been taken as well */
 	_Atomic size_t stats_interval;    /* ms; 0: never */
 	_Atomic uint32_t stats_format;    /* an enum lab_stats_format */
 	_Atomic uint32_t stats_signal;    /* 0: none; read at start */

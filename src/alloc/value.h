@@ -22,9 +22,9 @@ struct lab_setting {
 	size_t least, most;
 	const char *words;
 	union {
-		bool (*number)(size_t value);
-		bool (*text)(const char *value);
-	} set; /* false: refused, and nothing is changed */
+		void (*number)(size_t value);    /* one that lab_value_parse gives */
+		bool (*text)(const char *value); /* false: refused, and nothing is changed */
+	} set;
 };
 
 #define LAB_KEY_MAX   63  /* bytes of a name that is looked at; keys are shorter */

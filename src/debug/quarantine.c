@@ -1,7 +1,7 @@
 /* quarantine.c - see quarantine.h. Any context. */
 #include "debug/quarantine.h"
 
-enum { PLACES = 8192, FEW_PLACES = 256, UNCOUNTED = 32 << 10, ADDRESSES_ALONE = 16 };
+enum { PLACES = 8192, FEW_PLACES = 256, UNCOUNTED = 32 << 10, ADDRESSES_ALONE = 4 };
 enum { BYTES_MOST = 64 << 20, FEW_BYTES_MOST = 16 << 20 };
 
 static _Atomic(struct lab_dress *) ring[PLACES];
@@ -21,19 +21,25 @@ bytes_most(void)
 	return lab_debug_has(LAB_DEBUG_SITES) ? BYTES_MOST : FEW_BYTES_MOST;
 }
 
-/* Where few wait: those of less than UNCOUNTED bytes are 8 MiB at the most, and are not counted; those whose pages were
- * given back are only addresses. */
-static void
-count(const struct lab_dress *dress, int64_t sign)
+/* What a block counts. Where few wait: those of less than UNCOUNTED bytes are 8 MiB at the most, and are not counted;
+ * those whose pages were given back are only addresses. */
+static int64_t
+weight(const struct lab_dress *dress)
 {
 	int64_t size = (int64_t)dress->raw_size;
 
-	if (!lab_debug_has(LAB_DEBUG_SITES)) {
-		if (size < UNCOUNTED)
-			return;
-		size = dress->is_guarded ? size / ADDRESSES_ALONE : size;
-	}
-	lab_add_rlx(&bytes, sign * size);
+	if (lab_debug_has(LAB_DEBUG_SITES))
+		return size;
+	if (size < UNCOUNTED)
+		return 0;
+	return dress->is_guarded ? size / ADDRESSES_ALONE : size;
+}
+
+static void
+count(int64_t change)
+{
+	if (change != 0)
+		lab_add_rlx(&bytes, change);
 }
 
 static struct lab_dress *
@@ -43,7 +49,7 @@ exchange(size_t place, struct lab_dress *dress)
 	struct lab_dress *old = atomic_exchange_explicit(&ring[place], dress, memory_order_acq_rel);
 
 	if (old)
-		count(old, -1);
+		count(-weight(old));
 	return old;
 }
 
@@ -62,26 +68,43 @@ next_place(const struct lab_dress *dress)
 struct lab_dress *
 lab_quarantine_push(struct lab_dress *dress)
 {
-	count(dress, 1);
+	count(weight(dress));
 	return exchange(next_place(dress), dress);
 }
 
-/* In the order in which they came, the newest not; or in the order of the places, where they lie in none. */
+/* The next place that is to be emptied, in the order in which they were filled, the newest not; or one after the other,
+ * where blocks lie in no order. False: none. */
+static bool
+next_oldest(size_t *place)
+{
+	bool in_order = lab_debug_has(LAB_DEBUG_SITES);
+	uint64_t first, oldest, end;
+
+	do {
+		first = oldest = lab_load_rlx(&tail);
+		end = lab_load_rlx(&head);
+		if (in_order && first + 1 >= end)
+			return false;
+		if (in_order && end > PLACES && first < end - PLACES)
+			oldest = end - PLACES;
+	} while (!lab_cas64(&tail, first, oldest + 1)); /* pairs with itself in another thread: each place is one's */
+	*place = oldest % places();
+	return true;
+}
+
 struct lab_dress *
 lab_quarantine_pull(void)
 {
-	bool in_order = lab_debug_has(LAB_DEBUG_SITES);
 	struct lab_dress *dress = NULL;
+	size_t place, tries = 0;
 
-	for (size_t tries = 0; !dress && tries < places() && lab_load_rlx(&bytes) > bytes_most(); tries++) {
-		uint64_t first = lab_load_rlx(&tail), end = lab_load_rlx(&head), oldest = first;
-		if (in_order && first + 1 >= end)
-			return NULL;
-		if (in_order && end > PLACES && first < end - PLACES)
-			oldest = end - PLACES;
-		if (lab_cas64(&tail, first, oldest + 1)) /* pairs with itself in another thread: each place is one's */
-			dress = exchange(oldest % places(), NULL);
+	for (; !dress && tries < places() && lab_load_rlx(&bytes) > bytes_most() && next_oldest(&place); tries++) {
+		dress = exchange(place, NULL);
+		if (dress && weight(dress) == 0) /* that is no help: it waits on */
+			dress = exchange(place, dress);
 	}
+	if (!dress && tries == places()) /* nothing is there: jumps have left in the middle what was counted */
+		lab_store_rlx(&bytes, 0);
 	return dress;
 }
 

@@ -4,7 +4,7 @@
  *
  *     heap | LAB_WORD_FAST   the heap is idle, and the fast paths may enter it
  *     heap | LAB_WORD_COUNTED  the same, but malloc goes where bytes are counted, for the heap profile
- *     heap | LAB_WORD_SLOW   the same, but every call takes the slow path (statistics, M_PERTURB)
+ *     heap | LAB_WORD_SLOW   the same, but every call takes the slow path (statistics, M_PERTURB, check)
  *     a stack pointer        a frame is inside: it is a multiple of 8, and an address of user space
  *     0                      no heap yet
  *

@@ -86,7 +86,8 @@ struct lab_bin {
 };
 
 struct lab_heap {
-	/* The holder's alone. direct: the current span by (size + 15) / 16, what malloc reads. */
+	/* The holder's alone, but for what a visitor uses (INV-VISIT-1). direct: the current span by (size + 15) / 16,
+	 * what malloc reads. */
 	struct lab_unit *direct[LAB_DIRECT_SLOTS];
 	struct lab_bin bins[LAB_CLASS_COUNT];
 	struct lab_segment *by_order[LAB_ORDER_MAX + 2]; /* segments by greatest free order + 1 */

@@ -63,8 +63,8 @@ lab_outbox_position(const struct lab_heap *heap, bool *is_empty)
 	return (uint32_t)put;
 }
 
-/* Sends all of it, by a compare-and-swap a heap or two. By who has the heap's lease. A heap to which something was
- * sent, and in which much waits now (remote.h); or NULL. */
+/* Sends all of it, by a compare-and-swap for each heap, or more where heaps share one of LAB_BATCH_SLOTS. By who has
+ * the heap's lease. A heap to which something was sent, and in which much waits now (remote.h); or NULL. */
 struct lab_heap *lab_outbox_send_owned(struct lab_heap *heap);
 
 #endif

@@ -6,11 +6,11 @@
  * bytes and, since spans are carved page by page, at most a page of memory. Up to 32 KiB, since whole pages waste less
  * than 1/8 only from there on.
  *
- * To add a class: change LAB_CLASS_SIZE, its inverse lab_class_of, LAB_CLASS_COUNT, and what programs were
- * compiled with: lab_kernel_class (kernel/block.h), and the soname with it. Sizes are multiples of 16,
- * ascending, at least two to a span; the last is LAB_SMALL_MAX, a power of two. All else loops over LAB_CLASS_COUNT.
- * The asserts below, in heap.h and in alloc/stats.c check the counts, tests heap-size_class and page-unit each size. No
- * test sees what is left over at the end of a span: 64 KiB modulo the size.
+ * To add a class: change LAB_CLASS_SIZE, its inverse lab_class_of, LAB_CLASS_COUNT, and what programs were compiled
+ * with: lab_kernel_class (include/labyrinth/kernel/block.h), and lab_soversion in meson.build. Sizes are multiples of
+ * 16, ascending, at least two to a span; the last is LAB_SMALL_MAX, a power of two. All else loops over
+ * LAB_CLASS_COUNT. The asserts below, in heap.h and in alloc/stats.c check the counts, tests heap-size_class, page-unit
+ * and kernel-names each size. No test sees what is left over at the end of a span: 64 KiB modulo the size.
  */
 #ifndef LAB_HEAP_SIZE_CLASS_H
 #define LAB_HEAP_SIZE_CLASS_H

@@ -10,6 +10,7 @@
 #include "heap/registry.h"
 #include "heap/remote.h"
 #include "heap/visitor.h"
+#include "os/backtrace.h"
 #include "os/os.h"
 #include "page/frame.h"
 #include "page/pending.h"
@@ -59,8 +60,47 @@ enter_own(struct lab_thread *t, struct lab_guard *guard, uint32_t tid)
 	for (int i = 0; lab_unlikely(t->may_have_left) && i < REPAIRS; i++)
 		lab_repair_one_left(t, guard->sp);
 	if (lab_unlikely(newborn) && lab_registry_count() > 1)
-		lab_purge_note(); /* a look of decay will find out that the thread has ended, if there is another one */
+		lab_purge_note(); /* a look of decay finds out that the thread has ended, if there is another thread */
 	return true;
+}
+
+/* Whether a frame of the thread is inside a heap, or was when a jump left it. */
+static bool
+is_busy(const struct lab_thread *t)
+{
+	return t->word != 0 && !(t->word & LAB_WORD_IDLE);
+}
+
+_Atomic bool lab_reentrant_is_told;
+
+/* Whether nobody has told of the place yet, which somebody does from now on. Each place has one of some words after its
+ * hash; when they are full no more places are told. */
+static bool
+is_first_time(uintptr_t place)
+{
+	enum { PLACES = 512, TRIES = 32 };
+	static _Atomic uint64_t places[PLACES];
+	size_t hash = (size_t)((uint64_t)place * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+
+	for (size_t i = 0; i < TRIES; i++) {
+		_Atomic uint64_t *word = &places[(hash + i) % PLACES];
+		uint64_t seen = lab_load_rlx(word);
+		if (seen == 0 && lab_cas64(word, 0, place)) /* pairs with itself: one wins */
+			return true;
+		if (lab_load_rlx(word) == place)
+			return false;
+	}
+	return false;
+}
+
+/* A call of a handler that has interrupted another call of the thread; outside of every heap that the call has used. */
+static LAB_COLD void
+tell_of_handler(void)
+{
+	uintptr_t place;
+
+	if (lab_os_backtrace(LAB_FRAME_HERE, &place, 1, NULL) == 1 && is_first_time(place))
+		lab_report_refusal("signal handler", NULL, "a call in the middle of another one");
 }
 
 bool
@@ -68,7 +108,11 @@ lab_try_enter(struct lab_guard *guard)
 {
 	struct lab_thread *t = &lab_thread;
 
-	return t->word & LAB_WORD_IDLE && enter_own(t, guard, t->tid);
+	if (lab_likely(t->word & LAB_WORD_IDLE))
+		return enter_own(t, guard, t->tid);
+	if (lab_unlikely(lab_load_rlx(&lab_reentrant_is_told)) && is_busy(t))
+		tell_of_handler();
+	return false;
 }
 
 bool
@@ -207,45 +251,14 @@ finish_borrowed(struct lab_heap *heap)
 		lab_remote_drain_owned(heap);
 }
 
-/* A call of a real-time thread that may have made system calls, or touched memory for the first time. */
-static LAB_COLD void
-tell_of_slow_call(uint16_t scope)
+LAB_COLD void
+lab_tell_of_slow_call(void)
 {
 	static const char call[] = "real-time thread", reason[] = "a call took the slow path";
 
-	if (scope & LAB_SCOPE_ABORTS)
+	if (lab_thread.scope & LAB_SCOPE_ABORTS)
 		lab_report_misuse(call, NULL, reason);
 	lab_report_refusal(call, NULL, reason);
-}
-
-_Atomic bool lab_reentrant_is_told;
-
-/* Whether nobody has told of the place yet, which somebody does from now on. Each place has one of some words after its
- * hash; when they are full no more places are told. */
-static bool
-is_first_time(uintptr_t place)
-{
-	enum { PLACES = 512, TRIES = 32 };
-	static _Atomic uint64_t places[PLACES];
-	size_t hash = (size_t)((uint64_t)place * UINT64_C(0x9e3779b97f4a7c15) >> 32);
-
-	for (size_t i = 0; i < TRIES; i++) {
-		_Atomic uint64_t *word = &places[(hash + i) % PLACES];
-		uint64_t seen = lab_load_rlx(word);
-		if (seen == 0 && lab_cas64(word, 0, place)) /* pairs with itself: one wins */
-			return true;
-		if (lab_load_rlx(word) == place)
-			return false;
-	}
-	return false;
-}
-
-/* A call that a handler has made which interrupted another call; sp: where it was entered, with its return address. */
-static LAB_COLD void
-tell_of_handler(uintptr_t sp)
-{
-	if (is_first_time(*(const uintptr_t *)sp))
-		lab_report_refusal("signal handler", NULL, "a call in the middle of another one");
 }
 
 void
@@ -270,8 +283,8 @@ lab_leave(struct lab_guard *guard)
 		lab_set_word(t, idle_word(t));
 	if (lab_unlikely(found))
 		lab_finding_report(&finding); /* INV-FIND-1 */
-	if (lab_unlikely(t->scope & LAB_SCOPE_OWN) && !is_bounded)
-		tell_of_slow_call(t->scope);
-	if (lab_unlikely(lab_load_rlx(&lab_reentrant_is_told)) && guard->reentrant)
-		tell_of_handler(guard->sp);
+	if (!is_bounded)
+		lab_note_slow_call();
+	if (lab_unlikely(lab_load_rlx(&lab_reentrant_is_told)) && guard->reentrant && is_busy(t))
+		tell_of_handler();
 }

@@ -10,7 +10,8 @@
  * thread in its heap that visits it (visit.h), borrows another heap, and gives it back.
  *
  * INV-THREAD-1  word is written by this thread's frames only: set to a stack pointer by the frame that found it idle,
- *               unborn or proved stale, and to an idle value by the same frame when all lists are whole.
+ *               unborn or proved stale, and back to an idle value by the same frame, which has left the lists whole if
+ *               it has entered the heap.
  * INV-THREAD-2  While the word is idle no frame of this thread is inside any other heap: a frame that borrows was
  *               called later than the frame that keeps the word busy, and runs or is suspended inside that call; and a
  *               stale word is taken over only where no frame may be suspended that borrows (`borrowing`). So what the
@@ -34,6 +35,17 @@
 
 /* Calls in handlers that interrupted another one are told, each place once (the setting report_reentrant). */
 extern _Atomic bool lab_reentrant_is_told;
+
+/* A call has made system calls, or touched memory for the first time: a real-time thread's is told. Outside of every
+ * heap; lab_leave does it. */
+LAB_COLD void lab_tell_of_slow_call(void);
+
+static inline void
+lab_note_slow_call(void)
+{
+	if (lab_unlikely(lab_thread.scope & LAB_SCOPE_OWN))
+		lab_tell_of_slow_call();
+}
 
 /*
  * Enters the thread's heap, or one that it borrows while its own is busy. False: no heap can be had. Any context. The

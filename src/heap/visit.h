@@ -11,9 +11,9 @@
  *              (outbox.h), and blocks that are in use or on a free list. Of
  *              a span that is not current the fast paths free blocks in use; of one whose used blocks are all collected
  *              there are none, and the span is the visitor's (INV-SPAN-3).
- * INV-VISIT-2  A heap is visited while its owner word names a living thread for life. A visitor takes the lease and
- *              then reads the owner word; who takes the heap of a dead thread changes the owner word and then reads the
- *              lease (all sc): a Dekker handshake, at least one sees the other and lets go.
+ * INV-VISIT-2  A heap is visited while its owner word is CURRENT; its thread may have ended. A visitor takes the lease
+ *              and then reads the owner word; who takes the heap of a dead thread changes the owner word and then reads
+ *              the lease (all sc): a Dekker handshake, at least one sees the other and lets go.
  * INV-VISIT-3  A visitor that is cut short leaves the heap not whole: who has the lease next rebuilds it before use.
  *              The lease of a dead visitor is taken over by the heap's thread, and by whoever takes the heap; that of a
  *              frame that was left by a jump is released by the repair of the heap that the frame was in (`visit`).
@@ -34,8 +34,8 @@
  */
 bool lab_visit_all(struct lab_heap *heap, bool at_once);
 
-/* The same of one heap in which much waits (remote.h). Who frees into it then goes on if blocks are left, and tries
- * again after as much if its thread is inside. */
+/* The same of one heap in which much waits (remote.h). If blocks are left, the next free into `target` visits it again;
+ * if its thread is inside, a free after another 4 MiB. */
 void lab_visit_one(struct lab_heap *heap, struct lab_heap *target);
 
 /* In fork's child, a lab_lease_kind. */

@@ -10,7 +10,7 @@
 
 enum {
 	PLAUSIBLE = 4096, /* no code lies below */
-	OWN_FRAMES = 12,  /* of this library, inside the call */
+	OWN_FRAMES = 16,  /* of this library, inside the call */
 };
 
 /* libc's, weak: static programs need not have them. */
@@ -36,59 +36,51 @@ lab_stack_prepare(void)
 		lab_store_rlx(&can_unwind, true);
 }
 
-static uintptr_t
-word_at(uintptr_t address)
+/* What a walk that began in this library has found, from the caller of the library on. */
+static void
+keep_callers(struct lab_stack *stack, const uintptr_t *found, unsigned count)
 {
-	return *(const volatile uintptr_t *)address;
+	unsigned first = 0;
+
+	while (first < count && found[first] != stack->addresses[0])
+		first++;
+	if (count - first <= stack->depth)
+		return;
+	stack->depth = 0;
+	for (unsigned i = first; i < count && stack->depth < LAB_STACK_MAX; i++)
+		if (found[i] >= PLAUSIBLE)
+			stack->addresses[stack->depth++] = found[i];
 }
 
-/* The frame pointer that the caller of the library had: saved by the frame whose return address is at sp, which is
- * found from this library's innermost one. 0: it is not there. */
-static uintptr_t
-caller_frame(uintptr_t fp, uintptr_t sp)
-{
-	for (int i = 0; i < OWN_FRAMES && fp % sizeof fp == 0 && fp < sp; i++) {
-		if (fp + sizeof fp == sp)
-			return word_at(fp);
-		uintptr_t next = word_at(fp);
-		if (next <= fp)
-			return 0;
-		fp = next;
-	}
-	return 0;
-}
-
-/* By the unwinder, whose list begins with this library's own frames. */
 static LAB_NOINLINE void
 unwind(struct lab_stack *stack)
 {
-	void *found[LAB_STACK_MAX + OWN_FRAMES];
-	int count = backtrace(found, LAB_STACK_MAX + OWN_FRAMES), first = 0;
+	uintptr_t found[LAB_STACK_MAX + OWN_FRAMES];
+	int count = backtrace((void **)found, LAB_STACK_MAX + OWN_FRAMES);
 
-	while (first < count && (uintptr_t)found[first] != stack->addresses[0])
-		first++;
-	if ((uint32_t)(count - first) <= stack->depth)
-		return;
-	stack->depth = 0;
-	for (int i = first; i < count && stack->depth < LAB_STACK_MAX; i++)
-		if ((uintptr_t)found[i] >= PLAUSIBLE)
-			stack->addresses[stack->depth++] = (uintptr_t)found[i];
+	keep_callers(stack, found, count > 0 ? (unsigned)count : 0);
+}
+
+/* By frame pointers. True: up to the outermost frame, which says so by a frame pointer of 0. */
+static LAB_NOINLINE bool
+walk_frames(struct lab_stack *stack)
+{
+	uintptr_t found[LAB_STACK_MAX + OWN_FRAMES];
+	bool is_whole;
+	unsigned count = lab_os_backtrace(LAB_FRAME_HERE, found, LAB_STACK_MAX + OWN_FRAMES, &is_whole);
+
+	keep_callers(stack, found, count);
+	return is_whole && stack->depth > 1;
 }
 
 LAB_NOINLINE void
 lab_stack_take(struct lab_stack *stack, uintptr_t sp, enum lab_stack_effort effort)
 {
-	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-	bool is_whole = false;
-
 	stack->depth = 1;
-	stack->addresses[0] = word_at(sp);
+	stack->addresses[0] = *(const uintptr_t *)sp;
 	if (effort == LAB_STACK_CALLER)
 		return;
-	uintptr_t caller = caller_frame(frame, sp);
-	if (caller > sp)
-		stack->depth +=
-		        lab_os_backtrace((const void *)caller, stack->addresses + 1, LAB_STACK_MAX - 1, &is_whole);
-	if (!is_whole && effort == LAB_STACK_UNWIND && lab_load_rlx(&can_unwind) && lab_os_is_on_own_stack(sp))
+	if (!walk_frames(stack) && effort == LAB_STACK_UNWIND && lab_load_rlx(&can_unwind) &&
+	    lab_os_is_on_own_stack(sp))
 		unwind(stack);
 }

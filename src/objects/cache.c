@@ -252,8 +252,7 @@ begin_to_make(struct lab_cache *cache, uint32_t from)
 static struct lab_cache *
 claim_cache(struct lab_guard *guard)
 {
-	static const struct lab_objects objects = {visit_any, print_caches, &caches, sizeof(struct lab_cache),
-	                                           sizeof(struct lab_slab)};
+	static const struct lab_objects objects = {visit_any, print_caches, &caches, LAB_CACHE_LAYOUT};
 	struct lab_cache *first = first_cache();
 
 	for (struct lab_cache *cache = first; cache; cache = cache->next)

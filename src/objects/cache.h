@@ -30,6 +30,13 @@ struct lab_cache {
 	_Atomic size_t from_reserve, failures;
 };
 
+/* What who reads them from outside has to be compiled with. */
+#define LAB_CACHE_LAYOUT                                                                                               \
+	(sizeof(struct lab_cache) | (uint64_t)offsetof(struct lab_cache, state) << 12 |                                \
+	 (uint64_t)offsetof(struct lab_cache, from_reserve) << 24 |                                                    \
+	 (uint64_t)offsetof(struct lab_cache, slabs.list) << 36 |                                                      \
+	 (uint64_t)offsetof(struct lab_slab, allocations) << 48 | (uint64_t)LAB_CACHE_LIVE << 60)
+
 /* Gives the unused memory of all caches back; bytes. Any thread, at any time; for reclaim, of which
  * gfp is the stopped call's. */
 size_t lab_caches_shrink(unsigned gfp);

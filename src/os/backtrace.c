@@ -76,7 +76,7 @@ reach_from(uintptr_t sp)
 		return (struct reach){top, top};
 	if (lab_os_alternate_stack(&alternate) && alternate.running && sp - alternate.low < alternate.size)
 		return (struct reach){alternate.low + alternate.size, alternate.low + alternate.size};
-	return (struct reach){page_end, page_end + FOREIGN_MAX};
+	return (struct reach){page_end - LAB_OS_PAGE_SIZE, page_end + FOREIGN_MAX};
 }
 
 /* Whether the two words of a frame at `at` can be read. */

@@ -69,6 +69,8 @@ struct room {
 	uintptr_t trace[FRAMES];
 };
 static struct room rooms[ROOMS];
+/* Of what ends no process, and may come often: so that it does not take the room of what does. */
+static struct room refusal_rooms[ROOMS];
 static _Atomic unsigned next_room;
 
 /* The report that ends the process: for who looks at a core dump, as glibc's __abort_msg. */
@@ -106,6 +108,8 @@ write_out(struct making *making)
 	const char *from = making->text.buffer + making->written, *pattern = lab_load_rlx(&file);
 	size_t length = making->text.length - making->written;
 
+	if (length == 0)
+		return;
 	lab_os_write(NULL, from, length);
 	if (pattern) {
 		struct lab_text path = lab_text_start(making->room->name, sizeof making->room->name);
@@ -116,10 +120,8 @@ write_out(struct making *making)
 }
 
 static void
-begin(struct making *making, bool nested)
+begin_in(struct making *making, struct room *room, bool nested)
 {
-	struct room *room = &rooms[lab_add_rlx(&next_room, 1u) % ROOMS];
-
 	making->room = room;
 	making->written = 0;
 	making->nested = nested;
@@ -127,6 +129,12 @@ begin(struct making *making, bool nested)
 	making->text = lab_text_start(making->line, sizeof making->line);
 	making->report.text = room->text;
 	making->report.trace = room->trace;
+}
+
+static void
+begin(struct making *making, bool nested)
+{
+	begin_in(making, &rooms[lab_add_rlx(&next_room, 1u) % ROOMS], nested);
 }
 
 /* A line that comes after the first one. */
@@ -351,9 +359,10 @@ lab_report_damage(const void *start, size_t bytes, size_t block_size)
 void
 lab_report_refusal(const char *call, const void *p, const char *reason)
 {
+	static _Atomic unsigned next;
 	struct making making;
 
-	begin(&making, false);
+	begin_in(&making, &refusal_rooms[lab_add_rlx(&next, 1u) % ROOMS], false);
 	compose(&making, call, p, reason);
 	end_first_line(&making);
 	if (!p) /* no block's, but a call's */

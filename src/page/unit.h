@@ -9,8 +9,8 @@
  *             ("closed") while they may not. The tag t is 1, or 2 where a heap profile is made. For the pointer p of a
  *             block, and w the calling thread's heap word, n = p + w - owner_key is the block's offset if w names the
  *             span's heap as idle, with the same tag. If w is a stack pointer (busy; a multiple of 8) or 0 (unborn), n
- *             is none of 16; if w has LAB_WORD_SLOW, n is the offset + 2^63 - t, or the offset - t if the span is
- *             closed, and if it has the other tag, n is off by 1: no multiple of 16 either. If w names another heap,
+ *             is no multiple of 16; if w has LAB_WORD_SLOW, n is the offset + 2^63 - t, or the offset - t if the span
+ *             is closed, and if it has the other tag, n is off by 1: no multiple of 16 either. If w names another heap,
  *             n is off by a multiple of 64 KiB of at most 2 GiB (LAB_HEAP_MAX heaps lie in a row), while pointers that
  *             share a descriptor differ by multiples of the window's size, at least 4 GiB: n is then no offset in
  *             this span.

@@ -193,7 +193,7 @@ struct page { size_t n; };
 
     def test_variables(self):
         self.write("src/alloc/settings.def", 'LAB_SETTING(b, BYTES, NO_PARAM, "1", 0, (size_t)1, "", "It is " "b.")\n'
-                   'LAB_SETTING(a, FLAG, LAB_PARAM_A, "0", 0, 1, "", "A `b`, c(2).")\nLAB_PROFILE(p, "b:2", "for p")\n')
+                   'LAB_SETTING(a, FLAG, LAB_PARAM_A, "0", 0, 1, "", "A `b`, c(2).")\nLAB_PRESET(p, "b:2", "for p")\n')
         marks = ["<!-- {}: made by tools/settings.py from src/alloc/settings.def -->\n", "<!-- end -->\n"]
         lists = ["| key | takes | default | lab_set_param | meaning |\n|---|---|---|---|---|\n| `a` | 0, 1 | 0 | `LAB_PARAM_A` | A `b`, c(2). |\n"
                  "| `b` | bytes | 1 | – | It is b. |\n",

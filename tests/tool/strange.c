@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "alloc/inspect.h"
+#include "objects/cache.h"
 
 struct lab_inspect strange_block;
 
@@ -75,6 +76,27 @@ make_space(char *room)
 	}
 }
 
+/* Caches that lead to each other, with slabs that lead to themselves; a name without an end. */
+static void *
+make_caches(char *room)
+{
+	static _Atomic(const struct lab_objects *) published;
+	static struct lab_cache *_Atomic first;
+	static struct lab_objects objects = {.caches = &first, .layout = LAB_CACHE_LAYOUT};
+	struct lab_cache *caches = (struct lab_cache *)(void *)room;
+	struct lab_slab *slabs = (struct lab_slab *)(void *)(room + 8192);
+
+	for (unsigned i = 0; i < 3; i++) {
+		caches[i].state = random_word() % 4 ? LAB_CACHE_LIVE : (uint32_t)random_word();
+		caches[i].next = &caches[random_word() % 3];
+		caches[i].slabs.list = &slabs[i];
+		slabs[i].next = &slabs[random_word() % 3];
+	}
+	first = random_word() % 8 ? caches : (struct lab_cache *)(uintptr_t)random_word();
+	published = &objects;
+	return &published;
+}
+
 static void
 make_garbage(char *room)
 {
@@ -102,6 +124,7 @@ make_garbage(char *room)
 	        .limit = (void *)(room + 8192),
 	        .waits = (void *)(room + 8200),
 	        .start = (void *)(room + 8216),
+	        .objects = make_caches(room + ROOM / 9 / 4096 * 4096),
 	};
 	memset(strange_block.release, 'x', sizeof strange_block.release);
 }

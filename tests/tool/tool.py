@@ -145,8 +145,8 @@ def report(tool):
     words = result.stdout.split()
     expect(words[0] == "ready" and int(words[1]) >= 5, words)
     told = re.findall(r"^labyrinth: signal handler: .*\nlabyrinth: +#0 (\S+)\+0x\w+$", result.stderr, re.M)
-    # malloc's place and free's, each but once; a handler's last call may return to who has called the handler
-    expect(told.count(str(fixture)) == 1 and len(told) <= 2 and result.stderr.count("#0") == len(told), result.stderr)
+    # malloc's place and those of the two frees, each but once
+    expect(told == [str(fixture)] * 3 and result.stderr.count("#0") == 3, result.stderr)
     has(rf"^labyrinth: {words[1]} calls .* came from signal handlers .*; 0 atomic calls .* \(1 process\)$", result.stderr)
     result = tool.run("run", "-a", "sh", "-c", "kill -SEGV $$", status=128 + signal.SIGSEGV)
     has("^labyrinth: no figures: ", result.stderr)

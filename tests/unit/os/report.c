@@ -334,6 +334,12 @@ Test(report, follows_no_frame_that_is_not_on_the_stack)
 	cr_assert(lab_os_backtrace(low, trace, 8, NULL) == 1 && trace[0] == 0x6666);
 	cr_assert(lab_os_backtrace(odd, trace, 8, NULL) == 1 && trace[0] == 0x7777);
 	cr_assert_eq(lab_os_backtrace((void *)3, trace, 8, NULL), 0);
+	void *nothing = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	REQUIRE(nothing != MAP_FAILED);
+	const uintptr_t starts[] = {(uintptr_t)nothing, (uintptr_t)nothing + 4080, 0x3ff0000000000000,
+	                            (uintptr_t)-1000000};
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(lab_os_backtrace((void *)starts[i], trace, 8, NULL), 0);
 }
 
 Test(report, names_an_address_by_its_file)
