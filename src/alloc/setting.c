@@ -11,6 +11,7 @@
 #include "backing/settings.h"
 #include "base/check.h"
 #include "debug/dress.h"
+#include "debug/quarantine.h"
 #include "heap/thread.h"
 #include "insight/target.h"
 #include "os/os.h"
@@ -37,6 +38,8 @@ set_check(size_t word)
 {
 	static const unsigned features[] = {0, LAB_DEBUG_SECURE, LAB_DEBUG_ALL};
 
+	if (features[word] != 0)
+		lab_quarantine_start();
 	lab_debug_start(features[word]);
 	lab_config_apply();
 }

@@ -46,19 +46,36 @@ visit_pages(const struct visitor *visitor, uintptr_t from, uintptr_t to, bool wr
 		visitor->visit(visitor->context, (struct lab_range){(char *)from, to - from}, write);
 }
 
-/* Without two tables that the atomic tier needs nothing of, of which most is never touched, and whose pages are whole:
- * the owner words of heaps, and the threads' ids. */
+/* What the atomic tier needs nothing of, of which most is never touched, and whose pages are whole: the owner words of
+ * heaps, the threads' ids, and where reports are made. In ascending order. */
+enum { UNNEEDED = 3 };
+
+static void
+find_unneeded(struct lab_range ranges[UNNEEDED])
+{
+	static const void *(*const tables[UNNEEDED])(size_t * size) = {lab_registry_table, lab_os_thread_table,
+	                                                               lab_os_report_rooms};
+
+	for (size_t i = 0, j; i < UNNEEDED; i++) {
+		struct lab_range range;
+		range.start = (char *)(uintptr_t)tables[i](&range.size);
+		for (j = i; j > 0 && ranges[j - 1].start > range.start; j--)
+			ranges[j] = ranges[j - 1];
+		ranges[j] = range;
+	}
+}
+
 static void
 visit_writable(const struct visitor *visitor, uintptr_t from, uintptr_t to)
 {
-	size_t owners_size, threads_size;
-	uintptr_t owners = (uintptr_t)lab_registry_table(&owners_size);
-	uintptr_t threads = (uintptr_t)lab_os_thread_table(&threads_size);
-	uintptr_t first = owners < threads ? owners : threads, second = owners < threads ? threads : owners;
+	struct lab_range ranges[UNNEEDED];
 
-	visit_pages(visitor, from, first, true);
-	visit_pages(visitor, first + (first == owners ? owners_size : threads_size), second, true);
-	visit_pages(visitor, second + (second == owners ? owners_size : threads_size), to, true);
+	find_unneeded(ranges);
+	for (size_t i = 0; i < UNNEEDED; i++) {
+		visit_pages(visitor, from, (uintptr_t)ranges[i].start, true);
+		from = (uintptr_t)ranges[i].start + ranges[i].size;
+	}
+	visit_pages(visitor, from, to, true);
 }
 
 static void

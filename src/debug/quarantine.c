@@ -1,12 +1,20 @@
 /* quarantine.c - see quarantine.h. Any context. */
 #include "debug/quarantine.h"
+#include "os/os.h"
 
 enum { PLACES = 8192, FEW_PLACES = 256, UNCOUNTED = 32 << 10, ADDRESSES_ALONE = 4 };
 enum { BYTES_MOST = 64 << 20, FEW_BYTES_MOST = 16 << 20 };
 
-static _Atomic(struct lab_dress *) ring[PLACES];
-static _Atomic uint64_t head, tail; /* places that were filled, and emptied, so far */
+static _Atomic(struct lab_dress *) *ring; /* NULL: no memory was to be had, and nothing waits */
+static _Atomic uint64_t head, tail;       /* places that were filled, and emptied, so far */
 static _Atomic int64_t bytes;
+
+void
+lab_quarantine_start(void)
+{
+	if (!ring)
+		ring = lab_os.map(PLACES * sizeof *ring, LAB_ACCESS_WRITE);
+}
 
 /* The places that are used. Where the profile is for use, few blocks wait. */
 static size_t
@@ -68,6 +76,8 @@ next_place(const struct lab_dress *dress)
 struct lab_dress *
 lab_quarantine_push(struct lab_dress *dress)
 {
+	if (lab_unlikely(!ring))
+		return dress;
 	count(weight(dress));
 	return exchange(next_place(dress), dress);
 }
@@ -111,6 +121,6 @@ lab_quarantine_pull(void)
 struct lab_dress *
 lab_quarantine_at(size_t i, bool *end)
 {
-	*end = i >= PLACES;
+	*end = !ring || i >= PLACES;
 	return *end ? NULL : lab_load_acq(&ring[i]); /* pairs with the exchange that put it there */
 }

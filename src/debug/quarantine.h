@@ -10,6 +10,9 @@
 
 #include "debug/dress.h"
 
+/* Maps the places. By one thread, before the first block is freed; again is nothing. */
+void lab_quarantine_start(void);
+
 /* Puts a FREED block in; what has to go for it, or NULL. */
 struct lab_dress *lab_quarantine_push(struct lab_dress *dress);
 

@@ -146,6 +146,9 @@ void lab_os_note_process(void);
 /* The pages of that table: most are never touched. */
 const void *lab_os_thread_table(size_t *size);
 
+/* The pages in which reports are made: none is touched before the first. */
+const void *lab_os_report_rooms(size_t *size);
+
 /* The id of the calling thread, which is entered into the table: for those who write it to a word that others judge.
  * Any context. */
 uint32_t lab_os_tid_to_write(void);

@@ -63,14 +63,20 @@ is_nested(uintptr_t thread, uintptr_t sp)
  * on the stack.
  */
 enum { ROOMS = 8, TEXT_ROOM = 6144, FRAMES = 16, LINE_ROOM = 256 };
-struct room {
+struct LAB_ALIGNED(4096) room {
 	char text[TEXT_ROOM];
 	char name[LAB_OS_NAME_ROOM];
 	uintptr_t trace[FRAMES];
 };
-static struct room rooms[ROOMS];
-/* Of what ends no process, and may come often: so that it does not take the room of what does. */
-static struct room refusal_rooms[ROOMS];
+/* The second half is of what ends no process, and may come often: so that it does not take the room of what does. */
+static struct room rooms[2 * ROOMS];
+
+const void *
+lab_os_report_rooms(size_t *size)
+{
+	*size = sizeof rooms;
+	return rooms;
+}
 static _Atomic unsigned next_room;
 
 /* The report that ends the process: for who looks at a core dump, as glibc's __abort_msg. */
@@ -362,7 +368,7 @@ lab_report_refusal(const char *call, const void *p, const char *reason)
 	static _Atomic unsigned next;
 	struct making making;
 
-	begin_in(&making, &refusal_rooms[lab_add_rlx(&next, 1u) % ROOMS], false);
+	begin_in(&making, &rooms[ROOMS + lab_add_rlx(&next, 1u) % ROOMS], false);
 	compose(&making, call, p, reason);
 	end_first_line(&making);
 	if (!p) /* no block's, but a call's */

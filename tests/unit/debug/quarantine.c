@@ -50,6 +50,7 @@ waiting(void)
 
 Test(quarantine, secure_is_bounded_and_keeps_small_blocks)
 {
+	lab_quarantine_start();
 	lab_debug_start(LAB_DEBUG_SECURE);
 	for (int i = 0; i < SMALL; i++)
 		free_one(SMALL_SIZE);
@@ -66,6 +67,7 @@ Test(quarantine, secure_is_bounded_and_keeps_small_blocks)
 
 Test(quarantine, debug_is_bounded_and_keeps_the_order)
 {
+	lab_quarantine_start();
 	lab_debug_start(LAB_DEBUG_ALL);
 	for (int i = 0; i < SMALL; i++)
 		free_one(SMALL_SIZE * 4);
