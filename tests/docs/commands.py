@@ -57,6 +57,7 @@ TABLE = {
     "bench/run.py --only large --rounds 1": "bench/run.py --only large --rounds 1 --quick --peers glibc",
     "bench/run.py --lib /usr/lib/x86_64-linux-gnu/libmimalloc.so.2.0":
         f"bench/run.py --lib /usr/lib/*/libmimalloc.so.2.0 --peers none --baseline labyrinth {TINY}",
+    "./dev bench report FOLDER": Test("report-script"),
     "bench/report.py report": Test("report-script"),
     "bench/report.py report --quick": Test("report-script"),
     "bench/compare.py before.so after.so": Test("compare-script"),
