@@ -113,13 +113,15 @@ static void *
 resize_block(struct lab_guard *guard, const struct block *block, struct lab_request request)
 {
 	bool is_pages = block->place.kind == LAB_PLACE_RUN || block->place.kind == LAB_PLACE_HUGE;
+	bool is_counted = is_pages && lab_unlikely(lab_profile_is_on());
+	struct lab_profile_sample sample = {0};
 
-	if (lab_likely(!lab_profile_is_on()) || !is_pages)
-		return try_resize_block(guard, block, request);
-	struct lab_profile_sample sample = lab_profile_begin_move(block->p);
+	if (is_counted)
+		sample = lab_profile_begin_move(block->p);
 	void *resized = try_resize_block(guard, block, request);
-	lab_profile_end_move(block->p, sample, resized != NULL);
-	if (resized)
+	if (is_counted)
+		lab_profile_end_move(block->p, sample, resized != NULL);
+	if (is_counted && resized)
 		count_resized(guard, resized, request.size);
 	return resized;
 }
