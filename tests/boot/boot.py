@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -104,38 +105,57 @@ def deepbind(library, program):
 
 
 def set_user_id(library, source):
-    """A set-user-ID program that is linked with the library, which lies beside it: no setting counts, nothing is said, no file is made."""
+    """A set-user-ID program that is linked with the library, which lies beside it: no setting of the environment counts, nothing is said, and no
+    file is made, though the program's own lab_conf asks for it."""
     settings = {"LABYRINTH_" + name: value for name, value in
                 dict(PERTURB="85", LIMIT="1G", RESERVE="0", BACKGROUND_THREAD="1", STATS="1", DECAY_MS="rubbish").items()}
     with tempfile.TemporaryDirectory(prefix="labyrinth-setuid-") as folder:
-        folder, program = Path(folder), Path(folder) / "program"
+        folder = Path(folder)
         folder.chmod(0o777) # whoever the program is, its file could be made here
         copy = folder / "liblabyrinth.so.0"
         shutil.copy(library, copy)
         copy.chmod(0o755)
-        run(["cc", "-fno-builtin", f"-I{Path(source).parents[2] / 'include'}", "-o", program, source, copy, f"-Wl,-rpath,{folder}"], environment())
-        figures, said = folder / "figures", environment(LABYRINTH_STATS_FILE=folder / "figures", **settings)
-        files = dict(LABYRINTH_REPORT_FILE=folder / "reports", LABYRINTH_HEAP_PROFILE="1", LABYRINTH_HEAP_PROFILE_FILE=folder / "profile")
+
+        def build(name, *arguments):
+            run(["cc", "-fno-builtin", f"-I{Path(source).parents[2] / 'include'}", *arguments, "-o", folder / name, source, copy, f"-Wl,-rpath,{folder}"],
+                environment())
+            return folder / name
+
+        files = {name: folder / name for name in ("figures", "profile", "reports")}
+        conf = f"stats_file:{files['figures']},heap_profile:1,heap_profile_file:{files['profile']},report_file:{files['reports']}"
+        program, asking = build("program"), build("asking", f'-DCONF="{conf}"')
+        said = environment(LABYRINTH_STATS_FILE=files["figures"], **settings)
+        misuse = {"env": environment(), "capture_output": True, "check": False}
+
+        def made():
+            found = [name for name, file in files.items() if file.exists()]
+            for name in found:
+                files[name].unlink()
+            return found
+
         output = run([program], said)
         demand("plain: perturb limit reserve background\n" in output, "an ordinary program does not have its settings", output)
-        demand("LABYRINTH_DECAY_MS=rubbish: ignored" in output and figures.exists(), "an ordinary program says nothing", output)
-        figures.unlink()
+        demand("LABYRINTH_DECAY_MS=rubbish: ignored" in output and made() == ["figures"], "an ordinary program says nothing", output)
+        output = run([asking], environment())
+        demand(made() == ["figures", "profile"], "an ordinary program makes no files", output)
+        status = subprocess.run([asking, "misuse"], **misuse).returncode
+        demand(status == -signal.SIGABRT and "reports" in made(), "an ordinary program's misuse is in no file", str(status))
         if os.geteuid() != 0:
             print("not run: only root makes a set-user-ID program of another user")
             sys.exit(77)
-        os.chown(program, NOBODY, NOBODY)
-        program.chmod(0o4755)
-        output = run([program], said | files)
-        demand((folder / "profile").exists(), "an ordinary program makes no profile", output)
-        for name in "figures", "profile", "reports":
-            (folder / name).unlink(missing_ok=True)
-        output = run([program], said | files | {"LD_PRELOAD": "", "LD_LIBRARY_PATH": "/nowhere"})
+        for file in program, asking:
+            os.chown(file, NOBODY, NOBODY)
+            file.chmod(0o4755)
+        output = run([program], said | {"LD_PRELOAD": "", "LD_LIBRARY_PATH": "/nowhere"})
         if output.startswith("plain:"):
             print("not run: /tmp does not let programs be set-user-ID")
             sys.exit(77)
-        demand(output == "secure:\n", "a set-user-ID program has settings, or says something", output)
-        left = [name for name in ("figures", "reports", "profile") if (folder / name).exists()]
-        demand(not left, f"a set-user-ID program made a file: {left}", output)
+        demand(output == "secure:\n" and not made(), "a set-user-ID program has settings, says something, or made a file", output)
+        output = run([asking], environment())
+        demand(output == "secure:\n" and not made(), "a set-user-ID program says something, or made the files that it asks for", output)
+        status = subprocess.run([asking, "misuse"], **misuse).returncode
+        left = made()
+        demand(status == -signal.SIGABRT and not left, "a set-user-ID program's misuse made a file", f"{status} {left}")
 
 
 def settings(library, source):

@@ -1,6 +1,7 @@
 /*
  * setuid_shared.c - linked with the shared drop-in. Says which settings of the environment it has: boot.py starts it as
- * an ordinary program, which has them all, and as a set-user-ID one, which has none.
+ * an ordinary program, which has them all, and as a set-user-ID one, which has none. It may bring settings along
+ * (-DCONF="…"); with the argument "misuse" it ends by one.
  *
  * Clauses: G8.3.
  */
@@ -9,6 +10,11 @@
 #include <sys/auxv.h>
 
 #include "boot.h"
+
+#ifdef CONF
+extern const char lab_conf[];
+const char lab_conf[] = CONF;
+#endif
 
 enum { LARGE = 3 << 20 };
 
@@ -40,7 +46,7 @@ has_background_thread(void)
 }
 
 int
-main(void)
+main(int count, char **arguments)
 {
 	struct lab_stats stats;
 	struct lab_reserve_info reserve;
@@ -52,5 +58,7 @@ main(void)
 	printf("%s:%s%s%s%s\n", getauxval(AT_SECURE) ? "secure" : "plain", perturbed ? " perturb" : "",
 	       stats.limit == SIZE_MAX ? "" : " limit", reserve.mode == LAB_RESERVE_NONE ? " reserve" : "",
 	       has_background_thread() ? " background" : "");
+	if (count > 1 && strcmp(arguments[1], "misuse") == 0)
+		free((char *)malloc(100) + 8);
 	return 0;
 }
