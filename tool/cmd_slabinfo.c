@@ -5,29 +5,39 @@
 #include "report.h"
 #include "tool.h"
 
+/* A line: of a size class, or of a typed cache. */
+struct line {
+	const char *name;
+	uint64_t live, made, size, per_span, pages, spans, pinned;
+};
+
+static void
+print_line(struct line line)
+{
+	printf("%-12s %10llu %10llu %9llu %11llu %12llu : %8llu %12llu %3.0f%%\n", line.name,
+	       (unsigned long long)line.live, (unsigned long long)line.made, (unsigned long long)line.size,
+	       (unsigned long long)line.per_span, (unsigned long long)line.pages, (unsigned long long)line.spans,
+	       (unsigned long long)line.pinned, line.made ? 100.0 * (double)line.live / (double)line.made : 0.0);
+}
+
 static void
 print_class(const struct class_figures *class)
 {
 	char name[32];
 
 	snprintf(name, sizeof name, "size-%llu", (unsigned long long)class->size);
-	printf("%-12s %10llu %10llu %9llu %11llu %12llu : %8llu %12llu %3.0f%%\n", name,
-	       (unsigned long long)class->live, (unsigned long long)class->carved, (unsigned long long)class->size,
-	       (unsigned long long)(LAB_UNIT_SIZE / class->size), (unsigned long long)LAB_UNIT_PAGES,
-	       (unsigned long long)class->spans, (unsigned long long)class->pinned,
-	       class->carved ? 100.0 * (double)class->live / (double)class->carved : 0.0);
+	print_line((struct line){name, class->live, class->carved, class->size, LAB_UNIT_SIZE / class->size,
+	                         LAB_UNIT_PAGES, class->spans, class->pinned});
 }
 
-/* A slab may be less than a page, or not a whole number of them: what it pins is all of it. */
+/* A slab may be less than a page: what it pins is all of it. */
 static void
 print_cache(const struct cache *cache)
 {
-	printf("%-12s %10llu %10llu %9llu %11llu %12llu : %8llu %12llu %3.0f%%\n", cache->name,
-	       (unsigned long long)cache->live, (unsigned long long)cache->made, (unsigned long long)cache->size,
-	       (unsigned long long)cache->per_slab,
-	       (unsigned long long)((cache->slab_bytes + LAB_PAGE_SIZE - 1) / LAB_PAGE_SIZE),
-	       (unsigned long long)cache->slabs, (unsigned long long)(cache->slabs * cache->slab_bytes),
-	       cache->made ? 100.0 * (double)cache->live / (double)cache->made : 0.0);
+	uint64_t pages = (cache->slab_bytes + LAB_PAGE_SIZE - 1) / LAB_PAGE_SIZE;
+
+	print_line((struct line){cache->name, cache->live, cache->made, cache->size, cache->per_slab, pages,
+	                         cache->slabs, cache->slabs * cache->slab_bytes});
 }
 
 static void
@@ -53,8 +63,8 @@ cmd_slabinfo(int argc, char **argv)
 	parse_pid_arguments(
 	        argc, argv,
 	        "Prints the objects of a process's typed caches and its blocks by size class, in the columns of "
-	        "/proc/slabinfo: live blocks, "
-	        "blocks that were made, bytes of a block, blocks and pages of a span; then spans, bytes that "
+	        "/proc/slabinfo: live blocks, blocks that were made, bytes of a block, blocks and pages of a span; "
+	        "then spans, bytes that "
 	        "live blocks pin (touched pages around them), and how much of what was made is live.",
 	        &arguments);
 	if (!look_at(&looked, arguments.pid))

@@ -22,7 +22,7 @@ struct lab_setting {
 	size_t least, most;
 	const char *words;
 	union {
-		void (*number)(size_t value);    /* one that lab_value_parse gives */
+		void (*number)(size_t value);    /* in range */
 		bool (*text)(const char *value); /* false: refused, and nothing is changed */
 	} set;
 };

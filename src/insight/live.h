@@ -2,8 +2,8 @@
  * live.h - the sampled blocks that are in use: which site each came from, by its address. Lock-free, any context; O(1).
  *
  * INV-LIVE-1  A place belongs to one address from the CAS that puts the address there to the store that takes it out.
- *             Only who has just allocated the block puts it there, and only who has just won its free takes it out: no
- *             two frames write one place's `what`.
+ *             Only who has just allocated the block, or could not resize it, puts it there, and only who has just won
+ *             its free, or is about to resize it, takes it out: no two frames write one place's `what`.
  * INV-LIVE-2  `what` is not 0 exactly while the site counts the block as in use. A frame that is cut short in between
  *             leaves one sample that is counted so for good.
  */

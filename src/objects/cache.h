@@ -11,6 +11,7 @@
 #ifndef LAB_OBJECTS_CACHE_H
 #define LAB_OBJECTS_CACHE_H
 
+#include "alloc/inspect.h"
 #include "objects/slab.h"
 
 enum { LAB_CACHE_NAME = 32 };
@@ -32,10 +33,9 @@ struct lab_cache {
 
 /* What who reads them from outside has to be compiled with. */
 #define LAB_CACHE_LAYOUT                                                                                               \
-	(sizeof(struct lab_cache) | (uint64_t)offsetof(struct lab_cache, state) << 12 |                                \
-	 (uint64_t)offsetof(struct lab_cache, from_reserve) << 24 |                                                    \
-	 (uint64_t)offsetof(struct lab_cache, slabs.list) << 36 |                                                      \
-	 (uint64_t)offsetof(struct lab_slab, allocations) << 48 | (uint64_t)LAB_CACHE_LIVE << 60)
+	LAB_MIX_PLACE_(LAB_MIX_PLACE_(LAB_MIX_PLACE_(LAB_CACHE_SIZES_, lab_cache, slabs.list), lab_cache, failures),   \
+	               lab_slab, allocations)
+#define LAB_CACHE_SIZES_ LAB_MIX_SIZE_(LAB_MIX_SIZE_(LAB_CACHE_LIVE, lab_cache), lab_slab)
 
 /* Gives the unused memory of all caches back; bytes. Any thread, at any time; for reclaim, of which
  * gfp is the stopped call's. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A CMake project is configured, built and run against an installed tree, which is then moved, and once more.
 
-usage: cmake.py BUILD MESON CC
+usage: cmake.py BUILD MESON CC [rcu]
 """
 
 import sys
@@ -18,17 +18,16 @@ def configure(build, prefix, compiler, *definitions):
             f"-DINSTALL_TESTS={PROJECT}/tests/install", *definitions]
 
 
-def build_and_run(folder, prefix, compiler):
+def build_and_run(folder, prefix, compiler, rcu):
     folder.mkdir()
-    run(configure(folder, prefix, compiler), env=environment())
+    run(configure(folder, prefix, compiler, f"-DRCU={len(rcu)}"), env=environment())
     run(["cmake", "--build", folder], env=environment())
-    targets = {**TARGETS, **{name: "rcu.c" for name in ("rcu", "rcu_static") if (folder / name).exists()}}
-    for target, source in targets.items():
+    for target, source in {**TARGETS, **{name + form: "rcu.c" for name in rcu for form in ("", "_static")}}.items():
         run([folder / target, *(["two-heaps"] if source != "malloc.c" else [])], env=environment())
     return folder
 
 
-def main(build, meson, compiler):
+def main(build, meson, compiler, *rcu):
     need("cmake")
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
@@ -36,11 +35,11 @@ def main(build, meson, compiler):
         package = only(scratch / "root", "LabyrinthConfig.cmake")
         prefix = next(folder for folder in package.parents if (folder / "include").is_dir())
         moved = scratch / "moved"
-        built = build_and_run(scratch / "build", prefix, compiler)
+        built = build_and_run(scratch / "build", prefix, compiler, rcu)
         # a program that was linked with core has one heap under the drop-in, whose names have no versions
         run([built / "core", "one-heap"], env=environment(LD_PRELOAD=only(prefix, "liblabyrinth.so")))
         prefix.rename(moved)
-        build_and_run(scratch / "again", moved, compiler)
+        build_and_run(scratch / "again", moved, compiler, rcu)
         for definition, reason in ("-DWANTED=99.0", "compatible with requested version"), ("-DCOMPONENT=nonsense", "no target nonsense"):
             command = list(map(str, configure(scratch / definition, moved, compiler, definition)))
             refused = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)

@@ -59,6 +59,20 @@ Test(realtime, slow_calls_are_reported_and_others_are_not, .init = catch_errors)
 	cr_assert_eq(count_reports(), 2);
 }
 
+/* Their pages are mapped, moved and given back by no heap. */
+Test(realtime, huge_blocks_are_reported, .init = catch_errors)
+{
+	void *huge = lab_malloc((size_t)5 << 20);
+
+	lab_thread_realtime(LAB_REALTIME_REPORT);
+	huge = lab_realloc(huge, (size_t)40 << 20, LAB_GFP_KERNEL);
+	cr_assert(huge);
+	size_t resized = count_reports();
+	cr_assert_geq(resized, 1);
+	lab_free(huge);
+	cr_assert_gt(count_reports(), resized);
+}
+
 static void *
 call_slowly(void *unused)
 {
