@@ -61,11 +61,9 @@ span_live(const struct lab_unit *unit)
 uint64_t
 span_pinned(const struct lab_unit *unit)
 {
-	uint64_t live = span_live(unit), touched = lab_round_up(unit->carved * unit->size, LAB_PAGE_SIZE);
+	uint64_t live = span_live(unit), bytes = live * unit->size, touched = lab_unit_touched(unit);
 
-	if (touched > LAB_UNIT_SIZE)
-		touched = LAB_UNIT_SIZE;
-	return live ? touched - live * unit->size : 0;
+	return live && touched > bytes ? touched - bytes : 0;
 }
 
 static void

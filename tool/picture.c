@@ -21,9 +21,8 @@ picture_cell(const struct segment *segment, size_t unit)
 	struct cell cell = {CELL_FREE, 0, 0, 0};
 
 	if (span) {
-		uint64_t touched = lab_round_up(span->carved * span->size, LAB_PAGE_SIZE);
+		uint64_t touched = lab_unit_touched(span);
 		cell = (struct cell){CELL_SPAN, span->size, span_live(span) * span->size, 0};
-		touched = touched < LAB_UNIT_SIZE ? touched : LAB_UNIT_SIZE;
 		cell.kept = touched > cell.live ? (uint32_t)touched - cell.live : 0;
 		return cell;
 	}

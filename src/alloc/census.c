@@ -25,7 +25,7 @@ count_span(struct lab_census *census, const struct lab_unit *unit)
 	census->classes[c].live += used;
 	census->classes[c].carved += carved;
 	census->classes[c].spans++;
-	census->touched += lab_round_up(carved * lab_class_size(c), LAB_PAGE_SIZE);
+	census->touched += lab_unit_touched(unit);
 }
 
 static void

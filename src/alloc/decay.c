@@ -6,7 +6,8 @@
  * A sweep (page/sweep.h) begins twice in a decay time. What is free and dirty is aged by one sweep and purged by the
  * next one, if nobody has used it in between: so pages go back between half a decay time and a whole one after they
  * were freed, page by page, without a stamp on any. A sweep that comes late, as nobody has called, purges all. Source:
- * the clock algorithm for page replacement (Corbato, 1968).
+ * the clock algorithm for page replacement (Corbato, 1968). Pages of sparse spans (heap/sparse.h) go in the same way,
+ * but by the thread whose heap they are in.
  *
  * So that a process that makes no slow call any more keeps little, who frees pages gives back what is free and dirty
  * beyond a bound: a fixed one, or a quarter of what is in use.
@@ -192,7 +193,7 @@ time_since(uint64_t *last, uint64_t *now)
 	return *now - *last;
 }
 
-void
+bool
 lab_decay_look(struct lab_guard *guard)
 {
 	size_t decay = lab_load_rlx(&lab_settings.decay_ms), period = decay > 1 ? decay / 2 : 1;
@@ -200,16 +201,33 @@ lab_decay_look(struct lab_guard *guard)
 	uint64_t last = 0, now = 0, passed;
 
 	if (decay == SIZE_MAX || lab_load_rlx(&lab_purge_is_held))
-		return;
+		return false;
 	passed = is_on ? 0 : time_since(&last, &now);
 	if ((!is_on && passed < period) || !enter(guard))
-		return;
+		return false;
 	if (!is_on &&
 	    atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed,
 	                                            memory_order_relaxed) &&
 	    !look_owned(guard->heap, passed >= decay))
 		lab_store_rlx(&last_look, last);
 	sweep_owned(guard->heap);
+	lab_leave(guard);
+	return true;
+}
+
+/* Seldom: a page of a sparse span is wanted again sooner than one that no class has, and to give it back costs more, as
+ * such pages do not lie in long rows. */
+void
+lab_decay_thin(struct lab_guard *guard)
+{
+	size_t decay = lab_load_rlx(&lab_settings.decay_ms), period = decay < SIZE_MAX / 2 ? 2 * decay : SIZE_MAX;
+
+	if (period == SIZE_MAX || lab_load_rlx(&lab_purge_is_held) || lab_load_rlx(&lab_settings.purge_in_whole))
+		return;
+	uint64_t now = lab_os.clock_ms();
+	if (!lab_sparse_is_timely(lab_thread.heap, now, period) || !lab_try_enter(guard))
+		return;
+	lab_sparse_look_owned(guard->heap, now, period);
 	lab_leave(guard);
 }
 
@@ -220,16 +238,18 @@ lab_trim(size_t keep)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
+	size_t before = lab_purge_total_pages(), most = keep >> LAB_PAGE_SHIFT;
 	lab_huge_finish_frees();
 	/* What others have freed into this thread's heap and what the dead have left is taken, and spans that are empty
-	 * but current go. */
+	 * but current go, as do pages of sparse spans, in this heap and in idle ones. */
 	if (enter(&guard)) {
 		while (!take_in_owned(guard.heap, UINT_MAX, UINT_MAX, true))
 			;
 		lab_heap_rebuild_owned(guard.heap);
+		lab_sparse_give_all_owned(guard.heap);
+		lab_thread_thin_idle_owned(guard.heap);
 		lab_leave(&guard);
 	}
-	size_t before = lab_purge_total_pages(), most = keep >> LAB_PAGE_SHIFT;
 	if (keep != 0)
 		keep_below(&guard, most, SIZE_MAX / 8);
 	else if (enter(&guard)) {

@@ -2,20 +2,26 @@
 #ifndef LAB_ALLOC_DECAY_H
 #define LAB_ALLOC_DECAY_H
 
+#include "heap/sparse.h"
 #include "heap/thread.h"
 #include "page/pending.h"
 #include "page/sweep.h"
 
 /* Returns to the system some of what has been free for long enough, if it is time to look, or a sweep is under way. Not
- * inside a heap; the guard is for its use. */
-void lab_decay_look(struct lab_guard *guard);
+ * inside a heap; the guard is for its use. False: there was nothing to do. */
+bool lab_decay_look(struct lab_guard *guard);
 
-/* The same by whoever comes by. */
+/* The same for pages of the own heap's sparse spans (heap/sparse.h), if it is time. */
+void lab_decay_thin(struct lab_guard *guard);
+
+/* The one or the other by whoever comes by. */
 static inline void
 lab_decay_poll(struct lab_guard *guard)
 {
-	if (lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING || lab_sweep_is_on())
-		lab_decay_look(guard);
+	if ((lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING || lab_sweep_is_on()) && lab_decay_look(guard))
+		return;
+	if (lab_sparse_is_due(lab_thread.heap))
+		lab_decay_thin(guard);
 }
 
 /* The same by who has freed so many pages: what is free and dirty beyond what may be goes back as well, about as many

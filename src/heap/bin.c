@@ -3,6 +3,20 @@
 
 enum { LOOKS = 8 }; /* listed spans from which a refill chooses */
 
+static struct lab_unit *
+previous_of(const struct lab_unit *unit)
+{
+	return (struct lab_unit *)(uintptr_t)(unit->purged_and_previous & lab_mask(LAB_UNIT_PURGED_SHIFT));
+}
+
+static void
+set_previous(struct lab_unit *unit, const struct lab_unit *previous)
+{
+	uint64_t purged = (uint64_t)lab_unit_purged(unit) << LAB_UNIT_PURGED_SHIFT;
+
+	lab_poke(&unit->purged_and_previous, purged | (uintptr_t)previous);
+}
+
 void
 lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 {
@@ -22,13 +36,13 @@ lab_bin_push(struct lab_bin *bin, struct lab_unit *unit)
 	unit->next = NULL;
 	unit->listed = true;
 	if (!first) {
-		unit->previous = unit;
+		set_previous(unit, unit);
 		bin->partial = unit;
 		return;
 	}
-	unit->previous = first->previous;
-	first->previous->next = unit;
-	first->previous = unit;
+	set_previous(unit, previous_of(first));
+	previous_of(first)->next = unit;
+	set_previous(first, unit);
 }
 
 void
@@ -37,13 +51,13 @@ lab_bin_remove(struct lab_bin *bin, struct lab_unit *unit)
 	struct lab_unit *first = bin->partial;
 
 	if (unit->next)
-		unit->next->previous = unit->previous;
+		set_previous(unit->next, previous_of(unit));
 	else
-		first->previous = unit->previous;
+		set_previous(first, previous_of(unit));
 	if (unit == first)
 		bin->partial = unit->next;
 	else
-		unit->previous->next = unit->next;
+		previous_of(unit)->next = unit->next;
 	unit->listed = false;
 }
 

@@ -21,11 +21,12 @@ lab_span_is_worthwhile(const struct lab_unit *unit)
 	return lab_span_left(unit) * 8 >= lab_unit_capacity(unit);
 }
 
-/* It has no free block, and none left to carve. */
+/* It has no free block, and none left to carve, the first time or again. */
 static inline bool
 lab_span_is_exhausted(const struct lab_unit *unit)
 {
-	return lab_freelist_head(unit->freelist_state) == LAB_FREELIST_NIL && unit->carved == lab_unit_capacity(unit);
+	return lab_freelist_head(unit->freelist_state) == LAB_FREELIST_NIL && unit->carved == lab_unit_capacity(unit) &&
+	       lab_unit_purged(unit) == 0;
 }
 
 /* Makes it the span that malloc takes blocks of class c from. */

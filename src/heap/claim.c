@@ -7,6 +7,7 @@
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/run.h"
+#include "heap/sparse.h"
 #include "heap/visitor.h"
 #include "os/os.h"
 #include "page/frame.h"
@@ -284,16 +285,18 @@ lab_give_back_borrowed(struct lab_thread *t, struct lab_guard *guard)
 
 /* ---- repair and absorption ---- */
 
-/* A heap that is ABSORBING goes back whole, with nothing in it that others wait for. What is found wrong is noted in
- * `into`, which the caller is inside. */
+/* A heap that is ABSORBING goes back whole, with nothing in it that others wait for; if `thin`, with no page of a
+ * sparse span that is free. What is found wrong is noted in `into`, which the caller is inside. */
 static void
-repair_and_give_back(struct lab_heap *heap, struct lab_heap *into)
+repair_and_give_back(struct lab_heap *heap, struct lab_heap *into, bool thin)
 {
 	uint64_t word = lab_registry_word(heap);
 
 	lab_heap_rebuild_owned(heap); /* spans that are empty but current go as well */
 	heap->whole = 0;
 	lab_compiler_barrier();
+	if (thin)
+		lab_sparse_give_all_owned(heap);
 	lab_segments_release_empty_owned(heap);
 	lab_compiler_barrier();
 	heap->whole = 1;
@@ -323,7 +326,7 @@ lab_repair_one_left(struct lab_thread *t, uintptr_t sp)
 		lab_compiler_barrier();
 		if (lab_registry_claim_own(heap, word, LAB_HEAP_ABSORBING)) {
 			heap->frame = sp;
-			repair_and_give_back(heap, t->heap);
+			repair_and_give_back(heap, t->heap, false);
 		}
 		return;
 	}
@@ -342,6 +345,22 @@ lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 	return true;
 }
 
+void
+lab_thread_thin_idle_owned(struct lab_heap *into)
+{
+	struct lab_heap *heap;
+
+	lab_thread.may_have_left = true;
+	lab_compiler_barrier();
+	for (uint32_t id = 0; id < lab_registry_count() && !lab_registry_is_forked(); id++) {
+		heap = lab_registry_take_if_idle(lab_current_tid(), LAB_HEAP_ABSORBING, id);
+		if (!heap)
+			continue;
+		heap->frame = LAB_ENTRY_STACK_POINTER;
+		repair_and_give_back(heap, into, true);
+	}
+}
+
 bool
 lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes)
 {
@@ -351,6 +370,6 @@ lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes)
 	if (!heap)
 		return false;
 	heap->frame = LAB_ENTRY_STACK_POINTER;
-	repair_and_give_back(heap, into);
+	repair_and_give_back(heap, into, false);
 	return true;
 }

@@ -49,4 +49,7 @@ bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
  * and no span that is empty. False: none was found by up to `probes` questions. The caller is inside `into`. */
 bool lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes);
 
+/* Does the same to all idle heaps, and gives back pages of their sparse spans (sparse.h). */
+void lab_thread_thin_idle_owned(struct lab_heap *into);
+
 #endif

@@ -80,6 +80,16 @@ struct lab_visit_record {
 	uint64_t claim; /* what its lease is then */
 };
 
+/* How far the look for sparse spans has come (sparse.h). Written by who has the heap's lease; its thread reads
+ * it at any time. */
+struct lab_thinning {
+	struct lab_unit *unit; /* whose blocks in purged pages may be in its list yet; or NULL */
+	size_t hand;           /* the slot from which it goes on */
+	uint64_t begun_at;     /* the last round, in milliseconds */
+	bool is_on;            /* a round is under way */
+	bool due;              /* there may be something for a round */
+};
+
 struct lab_bin {
 	struct lab_unit *current; /* the span that malloc takes from; lab_no_span if there is none */
 	struct lab_unit *partial; /* spans with free blocks */
@@ -116,6 +126,7 @@ struct lab_heap {
 	struct lab_visit_record visit; /* of the visit that the frame inside is on */
 	/* The span that is becoming current or ceasing to be: `current` and used' may disagree in it alone. */
 	struct lab_unit *changing;
+	struct lab_thinning thinning;
 	struct lab_finding found; /* to be reported when the heap is left */
 
 	/* Counters; written by the holder, read by anyone as figures. */
@@ -138,6 +149,13 @@ _Static_assert(sizeof(struct lab_heap) <= LAB_PAGE_SIZE, "a heap is a page");
 #define LAB_REMOTE_POINTER     ((uintptr_t)0xfffffffffff0)
 #define LAB_REMOTE_BYTES_SHIFT 48
 #define LAB_REMOTE_UNIT        ((size_t)256)
+
+/* A block of a span that was closed was freed: the span may become sparse. By who has the heap's lease. */
+static inline void
+lab_heap_note_thinner(struct lab_heap *heap)
+{
+	lab_poke(&heap->thinning.due, true);
+}
 
 /* Whether others have freed blocks into the heap that nobody has taken in yet, or not to the end. Any thread. */
 static inline bool

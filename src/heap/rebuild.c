@@ -18,6 +18,7 @@
 #include "heap/run.h"
 #include "heap/segment_index.h"
 #include "heap/span.h"
+#include "heap/sparse.h"
 #include "heap/visitor.h"
 #include "page/map.h"
 #include "page/pending.h"
@@ -131,6 +132,7 @@ lab_heap_rebuild_owned(struct lab_heap *heap)
 	lab_compiler_barrier();
 	lab_purge_recover(&heap->purge);
 	lab_visit_recover(heap);
+	lab_sparse_repair_owned(heap);
 	lab_span_repair_owned(heap);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
 		lab_bin_set_current(heap, c, &lab_no_span);

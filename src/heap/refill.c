@@ -9,6 +9,7 @@
 #include "heap/finding.h"
 #include "heap/remote.h"
 #include "heap/span.h"
+#include "heap/sparse.h"
 #include "heap/take.h"
 #include "page/map.h"
 
@@ -47,6 +48,9 @@ make_span(struct lab_heap *heap, unsigned c)
 	unit->collected = 0;
 	unit->listed = false;
 	unit->current = false;
+	unit->aged = false;
+	unit->examined = 0;
+	lab_unit_set_purged(unit, 0);
 	/* From here on the scan takes the pages for a span's. */
 	lab_compiler_barrier();
 	lab_unit_set_kind(unit, LAB_UNIT_IS_SPAN);
@@ -145,7 +149,11 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 		replace_current(heap, c, next);
 		mend(heap, next); /* it may be exhausted then */
 	}
-	if (lab_freelist_head(bin->current->freelist_state) == LAB_FREELIST_NIL)
+	if (lab_freelist_head(bin->current->freelist_state) != LAB_FREELIST_NIL)
+		return true;
+	if (lab_unit_purged(bin->current) != 0)
+		lab_sparse_carve_owned(bin->current);
+	else
 		carve(bin->current);
 	return true;
 }

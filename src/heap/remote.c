@@ -131,7 +131,8 @@ free_row_owned(struct lab_heap *heap, size_t most)
 	struct lab_unit *unit = lab_map_unit((void *)(list & POINTER));
 	size_t count = 0;
 
-	if (unit->owner_key != lab_owner_key_make(heap, unit->base) || lab_unit_count_collected(unit) != 0)
+	if (unit->owner_key != lab_owner_key_make(heap, unit->base) || lab_unit_count_collected(unit) != 0 ||
+	    lab_unit_purged(unit) != 0)
 		return 0;
 	uint32_t freelist_state = unit->freelist_state, freed;
 	for (; count < most; count++) {

@@ -55,6 +55,7 @@ lab_span_cut_owned(struct lab_heap *heap, struct lab_unit *unit)
 	lab_poke(&unit->freelist_state, freelist_state);
 	if (unit->current && freelist_state >> 16 == 0 && unit->carved > 0) { /* INV-SPAN-2: none is used */
 		lab_compiler_barrier();
+		lab_unit_set_purged(unit, 0);
 		lab_span_link_blocks(unit, 0, unit->carved);
 		lab_compiler_barrier();
 		lab_poke(&unit->freelist_state, lab_freelist_make(0, 0));
@@ -79,6 +80,17 @@ count_free(const struct lab_unit *unit)
 	return (uint32_t)length;
 }
 
+/* Blocks that are free by INV-SPAN-4. */
+static uint32_t
+count_purged(const struct lab_unit *unit)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; lab_unit_purged(unit) && i < unit->carved; i++)
+		count += lab_unit_is_purged(unit, i);
+	return count;
+}
+
 /* One step of INV-SPAN-2's change, on record in heap->changing while `current` and used' disagree. */
 static void
 set_current_mark(struct lab_heap *heap, struct lab_unit *unit, bool current, uint32_t freelist_state)
@@ -86,6 +98,8 @@ set_current_mark(struct lab_heap *heap, struct lab_unit *unit, bool current, uin
 	heap->changing = unit;
 	lab_compiler_barrier();
 	unit->current = current;
+	unit->aged = false;
+	unit->examined = 0;
 	lab_poke(&unit->freelist_state, freelist_state);
 	lab_compiler_barrier();
 	heap->changing = NULL;
@@ -97,7 +111,7 @@ lab_span_repair_owned(struct lab_heap *heap)
 	struct lab_unit *unit = heap->changing;
 
 	if (unit) {
-		uint32_t used = (uint32_t)unit->carved - count_free(unit);
+		uint32_t used = (uint32_t)unit->carved - count_free(unit) - count_purged(unit);
 		set_current_mark(heap, unit, false,
 		                 lab_freelist_make(lab_freelist_head(unit->freelist_state), (used - 1) & 0xffff));
 	}
@@ -207,7 +221,7 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 	}
 	uint32_t freelist_state = unit->freelist_state, freed;
 	/* nothing is written before it is known to be no double free: the block may be in the list */
-	if (lab_freelist_head(freelist_state) == number)
+	if (lab_freelist_head(freelist_state) == number || lab_unlikely(lab_unit_is_purged(unit, number)))
 		return LAB_FREE_DOUBLE;
 	if (__builtin_sub_overflow(freelist_state, LAB_FREELIST_USED_ONE, &freed))
 		return lab_span_emptied_owned(heap, unit);
@@ -216,6 +230,7 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 	lab_poke(&unit->freelist_state, lab_insert16(freed, number));
 	open_unit(unit);
 	if (was_closed) {
+		lab_heap_note_thinner(heap);
 		if (!unit->listed)
 			lab_bin_push(&heap->bins[unit->size_class], unit);
 	}
@@ -235,8 +250,9 @@ lab_span_collect(struct lab_heap *heap, struct lab_unit *unit, void *p, struct l
 	*holder = holder_of_span(heap, unit, &was_closed);
 	if (lab_unlikely(*holder != heap))
 		return LAB_FREE_FOREIGN;
-	if (lab_unlikely(!lab_collected_add(unit, number, p)))
+	if (lab_unlikely(lab_unit_is_purged(unit, number) || !lab_collected_add(unit, number, p)))
 		return LAB_FREE_DOUBLE;
+	lab_heap_note_thinner(heap);
 	if (unit->current)
 		return LAB_FREED;
 	close_unit(unit);

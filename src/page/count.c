@@ -39,6 +39,13 @@ lab_count_given_back(size_t pages)
 	lab_add_rlx(&lab_counts.given_back, (int64_t)pages);
 }
 
+void
+lab_count_given_back_in_use(size_t pages)
+{
+	if (pages != 0)
+		lab_add_rlx(&lab_counts.given_back, (int64_t)pages);
+}
+
 /* A count may be below zero for a moment: who gave the pages has not published them yet. */
 static size_t
 positive(int64_t pages)

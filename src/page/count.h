@@ -19,7 +19,7 @@ enum { LAB_COUNT_STEP = 64 };
 struct lab_counts {
 	LAB_ALIGNED(64) _Atomic int64_t used; /* by spans, runs and huge blocks */
 	_Atomic int64_t dirty;                /* and free */
-	_Atomic int64_t given_back;           /* ever, of those that were dirty */
+	_Atomic int64_t given_back;           /* ever, of those that were dirty or in use */
 };
 extern struct lab_counts lab_counts;
 
@@ -34,6 +34,9 @@ void lab_count_owned(struct lab_count_delta *delta, int64_t used, int64_t dirty)
 
 /* So many pages that were free and dirty went back to the system. */
 void lab_count_given_back(size_t pages);
+
+/* So many pages of spans did, which stay in use: heap/sparse.h. */
+void lab_count_given_back_in_use(size_t pages);
 
 /* The estimates. `delta`, unless it is NULL, is of the caller's own heap, in which a visitor may be counting. */
 size_t lab_count_dirty(const struct lab_count_delta *delta);

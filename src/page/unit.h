@@ -22,7 +22,7 @@
  *             torn frame has lost: they come back when the span is retired. Every link is the number of a carved
  *             block, or LAB_FREELIST_NIL, unless the program has written to a freed block. A link is looked at when
  *             it has become the head: a head below `carved` is the number of a block, any other but LAB_FREELIST_NIL
- *             is damage, and is never made an address (ADR 14).
+ *             is damage, and is never made an address (ADR 14). Blocks that INV-SPAN-4 says are in no list count.
  * INV-SPAN-2  freelist_state = {used', head}: one store commits a malloc or a free. used' = used for the current span
  *             of its class (`current`), used - 1 for the others. So the subtraction in free borrows exactly when a
  *             span that is not current becomes empty (and is retired), or when the current one was empty before (a
@@ -31,6 +31,9 @@
  *             as free ones are. They count as used, are in no other list, and no fast path touches them or the word. A
  *             span with such blocks is current, or is listed and closed: so its holder meets them in a slow frame,
  *             which puts them on the free list by one store to both words.
+ * INV-SPAN-4  A block that lies in a page of `purged`, even in part, is free and in no list, whatever its memory says;
+ *             its number is below `carved`, and it counts as a member of the free list. Each such page has such a
+ *             block.
  */
 #ifndef LAB_PAGE_UNIT_H
 #define LAB_PAGE_UNIT_H
@@ -64,19 +67,24 @@ struct LAB_ALIGNED(64) lab_unit {
 	uint64_t inverse;
 	char *base;
 	struct lab_unit *next; /* in the bin's list of partly used spans; the list is derived, rebuilt by a scan */
-	struct lab_unit *previous;
+	/* {pages that went back to the system, as 16 bits: INV-SPAN-4; the span before this one in the list, an address
+	 * of user space} */
+	uint64_t purged_and_previous;
 	uint8_t kind;
 	uint8_t size_class;
 	uint8_t shift;
 	bool listed : 1;
 	bool current : 1;
-	uint32_t size; /* of a block, in bytes */
+	bool aged : 1;        /* it was sparse when its heap's spans were looked at last: heap/sparse.h */
+	uint8_t examined : 4; /* how sparse it was when its free list was looked at */
+	uint32_t size;        /* of a block, in bytes */
 };
 
 _Static_assert(sizeof(struct lab_unit) == 64, "a descriptor is a cache line");
 
 #define LAB_FREELIST_NIL      0xffffu /* head: no free block. No span has so many. */
 #define LAB_FREELIST_USED_ONE 0x10000u
+#define LAB_UNIT_PURGED_SHIFT 48
 #define LAB_UNIT_CLOSED       (UINT64_C(1) << 63) /* in owner_key: no pointer of user space passes the check */
 #define LAB_UNIT_OPEN         1u                  /* the low bits of an idle heap's word: LAB_WORD_FAST */
 #define LAB_UNIT_OPEN_COUNTED 2u                  /* the same where allocations are counted: LAB_WORD_COUNTED */
@@ -114,6 +122,49 @@ static inline uint32_t
 lab_unit_capacity(const struct lab_unit *unit)
 {
 	return (uint32_t)LAB_UNIT_SIZE / unit->size;
+}
+
+/* The pages of INV-SPAN-4, as bits. Any thread, as a figure. */
+static inline uint32_t
+lab_unit_purged(const struct lab_unit *unit)
+{
+	return (uint32_t)(lab_peek(&unit->purged_and_previous) >> LAB_UNIT_PURGED_SHIFT);
+}
+
+static inline void
+lab_unit_set_purged(struct lab_unit *unit, uint32_t pages)
+{
+	uint64_t previous = unit->purged_and_previous & lab_mask(LAB_UNIT_PURGED_SHIFT);
+
+	lab_poke(&unit->purged_and_previous, (uint64_t)pages << LAB_UNIT_PURGED_SHIFT | previous);
+}
+
+/* The pages in which a block lies, as bits. */
+static inline uint32_t
+lab_unit_pages_of(const struct lab_unit *unit, uint32_t number)
+{
+	uint32_t at = number * unit->size, first = at >> LAB_PAGE_SHIFT, last = (at + unit->size - 1) >> LAB_PAGE_SHIFT;
+
+	return (2u << last) - (1u << first);
+}
+
+/* Whether the block with this number is free by INV-SPAN-4. */
+static inline bool
+lab_unit_is_purged(const struct lab_unit *unit, uint32_t number)
+{
+	uint32_t purged = lab_unit_purged(unit);
+
+	return lab_unlikely(purged != 0) && (lab_unit_pages_of(unit, number) & purged) != 0;
+}
+
+/* Bytes of the span's pages that were used and have not gone back since. Any thread, as a figure. */
+static inline size_t
+lab_unit_touched(const struct lab_unit *unit)
+{
+	size_t carved = lab_round_up(lab_peek(&unit->carved) * lab_peek(&unit->size), LAB_PAGE_SIZE);
+	size_t purged = (size_t)__builtin_popcount(lab_unit_purged(unit)) * LAB_PAGE_SIZE;
+
+	return (carved < LAB_UNIT_SIZE ? carved : LAB_UNIT_SIZE) - purged;
 }
 
 /* Whether the head is the number of a carved block, which then is free: INV-SPAN-1. `carved` is at most 4096. */

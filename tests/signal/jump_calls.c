@@ -76,7 +76,7 @@ live_bytes(void)
 
 /* ---- another thread, which frees this one's blocks and allocates for it ---------------------------------------- */
 
-enum { SHARED = 24 };
+enum { SHARED = 24, SPARSE = 64 };
 
 static void *to_free[SHARED];
 static void *allocated[SHARED];
@@ -163,6 +163,36 @@ prepare_drain(void)
 	for (int i = 0; i < SHARED; i++)
 		to_free[i] = malloc(i % 8 ? 700 : 50 * KIB);
 	ask_helper();
+}
+
+/* Spans of which few blocks are used. */
+static void
+prepare_sparse(void)
+{
+	static void *blocks[SPARSE];
+
+	for (int i = 0; i < SPARSE; i++)
+		if (!blocks[i])
+			blocks[i] = malloc(4000);
+	for (int i = 0; i < SPARSE; i++) {
+		if (i % 8 == 0)
+			continue;
+		free(blocks[i]);
+		blocks[i] = NULL;
+	}
+}
+
+static void
+prepare_purged(void)
+{
+	prepare_sparse();
+	(void)malloc_trim(0);
+}
+
+static void
+call_malloc_4000(void)
+{
+	result = malloc(4000);
 }
 
 static void
@@ -272,6 +302,8 @@ const struct call calls[CALLS] = {
         {"malloc that drains", prepare_drain, call_malloc_run, 160 * KIB, 4},
         {"small malloc that drains", prepare_drain, call_malloc_medium, 110 * KIB, 4},
         {"malloc_trim", prepare_drain, call_trim, 110 * KIB, 1},
+        {"malloc_trim of sparse spans", prepare_sparse, call_trim, 110 * KIB, 1},
+        {"malloc from a sparse span", prepare_purged, call_malloc_4000, 8 * KIB, 2},
         {"realloc, small to small", prepare_small, call_realloc_small, 400, 4},
 };
 

@@ -19,6 +19,7 @@ const struct scene scenes[] = {
         {"dead threads", scene_dead_threads},
         {"children of fork", scene_fork},
         {"purges", scene_purges},
+        {"sparse spans", scene_sparse_spans},
         {"settings", scene_settings},
         {"failures", scene_failures},
 };

@@ -40,6 +40,7 @@ void scene_other_stacks(void);
 /* The rest (scenes_rare.c). */
 void scene_other_names(void);
 void scene_purges(void);
+void scene_sparse_spans(void);
 void scene_settings(void);
 void scene_failures(void);
 void scene_fork(void);

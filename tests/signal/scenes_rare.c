@@ -56,6 +56,29 @@ scene_purges(void)
 		REQUIRE(library_set(LAB_PARAM_DECAY_MS, 1000));
 }
 
+/* Of several spans some blocks stay; the pages of the others go back, and are carved again. */
+void
+scene_sparse_spans(void)
+{
+	enum { BLOCKS = 300, SIZE = 900, ONE_IN = 50 };
+	struct block blocks[BLOCKS];
+
+	for (int i = 0; i < BLOCKS; i++)
+		blocks[i] = new_block(SIZE);
+	for (int i = 0; i < BLOCKS; i++)
+		if (i % ONE_IN != 0)
+			free_block(&blocks[i]);
+	call_begin();
+	call_on();
+	(void)malloc_trim(0);
+	call_off();
+	for (int i = 0; i < BLOCKS; i++)
+		if (i % ONE_IN != 0)
+			blocks[i] = i % 10 == 0 ? step_new(SIZE) : new_block(SIZE);
+	for (int i = 0; i < BLOCKS; i++)
+		free_block(&blocks[i]);
+}
+
 /* Blocks of every kind under a setting that takes the calls another way. */
 static void
 under(enum lab_param param, size_t value, size_t usual)

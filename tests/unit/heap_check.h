@@ -6,6 +6,7 @@
 #ifndef LAB_TESTS_UNIT_HEAP_CHECK_H
 #define LAB_TESTS_UNIT_HEAP_CHECK_H
 
+#include "heap/bin.h"
 #include "heap/heap.h"
 #include "heap/span.h"
 #include "page/map.h"
@@ -28,6 +29,26 @@ free_in_span(struct lab_heap *heap, struct lab_unit *unit, void *p)
 	return result;
 }
 
+/* INV-SPAN-4: whether a block lies in a purged page. */
+static inline bool
+heap_check_is_purged(const struct lab_unit *unit, size_t i)
+{
+	for (size_t byte = i * unit->size; byte < (i + 1) * unit->size; byte += 16)
+		if (lab_unit_purged(unit) >> (byte / LAB_PAGE_SIZE) & 1)
+			return true;
+	return false;
+}
+
+static inline size_t
+heap_check_purged(const struct lab_unit *unit)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; lab_unit_purged(unit) && i < unit->carved; i++)
+		count += heap_check_is_purged(unit, i);
+	return count;
+}
+
 static inline size_t
 heap_check_free_list(const struct lab_unit *unit)
 {
@@ -36,10 +57,16 @@ heap_check_free_list(const struct lab_unit *unit)
 	REQUIRE(unit->size == lab_class_size(unit->size_class));
 	for (uint32_t at = lab_freelist_head(unit->freelist_state); at != LAB_FREELIST_NIL;
 	     at = lab_block_link(lab_unit_block(unit, at))) {
-		REQUIRE(at < unit->carved);
+		REQUIRE(at < unit->carved && !heap_check_is_purged(unit, at));
 		REQUIRE(++length <= unit->carved);
 	}
 	return length;
+}
+
+static inline const struct lab_unit *
+heap_check_previous(const struct lab_unit *unit)
+{
+	return (const struct lab_unit *)(uintptr_t)(unit->purged_and_previous & lab_mask(LAB_UNIT_PURGED_SHIFT));
 }
 
 static inline bool
@@ -50,9 +77,9 @@ heap_check_is_listed(const struct lab_bin *bin, const struct lab_unit *unit)
 
 	for (const struct lab_unit *u = bin->partial; u; previous = u, u = u->next) {
 		if (previous)
-			REQUIRE(u->previous == previous);
+			REQUIRE(heap_check_previous(u) == previous);
 		if (!u->next)
-			REQUIRE(bin->partial->previous == u); /* the first one's `previous` is the last one */
+			REQUIRE(heap_check_previous(bin->partial) == u); /* of the first one: the last one */
 		found |= u == unit;
 	}
 	return found;
@@ -64,12 +91,12 @@ heap_check_span(const struct lab_heap *heap, const struct lab_unit *unit, struct
 	const struct lab_bin *bin = &heap->bins[unit->size_class];
 	bool current = bin->current == unit, listed = heap_check_is_listed(bin, unit);
 	size_t length = heap_check_free_list(unit);
-	size_t used = ((unit->freelist_state >> 16) + !current) & 0xffff;
+	size_t used = ((unit->freelist_state >> 16) + !current) & 0xffff, purged = heap_check_purged(unit);
 	bool collected = lab_unit_count_collected(unit) != 0; /* INV-SPAN-3 */
-	bool exhausted = length == 0 && unit->carved == lab_unit_capacity(unit);
+	bool exhausted = length + purged == 0 && unit->carved == lab_unit_capacity(unit);
 
 	REQUIRE(lab_unit_heap(unit) == heap);
-	REQUIRE_EQUAL(used + length, unit->carved); /* INV-SPAN-1 */
+	REQUIRE_EQUAL(used + length + purged, unit->carved); /* INV-SPAN-1 */
 	REQUIRE(unit->carved <= lab_unit_capacity(unit));
 	REQUIRE(unit->current == current);
 	REQUIRE(unit->listed == listed);
@@ -86,7 +113,7 @@ heap_check_span(const struct lab_heap *heap, const struct lab_unit *unit, struct
 	census->current_spans += current;
 	census->used += used;
 	census->collected += lab_unit_count_collected(unit);
-	census->free += length;
+	census->free += length + purged;
 	census->carved += unit->carved;
 	census->pages += LAB_UNIT_PAGES;
 }
@@ -142,7 +169,8 @@ heap_check_within(const struct lab_heap *heap, bool may_drain)
 	uint64_t owner;
 	size_t listed = 0, current = 0, slots = 0;
 
-	REQUIRE((may_drain || heap->drain == 0) && heap->changing == NULL && heap->found.kind == LAB_FOUND_NOTHING);
+	REQUIRE((may_drain || heap->drain == 0) && heap->changing == NULL && heap->thinning.unit == NULL &&
+	        heap->found.kind == LAB_FOUND_NOTHING);
 	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
 		if (lab_owner_state(owner) == LAB_SLOT_OWNED && lab_owner_heap(owner) == heap->id) {
 			heap_check_segment(heap, segment, &census);

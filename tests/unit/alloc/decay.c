@@ -1,5 +1,5 @@
 /* decay.c - when free pages go back: the clock and madvise are hooks, so that nothing waits and nothing is left to
- * luck. Clauses: G10.1, G10.2, G10.3, G10.5, G10.7, G10.8, G10.9. */
+ * luck. Clauses: G10.1, G10.2, G10.3, G10.5, G10.7, G10.8, G10.9, G10.10. */
 #include <criterion/criterion.h>
 
 #include <pthread.h>
@@ -134,6 +134,44 @@ Test(decay, calls_that_free_nothing_drive_it)
 	world.now += 400;
 	call();
 	cr_assert_eq(given_back(), purges, "time runs from the free on");
+}
+
+/* So many milliseconds with some slow calls in each half decay time. */
+static void
+pass(unsigned milliseconds)
+{
+	for (uint64_t end = world.now + milliseconds; world.now < end;) {
+		world.now += end - world.now < 500 ? end - world.now : 500;
+		call();
+		call(); /* the one after a sweep */
+	}
+}
+
+/* Each block of a thousand that stays keeps a page, and no more; the others go between two decay times and four after
+ * they were freed. */
+Test(decay, pages_of_sparse_spans_go_back)
+{
+	enum { BLOCKS = 40000, SIZE = 100, ONE_IN = 1000 };
+	static char *blocks[BLOCKS];
+	size_t size = BLOCKS * (size_t)SIZE;
+
+	start(10000);
+	for (int i = 0; i < BLOCKS; i++)
+		blocks[i] = memset(lab_malloc(SIZE), i, SIZE);
+	for (int i = 0; i < BLOCKS; i++)
+		if (i % ONE_IN != 0)
+			lab_free(blocks[i]);
+	pass(1999);
+	cr_assert_lt(world.purged, size / 2, "spans without a block that stays, no others");
+	pass(2500);
+	cr_assert_gt(world.purged, size - BLOCKS / ONE_IN * 2 * LAB_PAGE_SIZE - size / 20);
+	size_t purged = world.purged;
+	pass(4000);
+	cr_assert_eq(world.purged, purged, "nothing goes twice");
+	cr_assert_eq(lab_load_rlx(&lab_purge_pending), LAB_PURGE_NOTHING);
+	for (int i = 0; i < BLOCKS; i += ONE_IN)
+		for (int at = 0; at < SIZE; at++)
+			REQUIRE(blocks[i][at] == (char)i);
 }
 
 Test(decay, after_a_long_silence_the_first_call_gives_all_back)
@@ -445,6 +483,43 @@ Test(decay, blocks_freed_into_an_idle_heap_go_back)
 		REQUIRE(p[i] = lab_malloc(30000)); /* from a heap that is borrowed for each call */
 	lab_leave(&guard);
 	check_blocks_go_back(p);
+}
+
+/* In the heap of the thread that trims, or in an idle one. */
+static void
+check_trim_thins(bool idle)
+{
+	enum { SMALL_BLOCKS = 40000, SIZE = 100, ONE_IN = 1000 };
+	struct lab_guard guard = INTERRUPTED;
+	static char *blocks[SMALL_BLOCKS];
+
+	start(10000);
+	lab_free(lab_malloc(1));
+	if (idle)
+		cr_assert(lab_enter(&guard));
+	for (int i = 0; i < SMALL_BLOCKS; i++)
+		REQUIRE(blocks[i] = memset(lab_malloc(SIZE), i, SIZE));
+	if (idle)
+		lab_leave(&guard);
+	cr_assert_eq(lab_registry_heap(lab_map_find(blocks[0]).heap_id) != lab_thread.heap, idle);
+	for (int i = 0; i < SMALL_BLOCKS; i++)
+		if (i % ONE_IN != 0)
+			lab_free(blocks[i]);
+	cr_assert(lab_trim(0));
+	cr_assert_gt(world.purged, SMALL_BLOCKS * (size_t)SIZE - SMALL_BLOCKS / ONE_IN * 2 * LAB_PAGE_SIZE - 300000);
+	for (int i = 0; i < SMALL_BLOCKS; i += ONE_IN)
+		for (int at = 0; at < SIZE; at++)
+			REQUIRE(blocks[i][at] == (char)i);
+}
+
+Test(decay, a_trim_gives_back_pages_of_sparse_spans)
+{
+	check_trim_thins(false);
+}
+
+Test(decay, a_trim_gives_back_pages_of_sparse_spans_of_idle_heaps)
+{
+	check_trim_thins(true);
 }
 
 /* The borrower of that heap was left by a jump: the heap is repaired, and idle. */

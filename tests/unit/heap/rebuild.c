@@ -78,7 +78,7 @@ spoil_spans(struct trace_random *random)
 		if (unit->kind != LAB_UNIT_IS_SPAN)
 			continue;
 		unit->next = (struct lab_unit *)(uintptr_t)trace_next(random);
-		unit->previous = (struct lab_unit *)(uintptr_t)trace_next(random);
+		unit->purged_and_previous = trace_next(random) & lab_mask(LAB_UNIT_PURGED_SHIFT);
 		unit->listed = trace_next(random) & 1;
 	}
 }

@@ -1,0 +1,294 @@
+/* sparse.c - see sparse.h. */
+#include "heap/sparse.h"
+#include "base/check.h"
+#include "heap/bin.h"
+#include "heap/span.h"
+#include "os/os.h"
+#include "page/map.h"
+#include "page/sweep.h"
+
+#define BLOCKS_MAX (LAB_UNIT_SIZE / 16)
+
+/* A look at a span is 1. */
+enum {
+	WORK_OF_PAGE = 4, /* that is given back */
+	BLOCKS_A_WORK = 32,
+};
+
+/* Carved blocks that lie in a page, even in part: [first, end). */
+struct range {
+	uint32_t first, end;
+};
+
+static struct range
+blocks_in(const struct lab_unit *unit, uint32_t page)
+{
+	uint32_t first = (page << LAB_PAGE_SHIFT) / unit->size, carved = (uint32_t)unit->carved;
+	uint32_t end = (((page + 1) << LAB_PAGE_SHIFT) - 1) / unit->size + 1;
+
+	return (struct range){first, end < carved ? end : carved};
+}
+
+/* The blocks that are free, listed or out, as bits. False: the list is damaged. */
+static bool
+find_free_blocks(const struct lab_unit *unit, uint64_t is_free[BLOCKS_MAX / 64])
+{
+	for (size_t word = 0; word < (unit->carved + 63) / 64; word++)
+		is_free[word] = 0;
+	for (uint32_t i = 0; lab_unit_purged(unit) && i < unit->carved; i++)
+		is_free[i / 64] |= (uint64_t)lab_unit_is_purged(unit, i) << (i % 64);
+	for (uint32_t at = lab_freelist_head(unit->freelist_state); at != LAB_FREELIST_NIL;
+	     at = lab_block_link(lab_unit_block(unit, at))) {
+		uint64_t bit = UINT64_C(1) << (at % 64);
+		if (at >= unit->carved || is_free[at / 64] & bit)
+			return false;
+		is_free[at / 64] |= bit;
+	}
+	return true;
+}
+
+static bool
+are_free(const uint64_t is_free[BLOCKS_MAX / 64], struct range range)
+{
+	for (uint32_t i = range.first; i < range.end;) {
+		uint32_t end = (i | 63) + 1 < range.end ? (i | 63) + 1 : range.end;
+		uint64_t wanted = lab_mask(end - i) << (i % 64);
+		if ((is_free[i / 64] & wanted) != wanted)
+			return false;
+		i = end;
+	}
+	return true;
+}
+
+/* The pages that have carved blocks and no others, and not one that is used; 0 if the list is damaged. */
+static uint32_t
+find_free_pages(const struct lab_unit *unit)
+{
+	uint64_t is_free[BLOCKS_MAX / 64];
+	size_t bytes = unit->carved * unit->size;
+	/* where there is more to be carved its first page stays: a block that is carved there is not to be out */
+	size_t end = unit->carved == lab_unit_capacity(unit) ? lab_round_up(bytes, LAB_PAGE_SIZE) : bytes;
+	uint32_t pages = 0;
+
+	if (!find_free_blocks(unit, is_free))
+		return 0;
+	for (uint32_t page = 0; page < end / LAB_PAGE_SIZE; page++)
+		if (are_free(is_free, blocks_in(unit, page)))
+			pages |= 1u << page;
+	return pages;
+}
+
+static void
+set_link(struct lab_unit *unit, uint32_t from, uint16_t to)
+{
+	if (from == LAB_FREELIST_NIL)
+		lab_poke(&unit->freelist_state, lab_insert16(unit->freelist_state, to));
+	else
+		lab_poke((uint16_t *)lab_unit_block(unit, from), to);
+}
+
+/* Takes the blocks that are out off the list. Each store leaves a list that is right; repeatable. */
+static void
+unlink_out(struct lab_unit *unit)
+{
+	uint32_t kept = LAB_FREELIST_NIL, at = lab_freelist_head(unit->freelist_state);
+	bool has_passed = false;
+
+	for (size_t n = 0; at < unit->carved && n < unit->carved; n++) {
+		if (lab_unit_is_purged(unit, at)) {
+			has_passed = true;
+		} else {
+			if (has_passed)
+				set_link(unit, kept, (uint16_t)at);
+			has_passed = false;
+			kept = at;
+		}
+		at = lab_block_link(lab_unit_block(unit, at));
+	}
+	if (has_passed)
+		set_link(unit, kept, (uint16_t)at);
+}
+
+void
+lab_sparse_repair_owned(struct lab_heap *heap)
+{
+	if (heap->thinning.unit)
+		unlink_out(heap->thinning.unit);
+	lab_compiler_barrier();
+	heap->thinning.unit = NULL;
+}
+
+/* What the system refuses stays as it is: it counts as purged all the same. The pages that it took. */
+static size_t
+purge(const struct lab_unit *unit, uint32_t pages)
+{
+	size_t given = 0;
+
+	while (pages) {
+		unsigned first = lab_ctz(pages), count = lab_ctz(~(uint64_t)(pages >> first));
+		if (lab_os.purge(unit->base + first * LAB_PAGE_SIZE, count * LAB_PAGE_SIZE))
+			given += count;
+		pages &= ~(uint32_t)(lab_mask(count) << first);
+	}
+	return given;
+}
+
+/* Cut short after `unit` is cleared: the pages are carved again without having been purged. */
+static size_t
+thin(struct lab_heap *heap, struct lab_unit *unit)
+{
+	uint32_t pages = find_free_pages(unit) & ~lab_unit_purged(unit);
+
+	if (!pages)
+		return 0;
+	heap->thinning.unit = unit;
+	lab_compiler_barrier();
+	lab_unit_set_purged(unit, lab_unit_purged(unit) | pages);
+	lab_compiler_barrier();
+	lab_sparse_repair_owned(heap);
+	lab_compiler_barrier();
+	return purge(unit, pages);
+}
+
+/* How many times the blocks could be quartered before there are fewer than are used. */
+static unsigned
+sparsity(const struct lab_unit *unit)
+{
+	uint32_t capacity = lab_unit_capacity(unit), used = capacity - lab_span_left(unit);
+
+	return lab_log2(capacity / (used ? used : 1)) / 2;
+}
+
+/* A walk over the heap's spans: what it is to take, and how far it may go. */
+struct walk {
+	struct lab_heap *heap;
+	bool young;   /* also spans that were not sparse in the round before */
+	size_t work;  /* that may still be done */
+	size_t given; /* pages */
+};
+
+static void
+spend(struct walk *walk, size_t work)
+{
+	walk->work -= work < walk->work ? work : walk->work;
+}
+
+/* What visitors have found is free from here on. False: so is the whole span, which has gone. */
+static bool
+free_collected(struct lab_heap *heap, struct lab_unit *unit)
+{
+	lab_bin_remove(&heap->bins[unit->size_class], unit);
+	lab_span_list_owned(heap, unit);
+	return lab_unit_used(unit) != 0 || lab_span_emptied_owned(heap, unit) != LAB_FREED;
+}
+
+static void
+look_at_span(struct walk *walk, struct lab_unit *unit)
+{
+	unsigned now = sparsity(unit);
+
+	if (!unit->listed || now <= unit->examined)
+		return;
+	if (!unit->aged && !walk->young) {
+		unit->aged = true;
+		lab_poke(&walk->heap->thinning.due, true);
+		return;
+	}
+	unit->examined = (uint8_t)now & 15;
+	unit->aged = false;
+	if (lab_unlikely(lab_unit_count_collected(unit) != 0) && !free_collected(walk->heap, unit))
+		return;
+	size_t given = thin(walk->heap, unit);
+	walk->given += given;
+	spend(walk, unit->carved / BLOCKS_A_WORK + given * WORK_OF_PAGE);
+}
+
+/* Where the last span of it goes the segment may, too: then it is another owner's. */
+static void
+look_at_segment(struct walk *walk, const struct lab_segment *segment, uint64_t owner)
+{
+	for (size_t page = 0; page < lab_segment_pages(segment) && lab_load_rlx(lab_segment_owner(segment)) == owner;
+	     page += LAB_UNIT_PAGES) {
+		struct lab_unit *unit = lab_map_unit(segment->base + page * LAB_PAGE_SIZE);
+		if (lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN)
+			look_at_span(walk, unit);
+		spend(walk, 1);
+	}
+}
+
+/* From where the last walk ended. True: to the end of the heap; the next one begins again. */
+static bool
+go_on(struct walk *walk)
+{
+	struct lab_thinning *thinning = &walk->heap->thinning;
+	const struct lab_segment *segment;
+	uint64_t owner;
+
+	while (walk->work != 0) {
+		segment = lab_space_next(&thinning->hand, &owner);
+		if (!segment) {
+			thinning->hand = 0;
+			break;
+		}
+		if (lab_owner_state(owner) == LAB_SLOT_OWNED && lab_owner_heap(owner) == walk->heap->id)
+			look_at_segment(walk, segment, owner);
+		else
+			spend(walk, 1);
+	}
+	lab_count_given_back_in_use(walk->given);
+	return thinning->hand == 0;
+}
+
+void
+lab_sparse_look_owned(struct lab_heap *heap, uint64_t now, uint64_t period)
+{
+	struct lab_thinning *thinning = &heap->thinning;
+	struct walk walk = {.heap = heap, .work = LAB_SLICE_PAGES * WORK_OF_PAGE};
+
+	if (!thinning->is_on && now - thinning->begun_at >= period) {
+		lab_poke(&thinning->begun_at, now);
+		lab_poke(&thinning->is_on, true);
+		lab_poke(&thinning->due, false);
+		thinning->hand = 0;
+	}
+	if (thinning->is_on && go_on(&walk))
+		lab_poke(&thinning->is_on, false);
+}
+
+void
+lab_sparse_give_all_owned(struct lab_heap *heap)
+{
+	struct walk walk = {.heap = heap, .young = true, .work = SIZE_MAX};
+
+	heap->thinning.hand = 0;
+	(void)go_on(&walk);
+}
+
+void
+lab_sparse_carve_owned(struct lab_unit *unit)
+{
+	uint32_t pages = lab_unit_purged(unit), last = LAB_FREELIST_NIL, first = LAB_FREELIST_NIL;
+
+	/* the lowest pages, until a block is in none of the others */
+	while (first == LAB_FREELIST_NIL && pages) {
+		struct range range = blocks_in(unit, lab_ctz(pages));
+		pages &= pages - 1;
+		for (uint32_t i = range.first; i < range.end; i++) {
+			if (lab_unit_pages_of(unit, i) & pages)
+				continue;
+			if (last == LAB_FREELIST_NIL)
+				first = i;
+			else
+				lab_poke((uint16_t *)lab_unit_block(unit, last), (uint16_t)i);
+			last = i;
+		}
+	}
+	lab_assert(first != LAB_FREELIST_NIL); /* INV-SPAN-4 */
+	lab_poke((uint16_t *)lab_unit_block(unit, last), (uint16_t)LAB_FREELIST_NIL);
+	/* The store to `purged` is the claim: torn after it, these blocks are lost; torn before it, nothing has
+	 * happened. */
+	lab_compiler_barrier();
+	lab_unit_set_purged(unit, pages);
+	lab_compiler_barrier();
+	lab_poke(&unit->freelist_state, lab_insert16(unit->freelist_state, (uint16_t)first));
+}
