@@ -229,6 +229,32 @@ play_all(void)
 	}
 }
 
+/* ---- memory ---- */
+
+/* The most that is resident is counted from here on, where the kernel can. */
+static void
+count_anew(void)
+{
+	int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+	if (file >= 0 && write(file, "5", 1) != 1)
+		fprintf(stderr, "play: the most that was resident counts what the player held before\n");
+	if (file >= 0)
+		close(file);
+}
+
+static uint64_t
+most_resident_kib(void)
+{
+	char text[4096];
+	int status = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	ssize_t length = status < 0 ? -1 : read(status, text, sizeof(text) - 1);
+	if (status >= 0)
+		close(status);
+	text[length < 0 ? 0 : length] = '\0';
+	const char *line = strstr(text, "VmHWM:");
+	return line ? strtoull(line + strlen("VmHWM:"), NULL, 10) : 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -238,9 +264,14 @@ main(int argc, char **argv)
 	if (!path)
 		bench_fail("which trace? (play FILE)");
 	read_trace(path);
+	count_anew();
+	uint64_t before = bench_resident_kib();
 	double start = bench_seconds();
 	for (uint64_t round = 0; round < repeat; round++)
 		play_all();
-	bench_report(event_count * repeat, start, checksum);
+	double passed = bench_seconds() - start;
+	uint64_t most = most_resident_kib();
+	printf("peak_kib %" PRIu64 "\n", most > before ? most - before : 0);
+	bench_report(event_count * repeat, bench_seconds() - passed, checksum);
 	return 0;
 }

@@ -9,17 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launch.h"
 #include "library.h"
-#include "program.h"
 #include "tool.h"
-
-/* As those of env(1) and nohup(1). */
-enum {
-	EXIT_REFUSED = 125,
-	EXIT_CANNOT_EXECUTE = 126,
-	EXIT_NOT_FOUND = 127,
-	EXIT_BY_SIGNAL = 128,
-};
 
 struct run {
 	const char *library;
@@ -105,32 +97,6 @@ parse_arguments(int argc, char **argv, struct run *run)
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, run);
 }
 
-static bool
-preload(const char *library)
-{
-	const char *before = getenv("LD_PRELOAD");
-	char *value;
-
-	if (strpbrk(library, " \t\n:$")) {
-		(void)complain("LD_PRELOAD cannot name a path with a space, a colon or a dollar sign: %s", library);
-		return false;
-	}
-	value = before && *before ? print_text("%s:%s", library, before) : print_text("%s", library);
-	setenv("LD_PRELOAD", value, 1);
-	free(value);
-	return true;
-}
-
-/* Does not return but to say why: an exit code. */
-static int
-execute(char **command)
-{
-	execvp(command[0], command);
-	int error = errno;
-	(void)complain("%s: %s", command[0], strerror(error));
-	return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE;
-}
-
 /* ---- figures at the end ---- */
 
 static void
@@ -164,7 +130,7 @@ run_child(char **command)
 	child = fork();
 	if (child == 0) {
 		sigprocmask(SIG_SETMASK, &before, NULL);
-		_exit(execute(command));
+		_exit(launch_execute(command));
 	}
 	for (unsigned i = 0; child > 0 && i < sizeof passed / sizeof *passed; i++)
 		sigaction(passed[i], &(struct sigaction){.sa_handler = pass_on, .sa_flags = SA_RESTART}, NULL);
@@ -267,26 +233,21 @@ cmd_run(int argc, char **argv)
 {
 	struct run run = {0};
 	struct program program;
-	char *library = NULL, *objection;
+	char *library = NULL;
 
 	parse_arguments(argc, argv, &run);
-	program_inspect(&program, run.command[0]);
-	objection = program_objection(&program);
-	if (objection) {
-		(void)complain("%s", objection);
-		return program.kind == PROGRAM_MISSING                                      ? EXIT_NOT_FOUND
-		       : program.kind == PROGRAM_REFUSED || program.kind == PROGRAM_NOT_ELF ? EXIT_CANNOT_EXECUTE
-		                                                                            : EXIT_REFUSED;
-	}
+	int refusal = launch_inspect(&program, run.command[0]);
+	if (refusal)
+		return refusal;
 	if (program.has_labyrinth && !run.library)
-		return run.report || run.check_atomic ? run_and_report(&run) : execute(run.command);
+		return run.report || run.check_atomic ? run_and_report(&run) : launch_execute(run.command);
 	library = run.library ? realpath(run.library, NULL) : library_find();
 	if (!library) {
 		(void)complain("%s: %s", run.library ? run.library : "liblabyrinth.so",
 		               run.library ? strerror(errno) : "not found beside this tool; say where with --library");
 		return EXIT_REFUSED;
 	}
-	if (!preload(library))
+	if (!launch_preload(library))
 		return EXIT_REFUSED;
-	return run.report || run.check_atomic ? run_and_report(&run) : execute(run.command);
+	return run.report || run.check_atomic ? run_and_report(&run) : launch_execute(run.command);
 }

@@ -3,7 +3,7 @@
 
 _labyrinth() {
     local word=$2 previous=$3 command=${COMP_WORDS[1]} i
-    local commands="run doctor stat metrics buddyinfo slabinfo map top diff profile query"
+    local commands="run doctor stat metrics buddyinfo slabinfo map top diff profile query trace replay bench"
 
     COMPREPLY=()
     if [ "$COMP_CWORD" = 1 ]; then
@@ -37,6 +37,28 @@ _labyrinth() {
             ;;
         esac
         ;;
+    trace)
+        for ((i = 2; i < COMP_CWORD; i++)); do
+            case ${COMP_WORDS[i]} in
+            --output | -o) i=$((i + 1)) ;;
+            --)
+                _labyrinth_program $((i + 1))
+                return
+                ;;
+            -*) ;;
+            *)
+                _labyrinth_program "$i"
+                return
+                ;;
+            esac
+        done
+        case $word in
+        -*) mapfile -t COMPREPLY < <(compgen -W "--output --help --" -- "$word") ;;
+        *) mapfile -t COMPREPLY < <(compgen -c -- "$word") ;;
+        esac
+        ;;
+    replay) mapfile -t COMPREPLY < <(compgen -f -W "--alloc --peers --rounds --timeout --json --help" -- "$word") ;;
+    bench) mapfile -t COMPREPLY < <(compgen -W "run report compare scaling latency --help --quick --only --rounds --peers --alloc" -- "$word") ;;
     diff) mapfile -t COMPREPLY < <(compgen -f -W "--json --help" -- "$word") ;;
     doctor)
         mapfile -t COMPREPLY < <(compgen -c -W "--json --help $(_labyrinth_pids)" -- "$word")

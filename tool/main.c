@@ -18,6 +18,9 @@ static const struct command commands[] = {
         {"diff", "what changed between two snapshots of stat --json", cmd_diff},
         {"profile", "who asked for the memory that a heap profile counts", cmd_profile},
         {"query", "how full the spans are that pointers lie in", cmd_query},
+        {"trace", "record the allocations of a program", cmd_trace},
+        {"replay", "make recorded allocations again, on several allocators", cmd_replay},
+        {"bench", "the benchmarks, and how other allocators do", cmd_bench},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };

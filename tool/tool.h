@@ -34,6 +34,9 @@ int cmd_top(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_profile(int argc, char **argv);
 int cmd_query(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
+int cmd_replay(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 
 /* "labyrinth: …" on stderr, a line. complain returns EXIT_NO. */
 int complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

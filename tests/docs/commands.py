@@ -43,6 +43,8 @@ TABLE = {
     "cc app.c $(pkg-config --cflags --libs labyrinth)": Test("install"),
     "cc app.c $(pkg-config --cflags --libs labyrinth_core)": Test("install"),
     "LABYRINTH_HEAP_PROFILE=512K LD_PRELOAD=$PWD/build/release/preload/liblabyrinth.so PROGRAM": Test("insight-profile"),
+    "labyrinth trace -o FILE -- PROGRAM": Test("tool-trace"),
+    "labyrinth replay --peers FILE": Test("tool-trace"),
     "labyrinth profile labyrinth.*.pb.gz": Test("insight-profile"),
     "labyrinth profile --svg flame.svg labyrinth.*.pb.gz": Test("insight-profile"),
     "pkg-config --libs labyrinth": Test("install"),

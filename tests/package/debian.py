@@ -58,7 +58,7 @@ class ScratchRoot:
 
 
 def use(root, folder):
-    """A program that exists, preloaded; a program that is built with what is in -dev."""
+    """A program that exists, preloaded; a program that is built with what is in -dev; the tool, with what lies beside it."""
     dropin = only(root, "liblabyrinth.so.0")
     shown = run(["sort", "/etc/passwd"], env=environment(LD_PRELOAD=dropin, LABYRINTH_STATS=1))
     require("labyrinth: segments" in shown, f"sort did not run on the library:\n{shown}")
@@ -67,6 +67,11 @@ def use(root, folder):
     flags = run(["pkg-config", "--cflags", "--libs", "labyrinth"], env=packages).split()
     run(["cc", "-fno-builtin", PROJECT / "tests/install/malloc.c", "-o", folder / "linked", *flags])
     run([folder / "linked"], env=environment(LD_LIBRARY_PATH=dropin.parent))
+    tool, trace = root / "usr/bin/labyrinth", folder / "sort.trace"
+    run([tool, "trace", "-o", trace, "sort", "/etc/passwd"], env=environment())
+    replayed = run([tool, "replay", "--rounds", "1", trace], env=environment())
+    require(re.search(r"^labyrinth +\d", replayed, re.M) and re.search(r"^libc +\d", replayed, re.M), f"the trace was not replayed:\n{replayed}")
+    run([tool, "bench", "run", "--quick", "--only", "pair", "--rounds", "1", "--peers", "none"], env=environment())
 
 
 def main(build, meson):

@@ -100,7 +100,7 @@ def class_of(report, size):
 
 def help_(tool):
     names = commands(tool)
-    expect({"run", "doctor", "stat", "metrics", "buddyinfo", "slabinfo", "map", "top", "diff", "query", "profile"} <= set(names), names)
+    expect({"run", "doctor", "stat", "metrics", "buddyinfo", "slabinfo", "map", "top", "diff", "query", "profile", "trace", "replay", "bench"} <= set(names), names)
     for name in names:
         has(rf"^Usage: labyrinth {name}", tool.run(name, "--help").stdout)
         tool.run(name, "--no-such-option", status=2)
@@ -539,6 +539,45 @@ def garbage(tool):
                 expect(result.returncode in (0, 1), f"seed {seed}: {name}: {result.returncode} {result.stderr}")
 
 
+def trace(tool):
+    """A program's allocations are recorded, and played on two allocators and a third; what is none, or crashes, is said."""
+    script = "import threading\nheld = []\ndef work():\n held.append([bytes(100 + i) for i in range(3000)])\nwork()\nthread = threading.Thread(target=work)\nthread.start()\nthread.join()"
+    with tempfile.TemporaryDirectory(prefix="labyrinth-trace") as folder:
+        tool.run("trace", "-o", "made.trace", "--", sys.executable, "-c", script, env=dict(os.environ, PYTHONMALLOC="malloc"), cwd=folder)
+        made = Path(folder) / "made.trace"
+        expect(made.read_bytes().startswith(b"allocations 1\n") and made.stat().st_size > 10000, made.stat())
+        expect(tool.run("trace", "sh", "-c", "exit 7", status=7, cwd=folder).stdout == "", "trace")
+        expect(list(Path(folder).glob("sh.*.trace")), "the default name")
+        tool.complaint("trace", tool.fixtures["static"], status=125, cwd=folder)
+        tool.complaint("trace", "no-such-program", status=127, cwd=folder)
+
+        runs = {run["name"]: run for run in tool.json("replay", "--rounds", "2", "--alloc", f"third={tool.library}", made)}
+        expect(list(runs) == ["labyrinth", "libc", "third"], runs)
+        for run_ in runs.values():
+            expect(run_["failure"] is None and len(run_["seconds"]) == 2 and min(run_["peak_kib"]) > 500, run_)
+        text = tool.run("replay", "--rounds", "1", made).stdout
+        has(r"^labyrinth +0\.\d+ +1\.00 +[\d.]+ MiB +1\.00$", text)
+        has(r"^libc +0\.\d+ +\d+\.\d\d +", text)
+        has("not at its end after 1 s", tool.run("replay", "--rounds", "1", "--timeout", "1", "--alloc", f"hangs={tool.fixtures['hangs']}", made).stdout)
+        (Path(folder) / "cut.trace").write_bytes(made.read_bytes()[:5000])
+        tool.run("replay", "--rounds", "1", Path(folder) / "cut.trace")
+        has("is no trace", tool.complaint("replay", __file__))
+        has("No such file", tool.complaint("replay", "/none.trace"))
+        for wrong in ["a", "b"], [], ["--alloc", "x", "a"], ["--alloc", "x=/none.so", "a"], ["--rounds", "0", "a"]:
+            tool.run("replay", *wrong, status=2)
+
+
+def bench(tool):
+    """The suite's scripts, as they are beside the tool."""
+    result = tool.run("bench", "run", "--quick", "--only", "pair", "--rounds", "1", "--peers", "glibc", "--baseline", "glibc")
+    has(r"^pair +1\.00", result.stdout)
+    has("no such benchmark", tool.run("bench", "run", "--only", "nothing", status=2).stderr)
+    for name in "run", "report", "compare", "scaling", "latency":
+        has("^usage: ", tool.run("bench", name, "--help").stdout)
+    tool.run("bench", status=2)
+    tool.run("bench", "nothing", status=2)
+
+
 def completion(tool):
     """The completion names the commands that there are, and options that each of them has."""
     script = Path(__file__).resolve().parents[2] / "tool/labyrinth.bash"
@@ -565,7 +604,7 @@ def completion(tool):
 
 
 SCENES = {"help": help_, "map": map_, **{function.__name__: function for function in
-          (run, report, objections, doctor, refused, stat, metrics, buddyinfo, slabinfo, caches, pinned, query, diff, top, storm, garbage, completion)}}
+          (run, report, objections, doctor, refused, stat, metrics, buddyinfo, slabinfo, caches, pinned, query, diff, top, trace, bench, storm, garbage, completion)}}
 
 
 def main():
