@@ -20,6 +20,9 @@
  *     may fail.
  *   - struct page is the page itself: 4096 bytes without fields. `page + 1` is the next page.
  *   - kmem_cache_destroy of a cache with objects in use says how many there are, and leaves the cache as it was.
+ * A program that is compiled with this header has 64 buffers of 2 KiB in the reserve, those of a receive ring, unless
+ * the settings ask for another reserve.
+ *
  * kfree_rcu and its like, and what SLAB_TYPESAFE_BY_RCU needs: labyrinth/rcu.h.
  */
 #ifndef LABYRINTH_GFP_H
@@ -39,5 +42,15 @@
 #include <labyrinth/kernel/percpu.h>
 #include <labyrinth/kernel/shrinker.h>
 #include <labyrinth/kernel/vmalloc.h>
+
+/* By this the library knows that the program is written in the kernel's style. */
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern const char lab_gfp_is_used __attribute__((weak, visibility("default")));
+const char lab_gfp_is_used = 1;
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,7 +11,15 @@
 	}
 #define MIX_SIZE ((size_t)324 << 10)
 
+static const uint32_t mix[LAB_RESERVE_CLASSES] = MIX;
+
+/* The buffers of a driver's receive ring: 64 of 2 KiB. */
+enum { RING_SLOTS = 64, RING_CLASS = 11 - LAB_RESERVE_MIN_SHIFT };
+
 struct lab_backing_settings lab_backing_settings = {.plan.slots = MIX};
+
+/* Defined by a program that was compiled with labyrinth/gfp.h. */
+extern const char lab_gfp_is_used __attribute__((weak, visibility("default")));
 
 static uint32_t
 scaled(uint32_t slots, size_t size)
@@ -25,11 +33,18 @@ scaled(uint32_t slots, size_t size)
 void
 lab_backing_set_size(size_t size)
 {
-	static const uint32_t mix[LAB_RESERVE_CLASSES] = MIX;
-
 	for (unsigned c = 0; c < LAB_RESERVE_CLASSES; c++)
 		lab_backing_settings.plan.slots[c] = scaled(mix[c], size);
 	lab_backing_settings.asked = size != 0;
+}
+
+void
+lab_backing_plan_receive_ring(void)
+{
+	uint32_t *slots = lab_backing_settings.plan.slots;
+
+	if (&lab_gfp_is_used && memcmp(slots, mix, sizeof mix) == 0)
+		slots[RING_CLASS] = RING_SLOTS;
 }
 
 /* "SIZE:COUNT", then the end or a comma. Returns what follows; NULL if it is none. */

@@ -175,7 +175,8 @@ def check_installed(installed, options):
     for linking in "archive", "static":
         installed.run(installed.build("core.c", "labyrinth_core", linking), "two-heaps")
 
-    installed.run(installed.build("kernel.cpp", "labyrinth_core", "shared"), shared=True)
+    for linking in LINKINGS:
+        installed.run(installed.build("kernel.cpp", "labyrinth_core", linking), shared=linking == "shared")
     if options.rcu:
         check_rcu(installed)
     installed.run(installed.build("../../examples/driver.c", "labyrinth_core", "shared"), "5000", shared=True)

@@ -20,6 +20,12 @@ main()
 		status = 1;
 	if (kmalloc(0, GFP_KERNEL) != ZERO_SIZE_PTR)
 		status = 2;
+	/* The buffers of a receive ring, as the program is compiled with gfp.h. */
+	lab_reserve_class ring = {};
+	for (size_t i = 0; lab_reserve_class_get(i, &ring) && ring.size != 2048; i++)
+		;
+	if (ring.slots < 64)
+		status = 3;
 	mempool_free(first, pool);
 	mempool_destroy(pool);
 	kmem_cache_destroy(cache);
