@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,12 +50,22 @@ use_heap(uint32_t random)
 		free_block(&own[i]);
 }
 
+/* The parent's alarm waits for the child's end, as the parent does; and where the parent is killed the child is to end
+ * as well. */
+static void
+watch_over_child(void)
+{
+	alarm(300);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 /* ---- a child on the parent's stack ----------------------------------------------------------------------------- */
 
 /* What it allocates stays for the parent to free. */
 static _Noreturn void
 be_vforked(void)
 {
+	watch_over_child();
 	if (kept_count < BLOCKS) {
 		kept[kept_count] = new_block(100 + kept_count * 50);
 		kept_count++;
@@ -161,37 +172,38 @@ static int
 be_cloned(void *unused)
 {
 	(void)unused;
+	watch_over_child();
 	use_heap(9);
 	return 0;
 }
 
-/* Sends the signal that ends the child, while this thread's parent waits for it. */
-static _Atomic pid_t victim;
+/* The child that is to be killed: {its number, from 1 on; its id}. The id alone could be that of the child before. */
+static _Atomic uint64_t victim;
 
+/* Sends the signal that ends a child, while this thread's parent waits for it. */
 static void *
-kill_victim(void *unused)
+kill_victims(void *unused)
 {
 	uint32_t random = 1;
+	uint64_t seen;
 
-	for (unsigned i = 0; i < TIMES * scale; i++) {
-		while (victim == 0)
+	for (unsigned i = 1; i <= TIMES * scale; i++) {
+		while ((seen = victim) >> 32 != i)
 			sched_yield();
-		pid_t pid = victim;
 		usleep(next_random(&random) % 300);
-		kill(pid, SIGKILL);
-		while (victim == pid)
-			sched_yield();
+		REQUIRE(kill((pid_t)(uint32_t)seen, SIGKILL) == 0);
 	}
 	return unused;
 }
 
 static int
-be_killed(void *unused)
+be_killed(void *number)
 {
-	victim = (pid_t)syscall(SYS_gettid);
-	for (uint32_t n = 0; victim != 0; n++)
+	watch_over_child();
+	victim = (uint64_t)(uintptr_t)number << 32 | (uint32_t)syscall(SYS_gettid);
+	for (uint32_t n = 0;; n++)
 		free(malloc(1 + n % 3000));
-	return unused != NULL;
+	return 1;
 }
 
 static void
@@ -208,13 +220,12 @@ clones(void)
 		wait_for(child, 0);
 	}
 	current_scenario = "killed in malloc";
-	REQUIRE(pthread_create(&killer, NULL, kill_victim, NULL) == 0);
-	for (unsigned i = 0; i < TIMES * scale; i++) {
-		pid_t child = clone(be_killed, stack + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
+	REQUIRE(pthread_create(&killer, NULL, kill_victims, NULL) == 0);
+	for (unsigned i = 1; i <= TIMES * scale; i++) {
+		pid_t child = clone(be_killed, stack + STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, (void *)(uintptr_t)i);
 		REQUIRE(child > 0);
 		use_heap(i);
 		wait_for(child, SIGKILL);
-		victim = 0;
 	}
 	REQUIRE(pthread_join(killer, NULL) == 0);
 }
