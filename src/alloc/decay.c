@@ -133,10 +133,12 @@ lab_decay_visit(struct lab_guard *guard, struct lab_heap *heap)
 static bool
 take_in_owned(struct lab_heap *heap, unsigned heaps, unsigned probes, bool at_once)
 {
+	bool thin = !lab_load_rlx(&lab_settings.purge_in_whole);
+
 	(void)lab_outbox_send_owned(heap);
 	lab_remote_drain_owned(heap);
 	for (; heaps > 0; heaps--)
-		if (!lab_thread_clear_one_owned(heap, probes))
+		if (!lab_thread_clear_one_owned(heap, probes, thin))
 			return lab_visit_all(heap, at_once);
 	return false;
 }

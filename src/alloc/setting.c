@@ -90,10 +90,19 @@ set_heap_profile_file(const char *text)
 	return *text != 0;
 }
 
-static void
-set_heap_profile_signal(size_t number)
+/* The signal with a number in the list of words that such a setting has. */
+static int
+signal_of(size_t word)
 {
-	lab_settings.profile_signal = (int)number;
+	static const int signals[] = {0, SIGHUP, SIGUSR1, SIGUSR2, SIGPROF, SIGVTALRM, SIGIO, SIGURG, SIGWINCH};
+
+	return signals[word];
+}
+
+static void
+set_heap_profile_signal(size_t word)
+{
+	lab_settings.profile_signal = signal_of(word);
 }
 
 static void
@@ -233,9 +242,7 @@ set_stats_interval(size_t ms)
 static void
 set_stats_signal(size_t word)
 {
-	static const int signals[] = {0, SIGHUP, SIGUSR1, SIGUSR2, SIGPROF, SIGVTALRM, SIGIO, SIGURG, SIGWINCH};
-
-	lab_store_rlx(&lab_settings.stats_signal, (uint32_t)signals[word]);
+	lab_store_rlx(&lab_settings.stats_signal, (uint32_t)signal_of(word));
 }
 
 static void

@@ -56,7 +56,6 @@ TABLE = {
         f"LD_PRELOAD=$PWD/{LIB} LABYRINTH_STATS=1 LABYRINTH_STATS_FILE=stats.%p sort dev >sorted; test -s stats.*",
     "bench/run.py --json samples.json --markdown table.md": f"bench/run.py --json samples.json --markdown table.md {TINY}",
     "bench/run.py --only churn,spike --rounds 3": "bench/run.py --only churn,spike --rounds 1 --quick",
-    "bench/run.py --only large --rounds 1": "bench/run.py --only large --rounds 1 --quick --peers glibc",
     "bench/run.py --lib /usr/lib/x86_64-linux-gnu/libmimalloc.so.2.0":
         f"bench/run.py --lib /usr/lib/*/libmimalloc.so.2.0 --peers none --baseline labyrinth {TINY}",
     "./dev bench report FOLDER": Test("report-script"),

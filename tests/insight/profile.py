@@ -207,7 +207,7 @@ def main():
     program = os.path.realpath(program)
     tool = sys.argv[3] if len(sys.argv) > 3 else None
     with tempfile.TemporaryDirectory() as work:
-        pid, errors = run(library, program, work, 1, [f"{work}/called.gz"], LABYRINTH_LEAKS="1", LABYRINTH_HEAP_PROFILE_SIGNAL="12", SITES_SIGNAL="12")
+        pid, errors = run(library, program, work, 1, [f"{work}/called.gz"], LABYRINTH_LEAKS="1", LABYRINTH_HEAP_PROFILE_SIGNAL="USR2", SITES_SIGNAL="12")
         # 0: by the call, under its own name; 1: by the signal; 2: at exit. The child's is its second, at its exit.
         check_profile(Profile(f"{work}/called.gz"), program, 1)
         check_profile(Profile(f"{work}/1.{pid}.gz"), program, 1)

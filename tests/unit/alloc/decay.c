@@ -174,6 +174,37 @@ Test(decay, pages_of_sparse_spans_go_back)
 			REQUIRE(blocks[i][at] == (char)i);
 }
 
+enum { ENDED_BLOCKS = 20000, ENDED_SIZE = 100, ENDED_KEPT = 500 };
+static char *ended_blocks[ENDED_BLOCKS];
+
+static void *
+allocate_and_end(void *unused)
+{
+	for (int i = 0; i < ENDED_BLOCKS; i++)
+		REQUIRE(ended_blocks[i] = memset(lab_malloc(ENDED_SIZE), i, ENDED_SIZE));
+	return unused;
+}
+
+/* No thread makes calls in that heap: it is thinned when what others have freed into it is taken in. */
+Test(decay, pages_of_sparse_spans_of_ended_threads_go_back)
+{
+	size_t size = ENDED_BLOCKS * (size_t)ENDED_SIZE;
+	pthread_t thread;
+
+	start(10000);
+	lab_free(lab_malloc(1));
+	REQUIRE(pthread_create(&thread, NULL, allocate_and_end, NULL) == 0);
+	REQUIRE(pthread_join(thread, NULL) == 0);
+	for (int i = 0; i < ENDED_BLOCKS; i++)
+		if (i % ENDED_KEPT != 0)
+			lab_free(ended_blocks[i]);
+	pass(1500);
+	cr_assert_gt(world.purged, size - ENDED_BLOCKS / ENDED_KEPT * 2 * LAB_PAGE_SIZE - size / 20);
+	for (int i = 0; i < ENDED_BLOCKS; i += ENDED_KEPT)
+		for (int at = 0; at < ENDED_SIZE; at++)
+			REQUIRE(ended_blocks[i][at] == (char)i);
+}
+
 Test(decay, after_a_long_silence_the_first_call_gives_all_back)
 {
 	start(10000);
