@@ -39,6 +39,9 @@ def data_block(name, rows, allocator, place, cap):
     return lines + ["-1 NaN NaN NaN", "END"]
 
 
+FIT_FLAT = 12 # so many names of benchmarks fit below the bars without being turned
+
+
 def cut_labels(rows, allocator, place, cap):
     """The ratios of the bars that are cut, upright in their bars."""
     for x, row in enumerate(rows):
@@ -49,6 +52,7 @@ def cut_labels(rows, allocator, place, cap):
 def chart(document, figure, cap):
     """The commands for one chart."""
     table, means = samples.table(document, figure)
+    table = {name: row for name, row in table.items() if row[document["baseline"]].ratio is not None} # else there is nothing to compare with
     rows, width = list(table.values()), 0.84 / len(means)
     plots, lines = [], ["unset label"]
     for index, (name, mean) in enumerate(means.items()):
@@ -61,7 +65,7 @@ def chart(document, figure, cap):
                   f"${block} using 1:3:(0):($4-$3) with vectors nohead lw 1.5 lc rgb '#222222' notitle"]
     tics = ", ".join(f"{quoted(name)} {x}" for x, name in enumerate(table))
     lines += [f"set title {quoted(samples.FIGURES[figure] + ' as a ratio to ' + document['baseline'] + ', less is better')}",
-              f"set xtics ({tics})", f"set xrange [-0.6:{len(rows) - 0.4}]", f"set yrange [0:{cap}]",
+              f"set xtics ({tics}) noenhanced" + (" rotate by 45 right" if len(rows) > FIT_FLAT else ""), f"set xrange [-0.6:{len(rows) - 0.4}]", f"set yrange [0:{cap}]",
               "plot " + ", ".join(plots + ["1 lc rgb '#222222' dt 2 notitle"])]
     return lines
 
