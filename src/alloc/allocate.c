@@ -86,7 +86,7 @@ lab_allocate(struct lab_guard *guard, struct lab_request request)
 			lab_backing_tick(guard->sp);
 			if (freed != 0)
 				lab_decay_tick(guard, freed);
-			else if (look || lab_sweep_is_on())
+			else if (look || lab_sweep_is_on() || lab_sparse_is_on(lab_thread.heap))
 				lab_decay_poll(guard);
 			if (look)
 				lab_dump_poll();

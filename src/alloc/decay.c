@@ -35,7 +35,8 @@
 enum {
 	HEAPS_A_CALL = 16, /* of the dead: repairing one costs some 50 us where there are a thousand */
 	PROBES_IF_EVERY_FREE_LOOKS = 16,
-	PART_OF_USED = 4, /* so much of what is in use may be free and dirty, too */
+	THIN_MS_LEAST = 100, /* from one round over sparse spans to the next */
+	PART_OF_USED = 4,    /* so much of what is in use may be free and dirty, too */
 };
 
 static _Atomic uint64_t last_look; /* milliseconds; whoever raises it looks */
@@ -133,12 +134,10 @@ lab_decay_visit(struct lab_guard *guard, struct lab_heap *heap)
 static bool
 take_in_owned(struct lab_heap *heap, unsigned heaps, unsigned probes, bool at_once)
 {
-	bool thin = !lab_load_rlx(&lab_settings.purge_in_whole);
-
 	(void)lab_outbox_send_owned(heap);
 	lab_remote_drain_owned(heap);
 	for (; heaps > 0; heaps--)
-		if (!lab_thread_clear_one_owned(heap, probes, thin))
+		if (!lab_thread_clear_one_owned(heap, probes))
 			return lab_visit_all(heap, at_once);
 	return false;
 }
@@ -219,18 +218,27 @@ lab_decay_look(struct lab_guard *guard)
 
 /* Seldom: a page of a sparse span is wanted again sooner than one that no class has, and to give it back costs more, as
  * such pages do not lie in long rows. */
-void
+static size_t
+period_to_thin(size_t decay)
+{
+	if (decay > SIZE_MAX / 2)
+		return SIZE_MAX;
+	return 2 * decay > THIN_MS_LEAST ? 2 * decay : THIN_MS_LEAST;
+}
+
+bool
 lab_decay_thin(struct lab_guard *guard)
 {
-	size_t decay = lab_load_rlx(&lab_settings.decay_ms), period = decay < SIZE_MAX / 2 ? 2 * decay : SIZE_MAX;
+	size_t period = period_to_thin(lab_load_rlx(&lab_settings.decay_ms));
 
 	if (period == SIZE_MAX || lab_load_rlx(&lab_purge_is_held) || lab_load_rlx(&lab_settings.purge_in_whole))
-		return;
+		return false;
 	uint64_t now = lab_os.clock_ms();
 	if (!lab_sparse_is_timely(lab_thread.heap, now, period) || !lab_try_enter(guard))
-		return;
+		return false;
 	lab_sparse_look_owned(guard->heap, now, period);
 	lab_leave(guard);
+	return true;
 }
 
 /* ---- all ------------------------------------------------------------------------------------------------------- */
@@ -248,6 +256,8 @@ lab_trim(size_t keep)
 		while (!take_in_owned(guard.heap, UINT_MAX, UINT_MAX, true))
 			;
 		lab_heap_rebuild_owned(guard.heap);
+		guard.heap->whole = 0; /* a frame is inside still */
+		lab_compiler_barrier();
 		lab_sparse_give_all_owned(guard.heap);
 		lab_thread_thin_idle_owned(guard.heap);
 		lab_leave(&guard);

@@ -11,17 +11,20 @@
  * inside a heap; the guard is for its use. False: there was nothing to do. */
 bool lab_decay_look(struct lab_guard *guard);
 
-/* The same for pages of the own heap's sparse spans (heap/sparse.h), if it is time. */
-void lab_decay_thin(struct lab_guard *guard);
+/* The same for pages of the own heap's sparse spans (heap/sparse.h). */
+bool lab_decay_thin(struct lab_guard *guard);
 
-/* The one or the other by whoever comes by. */
+/* The one or the other by whoever comes by, in turn, so that neither waits for ever for the other. */
 static inline void
 lab_decay_poll(struct lab_guard *guard)
 {
-	if ((lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING || lab_sweep_is_on()) && lab_decay_look(guard))
+	bool is_pending = lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING || lab_sweep_is_on();
+	bool looks_first = is_pending && !(lab_thread.heap && ++lab_thread.heap->polls % 2 == 0);
+
+	if (looks_first && lab_decay_look(guard))
 		return;
-	if (lab_sparse_is_due(lab_thread.heap))
-		lab_decay_thin(guard);
+	if (!lab_decay_thin(guard) && is_pending && !looks_first)
+		(void)lab_decay_look(guard);
 }
 
 /* The same by who has freed so many pages: what is free and dirty beyond what may be goes back as well, about as many

@@ -362,7 +362,7 @@ lab_thread_thin_idle_owned(struct lab_heap *into)
 }
 
 bool
-lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes, bool thin)
+lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes)
 {
 	lab_thread.may_have_left = true;
 	lab_compiler_barrier();
@@ -370,6 +370,6 @@ lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes, bool thin)
 	if (!heap)
 		return false;
 	heap->frame = LAB_ENTRY_STACK_POINTER;
-	repair_and_give_back(heap, into, thin);
+	repair_and_give_back(heap, into, false);
 	return true;
 }

@@ -87,7 +87,7 @@ struct lab_thinning {
 	size_t hand;           /* the slot from which it goes on */
 	uint64_t begun_at;     /* the last round, in milliseconds */
 	bool is_on;            /* a round is under way */
-	bool due;              /* there may be something for a round */
+	uint8_t rest;          /* rounds that are left out, as the system has refused pages */
 };
 
 struct lab_bin {
@@ -119,6 +119,7 @@ struct lab_heap {
 	bool nowait;         /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
 	bool over_limit;     /* the frame inside failed to get pages because of the limit (page/charge.h) */
 	uint32_t slow_calls; /* allocations that took the slow path */
+	uint32_t polls;      /* times that its thread has looked whether decay has work */
 	struct lab_sampler sampler; /* of the heap profile */
 	size_t freed_pages;         /* ever */
 	struct lab_count_delta counts;
@@ -149,13 +150,6 @@ _Static_assert(sizeof(struct lab_heap) <= LAB_PAGE_SIZE, "a heap is a page");
 #define LAB_REMOTE_POINTER     ((uintptr_t)0xfffffffffff0)
 #define LAB_REMOTE_BYTES_SHIFT 48
 #define LAB_REMOTE_UNIT        ((size_t)256)
-
-/* A block of a span that was closed was freed: the span may become sparse. By who has the heap's lease. */
-static inline void
-lab_heap_note_thinner(struct lab_heap *heap)
-{
-	lab_poke(&heap->thinning.due, true);
-}
 
 /* Whether others have freed blocks into the heap that nobody has taken in yet, or not to the end. Any thread. */
 static inline bool

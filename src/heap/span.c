@@ -230,7 +230,6 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 	lab_poke(&unit->freelist_state, lab_insert16(freed, number));
 	open_unit(unit);
 	if (was_closed) {
-		lab_heap_note_thinner(heap);
 		if (!unit->listed)
 			lab_bin_push(&heap->bins[unit->size_class], unit);
 	}
@@ -252,7 +251,6 @@ lab_span_collect(struct lab_heap *heap, struct lab_unit *unit, void *p, struct l
 		return LAB_FREE_FOREIGN;
 	if (lab_unlikely(lab_unit_is_purged(unit, number) || !lab_collected_add(unit, number, p)))
 		return LAB_FREE_DOUBLE;
-	lab_heap_note_thinner(heap);
 	if (unit->current)
 		return LAB_FREED;
 	close_unit(unit);

@@ -13,6 +13,7 @@
 enum {
 	WORK_OF_PAGE = 4, /* that is given back */
 	BLOCKS_A_WORK = 32,
+	REST = 31, /* rounds that are left out after the system has refused pages: locked ones, say */
 };
 
 /* Carved blocks that lie in a page, even in part: [first, end). */
@@ -29,10 +30,13 @@ blocks_in(const struct lab_unit *unit, uint32_t page)
 	return (struct range){first, end < carved ? end : carved};
 }
 
-/* The blocks that are free, listed or out, as bits. False: the list is damaged. */
+/* The blocks that are free, listed or out, as bits. False: they are not as many as the span's count says. The list is
+ * damaged then, and may lead to blocks in use, or a tear has lost blocks. */
 static bool
 find_free_blocks(const struct lab_unit *unit, uint64_t is_free[BLOCKS_MAX / 64])
 {
+	size_t found = 0;
+
 	for (size_t word = 0; word < (unit->carved + 63) / 64; word++)
 		is_free[word] = 0;
 	for (uint32_t i = 0; lab_unit_purged(unit) && i < unit->carved; i++)
@@ -44,7 +48,9 @@ find_free_blocks(const struct lab_unit *unit, uint64_t is_free[BLOCKS_MAX / 64])
 			return false;
 		is_free[at / 64] |= bit;
 	}
-	return true;
+	for (size_t word = 0; word < (unit->carved + 63) / 64; word++)
+		found += (size_t)__builtin_popcountll(is_free[word]);
+	return found == unit->carved - lab_unit_used(unit);
 }
 
 static bool
@@ -133,32 +139,6 @@ purge(const struct lab_unit *unit, uint32_t pages)
 	return given;
 }
 
-/* Cut short after `unit` is cleared: the pages are carved again without having been purged. */
-static size_t
-thin(struct lab_heap *heap, struct lab_unit *unit)
-{
-	uint32_t pages = find_free_pages(unit) & ~lab_unit_purged(unit);
-
-	if (!pages)
-		return 0;
-	heap->thinning.unit = unit;
-	lab_compiler_barrier();
-	lab_unit_set_purged(unit, lab_unit_purged(unit) | pages);
-	lab_compiler_barrier();
-	lab_sparse_repair_owned(heap);
-	lab_compiler_barrier();
-	return purge(unit, pages);
-}
-
-/* How many times the blocks could be quartered before there are fewer than are used. */
-static unsigned
-sparsity(const struct lab_unit *unit)
-{
-	uint32_t capacity = lab_unit_capacity(unit), used = capacity - lab_span_left(unit);
-
-	return lab_log2(capacity / (used ? used : 1)) / 2;
-}
-
 /* A walk over the heap's spans: what it is to take, and how far it may go. */
 struct walk {
 	struct lab_heap *heap;
@@ -171,6 +151,37 @@ static void
 spend(struct walk *walk, size_t work)
 {
 	walk->work -= work < walk->work ? work : walk->work;
+}
+
+/* Cut short after `unit` is cleared: the pages are carved again without having been purged. */
+static void
+thin(struct walk *walk, struct lab_unit *unit)
+{
+	uint32_t pages = find_free_pages(unit) & ~lab_unit_purged(unit);
+	struct lab_heap *heap = walk->heap;
+
+	if (!pages)
+		return;
+	heap->thinning.unit = unit;
+	lab_compiler_barrier();
+	lab_unit_set_purged(unit, lab_unit_purged(unit) | pages);
+	lab_compiler_barrier();
+	lab_sparse_repair_owned(heap);
+	lab_compiler_barrier();
+	size_t tried = (size_t)__builtin_popcount(pages), given = purge(unit, pages);
+	walk->given += given;
+	spend(walk, tried * WORK_OF_PAGE);
+	if (given != tried)
+		heap->thinning.rest = REST;
+}
+
+/* How many times the blocks could be quartered before there are fewer than are used. */
+static unsigned
+sparsity(const struct lab_unit *unit)
+{
+	uint32_t capacity = lab_unit_capacity(unit), used = capacity - lab_span_left(unit);
+
+	return lab_log2(capacity / (used ? used : 1)) / 2;
 }
 
 /* What visitors have found is free from here on. False: so is the whole span, which has gone. */
@@ -191,16 +202,14 @@ look_at_span(struct walk *walk, struct lab_unit *unit)
 		return;
 	if (!unit->aged && !walk->young) {
 		unit->aged = true;
-		lab_poke(&walk->heap->thinning.due, true);
 		return;
 	}
 	unit->examined = (uint8_t)now & 15;
 	unit->aged = false;
 	if (lab_unlikely(lab_unit_count_collected(unit) != 0) && !free_collected(walk->heap, unit))
 		return;
-	size_t given = thin(walk->heap, unit);
-	walk->given += given;
-	spend(walk, unit->carved / BLOCKS_A_WORK + given * WORK_OF_PAGE);
+	spend(walk, unit->carved / BLOCKS_A_WORK);
+	thin(walk, unit);
 }
 
 /* Where the last span of it goes the segment may, too: then it is another owner's. */
@@ -245,10 +254,14 @@ lab_sparse_look_owned(struct lab_heap *heap, uint64_t now, uint64_t period)
 	struct lab_thinning *thinning = &heap->thinning;
 	struct walk walk = {.heap = heap, .work = LAB_SLICE_PAGES * WORK_OF_PAGE};
 
+	lab_assert(!heap->whole); /* cut short here, it is rebuilt: INV-HEAP-4 */
 	if (!thinning->is_on && now - thinning->begun_at >= period) {
 		lab_poke(&thinning->begun_at, now);
+		if (thinning->rest != 0) {
+			thinning->rest--;
+			return;
+		}
 		lab_poke(&thinning->is_on, true);
-		lab_poke(&thinning->due, false);
 		thinning->hand = 0;
 	}
 	if (thinning->is_on && go_on(&walk))
@@ -260,6 +273,7 @@ lab_sparse_give_all_owned(struct lab_heap *heap)
 {
 	struct walk walk = {.heap = heap, .young = true, .work = SIZE_MAX};
 
+	lab_assert(!heap->whole); /* cut short here, it is rebuilt: INV-HEAP-4 */
 	heap->thinning.hand = 0;
 	(void)go_on(&walk);
 }

@@ -15,20 +15,18 @@
 
 #include "heap/heap.h"
 
-/* Whether there may be something to do for lab_sparse_look_owned. By the heap's thread, also outside of it. */
+/* Whether a round is under way. By the heap's thread, also outside of the heap. */
 static inline bool
-lab_sparse_is_due(const struct lab_heap *heap)
+lab_sparse_is_on(const struct lab_heap *heap)
 {
-	return heap && (lab_peek(&heap->thinning.due) || lab_peek(&heap->thinning.is_on));
+	return heap && lab_peek(&heap->thinning.is_on);
 }
 
-/* Whether it is time for that, if a round may begin each `period` milliseconds. */
+/* Whether there is something to do for lab_sparse_look_owned, if a round may begin each `period` milliseconds. */
 static inline bool
 lab_sparse_is_timely(const struct lab_heap *heap, uint64_t now, uint64_t period)
 {
-	const struct lab_thinning *thinning = &heap->thinning;
-
-	return lab_peek(&thinning->is_on) || now - lab_peek(&thinning->begun_at) >= period;
+	return heap && (lab_peek(&heap->thinning.is_on) || now - lab_peek(&heap->thinning.begun_at) >= period);
 }
 
 /* Goes on with the heap's round, if one is under way or it is time for one. At most a slice's work (page/sweep.h), or a

@@ -164,7 +164,8 @@ lab_unit_touched(const struct lab_unit *unit)
 	size_t carved = lab_round_up(lab_peek(&unit->carved) * lab_peek(&unit->size), LAB_PAGE_SIZE);
 	size_t purged = (size_t)__builtin_popcount(lab_unit_purged(unit)) * LAB_PAGE_SIZE;
 
-	return (carved < LAB_UNIT_SIZE ? carved : LAB_UNIT_SIZE) - purged;
+	carved = carved < LAB_UNIT_SIZE ? carved : LAB_UNIT_SIZE;
+	return carved > purged ? carved - purged : 0; /* it may be retired meanwhile */
 }
 
 /* Whether the head is the number of a carved block, which then is free: INV-SPAN-1. `carved` is at most 4096. */

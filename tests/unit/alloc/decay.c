@@ -15,6 +15,7 @@
 #include "page/map.h"
 #include "page/pending.h"
 #include "page/purge.h"
+#include "tear.h"
 #include "trace.h"
 #include "world.h"
 
@@ -172,37 +173,6 @@ Test(decay, pages_of_sparse_spans_go_back)
 	for (int i = 0; i < BLOCKS; i += ONE_IN)
 		for (int at = 0; at < SIZE; at++)
 			REQUIRE(blocks[i][at] == (char)i);
-}
-
-enum { ENDED_BLOCKS = 20000, ENDED_SIZE = 100, ENDED_KEPT = 500 };
-static char *ended_blocks[ENDED_BLOCKS];
-
-static void *
-allocate_and_end(void *unused)
-{
-	for (int i = 0; i < ENDED_BLOCKS; i++)
-		REQUIRE(ended_blocks[i] = memset(lab_malloc(ENDED_SIZE), i, ENDED_SIZE));
-	return unused;
-}
-
-/* No thread makes calls in that heap: it is thinned when what others have freed into it is taken in. */
-Test(decay, pages_of_sparse_spans_of_ended_threads_go_back)
-{
-	size_t size = ENDED_BLOCKS * (size_t)ENDED_SIZE;
-	pthread_t thread;
-
-	start(10000);
-	lab_free(lab_malloc(1));
-	REQUIRE(pthread_create(&thread, NULL, allocate_and_end, NULL) == 0);
-	REQUIRE(pthread_join(thread, NULL) == 0);
-	for (int i = 0; i < ENDED_BLOCKS; i++)
-		if (i % ENDED_KEPT != 0)
-			lab_free(ended_blocks[i]);
-	pass(1500);
-	cr_assert_gt(world.purged, size - ENDED_BLOCKS / ENDED_KEPT * 2 * LAB_PAGE_SIZE - size / 20);
-	for (int i = 0; i < ENDED_BLOCKS; i += ENDED_KEPT)
-		for (int at = 0; at < ENDED_SIZE; at++)
-			REQUIRE(ended_blocks[i][at] == (char)i);
 }
 
 Test(decay, after_a_long_silence_the_first_call_gives_all_back)
@@ -551,6 +521,49 @@ Test(decay, a_trim_gives_back_pages_of_sparse_spans)
 Test(decay, a_trim_gives_back_pages_of_sparse_spans_of_idle_heaps)
 {
 	check_trim_thins(true);
+}
+
+enum { TORN_BLOCKS = 204, TORN_SIZE = 640, TORN_KEPT = 40 };
+
+static void
+trim_all(void *unused)
+{
+	(void)unused;
+	(void)lab_trim(0);
+}
+
+/* Left at any instruction, the heap is repaired by the next call that enters it: no block is given twice. */
+Test(decay, a_trim_of_sparse_spans_that_is_cut_short)
+{
+	static char *blocks[TORN_BLOCKS];
+	struct lab_guard guard = {0};
+	bool torn = true;
+	long steps = 0;
+
+	start(10000);
+	lab_free(lab_malloc(1));
+	for (; torn; steps += 1 + steps / 100) {
+		for (int i = 0; i < TORN_BLOCKS; i++)
+			REQUIRE(blocks[i] = memset(lab_malloc(TORN_SIZE), i, TORN_SIZE));
+		for (int i = 0; i < TORN_BLOCKS; i++)
+			if (i % TORN_KEPT != 0)
+				lab_free(blocks[i]);
+		torn = tear(steps, trim_all, NULL);
+		lab_set_word(&lab_thread,
+		             (uintptr_t)lab_thread.heap | lab_load_rlx(&lab_word_tag)); /* as proved dead */
+		guard.sp = (uintptr_t)__builtin_frame_address(0);
+		REQUIRE(lab_enter(&guard));
+		lab_leave(&guard);
+		for (int i = 0; i < TORN_BLOCKS; i++)
+			if (i % TORN_KEPT != 0)
+				REQUIRE(blocks[i] = memset(lab_malloc(TORN_SIZE), i, TORN_SIZE));
+		for (int i = 0; i < TORN_BLOCKS; i++) {
+			for (int at = 0; at < TORN_SIZE; at++)
+				REQUIRE(blocks[i][at] == (char)i);
+			lab_free(blocks[i]);
+		}
+	}
+	cr_assert_gt(steps, 1000);
 }
 
 /* The borrower of that heap was left by a jump: the heap is repaired, and idle. */

@@ -52,6 +52,7 @@ look(bool young)
 	static uint64_t now;
 
 	now += 1000;
+	heap->whole = 0; /* also after a rebuild */
 	if (young) {
 		lab_sparse_give_all_owned(heap);
 		return;
