@@ -236,9 +236,10 @@ lab_decay_thin(struct lab_guard *guard)
 	uint64_t now = lab_os.clock_ms();
 	if (!lab_sparse_is_timely(lab_thread.heap, now, period) || !lab_try_enter(guard))
 		return false;
-	lab_sparse_look_owned(guard->heap, now, period);
+	lab_poke(&guard->heap->thinning.waits, false);
+	bool has_given = lab_sparse_look_owned(guard->heap, now, period);
 	lab_leave(guard);
-	return true;
+	return has_given;
 }
 
 /* ---- all ------------------------------------------------------------------------------------------------------- */

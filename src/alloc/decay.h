@@ -11,20 +11,24 @@
  * inside a heap; the guard is for its use. False: there was nothing to do. */
 bool lab_decay_look(struct lab_guard *guard);
 
-/* The same for pages of the own heap's sparse spans (heap/sparse.h). */
+/* The same for pages of the own heap's sparse spans (heap/sparse.h), which is due. Whether some went back. */
 bool lab_decay_thin(struct lab_guard *guard);
 
-/* The one or the other by whoever comes by, in turn, so that neither waits for ever for the other. */
+/* The one or the other by whoever comes by: by turns where both have work, so that neither waits for ever. */
 static inline void
 lab_decay_poll(struct lab_guard *guard)
 {
-	bool is_pending = lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING || lab_sweep_is_on();
-	bool looks_first = is_pending && !(lab_thread.heap && ++lab_thread.heap->polls % 2 == 0);
+	bool is_due = lab_sparse_is_due(lab_thread.heap), waits = is_due && lab_peek(&lab_thread.heap->thinning.waits);
 
-	if (looks_first && lab_decay_look(guard))
+	if (waits && lab_decay_thin(guard))
 		return;
-	if (!lab_decay_thin(guard) && is_pending && !looks_first)
-		(void)lab_decay_look(guard);
+	if ((lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING || lab_sweep_is_on()) && lab_decay_look(guard)) {
+		if (is_due)
+			lab_poke(&lab_thread.heap->thinning.waits, true);
+		return;
+	}
+	if (is_due && !waits)
+		(void)lab_decay_thin(guard);
 }
 
 /* The same by who has freed so many pages: what is free and dirty beyond what may be goes back as well, about as many

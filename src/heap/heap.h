@@ -87,6 +87,8 @@ struct lab_thinning {
 	size_t hand;           /* the slot from which it goes on */
 	uint64_t begun_at;     /* the last round, in milliseconds */
 	bool is_on;            /* a round is under way */
+	bool due;              /* spans are listed, or were when a round saw them */
+	bool waits;            /* the last look of decay was in its place */
 	uint8_t rest;          /* rounds that are left out, as the system has refused pages */
 };
 
@@ -119,7 +121,6 @@ struct lab_heap {
 	bool nowait;         /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
 	bool over_limit;     /* the frame inside failed to get pages because of the limit (page/charge.h) */
 	uint32_t slow_calls; /* allocations that took the slow path */
-	uint32_t polls;      /* times that its thread has looked whether decay has work */
 	struct lab_sampler sampler; /* of the heap profile */
 	size_t freed_pages;         /* ever */
 	struct lab_count_delta counts;

@@ -13,6 +13,13 @@
 
 struct lab_unit lab_no_span = {.freelist_state = LAB_FREELIST_NIL};
 
+static void
+list(struct lab_heap *heap, struct lab_unit *unit)
+{
+	lab_bin_push(&heap->bins[unit->size_class], unit);
+	lab_poke(&heap->thinning.due, true);
+}
+
 /* With the tag that is wanted now. */
 static void
 open_unit(struct lab_unit *unit)
@@ -35,7 +42,7 @@ lab_span_list_owned(struct lab_heap *heap, struct lab_unit *unit)
 		close_unit(unit);
 	} else {
 		open_unit(unit);
-		lab_bin_push(&heap->bins[unit->size_class], unit);
+		list(heap, unit);
 	}
 }
 
@@ -231,7 +238,7 @@ lab_span_free_owned(struct lab_heap *heap, struct lab_unit *unit, void *p, struc
 	open_unit(unit);
 	if (was_closed) {
 		if (!unit->listed)
-			lab_bin_push(&heap->bins[unit->size_class], unit);
+			list(heap, unit);
 	}
 	return LAB_FREED;
 }
@@ -255,7 +262,7 @@ lab_span_collect(struct lab_heap *heap, struct lab_unit *unit, void *p, struct l
 		return LAB_FREED;
 	close_unit(unit);
 	if (!unit->listed)
-		lab_bin_push(&heap->bins[unit->size_class], unit);
+		list(heap, unit);
 	if (lab_unit_count_collected(unit) == lab_unit_used(unit))
 		retire(heap, unit);
 	return LAB_FREED;

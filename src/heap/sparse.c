@@ -198,7 +198,10 @@ look_at_span(struct walk *walk, struct lab_unit *unit)
 {
 	unsigned now = sparsity(unit);
 
-	if (!unit->listed || now <= unit->examined)
+	if (!unit->listed)
+		return;
+	lab_poke(&walk->heap->thinning.due, true); /* what it is not now it may become, by fast frees */
+	if (now <= unit->examined)
 		return;
 	if (!unit->aged && !walk->young) {
 		unit->aged = true;
@@ -248,7 +251,7 @@ go_on(struct walk *walk)
 	return thinning->hand == 0;
 }
 
-void
+bool
 lab_sparse_look_owned(struct lab_heap *heap, uint64_t now, uint64_t period)
 {
 	struct lab_thinning *thinning = &heap->thinning;
@@ -259,13 +262,15 @@ lab_sparse_look_owned(struct lab_heap *heap, uint64_t now, uint64_t period)
 		lab_poke(&thinning->begun_at, now);
 		if (thinning->rest != 0) {
 			thinning->rest--;
-			return;
+			return false;
 		}
 		lab_poke(&thinning->is_on, true);
+		lab_poke(&thinning->due, false);
 		thinning->hand = 0;
 	}
 	if (thinning->is_on && go_on(&walk))
 		lab_poke(&thinning->is_on, false);
+	return walk.given != 0;
 }
 
 void

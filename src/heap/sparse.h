@@ -22,16 +22,23 @@ lab_sparse_is_on(const struct lab_heap *heap)
 	return heap && lab_peek(&heap->thinning.is_on);
 }
 
-/* Whether there is something to do for lab_sparse_look_owned, if a round may begin each `period` milliseconds. */
+/* Whether there may be something to do for lab_sparse_look_owned. By the heap's thread, also outside of the heap. */
+static inline bool
+lab_sparse_is_due(const struct lab_heap *heap)
+{
+	return heap && (lab_peek(&heap->thinning.due) || lab_peek(&heap->thinning.is_on));
+}
+
+/* Whether it is time for that, if a round may begin each `period` milliseconds. */
 static inline bool
 lab_sparse_is_timely(const struct lab_heap *heap, uint64_t now, uint64_t period)
 {
-	return heap && (lab_peek(&heap->thinning.is_on) || now - lab_peek(&heap->thinning.begun_at) >= period);
+	return lab_peek(&heap->thinning.is_on) || now - lab_peek(&heap->thinning.begun_at) >= period;
 }
 
 /* Goes on with the heap's round, if one is under way or it is time for one. At most a slice's work (page/sweep.h), or a
- * segment's. */
-void lab_sparse_look_owned(struct lab_heap *heap, uint64_t now, uint64_t period);
+ * segment's. Whether pages went back. */
+bool lab_sparse_look_owned(struct lab_heap *heap, uint64_t now, uint64_t period);
 
 /* Looks at all spans of the heap, and takes sparse ones as they come. */
 void lab_sparse_give_all_owned(struct lab_heap *heap);
