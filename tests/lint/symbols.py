@@ -73,13 +73,13 @@ def compare(library, include, names, functions, lab_only):
 
 
 def declared(include, *only):
-    """{name: file:line} of the functions and the variables that the headers declare, inline ones left out."""
+    """{name: file:line} of the functions and the variables that the headers declare; what they define, inline or in the program, is left out."""
     functions = {}
     for header in [include / name for name in only if (include / name).exists()] if only else files(include, (".",), {".h"}):
         text = declarations(header.read_text())
         for statement in STATEMENT.finditer(text):
             name = re.search(r"\b(\w*[a-z]\w*)\s*\(", statement[0]) or re.search(r"\bextern\b[^()]*?\b(\w*[a-z]\w*)\s*$", statement[0])
-            if name and not NOT_EXPORTED.match(statement[0]):
+            if name and not NOT_EXPORTED.match(statement[0]) and not re.search(rf"^const [\w ]*\b{name[1]} =", text, re.M):
                 functions[name[1]] = f"{header}:{line_of(text, statement.start() + name.start())}"
     return functions
 
