@@ -175,6 +175,44 @@ Test(decay, pages_of_sparse_spans_go_back)
 			REQUIRE(blocks[i][at] == (char)i);
 }
 
+static pthread_barrier_t other_lives;
+
+static void *
+live_on(void *unused)
+{
+	lab_free(lab_malloc(1));
+	(void)pthread_barrier_wait(&other_lives);
+	(void)pthread_barrier_wait(&other_lives);
+	return unused;
+}
+
+/* Another thread lives, so that each look of decay is followed by one more; and there is one poll in half a decay
+ * time. */
+Test(decay, few_calls_drive_rounds_as_well)
+{
+	enum { BLOCKS = 4000, SIZE = 100, ONE_IN = 1000 };
+	static char *blocks[BLOCKS];
+	pthread_t other;
+
+	start(10000);
+	REQUIRE(pthread_barrier_init(&other_lives, NULL, 2) == 0);
+	REQUIRE(pthread_create(&other, NULL, live_on, NULL) == 0);
+	(void)pthread_barrier_wait(&other_lives);
+	for (int i = 0; i < BLOCKS; i++)
+		REQUIRE(blocks[i] = lab_malloc(SIZE));
+	for (int i = 0; i < BLOCKS; i++)
+		if (i % ONE_IN != 0)
+			lab_free(blocks[i]);
+	for (int i = 0; i < 20; i++) {
+		world.now += 500;
+		for (int n = 0; n < 8; n++)
+			REQUIRE(lab_malloc(16));
+	}
+	cr_assert_gt(lab_unit_purged(lab_map_unit(blocks[0])), 0);
+	(void)pthread_barrier_wait(&other_lives);
+	REQUIRE(pthread_join(other, NULL) == 0);
+}
+
 Test(decay, after_a_long_silence_the_first_call_gives_all_back)
 {
 	start(10000);

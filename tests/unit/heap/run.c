@@ -12,19 +12,9 @@
 #include "heap/take.h"
 #include "heap/thread.h"
 #include "heap_check.h"
+#include "inside_heap.h"
 #include "trace.h"
 #include "world.h"
-
-static struct lab_guard guard;
-static struct lab_heap *heap;
-
-static void
-enter(void)
-{
-	guard.sp = (uintptr_t)__builtin_frame_address(0);
-	REQUIRE(lab_enter(&guard));
-	heap = guard.heap;
-}
 
 /* A run, and where it is. */
 struct held {

@@ -16,29 +16,8 @@
 #include "heap/take.h"
 #include "heap/thread.h"
 #include "heap_check.h"
+#include "inside_heap.h"
 #include "trace.h"
-
-/* Inside the heap for a whole test, as a slow path is. */
-static struct lab_guard guard;
-static struct lab_heap *heap;
-
-static void
-enter(void)
-{
-	guard.sp = (uintptr_t)__builtin_frame_address(0);
-	REQUIRE(lab_enter(&guard));
-	heap = guard.heap;
-}
-
-static char *
-pop(unsigned c)
-{
-	struct lab_unit *span = heap->bins[c].current;
-
-	if (!lab_unit_has_free(span, lab_freelist_head(span->freelist_state)))
-		REQUIRE(lab_span_refill_owned(heap, c));
-	return lab_span_pop_owned(heap->bins[c].current);
-}
 
 static struct lab_unit *
 unit_of(const void *p)

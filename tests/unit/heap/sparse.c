@@ -12,32 +12,12 @@
 #include "heap/sparse.h"
 #include "heap/thread.h"
 #include "heap_check.h"
+#include "inside_heap.h"
 #include "tear.h"
 #include "trace.h"
 #include "world.h"
 
 enum { SPANS = 6 };
-
-static struct lab_guard guard;
-static struct lab_heap *heap;
-
-static void
-enter(void)
-{
-	guard.sp = (uintptr_t)__builtin_frame_address(0);
-	REQUIRE(lab_enter(&guard));
-	heap = guard.heap;
-}
-
-static char *
-pop(unsigned c)
-{
-	struct lab_unit *span = heap->bins[c].current;
-
-	if (!lab_unit_has_free(span, lab_freelist_head(span->freelist_state)))
-		REQUIRE(lab_span_refill_owned(heap, c));
-	return lab_span_pop_owned(heap->bins[c].current);
-}
 
 static void
 push(char *p)
@@ -286,6 +266,83 @@ Test(sparse, locked_pages_are_used_again)
 		if (i % 100 != 0)
 			blocks.p[i] = pop(blocks.c);
 	cr_assert_eq(heap_check(heap).spans, spans);
+}
+
+/* Each refusal is followed by 31 rounds that try nothing. */
+Test(sparse, after_a_refusal_rounds_are_left_out)
+{
+	world_install();
+	world.purge_fails = true;
+	enter();
+	fill(lab_class_of(1024), SPANS);
+	free_most(32);
+	look(false); /* ages */
+	look(false);
+	cr_assert_gt(world.purges, 0);
+	fill(lab_class_of(2048), SPANS);
+	free_most(16);
+	size_t before = world.purges;
+	for (int round = 0; round < 31; round++)
+		look(false);
+	cr_assert_eq(world.purges, before);
+	look(false); /* ages */
+	look(false);
+	cr_assert_gt(world.purges, before);
+}
+
+/* While spans are listed one may become sparse by fast frees, which note nothing: rounds go on. */
+Test(sparse, rounds_are_due_while_spans_are_listed)
+{
+	world_install();
+	enter();
+	fill(lab_class_of(1024), SPANS);
+	look(false);
+	cr_assert(!lab_sparse_is_due(heap), "all are full");
+	free_most(2);
+	for (int round = 0; round < 3; round++) {
+		look(false);
+		cr_assert(lab_sparse_is_due(heap));
+	}
+	struct lab_unit *unit = lab_map_unit(blocks.p[0]);
+	for (size_t i = 2; i < blocks.count; i += 2)
+		if (lab_map_unit(blocks.p[i]) == unit)
+			push_fast(unit, blocks.p[i]);
+	look(false); /* ages */
+	look(false);
+	cr_assert_gt(world.purged, 0);
+}
+
+/* A link that leads to a block in use, by a write after free: the span keeps its pages, and the block what it holds. */
+Test(sparse, a_damaged_list_purges_nothing)
+{
+	world_install();
+	enter();
+	fill(lab_class_of(LAB_PAGE_SIZE), 1);
+	free_most(8);
+	struct lab_unit *unit = lab_map_unit(blocks.p[0]);
+	uint16_t head = lab_freelist_head(unit->freelist_state);
+	*(uint16_t *)blocks.p[0] = LAB_FREELIST_NIL; /* what a program may have there */
+	*(uint16_t *)lab_unit_block(unit, head) = 0; /* the number of that block */
+	look(true);
+	cr_assert_eq(world.purged, 0);
+	cr_assert_eq(lab_unit_purged(unit), 0);
+}
+
+/* By the holder and by a visitor. */
+Test(sparse, a_double_free_of_a_purged_block_is_one)
+{
+	struct lab_heap *holder;
+
+	world_install();
+	enter();
+	fill(lab_class_of(LAB_PAGE_SIZE), 1);
+	free_most(8);
+	look(true);
+	cr_assert_gt(world.purged, 0);
+	size_t free = heap_check(heap).free;
+	cr_assert_eq(free_in_span(heap, lab_map_unit(blocks.p[1]), blocks.p[1]), LAB_FREE_DOUBLE);
+	cr_assert_eq(lab_span_collect(heap, lab_map_unit(blocks.p[1]), blocks.p[1], &holder), LAB_FREE_DOUBLE);
+	cr_assert_eq(heap_check(heap).free, free);
 }
 
 /* ---- tears ---- */
