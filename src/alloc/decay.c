@@ -194,8 +194,9 @@ time_since(uint64_t *last, uint64_t *now)
 	return *now - *last;
 }
 
-bool
-lab_decay_look(struct lab_guard *guard)
+/* At pages that are free. False: there was nothing to do, or it is not time. */
+static bool
+look(struct lab_guard *guard)
 {
 	size_t decay = lab_load_rlx(&lab_settings.decay_ms), period = decay > 1 ? decay / 2 : 1;
 	bool is_on = lab_sweep_is_on();
@@ -226,8 +227,9 @@ period_to_thin(size_t decay)
 	return 2 * decay > THIN_MS_LEAST ? 2 * decay : THIN_MS_LEAST;
 }
 
-bool
-lab_decay_thin(struct lab_guard *guard)
+/* At the own heap's sparse spans. Whether pages went back. */
+static bool
+thin(struct lab_guard *guard)
 {
 	size_t period = period_to_thin(lab_load_rlx(&lab_settings.decay_ms));
 
@@ -240,6 +242,23 @@ lab_decay_thin(struct lab_guard *guard)
 	bool has_given = lab_sparse_look_owned(guard->heap, now, period);
 	lab_leave(guard);
 	return has_given;
+}
+
+/* One of the two in a call, by turns where both have work, so that neither waits for ever. */
+void
+lab_decay_work(struct lab_guard *guard)
+{
+	bool is_pending = lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING || lab_sweep_is_on();
+	bool is_due = lab_sparse_is_due(lab_thread.heap), waits = is_due && lab_peek(&lab_thread.heap->thinning.waits);
+
+	if (waits && thin(guard))
+		return;
+	if (is_pending && look(guard)) {
+		if (is_due)
+			lab_poke(&lab_thread.heap->thinning.waits, true);
+	} else if (is_due && !waits) {
+		(void)thin(guard);
+	}
 }
 
 /* ---- all ------------------------------------------------------------------------------------------------------- */

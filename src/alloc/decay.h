@@ -7,28 +7,17 @@
 #include "page/pending.h"
 #include "page/sweep.h"
 
-/* Returns to the system some of what has been free for long enough, if it is time to look, or a sweep is under way. Not
- * inside a heap; the guard is for its use. False: there was nothing to do. */
-bool lab_decay_look(struct lab_guard *guard);
+/* Returns to the system some of what has been free for long enough, if it is time to look, or a sweep or a round over
+ * sparse spans (heap/sparse.h) is under way. Not inside a heap; the guard is for its use. */
+void lab_decay_work(struct lab_guard *guard);
 
-/* The same for pages of the own heap's sparse spans (heap/sparse.h), which is due. Whether some went back. */
-bool lab_decay_thin(struct lab_guard *guard);
-
-/* The one or the other by whoever comes by: by turns where both have work, so that neither waits for ever. */
+/* The same by whoever comes by. */
 static inline void
 lab_decay_poll(struct lab_guard *guard)
 {
-	bool is_due = lab_sparse_is_due(lab_thread.heap), waits = is_due && lab_peek(&lab_thread.heap->thinning.waits);
-
-	if (waits && lab_decay_thin(guard))
-		return;
-	if ((lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING || lab_sweep_is_on()) && lab_decay_look(guard)) {
-		if (is_due)
-			lab_poke(&lab_thread.heap->thinning.waits, true);
-		return;
-	}
-	if (is_due && !waits)
-		(void)lab_decay_thin(guard);
+	if (lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING || lab_sweep_is_on() ||
+	    lab_sparse_is_due(lab_thread.heap))
+		lab_decay_work(guard);
 }
 
 /* The same by who has freed so many pages: what is free and dirty beyond what may be goes back as well, about as many

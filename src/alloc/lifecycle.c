@@ -16,7 +16,6 @@
 #include "alloc/settings.h"
 #include "backing/backing.h"
 #include "backing/on_low.h"
-#include "backing/settings.h"
 #include "heap/fork.h"
 #include "heap/leases.h"
 #include "heap/registry.h"
@@ -82,7 +81,6 @@ start(void)
 	lab_os_learn_threads();
 	(void)lab_os_tid_to_write(); /* this thread may have been born before */
 	lab_config_start();
-	lab_backing_plan_receive_ring();
 	lab_checked_start();
 	if (lab_settings.report_leaks)
 		lab_os_keep_stderr();

@@ -73,6 +73,7 @@ lab_backing_start(void)
 
 	if (lab_reserve_is_installed())
 		return;
+	lab_backing_plan_receive_ring();
 	void *memory = lab_reserve_plan_memory(plan) ? map_memory(plan, &why) : NULL;
 	if (!memory) {
 		lab_store_rlx(&lab_resident_why_not, why);

@@ -12,7 +12,7 @@ void lab_backing_set_size(size_t size);
 bool lab_backing_set_classes(const char *text);
 
 /* Where the program is written in the kernel's style (labyrinth/gfp.h) and no setting asks for another reserve, the
- * reserve holds the buffers of one receive ring as well. Once, when the settings are read. */
+ * reserve is to hold the buffers of one receive ring as well. When the settings have been read. */
 void lab_backing_plan_receive_ring(void);
 
 enum lab_lock {

@@ -354,10 +354,12 @@ lab_thread_thin_idle_owned(struct lab_heap *into)
 	lab_compiler_barrier();
 	for (uint32_t id = 0; id < lab_registry_count() && !lab_registry_is_forked(); id++) {
 		heap = lab_registry_take_if_idle(lab_current_tid(), LAB_HEAP_ABSORBING, id);
-		if (!heap)
-			continue;
-		heap->frame = LAB_ENTRY_STACK_POINTER;
-		repair_and_give_back(heap, into, true);
+		if (heap && heap->slots == 0) { /* nothing is in it */
+			lab_registry_give_back(heap, lab_registry_word(heap));
+		} else if (heap) {
+			heap->frame = LAB_ENTRY_STACK_POINTER;
+			repair_and_give_back(heap, into, true);
+		}
 	}
 }
 

@@ -20,15 +20,6 @@ enum {
 	HELD_MAX = 16, /* others who want an idle heap meanwhile have to make one: so their number stays bounded */
 };
 
-static bool
-is_bare(const struct lab_heap *heap)
-{
-	for (unsigned i = 0; i < LAB_ORDER_MAX + 2; i++)
-		if (heap->by_order[i])
-			return false;
-	return true;
-}
-
 /* What others have freed into an idle heap is taken too: the child drops it. */
 static void
 take_in(struct lab_thread *t, struct lab_heap *heap)
@@ -50,7 +41,7 @@ hold_idle(struct lab_thread *t)
 		struct lab_heap *heap = lab_registry_take_if_idle(t->tid, LAB_HEAP_HELD, id);
 		if (!heap)
 			continue;
-		if (is_bare(heap)) {
+		if (heap->slots == 0) {
 			lab_registry_give_back(heap, lab_registry_word(heap));
 		} else {
 			take_in(t, heap);

@@ -30,8 +30,8 @@ blocks_in(const struct lab_unit *unit, uint32_t page)
 	return (struct range){first, end < carved ? end : carved};
 }
 
-/* The blocks that are free, listed or out, as bits. False: they are not as many as the span's count says. The list is
- * damaged then, and may lead to blocks in use, or a tear has lost blocks. */
+/* The blocks that are free, listed or in purged pages, as bits. False: they are not as many as the span's count says.
+ * The list is damaged then, and may lead to blocks in use, or a tear has lost blocks. */
 static bool
 find_free_blocks(const struct lab_unit *unit, uint64_t is_free[BLOCKS_MAX / 64])
 {
@@ -72,7 +72,7 @@ find_free_pages(const struct lab_unit *unit)
 {
 	uint64_t is_free[BLOCKS_MAX / 64];
 	size_t bytes = unit->carved * unit->size;
-	/* where there is more to be carved its first page stays: a block that is carved there is not to be out */
+	/* where there is more to be carved its first page stays: a block that is carved there is in no purged page */
 	size_t end = unit->carved == lab_unit_capacity(unit) ? lab_round_up(bytes, LAB_PAGE_SIZE) : bytes;
 	uint32_t pages = 0;
 
@@ -93,9 +93,9 @@ set_link(struct lab_unit *unit, uint32_t from, uint16_t to)
 		lab_poke((uint16_t *)lab_unit_block(unit, from), to);
 }
 
-/* Takes the blocks that are out off the list. Each store leaves a list that is right; repeatable. */
+/* Takes the blocks of purged pages off the list. Each store leaves a list that is right; repeatable. */
 static void
-unlink_out(struct lab_unit *unit)
+unlink_purged(struct lab_unit *unit)
 {
 	uint32_t kept = LAB_FREELIST_NIL, at = lab_freelist_head(unit->freelist_state);
 	bool has_passed = false;
@@ -119,7 +119,7 @@ void
 lab_sparse_repair_owned(struct lab_heap *heap)
 {
 	if (heap->thinning.unit)
-		unlink_out(heap->thinning.unit);
+		unlink_purged(heap->thinning.unit);
 	lab_compiler_barrier();
 	heap->thinning.unit = NULL;
 }

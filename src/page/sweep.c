@@ -153,7 +153,7 @@ end(uint64_t place)
 	uint32_t seq = (uint32_t)(place >> 32);
 
 	if (lab_load_rlx(&left_something) == seq || lab_load_rlx(&lab_purge_pending) != LAB_PURGE_NOTHING)
-		lab_store_rel(&lab_purge_pending, LAB_PURGE_SEEN);           /* pairs with lab_decay_look */
+		lab_store_rel(&lab_purge_pending, LAB_PURGE_SEEN); /* pairs with time_since of alloc/decay.c */
 	(void)lab_cas64(&lab_sweep_place, place, (uint64_t)(seq + 1) << 32); /* pairs with that of lab_sweep_begin */
 }
 
