@@ -365,13 +365,11 @@ cmd_replay(int argc, char **argv)
 	        {0},
 	};
 	static const char doc[] =
-	        "Makes the allocations that `labyrinth trace' has recorded again, as fast as it can, on Labyrinth, on "
-	        "libc's malloc and on others: each thread of the program is a thread, and blocks go from one to "
-	        "another "
-	        "as they did. The first and last word of each block are checked.\v"
+	        "Makes the allocations that `labyrinth trace' has recorded again, as fast as it can, on Labyrinth, "
+	        "on libc's malloc and on others: each thread of the program is a thread, and blocks go from one to "
+	        "another as they did. The first and last word of each block are checked.\v"
 	        "Ratios are to the first that worked. Memory is the most that was resident beyond what the player "
-	        "holds. "
-	        "Exit status: 0 if one of them worked, 1 if none did.";
+	        "holds. Exit status: 0 if one of them worked, 1 if none did.";
 	static const struct argp argp = {options, parse, "TRACE", doc, NULL, NULL, NULL};
 	struct replay replay = {.rounds = ROUNDS, .timeout = TIMEOUT};
 	char *library = library_find();
@@ -383,9 +381,7 @@ cmd_replay(int argc, char **argv)
 	if (replay.peers)
 		add_peers(&replay);
 	replay.player = library_find_bench(PLAYER);
-	if (!replay.player)
-		return EXIT_NO;
-	if (!is_trace(replay.trace))
+	if (!replay.player || !is_trace(replay.trace))
 		return EXIT_NO;
 	bool any = play(&replay);
 	if (replay.json)

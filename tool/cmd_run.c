@@ -61,15 +61,8 @@ parse(int key, char *argument, struct argp_state *state)
 	case 'a':
 		run->check_atomic = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		run->command = state->argv + state->next - 1;
-		state->next = state->argc;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which program?");
-		return 0;
 	}
-	return ARGP_ERR_UNKNOWN;
+	return launch_parse(key, state, &run->command);
 }
 
 static void

@@ -21,19 +21,11 @@ parse(int key, char *argument, struct argp_state *state)
 {
 	struct trace *trace = state->input;
 
-	switch (key) {
-	case 'o':
+	if (key == 'o') {
 		trace->output = argument;
 		return 0;
-	case ARGP_KEY_ARG:
-		trace->command = state->argv + state->next - 1;
-		state->next = state->argc;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which program?");
-		return 0;
 	}
-	return ARGP_ERR_UNKNOWN;
+	return launch_parse(key, state, &trace->command);
 }
 
 /* The file's name for the recorder: absolute, as a program that is started by another may be in another folder. NULL,
@@ -56,19 +48,17 @@ cmd_trace(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 	        {"output", 'o', "FILE", 0,
-	         "Where the trace goes; %p is the process id (default: PROGRAM.%p.trace). Without %p each process that "
-	         "the "
-	         "program starts begins the file anew",
+	         "Where the trace goes; %p is the process id (default: PROGRAM.%p.trace). Without %p each process "
+	         "that the program starts begins the file anew",
 	         0},
 	        {0},
 	};
 	static const char doc[] =
-	        "Runs PROGRAM on the malloc that it has, and records its calls of malloc, free and their like, with "
-	        "sizes "
-	        "and threads: for `labyrinth replay'.\v"
+	        "Runs PROGRAM on the malloc that it has, and records its calls of malloc, free and their like, "
+	        "with sizes and threads: for `labyrinth replay'.\v"
 	        "A lock keeps the order of the calls, so the program is slower; a signal handler of it must not "
-	        "allocate. A "
-	        "process that a signal or _exit ends leaves out its last calls. Exit status: as of `labyrinth run'.";
+	        "allocate. A process that a signal or _exit ends leaves out its last calls. Exit status: as of "
+	        "`labyrinth run'.";
 	static const struct argp argp = {options, parse, "[--] PROGRAM [ARGUMENTS...]", doc, NULL, NULL, NULL};
 	struct trace trace = {0};
 	struct program program;

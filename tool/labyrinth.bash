@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 _labyrinth() {
-    local word=$2 previous=$3 command=${COMP_WORDS[1]} i
+    local word=$2 previous=$3 command=${COMP_WORDS[1]}
     local commands="run doctor stat metrics buddyinfo slabinfo map top diff profile query trace replay bench"
 
     COMPREPLY=()
@@ -12,20 +12,7 @@ _labyrinth() {
     fi
     case $command in
     run)
-        for ((i = 2; i < COMP_CWORD; i++)); do
-            case ${COMP_WORDS[i]} in
-            --set | -s | --profile | -p | --library | -l) i=$((i + 1)) ;;
-            --) # the rest is the program's
-                _labyrinth_program $((i + 1))
-                return
-                ;;
-            -*) ;;
-            *)
-                _labyrinth_program "$i"
-                return
-                ;;
-            esac
-        done
+        _labyrinth_in_program "--set -s --profile -p --library -l" && return
         case $previous in
         --profile | -p) mapfile -t COMPREPLY < <(compgen -W "default small rt secure debug" -- "$word") ;;
         --library | -l) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
@@ -38,20 +25,7 @@ _labyrinth() {
         esac
         ;;
     trace)
-        for ((i = 2; i < COMP_CWORD; i++)); do
-            case ${COMP_WORDS[i]} in
-            --output | -o) i=$((i + 1)) ;;
-            --)
-                _labyrinth_program $((i + 1))
-                return
-                ;;
-            -*) ;;
-            *)
-                _labyrinth_program "$i"
-                return
-                ;;
-            esac
-        done
+        _labyrinth_in_program "--output -o" && return
         case $word in
         -*) mapfile -t COMPREPLY < <(compgen -W "--output --help --" -- "$word") ;;
         *) mapfile -t COMPREPLY < <(compgen -c -- "$word") ;;
@@ -73,6 +47,27 @@ _labyrinth() {
 # _labyrinth_pids: processes that have the library mapped, as far as one may see.
 _labyrinth_pids() {
     grep -ls liblabyrinth /proc/[0-9]*/maps 2>/dev/null | tr -dc '0-9\n'
+}
+
+# _labyrinth_in_program OPTIONS: completes what is the program's, behind options of which these take a value. False: the
+# word is still one of the tool's own.
+_labyrinth_in_program() {
+    local i
+
+    for ((i = 2; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --)
+            _labyrinth_program $((i + 1))
+            return 0
+            ;;
+        -*) [[ " $1 " == *" ${COMP_WORDS[i]} "* ]] && i=$((i + 1)) ;;
+        *)
+            _labyrinth_program "$i"
+            return 0
+            ;;
+        esac
+    done
+    return 1
 }
 
 # _labyrinth_program WORD: completes as if the line began with that word of it.

@@ -7,6 +7,18 @@
 #include "launch.h"
 #include "tool.h"
 
+error_t
+launch_parse(int key, struct argp_state *state, char ***command)
+{
+	if (key == ARGP_KEY_NO_ARGS)
+		argp_error(state, "which program?");
+	if (key != ARGP_KEY_ARG)
+		return ARGP_ERR_UNKNOWN;
+	*command = state->argv + state->next - 1;
+	state->next = state->argc;
+	return 0;
+}
+
 int
 launch_inspect(struct program *program, const char *name)
 {

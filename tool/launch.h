@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "program.h"
+#include "tool.h"
 
 /* As those of env(1) and nohup(1). */
 enum {
@@ -13,6 +14,9 @@ enum {
 	EXIT_NOT_FOUND = 127,
 	EXIT_BY_SIGNAL = 128,
 };
+
+/* What a parser of argp does with keys that are not its own: all from the first argument on is *command. */
+error_t launch_parse(int key, struct argp_state *state, char ***command);
 
 /* Looks at a program. The exit code where nothing can be preloaded into it, after a line that says why; 0: it can. */
 int launch_inspect(struct program *program, const char *name);
