@@ -14,6 +14,7 @@
 #define lab_store_rlx(p, v)   atomic_store_explicit((p), (v), memory_order_relaxed)
 #define lab_store_rel(p, v)   atomic_store_explicit((p), (v), memory_order_release)
 #define lab_add_rlx(p, v)     atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define lab_add_rel(p, v)     atomic_fetch_add_explicit((p), (v), memory_order_release)
 #define lab_or_acq_rel(p, v)  atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)
 #define lab_and_rel(p, v)     atomic_fetch_and_explicit((p), (v), memory_order_release)
 #define lab_and_acq_rel(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)

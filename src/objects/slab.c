@@ -131,16 +131,17 @@ allocate(struct lab_guard *guard, size_t size, size_t align, unsigned gfp)
 static struct lab_slab *
 claim(struct lab_slabs *slabs, struct lab_guard *guard, unsigned gfp)
 {
+	/* before the list is read; pairs with the add of leave_closed */
+	uint64_t closings = lab_load_acq(&slabs->closings);
+	bool may_be = closings != lab_load_rlx(&slabs->none_closed_at);
 	struct lab_slab *first = lab_slabs_first(slabs);
 
-	/* false first: who closes one from here on says so again */
-	bool may_be = atomic_exchange_explicit(&slabs->some_closed, false, memory_order_relaxed);
 	for (struct lab_slab *slab = may_be ? first : NULL; slab; slab = slab->next)
 		/* pairs with the rel of leave_closed */
-		if (lab_load_rlx(&slab->word) == 0 && lab_cas64(&slab->word, 0, LAB_SLAB_OPENING)) {
-			lab_store_rlx(&slabs->some_closed, true); /* there may be more */
+		if (lab_load_rlx(&slab->word) == 0 && lab_cas64(&slab->word, 0, LAB_SLAB_OPENING))
 			return slab;
-		}
+	/* What has been closed meanwhile, perhaps behind the walk's back, makes the next one look again. */
+	lab_store_rlx(&slabs->none_closed_at, closings);
 	struct lab_slab *slab = allocate(guard, sizeof *slab, sizeof *slab, gfp);
 	if (!slab)
 		return NULL;
@@ -168,8 +169,8 @@ leave_closed(struct lab_slab *slab)
 	struct lab_slab_head *memory = lab_load_rlx(&slab->memory);
 
 	lab_store_rlx(&slab->memory, NULL);
-	lab_store_rel(&slab->word, 0); /* pairs with the CAS of claim */
-	lab_store_rlx(&slab->slabs->some_closed, true);
+	lab_store_rel(&slab->word, 0);          /* pairs with the CAS of claim */
+	lab_add_rel(&slab->slabs->closings, 1); /* pairs with the acq of claim */
 	return memory;
 }
 

@@ -62,7 +62,8 @@ struct lab_slabs {
 
 	_Atomic(struct lab_slab *) list;   /* newest first */
 	_Atomic(struct lab_slab *) cursor; /* where the last walk ended */
-	_Atomic bool some_closed;          /* false: no slab is without memory */
+	_Atomic uint64_t closings;         /* so far */
+	_Atomic uint64_t none_closed_at;   /* after so many closings no slab was without memory */
 	struct {
 		LAB_ALIGNED(64) _Atomic(struct lab_slab *) slab; /* where threads of this hash were last */
 	} hints[LAB_SLAB_HINTS];

@@ -110,7 +110,8 @@ run_cache(void)
 	printf("%zu allocations, %zu of the reserve, %zu slab descriptors\n", stats.allocations, stats.from_reserve,
 	       descriptors());
 	REQUIRE(stats.live == 0 && stats.slabs == 0);
-	REQUIRE(descriptors() < 2 * (size_t)THREADS * HELD / cache->slabs.objects + 50);
+	/* a slab is opened only where all seem full, and one that was closed is found again */
+	REQUIRE(descriptors() < 2 * (size_t)THREADS * HELD / cache->slabs.objects + 4 * (size_t)THREADS);
 	REQUIRE(lab_cache_destroy(cache));
 }
 
