@@ -22,6 +22,8 @@
 #include "trace.h"
 #include "world.h"
 
+extern const ptrdiff_t __rseq_offset __attribute__((weak)); /* since glibc 2.35, in sys/rseq.h */
+
 enum { ATOMIC_ALL = (int)(LAB_GFP_ATOMIC | LAB_GFP_MEMALLOC), BLOCKS = 4000 };
 
 static void *blocks[BLOCKS];
@@ -104,6 +106,20 @@ Test(backing, the_default_is_there_from_the_start)
 	cr_assert(!lab_reserve_class_get(12, &(struct lab_reserve_class){0}));
 }
 
+/* What is written to for the test is there, or copied after a fork: its array, the stack as far down as it may go, and
+ * the thread's rseq(2) area, in which the kernel notes that it has taken the processor away. */
+static LAB_NOINLINE void
+touch_own_pages(void)
+{
+	volatile char below[64 << 10];
+
+	for (size_t i = 0; i < sizeof below; i += 1024)
+		below[i] = 1;
+	memset(blocks, 1, sizeof blocks);
+	if (&__rseq_offset)
+		atomic_fetch_or((_Atomic uint32_t *)((uintptr_t)pthread_self() + (uintptr_t)__rseq_offset), 0);
+}
+
 static long
 minor_faults(void)
 {
@@ -127,7 +143,7 @@ check_that_nothing_faults(void)
 
 Test(backing, no_slot_faults)
 {
-	memset(blocks, 1, sizeof blocks);
+	touch_own_pages();
 	long before = minor_faults();
 	size_t got = take_everything();
 	cr_assert_eq(minor_faults(), before, "the first touch of %zu slots", got);
@@ -144,8 +160,8 @@ Test(backing, in_the_parent_nothing_faults_after_fork)
 		pause();
 		_exit(0);
 	}
-	count = 0; /* the test's pages have to be copied, too */
-	memset(blocks, 1, sizeof blocks);
+	count = 0;
+	touch_own_pages();
 	long before = minor_faults();
 	before = minor_faults();
 	size_t got = take_everything();
@@ -190,7 +206,7 @@ use_and_call_slowly(void)
 {
 	long before;
 
-	memset(blocks, 1, sizeof blocks); /* the test's pages have to be copied, too */
+	touch_own_pages();
 	slow_call();
 	before = minor_faults();
 	before = minor_faults();
