@@ -1,5 +1,5 @@
 /*
- * shrinker.c - who frees what he can do without when the limit is reached (lab_shrinker_add,
+ * shrinker.c - functions that free what the program can do without when the limit is reached (lab_shrinker_add,
  * include/labyrinth/kernel/support.h).
  *
  * All shrinkers that ever were are in one list, to which new ones are pushed and from which none is taken: an entry

@@ -14,6 +14,7 @@
 struct block held[HELD];
 struct block mail_to_handler[MAIL], mail_to_main[MAIL];
 bool handler_is_calm;
+void (*handler_also)(uint32_t n);
 
 static uint32_t turn;
 
@@ -133,6 +134,8 @@ handler_program(void)
 	if (n % 4 == 0)
 		exchange_in_handler(n / 4);
 	free_quietly(&fleeting);
+	if (handler_also)
+		handler_also(n);
 }
 
 void

@@ -20,6 +20,8 @@ extern struct block mail_to_handler[MAIL], mail_to_main[MAIL];
 
 extern bool handler_is_calm; /* small blocks only */
 
+extern void (*handler_also)(uint32_t n); /* a scene's part of the n'th step; NULL: none */
+
 /* One step. It may itself be interrupted by another. The thread that runs the scenes only. */
 void handler_program(void);
 

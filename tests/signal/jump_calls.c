@@ -1,12 +1,15 @@
 /* jump_calls.c - see jump_calls.h. */
 #include "jump_calls.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include <labyrinth/kernel/support.h>
 
 /* ---- the live set ---------------------------------------------------------------------------------------------- */
 
@@ -281,6 +284,46 @@ call_posix_memalign(void)
 	result = posix_memalign(&p, 128 * KIB, 200 * KIB) == 0 ? p : NULL;
 }
 
+/* What the kernel's names need, where the malloc under test has it. */
+static struct {
+	void *(*alloc_pages)(unsigned gfp, unsigned order);
+	bool (*get)(void *page), (*put)(void *page), (*split)(void *pages, unsigned order);
+	void *(*percpu_alloc)(size_t size, size_t align, unsigned gfp);
+	void (*percpu_free)(void *instance);
+} kernel;
+
+static void
+prepare_kernel(void)
+{
+	*(void **)&kernel.alloc_pages = dlsym(RTLD_DEFAULT, "lab_alloc_pages");
+	*(void **)&kernel.get = dlsym(RTLD_DEFAULT, "lab_page_get");
+	*(void **)&kernel.put = dlsym(RTLD_DEFAULT, "lab_page_put");
+	*(void **)&kernel.split = dlsym(RTLD_DEFAULT, "lab_page_split");
+	*(void **)&kernel.percpu_alloc = dlsym(RTLD_DEFAULT, "lab_percpu_alloc");
+	*(void **)&kernel.percpu_free = dlsym(RTLD_DEFAULT, "lab_percpu_free");
+}
+
+/* Two pages, shared for a while, then given back one by one. */
+static void
+call_pages(void)
+{
+	char *pages = kernel.alloc_pages ? kernel.alloc_pages(LAB_GFP_KERNEL, 1) : NULL;
+
+	if (!pages)
+		return;
+	REQUIRE(kernel.get(pages) && !kernel.put(pages) && kernel.split(pages, 1));
+	REQUIRE(kernel.put(pages + 4096) && kernel.put(pages));
+}
+
+static void
+call_percpu(void)
+{
+	void *instance = kernel.percpu_alloc ? kernel.percpu_alloc(40, 8, LAB_GFP_KERNEL) : NULL;
+
+	if (instance)
+		kernel.percpu_free(instance);
+}
+
 const struct call calls[CALLS] = {
         {"malloc, small", nothing, call_malloc_small, 112, 8},
         {"free, small", prepare_small, call_free, 112, 8},
@@ -305,6 +348,8 @@ const struct call calls[CALLS] = {
         {"malloc_trim of sparse spans", prepare_sparse, call_trim, 110 * KIB, 1},
         {"malloc from a sparse span", prepare_purged, call_malloc_4000, 8 * KIB, 2},
         {"realloc, small to small", prepare_small, call_realloc_small, 400, 4},
+        {"pages, split", prepare_kernel, call_pages, 8 * KIB, 2},
+        {"an instance for each processor", prepare_kernel, call_percpu, 8 * KIB, 2},
 };
 
 void

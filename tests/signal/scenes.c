@@ -21,6 +21,7 @@ const struct scene scenes[] = {
         {"purges", scene_purges},
         {"sparse spans", scene_sparse_spans},
         {"settings", scene_settings},
+        {"the kernel's names", scene_kernel},
         {"failures", scene_failures},
 };
 

@@ -37,6 +37,9 @@ void scene_dead_threads(void);
  * are. */
 void scene_other_stacks(void);
 
+/* Of what the kernel's names need (scenes_kernel.c); nothing where the malloc under test has no such functions. */
+void scene_kernel(void);
+
 /* The rest (scenes_rare.c). */
 void scene_other_names(void);
 void scene_purges(void);

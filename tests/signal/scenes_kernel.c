@@ -1,0 +1,312 @@
+/* scenes_kernel.c - what the kernel's names need beyond lab_ (labyrinth/kernel/support.h): references to pages, blocks
+ * that are given back page by page, an instance for each processor, shrinkers; handlers use the same pages and bitmaps.
+ * See scenes.h. */
+#include <dlfcn.h>
+#include <labyrinth/kernel/support.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "calls.h"
+#include "handler.h"
+#include "scenes.h"
+
+enum { PAGE = 4096, ORDERS = 5, REFERENCES = 5, INSTANCES = 24 };
+
+static struct {
+	void *(*alloc_pages)(unsigned gfp, unsigned order);
+	bool (*get)(void *page);
+	bool (*put)(void *page);
+	bool (*put_order)(void *page, unsigned order);
+	unsigned (*count)(const void *page);
+	bool (*split)(void *pages, unsigned order);
+	void *(*percpu_alloc)(size_t size, size_t align, unsigned gfp);
+	void (*percpu_free)(void *instance);
+	unsigned (*processors)(void);
+	bool (*shrinker_add)(size_t (*shrink)(unsigned gfp, void *context), void *context);
+	void (*shrinker_remove)(size_t (*shrink)(unsigned gfp, void *context), void *context);
+} kernel;
+
+static bool
+find_functions(void)
+{
+	*(void **)&kernel.alloc_pages = dlsym(RTLD_DEFAULT, "lab_alloc_pages");
+	*(void **)&kernel.get = dlsym(RTLD_DEFAULT, "lab_page_get");
+	*(void **)&kernel.put = dlsym(RTLD_DEFAULT, "lab_page_put");
+	*(void **)&kernel.put_order = dlsym(RTLD_DEFAULT, "lab_page_put_order");
+	*(void **)&kernel.count = dlsym(RTLD_DEFAULT, "lab_page_count");
+	*(void **)&kernel.split = dlsym(RTLD_DEFAULT, "lab_page_split");
+	*(void **)&kernel.percpu_alloc = dlsym(RTLD_DEFAULT, "lab_percpu_alloc");
+	*(void **)&kernel.percpu_free = dlsym(RTLD_DEFAULT, "lab_percpu_free");
+	*(void **)&kernel.processors = dlsym(RTLD_DEFAULT, "lab_percpu_count");
+	*(void **)&kernel.shrinker_add = dlsym(RTLD_DEFAULT, "lab_shrinker_add");
+	*(void **)&kernel.shrinker_remove = dlsym(RTLD_DEFAULT, "lab_shrinker_remove");
+	return kernel.alloc_pages && kernel.get && kernel.put && kernel.put_order && kernel.count && kernel.split &&
+	       kernel.percpu_alloc && kernel.percpu_free && kernel.processors && kernel.shrinker_add &&
+	       kernel.shrinker_remove;
+}
+
+/* ---- stepped calls ----------------------------------------------------------------------------------------------- */
+
+static void
+step_get(void *page)
+{
+	call_begin();
+	call_on();
+	bool done = kernel.get(page);
+	call_off();
+	REQUIRE(done);
+}
+
+/* By either function; whether it was the last reference. */
+static bool
+step_put(void *page, unsigned order, bool with_order)
+{
+	call_begin();
+	call_on();
+	bool was_last = with_order ? kernel.put_order(page, order) : kernel.put(page);
+	call_off();
+	return was_last;
+}
+
+static void
+step_split(void *pages, unsigned order)
+{
+	call_begin();
+	call_on();
+	bool done = kernel.split(pages, order);
+	call_off();
+	REQUIRE(done);
+}
+
+static void *
+step_percpu_alloc(size_t size, size_t align)
+{
+	call_begin();
+	call_on();
+	void *instance = kernel.percpu_alloc(size, align, LAB_GFP_KERNEL);
+	call_off();
+	REQUIRE(instance);
+	return instance;
+}
+
+static void
+step_percpu_free(void *instance)
+{
+	call_begin();
+	call_on();
+	kernel.percpu_free(instance);
+	call_off();
+}
+
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
+
+/* The main program has it, and handlers have `kept` references more, which they change as they come. */
+static void *_Atomic common_page;
+static _Atomic unsigned kept;
+
+static void
+check_count(void *page, unsigned own)
+{
+	unsigned before = kept, count = kernel.count(page);
+
+	if (kept == before)
+		REQUIRE(count == own + before);
+}
+
+/* Each page of a block has its own contents, whatever is given back around it. */
+static void
+give_back_by_pages(unsigned order)
+{
+	unsigned char *pages = kernel.alloc_pages(LAB_GFP_KERNEL, order);
+	size_t count = (size_t)1 << order;
+
+	REQUIRE(pages);
+	for (size_t i = 0; i < count; i++)
+		memset(pages + i * PAGE, (int)i, PAGE);
+	step_split(pages, order);
+	for (size_t i = 0; i < count; i++) {
+		size_t at = (i * 7 + 3) % count;
+		unsigned char *page = pages + at * PAGE;
+		REQUIRE(page[0] == at && page[PAGE - 1] == at);
+		REQUIRE(step_put(page, 0, i % 2));
+	}
+}
+
+static void
+use_references(unsigned order)
+{
+	unsigned char *pages = kernel.alloc_pages(LAB_GFP_KERNEL, order);
+
+	REQUIRE(pages);
+	memset(pages, 0x5a, PAGE);
+	common_page = pages;
+	for (unsigned i = 1; i <= REFERENCES; i++) {
+		step_get(pages);
+		check_count(pages, 1 + i);
+	}
+	for (unsigned i = REFERENCES; i > 0; i--) {
+		REQUIRE(!step_put(pages, order, i % 2));
+		check_count(pages, i);
+		REQUIRE(pages[PAGE - 1] == 0x5a);
+	}
+	common_page = NULL;
+	for (; kept > 0; kept--)
+		REQUIRE(!step_put(pages, order, false));
+	REQUIRE(kernel.count(pages) == 1 && step_put(pages, order, true));
+}
+
+/* ---- processors -------------------------------------------------------------------------------------------------- */
+
+static void
+fill(unsigned char *instance, size_t size, int value)
+{
+	for (unsigned cpu = 0; cpu < kernel.processors(); cpu++)
+		memset(instance + cpu * LAB_PERCPU_STRIDE, value, size);
+}
+
+static void
+check_instance(const unsigned char *instance, size_t size, unsigned char value)
+{
+	for (unsigned cpu = 0; cpu < kernel.processors(); cpu++, instance += LAB_PERCPU_STRIDE)
+		REQUIRE(instance[0] == value && instance[size - 1] == value);
+}
+
+static void
+check_new_instance(const unsigned char *instance, size_t size, size_t align)
+{
+	REQUIRE((uintptr_t)instance % align == 0);
+	for (unsigned cpu = 0; cpu < kernel.processors(); cpu++)
+		check_zero(instance + cpu * LAB_PERCPU_STRIDE, size);
+}
+
+static void
+use_processors(void)
+{
+	static const size_t sizes[] = {8, 40, 1000, 64, 1024, 2500, 16, 4096};
+	static unsigned char *instances[INSTANCES];
+
+	for (int i = 0; i < INSTANCES; i++) {
+		instances[i] = step_percpu_alloc(sizes[i % 8], (size_t)16 << i % 8);
+		check_new_instance(instances[i], sizes[i % 8], (size_t)16 << i % 8);
+		fill(instances[i], sizes[i % 8], i + 1);
+	}
+	for (int i = 0; i < INSTANCES; i++) {
+		int at = i * 5 % INSTANCES;
+		check_instance(instances[at], sizes[at % 8], (unsigned char)(at + 1));
+		step_percpu_free(instances[at]);
+	}
+}
+
+/* ---- what handlers do -------------------------------------------------------------------------------------------- */
+
+/* Kept from one to the next, so that a change that is lost shows: references, a page of two, an instance. Whoever
+ * works with one has taken it out: a handler may be interrupted in turn. */
+static unsigned char *_Atomic rest_of_pages;
+static unsigned char *_Atomic instance;
+
+static void
+change_references(uint32_t n)
+{
+	void *page = common_page;
+	unsigned references = kept;
+
+	if (page && references < n % 5) {
+		REQUIRE(kernel.get(page));
+		kept++;
+	} else if (page && references > 0 && atomic_compare_exchange_strong(&kept, &references, references - 1)) {
+		REQUIRE(!kernel.put(page));
+	}
+}
+
+static void
+change_pages(uint32_t n)
+{
+	unsigned char *page = atomic_exchange(&rest_of_pages, NULL);
+
+	if (page) {
+		REQUIRE(page[0] == 0x66 && kernel.put(page));
+		return;
+	}
+	page = kernel.alloc_pages(n % 4 ? LAB_GFP_KERNEL : LAB_GFP_NOWAIT, 1);
+	if (!page)
+		return;
+	REQUIRE(kernel.split(page, 1) && kernel.put(page));
+	page = atomic_exchange(&rest_of_pages, memset(page + PAGE, 0x66, PAGE));
+	if (page)
+		REQUIRE(kernel.put(page));
+}
+
+/* Its first bytes say how large it is. */
+static void
+change_instance(uint32_t n)
+{
+	unsigned char *one = atomic_exchange(&instance, NULL), *none = NULL;
+	size_t size = 16 + n % 2000;
+
+	if (one) {
+		memcpy(&size, one, sizeof size);
+		memset(one, 0x99, sizeof size);
+		check_instance(one, size, 0x99);
+		kernel.percpu_free(one);
+		return;
+	}
+	one = kernel.percpu_alloc(size, 16, LAB_GFP_ATOMIC);
+	if (!one)
+		return;
+	check_new_instance(one, size, 16);
+	fill(one, size, 0x99);
+	memcpy(one, &size, sizeof size);
+	if (!atomic_compare_exchange_strong(&instance, &none, one))
+		kernel.percpu_free(one);
+}
+
+static void
+change_all(uint32_t n)
+{
+	change_references(n);
+	change_pages(n);
+	change_instance(n);
+}
+
+static void
+give_all_back(void)
+{
+	unsigned char *page = rest_of_pages, *one = instance;
+
+	rest_of_pages = instance = NULL;
+	if (page)
+		REQUIRE(kernel.put(page));
+	if (one)
+		kernel.percpu_free(one);
+}
+
+/* ---- all --------------------------------------------------------------------------------------------------------- */
+
+static size_t
+shrink_nothing(unsigned gfp, void *context)
+{
+	(void)gfp;
+	(void)context;
+	return 0;
+}
+
+void
+scene_kernel(void)
+{
+	if (!find_functions())
+		return;
+	handler_also = change_all;
+	for (unsigned order = 0; order < ORDERS; order++) {
+		use_references(order);
+		give_back_by_pages(order);
+	}
+	use_processors();
+	call_begin();
+	call_on();
+	bool is_added = kernel.shrinker_add(shrink_nothing, NULL);
+	kernel.shrinker_remove(shrink_nothing, NULL);
+	call_off();
+	REQUIRE(is_added);
+	handler_also = NULL;
+	give_all_back();
+}
