@@ -61,31 +61,35 @@ lab_bin_remove(struct lab_bin *bin, struct lab_unit *unit)
 	unit->listed = false;
 }
 
-/* Which of two listed spans is to become current: the fuller one, so that the other has time to become empty; but
- * rather one that is worthwhile. */
-static bool
-is_better(const struct lab_unit *unit, const struct lab_unit *than)
+/* The spans before this one go to the end of the list. */
+static void
+rotate(struct lab_bin *bin, struct lab_unit *unit)
 {
-	bool is_fuller = lab_span_left(unit) < lab_span_left(than);
+	struct lab_unit *first = bin->partial, *last = previous_of(first);
 
-	return lab_span_is_worthwhile(unit) ? is_fuller || !lab_span_is_worthwhile(than)
-	                                    : !lab_span_is_worthwhile(than) && !is_fuller;
+	previous_of(unit)->next = NULL;
+	last->next = first;
+	bin->partial = unit;
 }
 
 struct lab_unit *
 lab_bin_choose(struct lab_bin *bin)
 {
-	struct lab_unit *best = bin->partial, *next;
-	int looks = LOOKS;
+	struct lab_unit *best = NULL, *unit = bin->partial;
+	uint32_t capacity = unit ? lab_unit_capacity(unit) : 0, most = 0;
+	bool is_worthwhile = false;
 
-	for (struct lab_unit *unit = best; unit && looks > 0; unit = next, looks--) {
-		next = unit->next;
-		if (is_better(unit, best))
-			best = unit;
-		if (!lab_span_is_worthwhile(unit)) {
-			lab_bin_remove(bin, unit);
-			lab_bin_push(bin, unit);
-		}
+	for (int looks = LOOKS; unit && looks > 0; unit = unit->next, looks--) {
+		uint32_t left = lab_span_left_of(unit, capacity);
+		bool is_also = lab_is_worthwhile(left, capacity);
+		/* of those that are worthwhile the fullest, so that others have time to become empty; else the emptiest */
+		if (best && (is_worthwhile ? !is_also || left >= most : !is_also && left <= most))
+			continue;
+		best = unit;
+		most = left;
+		is_worthwhile = is_also;
 	}
+	if (unit && !is_worthwhile)
+		rotate(bin, unit);
 	return best;
 }

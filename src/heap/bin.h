@@ -7,18 +7,38 @@
 
 #include "heap/heap.h"
 
-/* Blocks that a span has yet to give. Those that a torn frame has lost count as used. */
+/* Blocks that a span of so many has yet to give. Those that a torn frame has lost count as used. */
+static inline uint32_t
+lab_span_left_of(const struct lab_unit *unit, uint32_t capacity)
+{
+	return capacity - lab_unit_used(unit) + lab_unit_count_collected(unit);
+}
+
 static inline uint32_t
 lab_span_left(const struct lab_unit *unit)
 {
-	return lab_unit_capacity(unit) - lab_unit_used(unit) + lab_unit_count_collected(unit);
+	return lab_span_left_of(unit, lab_unit_capacity(unit));
 }
 
 /* An eighth is left: a refill from here saves the next ones. */
 static inline bool
+lab_is_worthwhile(uint32_t left, uint32_t capacity)
+{
+	return left * 8 >= capacity;
+}
+
+static inline bool
 lab_span_is_worthwhile(const struct lab_unit *unit)
 {
-	return lab_span_left(unit) * 8 >= lab_unit_capacity(unit);
+	return lab_is_worthwhile(lab_span_left(unit), lab_unit_capacity(unit));
+}
+
+/* A 128th is left. Of spans with less, a refill is worth a few blocks only; to leave them alone, until more of them is
+ * free, costs a 128th of the memory at most. */
+static inline bool
+lab_span_is_enough(const struct lab_unit *unit)
+{
+	return lab_span_left(unit) * 128 >= lab_unit_capacity(unit);
 }
 
 /* It has no free block, and none left to carve, the first time or again. */
@@ -37,7 +57,7 @@ void lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *uni
 void lab_bin_push(struct lab_bin *bin, struct lab_unit *unit);
 void lab_bin_remove(struct lab_bin *bin, struct lab_unit *unit);
 
-/* The best of the first few listed spans, or NULL. Those that are not worthwhile wait at the end of the list. */
+/* The best of the first few listed spans, or NULL. Where none of these is worthwhile, they wait at the end of the list. */
 struct lab_unit *lab_bin_choose(struct lab_bin *bin);
 
 #endif

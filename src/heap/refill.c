@@ -105,19 +105,19 @@ replace_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 	lab_span_promote_owned(heap, unit);
 }
 
-/* The span that is to follow the current one: a listed one, or a new one if the current span has nothing left. NULL:
+/* The span that is to follow the current one: a listed one, or if the current span has nothing left a new one. NULL:
  * none, or no memory. In no list. */
 static struct lab_unit *
 find_successor(struct lab_heap *heap, unsigned c, bool is_spent)
 {
-	struct lab_bin *bin = &heap->bins[c];
-	struct lab_unit *unit = lab_bin_choose(bin);
+	struct lab_unit *unit = lab_bin_choose(&heap->bins[c]), *new = NULL;
 
-	if (unit && (is_spent || lab_span_is_worthwhile(unit))) {
-		lab_span_unlist_owned(heap, unit);
-		return unit;
-	}
-	return is_spent ? make_span(heap, c) : NULL;
+	if (is_spent && !(unit && lab_span_is_enough(unit)))
+		new = make_span(heap, c);
+	if (new || !unit || !(is_spent || lab_span_is_worthwhile(unit)))
+		return new;
+	lab_span_unlist_owned(heap, unit);
+	return unit;
 }
 
 /* Whether a block of the class can be had without carving. */
@@ -137,9 +137,9 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 		;
 	lab_collected_free_owned(heap, bin->current);
 	mend(heap, bin->current);
-	for (;;) {
+	for (bool is_chosen = false;; is_chosen = true) {
 		bool is_spent = bin->current == &lab_no_span || lab_span_is_exhausted(bin->current);
-		if (!is_spent && lab_span_is_worthwhile(bin->current))
+		if (!is_spent && (is_chosen || lab_span_is_worthwhile(bin->current)))
 			break;
 		struct lab_unit *next = find_successor(heap, c, is_spent);
 		if (!next && is_spent)

@@ -18,6 +18,7 @@
 #include "heap_check.h"
 #include "inside_heap.h"
 #include "trace.h"
+#include "world.h"
 
 static struct lab_unit *
 unit_of(const void *p)
@@ -204,6 +205,37 @@ Test(span, a_refill_takes_the_fullest_span_of_which_an_eighth_is_free)
 	cr_assert_eq(heap_check(heap).spans, SPANS, "what is free is used before there is a span more");
 	(void)pop(c);
 	cr_assert_eq(heap_check(heap).spans, SPANS + 1);
+}
+
+/* A refill from a span that was full, and has one block back, would be the next slow call's cause. */
+Test(span, a_span_of_which_less_than_a_128th_is_free_waits_while_there_is_memory)
+{
+	enum { BLOCKS = LAB_UNIT_SIZE / 32, SPANS = 4, ENOUGH = BLOCKS / 128 };
+	static char *blocks[SPANS][BLOCKS];
+	unsigned c = lab_class_of(32);
+
+	world_install();
+	enter();
+	for (size_t span = 0; span < SPANS; span++)
+		for (size_t i = 0; i < BLOCKS; i++)
+			blocks[span][i] = pop(c);
+	for (size_t i = 1; i < ENOUGH; i++)
+		push(blocks[0][i]);
+	push(blocks[1][0]);
+	char *first = pop(c);
+	cr_assert_eq(heap_check(heap).spans, SPANS + 1, "a new one");
+	push(blocks[0][ENOUGH]);
+	for (size_t i = 1; i < BLOCKS; i++)
+		REQUIRE(unit_of(pop(c)) == unit_of(first));
+	for (size_t i = 0; i < ENOUGH; i++)
+		REQUIRE(unit_of(pop(c)) == unit_of(blocks[0][0]));
+	(void)heap_check(heap);
+
+	world.map_limit = 0;
+	while (lab_pages_take_owned(heap, LAB_UNIT_PAGES, LAB_UNIT_PAGES).segment)
+		;
+	cr_assert_eq(pop(c), blocks[1][0], "the last one is given where there is no memory");
+	cr_assert_not(lab_span_refill_owned(heap, c));
 }
 
 Test(span, a_current_span_with_little_left_makes_way_for_one_that_has_more)
