@@ -25,6 +25,18 @@ lab_calloc(size_t count, size_t size)
 	return lab_or_enomem(lab_allocate_block(&guard, (struct lab_request){bytes, LAB_ALIGN_DEFAULT, LAB_GFP_ZERO}));
 }
 
+static inline void *
+allocate_aligned(struct lab_guard *guard, size_t alignment, size_t size)
+{
+	size_t room =
+	        size <= LAB_SMALL_MAX && alignment <= LAB_SMALL_MAX ? lab_aligned_room(size, alignment) : SIZE_MAX;
+	void *p = lab_likely(room <= LAB_SMALL_MAX) ? lab_malloc_try_small(room) : NULL;
+
+	if (lab_likely(p != NULL))
+		return p;
+	return lab_allocate_block(guard, (struct lab_request){size, alignment, LAB_GFP_KERNEL});
+}
+
 LAB_EXPORT void *
 lab_aligned_alloc(size_t alignment, size_t size)
 {
@@ -34,7 +46,7 @@ lab_aligned_alloc(size_t alignment, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return lab_or_enomem(lab_allocate_block(&guard, (struct lab_request){size, alignment, LAB_GFP_KERNEL}));
+	return lab_or_enomem(allocate_aligned(&guard, alignment, size));
 }
 
 LAB_EXPORT int
@@ -44,7 +56,7 @@ lab_posix_memalign(void **block, size_t alignment, size_t size)
 
 	if (alignment % sizeof(void *) != 0 || !lab_is_power_of_two(alignment))
 		return EINVAL;
-	void *p = lab_allocate_block(&guard, (struct lab_request){size, alignment, LAB_GFP_KERNEL});
+	void *p = allocate_aligned(&guard, alignment, size);
 	if (!p)
 		return ENOMEM;
 	*block = p;

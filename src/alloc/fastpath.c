@@ -56,26 +56,17 @@ lab_malloc_counted(size_t size)
 static LAB_NOINLINE void *
 malloc_medium_counted(size_t size)
 {
-	void *block = malloc_counted_try(size, false);
+	void *block = size <= LAB_SMALL_MAX ? malloc_counted_try(size, false) : NULL;
 
-	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
+	return block ? block : lab_malloc_slow(size);
 }
 
 void *
 lab_malloc_medium(size_t size)
 {
-	struct lab_thread *t = &lab_thread;
-	uintptr_t word = t->word;
-	void *block = NULL;
+	void *block = lab_likely(size <= LAB_SMALL_MAX) ? lab_malloc_try_small(size) : NULL;
 
-	if (lab_likely(size <= LAB_SMALL_MAX) && lab_likely(word & LAB_WORD_FAST)) {
-		lab_fast_enter(t);
-		struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
-		block = lab_pop_and_leave(t, word, heap->bins[lab_class_of(size)].current);
-	} else if (size <= LAB_SMALL_MAX) {
-		return malloc_medium_counted(size);
-	}
-	return lab_likely(block != NULL) ? block : lab_malloc_slow(size);
+	return lab_likely(block != NULL) ? block : malloc_medium_counted(size);
 }
 
 /*

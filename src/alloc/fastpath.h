@@ -104,6 +104,20 @@ lab_malloc_try(size_t size)
 	return lab_malloc_try_tagged(size, LAB_WORD_FAST);
 }
 
+/* The same up to LAB_SMALL_MAX bytes: the class is computed. */
+static inline void *
+lab_malloc_try_small(size_t size)
+{
+	struct lab_thread *t = &lab_thread;
+	uintptr_t word = t->word;
+
+	if (lab_unlikely(!(word & LAB_WORD_FAST)))
+		return NULL;
+	lab_fast_enter(t);
+	struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
+	return lab_pop_and_leave(t, word, heap->bins[lab_class_of(size)].current);
+}
+
 static inline void *
 lab_malloc_fast(size_t size)
 {

@@ -152,6 +152,8 @@ lab_alloc_aligned(size_t alignment, size_t size, unsigned gfp)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
+	if (lab_likely(gfp == LAB_GFP_KERNEL))
+		return lab_aligned_alloc(alignment, size);
 	if (lab_unlikely(!lab_is_power_of_two(alignment))) {
 		if (!(gfp & KIND_ATOMIC))
 			errno = EINVAL;

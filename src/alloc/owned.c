@@ -9,22 +9,14 @@
 #include "heap/take.h"
 #include "insight/profile.h"
 
-/* The class for a small block, or LAB_CLASS_COUNT if it is none. A block's address is a multiple of what divides its
- * size. */
+/* The class for a small block, or LAB_CLASS_COUNT if it is none. */
 static unsigned
 small_class(struct lab_request request)
 {
 	if (request.size > LAB_SMALL_MAX || request.align > LAB_SMALL_MAX)
 		return LAB_CLASS_COUNT;
-	if (request.align <= LAB_ALIGN_DEFAULT)
-		return lab_class_of(request.size);
-	size_t size = lab_round_up(request.size ? request.size : 1, request.align);
-	if (size > LAB_SMALL_MAX)
-		return LAB_CLASS_COUNT;
-	unsigned c = lab_class_of(size);
-	while (lab_class_size(c) % request.align != 0)
-		c++; /* ends: the largest size is a power of two */
-	return c;
+	size_t size = request.align <= LAB_ALIGN_DEFAULT ? request.size : lab_aligned_room(request.size, request.align);
+	return size <= LAB_SMALL_MAX ? lab_class_of(size) : LAB_CLASS_COUNT;
 }
 
 static void *

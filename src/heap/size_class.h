@@ -41,6 +41,15 @@ lab_class_of(size_t n)
 	return 8 + 8 * group + ((unsigned)((n - 1) >> (group + 4)) & 7);
 }
 
+/* The size to ask for where a small block is to be aligned: the blocks of its class are. For sizes of a class are the
+ * multiples of some power of two in a doubling, and either the alignment divides that, or it is one of its multiples,
+ * and so is the size. size, align <= LAB_SMALL_MAX; the result may be above. */
+static inline size_t
+lab_aligned_room(size_t size, size_t align)
+{
+	return lab_round_up(size + (size == 0), align);
+}
+
 /*
  * The length of a run for at least `pages` pages: eight lengths a doubling, as above. A hole that one run leaves then
  * fits another one exactly, and a block that grows has some room.

@@ -30,6 +30,19 @@ Test(size_class, classes_grow_and_keep_their_grain)
 	cr_assert_eq(lab_class_size(LAB_CLASS_COUNT - 1), LAB_SMALL_MAX);
 }
 
+/* A span begins at a multiple of LAB_UNIT_SIZE, so what divides the size of its blocks divides their addresses. */
+Test(size_class, the_class_of_the_room_is_the_least_that_is_aligned)
+{
+	for (size_t align = 1; align <= LAB_SMALL_MAX; align *= 2) {
+		unsigned expected = 0;
+		for (size_t n = 0; n <= LAB_SMALL_MAX; n++) {
+			while (lab_class_size(expected) < n || lab_class_size(expected) % align != 0)
+				expected++; /* ends: the largest is a power of two */
+			REQUIRE_EQUAL(lab_class_of(lab_aligned_room(n, align)), expected);
+		}
+	}
+}
+
 Test(size_class, waste_above_128_bytes_is_at_most_an_eighth)
 {
 	for (size_t n = 129; n <= LAB_SMALL_MAX; n++) {
