@@ -9,6 +9,7 @@
  */
 #include "bench.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -271,6 +272,9 @@ main(int argc, char **argv)
 		play_all();
 	double passed = bench_seconds() - start;
 	uint64_t most = most_resident_kib();
+	Dl_info where;
+	if (dladdr(dlsym(RTLD_DEFAULT, "malloc"), &where) && where.dli_fname)
+		printf("malloc_of %s\n", where.dli_fname); /* ld.so goes on without a library that it cannot preload */
 	printf("peak_kib %" PRIu64 "\n", most > before ? most - before : 0);
 	bench_report(event_count * repeat, bench_seconds() - passed, checksum);
 	return 0;

@@ -15,7 +15,7 @@ import samples
 COLOURS = {"glibc": "#999999", "jemalloc": "#0072b2", "mimalloc": "#e69f00", "tcmalloc": "#56b4e9", "tbb": "#cc79a7", "scudo": "#8c6d31",
            "labyrinth": "#009e73"}
 TERMINALS = {
-    ".svg": "svg size 1000,760 dynamic font 'sans,12' background '#ffffff'",
+    ".svg": "svg name 'Labyrinth' size 1000,760 dynamic font 'sans,12' background '#ffffff'",
     ".png": "pngcairo size 1000,760 font 'sans,11'",
 }
 

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "trace.h"
@@ -93,11 +94,17 @@ find_next(void)
 
 /* ---- the file ---- */
 
+/* With the lock held: stdio may allocate, and wait for the lock. */
 static void
 stop(const char *why)
 {
-	if (why && recorded)
-		dprintf(STDERR_FILENO, "record: %s\n", why);
+	static const char name[] = "labyrinth trace: ";
+	const struct iovec line[] = {{(void *)(uintptr_t)name, sizeof name - 1},
+	                             {(void *)(uintptr_t)why, strlen(why)},
+	                             {(void *)(uintptr_t) "\n", 1}};
+
+	if (recorded && writev(STDERR_FILENO, line, 3) < 0)
+		errno = 0; /* nobody is to be told then */
 	recorded = 0;
 }
 
@@ -253,7 +260,7 @@ start(void)
 	             -1, 0);
 	file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (table == MAP_FAILED || file < 0 || pthread_atfork(NULL, NULL, in_child) != 0) {
-		dprintf(STDERR_FILENO, "record: %s: %s\n", path, strerror(errno));
+		dprintf(STDERR_FILENO, "labyrinth trace: %s: %s\n", path, strerror(errno));
 		return;
 	}
 	memcpy(buffer, TRACE_MAGIC, used = strlen(TRACE_MAGIC));

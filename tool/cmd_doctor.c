@@ -67,6 +67,11 @@ check_libraries(struct findings *findings, const struct program *program)
 
 	for (char **library = libraries; *library; library++) {
 		const char *allocator = allocator_of_library(base_name(*library));
+		const char *sanitizer = sanitizer_of_library(base_name(*library));
+		if (sanitizer)
+			findings_add(findings, PROBLEM, "libraries", "build that library without it",
+			             "a library of the program was built with %s, which must come first (%s)",
+			             sanitizer, *library);
 		if (strcmp(*library, "not found") == 0)
 			findings_add(findings, PROBLEM, "libraries", "install it: ldd names it",
 			             "a library of the program is not there");
@@ -170,7 +175,10 @@ check_heap(struct findings *findings, const struct snapshot *snapshot)
 	else
 		findings_add(findings, census.all.reserve_failures ? NOTE : FINE, "reserve",
 		             census.all.reserve_failures ? "set LABYRINTH_RESERVE to more" : NULL,
-		             "%s, %s in use, %llu atomic calls got nothing", human_bytes(census.all.reserve),
+		             "%s, %s, %s in use, %llu atomic calls got nothing", human_bytes(census.all.reserve),
+		             machine_is_locked(snapshot->target->pid, (uintptr_t)snapshot->reserve.start)
+		                     ? "locked"
+		                     : "not locked",
 		             human_bytes(census.all.reserve_used), (unsigned long long)census.all.reserve_failures);
 	if (!snapshot->target->block.guard)
 		findings_add(findings, PROBLEM, "build", "use another build",

@@ -191,6 +191,21 @@ fail(struct allocator *allocator, char *why)
 		allocator->failure = why;
 }
 
+/* Whether the player's malloc was the allocator's. */
+static bool
+is_of(const char *path, const char *text)
+{
+	const char *line = path ? strstr(text, "malloc_of ") : NULL;
+	char *shown = line ? print_text("%.*s", (int)strcspn(line + 10, "\n"), line + 10) : NULL;
+	char *real = shown ? realpath(shown, NULL) : NULL, *wanted = path ? realpath(path, NULL) : NULL;
+	bool is_same = !path || (real && wanted && strcmp(real, wanted) == 0);
+
+	free(shown);
+	free(real);
+	free(wanted);
+	return is_same;
+}
+
 static void
 note_result(struct allocator *allocator, int status, const char *text)
 {
@@ -204,6 +219,8 @@ note_result(struct allocator *allocator, int status, const char *text)
 	} else if (!time || !most || sscanf(time, " seconds %lf", &seconds) != 1 ||
 	           sscanf(most, "peak_kib %lf", &kib) != 1) {
 		fail(allocator, print_text("the player says nothing"));
+	} else if (!is_of(allocator->path, text)) {
+		fail(allocator, print_text("cannot be preloaded, or has no malloc: %s", allocator->path));
 	} else {
 		allocator->seconds[allocator->count] = seconds;
 		allocator->kib[allocator->count++] = kib;

@@ -1,5 +1,6 @@
 /* cmd_trace.c - `labyrinth trace`: a program with the recorder of allocations preloaded, on the malloc that it has. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,23 @@ absolute(const char *output)
 	return NULL;
 }
 
+/* Whether the recorder will be able to write this process's file; else there was a line. */
+static bool
+is_writable(const char *output)
+{
+	const char *mark = strstr(output, "%p");
+	char *path = mark ? print_text("%.*s%d%s", (int)(mark - output), output, (int)getpid(), mark + 2)
+	                  : print_text("%s", output);
+	int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+
+	if (file < 0)
+		(void)complain("%s: %s", path, strerror(errno));
+	else
+		close(file);
+	free(path);
+	return file >= 0;
+}
+
 int
 cmd_trace(int argc, char **argv)
 {
@@ -69,7 +87,7 @@ cmd_trace(int argc, char **argv)
 		return refusal;
 	char *by_default = print_text("%s.%%p.trace", base_name(trace.command[0]));
 	char *recorder = library_find_bench(RECORDER), *output = absolute(trace.output ? trace.output : by_default);
-	if (!recorder || !output || !launch_preload(recorder))
+	if (!recorder || !output || !is_writable(output) || !launch_preload(recorder))
 		return EXIT_REFUSED;
 	setenv("TRACE_FILE", output, 1);
 	return launch_execute(trace.command);

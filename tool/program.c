@@ -16,7 +16,7 @@
 #include "program.h"
 #include "tool.h"
 
-enum { LINE_MAX_LENGTH = 255 };
+enum { LINE_MAX_LENGTH = 255, TEXT_LOOKED_AT = 512 };
 
 #define NOTE "Labyrinth" /* the owner of the note of alloc/inspect.c, with its end */
 
@@ -218,12 +218,20 @@ read_file(struct program *program)
 		program->privileged = is_privileged(program->path, &status);
 	}
 	close(file);
+	size_t looked_at = image.size < TEXT_LOOKED_AT ? image.size : TEXT_LOOKED_AT;
+	bool is_elf = image.size >= SELFMAG && memcmp(image.bytes, ELFMAG, SELFMAG) == 0;
+	bool is_text = looked_at && !is_elf && !memchr(image.bytes, 0, looked_at);
 	if (image.size > 2 && memcmp(image.bytes, "#!", 2) == 0 && program->script_count < PROGRAM_SCRIPTS) {
 		char *next = next_program(image.bytes + 2, image.size - 2);
 		program->scripts[program->script_count++] = program->path;
 		again = next != NULL;
 		program->path = next;
-		program->privileged = false; /* the kernel ignores a script's */
+		program->privileged = false;                             /* the kernel ignores a script's */
+	} else if (is_text && program->script_count < PROGRAM_SCRIPTS) { /* execvp gives it to the shell */
+		program->scripts[program->script_count++] = program->path;
+		program->path = print_text("/bin/sh");
+		program->privileged = false;
+		again = true;
 	} else if (image.size) {
 		read_elf(program, &image);
 	}

@@ -376,7 +376,7 @@ struct lab_stats {
 	size_t active;   /* bytes of pages in which there are blocks, or that spans have set aside for some */
 	size_t resident; /* bytes that are resident, at most: touched pages, dirty ones, metadata, the reserve */
 	size_t metadata; /* bytes that describe what is mapped */
-	size_t retained; /* bytes of `reserved` that are addresses alone */
+	size_t retained; /* bytes of `committed` in free pages that take no memory */
 	size_t runs;     /* live blocks of whole pages, up to 4 MiB */
 };
 

@@ -147,7 +147,8 @@ add_up(struct lab_census *census)
 	stats->in_use += census->run_bytes + stats->huge;
 	stats->active += stats->huge;
 	stats->metadata += stats->heaps * lab_round_up(sizeof(struct lab_heap), LAB_PAGE_SIZE);
-	stats->retained = stats->reserved - stats->committed;
+	size_t holds_data = stats->active + stats->dirty; /* counted at other moments than `committed` */
+	stats->retained = stats->committed > holds_data ? stats->committed - holds_data : 0;
 	stats->resident = census->touched + census->run_bytes + stats->huge + stats->dirty + stats->metadata +
 	                  stats->reserve_total;
 }

@@ -11,7 +11,7 @@ const struct lab_figure lab_figures[] = {
         FIGURE(active, BYTES, "active", "active", "pages in which there are blocks"),
         FIGURE(resident, BYTES, "resident", "resident, at most", "what is resident, at most"),
         FIGURE(committed, BYTES, "mapped", "committed", "mapped for blocks"),
-        FIGURE(retained, BYTES, "retained", "retained", "address space that is not accessible"),
+        FIGURE(retained, BYTES, "retained", "retained", "mapped, in free pages that take no memory"),
         FIGURE(metadata, BYTES, "metadata", "metadata", "what describes what is mapped"),
         FIGURE(reserved, BYTES, "reserved", "reserved", "address space in all"),
         FIGURE(free_in_spans, BYTES, "free_in_spans", "free in spans", "free blocks in spans"),

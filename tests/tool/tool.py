@@ -165,7 +165,7 @@ def scripts(folder, tool):
         "by-env": "#!/usr/bin/env -S no-such-program\n",
         "nested": f"#!{folder}/script\n",
         "shell": "#!/usr/bin/env sh\nexit 3\n",
-        "text": "no program\n",
+        "text": "exit 4\n",
         "empty": "",
         "short": "\x7fELF",
     }
@@ -186,7 +186,6 @@ def objections(tool):
             (f"{folder}/script", 125, "statically linked"),
             (f"{folder}/nested", 125, "statically linked"),
             (f"{folder}/by-env", 127, "first line asks for is not there|no such program"),
-            (f"{folder}/text", 126, "neither a program nor a script"),
             (f"{folder}/empty", 126, "neither a program nor a script"),
             (f"{folder}/short", 126, "neither a program nor a script"),
             (folder, 126, "no program that may be"),
@@ -204,6 +203,8 @@ def objections(tool):
             has(text, tool.complaint("run", program, "blocks", status=status))
             has(f"^problem +program +.*({text})", tool.run("doctor", program, status=1).stdout)
         tool.run("run", f"{folder}/shell", status=3)
+        tool.run("run", f"{folder}/text", status=4)  # as execvp does it
+        has("is run by /bin/sh$", tool.run("doctor", f"{folder}/text").stdout)
         has("is run by .*/sh$", tool.run("doctor", f"{folder}/shell").stdout)
     # linked with the archive: nothing is to be preloaded
     result = tool.run("run", "--report", fixtures["linked"], "blocks", stdin=subprocess.DEVNULL)
@@ -218,6 +219,11 @@ def doctor(tool):
            {finding["about"] for finding in findings}, findings)
     has("^problem +RLIMIT_AS ", tool.run("doctor", "sh", status=1, preexec_fn=lambda: limit("RLIMIT_AS", 40 << 20)).stdout)
     has("^note +RLIMIT_MEMLOCK ", tool.run("doctor", preexec_fn=lambda: limit("RLIMIT_MEMLOCK", 65536)).stdout)
+    enough = 2816 << 10  # what it advises is enough
+    has("^fine +RLIMIT_MEMLOCK .*: the reserve is locked$", tool.run("doctor", preexec_fn=lambda: limit("RLIMIT_MEMLOCK", enough)).stdout)
+    has(r"^note +RLIMIT_MEMLOCK .*\n.* to 2816 KiB", tool.run("doctor", preexec_fn=lambda: limit("RLIMIT_MEMLOCK", enough - 4096)).stdout)
+    result = tool.run("run", "--report", tool.fixtures["plain"], "blocks", stdin=subprocess.DEVNULL, preexec_fn=lambda: limit("RLIMIT_MEMLOCK", enough))
+    has("reserve: strict", result.stderr)
     redis = shutil.which("redis-server")
     if redis and b"mallctl" in Path(redis).read_bytes():
         has("^note +allocator .*jemalloc.*mallctl", tool.run("doctor", redis).stdout)
@@ -231,8 +237,12 @@ def doctor(tool):
     with tool.process(tool.fixtures["plain"], "blocks", LABYRINTH_DECAY_MS="77") as (process, _):
         text = tool.run("doctor", process.pid).stdout
         for pattern in (r"^fine +process +tool-fixture runs on Labyrinth \d", r"^fine +since +\d{4}-", r"^fine +setting +decay_ms: 77 \(environment\)$", r"^fine +setting +thp: default \(built in\)$",
-                        r"^fine +active +1\d\d\d blocks", r"^fine +reserve ", r"^fine +mappings +it has \d+ of "):
+                        r"^fine +active +1\d\d\d blocks", r"^fine +reserve .*, locked, ", r"^fine +mappings +it has \d+ of "):
             has(pattern, text)
+    with tool.process(tool.fixtures["plain"], "blocks", LABYRINTH_RESERVE_LOCK="0") as (process, _):  # what is, not what would be
+        text = tool.run("doctor", process.pid).stdout
+        has(r"^fine +reserve .*, not locked, ", text)
+        expect("reserve is locked" not in text, text)
     with tool.process(tool.fixtures["plain"], "blocks", preload=False) as (process, _):
         has(r"^problem +process +.*does not run on Labyrinth", tool.run("doctor", process.pid, status=1).stdout)
 
@@ -550,6 +560,8 @@ def trace(tool):
         expect(list(Path(folder).glob("sh.*.trace")), "the default name")
         tool.complaint("trace", tool.fixtures["static"], status=125, cwd=folder)
         tool.complaint("trace", "no-such-program", status=127, cwd=folder)
+        has("/none/x: No such file", tool.complaint("trace", "-o", "/none/x", "true", status=125))
+        has("^labyrinth trace: the trace cannot be written$", tool.run("trace", "-o", "/dev/full", "--", tool.fixtures["plain"], "blocks", stdin=subprocess.DEVNULL).stderr)
 
         runs = {run["name"]: run for run in tool.json("replay", "--rounds", "2", "--alloc", f"third={tool.library}", made)}
         expect(list(runs) == ["labyrinth", "libc", "third"], runs)
@@ -561,6 +573,7 @@ def trace(tool):
         has("not at its end after 1 s", tool.run("replay", "--rounds", "1", "--timeout", "1", "--alloc", f"hangs={tool.fixtures['hangs']}", made).stdout)
         (Path(folder) / "cut.trace").write_bytes(made.read_bytes()[:5000])
         tool.run("replay", "--rounds", "1", Path(folder) / "cut.trace")
+        has("^x +cannot be preloaded, or has no malloc: ", tool.run("replay", "--rounds", "1", "--alloc", f"x={made}", made).stdout)
         has("is no trace", tool.complaint("replay", __file__))
         has("No such file", tool.complaint("replay", "/none.trace"))
         for wrong in ["a", "b"], [], ["--alloc", "x", "a"], ["--alloc", "x=/none.so", "a"], ["--rounds", "0", "a"]:
