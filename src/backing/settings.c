@@ -18,7 +18,7 @@ enum { RING_SLOTS = 64, RING_CLASS = 11 - LAB_RESERVE_MIN_SHIFT };
 
 struct lab_backing_settings lab_backing_settings = {.plan.slots = MIX};
 
-/* Defined by a program that was compiled with labyrinth/gfp.h. */
+/* Defined by a program that was compiled with a header of labyrinth/kernel. */
 extern const char lab_gfp_is_used __attribute__((weak, visibility("default")));
 
 static uint32_t

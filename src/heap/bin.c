@@ -82,7 +82,7 @@ lab_bin_choose(struct lab_bin *bin)
 	for (int looks = LOOKS; unit && looks > 0; unit = unit->next, looks--) {
 		uint32_t left = lab_span_left_of(unit, capacity);
 		bool is_also = lab_is_worthwhile(left, capacity);
-		/* of those that are worthwhile the fullest, so that others have time to become empty; else the emptiest */
+		/* of those that are worthwhile the fullest: others have time to become empty; else the emptiest */
 		if (best && (is_worthwhile ? !is_also || left >= most : !is_also && left <= most))
 			continue;
 		best = unit;

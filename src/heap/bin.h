@@ -57,7 +57,7 @@ void lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *uni
 void lab_bin_push(struct lab_bin *bin, struct lab_unit *unit);
 void lab_bin_remove(struct lab_bin *bin, struct lab_unit *unit);
 
-/* The best of the first few listed spans, or NULL. Where none of these is worthwhile, they wait at the end of the list. */
+/* The best of the first few listed spans, or NULL. If none of them is worthwhile, all wait at the list's end. */
 struct lab_unit *lab_bin_choose(struct lab_bin *bin);
 
 #endif

@@ -274,6 +274,10 @@ main(void)
 	struct lab_stats before, after;
 	int received = 0, cpu;
 
+	struct lab_reserve_class buffers = {0};
+	for (size_t i = 0; lab_reserve_class_get(i, &buffers) && buffers.size != 2048; i++)
+		;
+	REQUIRE(buffers.slots >= 64); /* those of a receive ring, as with gfp.h */
 	kfree(kmalloc(1, GFP_KERNEL));
 	lab_stats_get(&before);
 	REQUIRE(probe(&nic) == 0);

@@ -4,6 +4,16 @@
 
 #include <labyrinth/kernel/support.h>
 
+/* By this the library knows that the program is written in the kernel's style. */
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern const char lab_gfp_is_used __attribute__((weak, visibility("default")));
+const char lab_gfp_is_used = 1;
+#ifdef __cplusplus
+}
+#endif
+
 #ifndef gfp_t
 typedef unsigned int gfp_t;
 #endif

@@ -216,12 +216,12 @@ mempool_destroy(mempool_t *pool)
 #endif
 
 /* From what is free; then from the pool; then GFP_KERNEL reclaims, and waits for an element. __GFP_ZERO is not for
- * pools. */
+ * pools, and is left out. */
 #ifndef mempool_alloc
 static inline void *
 mempool_alloc(mempool_t *pool, gfp_t gfp)
 {
-	return lab_mempool_alloc(pool->lab, lab_gfp(gfp));
+	return lab_mempool_alloc(pool->lab, lab_gfp(gfp & ~(gfp_t)__GFP_ZERO));
 }
 #endif
 
