@@ -78,6 +78,7 @@ lab_bin_choose(struct lab_bin *bin)
 	struct lab_unit *best = NULL, *unit = bin->partial;
 	uint32_t capacity = unit ? lab_unit_capacity(unit) : 0, most = 0;
 	bool is_worthwhile = false;
+	struct lab_unit *stays = NULL; /* the first that does not wait at the end */
 
 	for (int looks = LOOKS; unit && looks > 0; unit = unit->next, looks--) {
 		uint32_t left = lab_span_left_of(unit, capacity);
@@ -85,11 +86,14 @@ lab_bin_choose(struct lab_bin *bin)
 		/* of those that are worthwhile the fullest: others have time to become empty; else the emptiest */
 		if (best && (is_worthwhile ? !is_also || left >= most : !is_also && left <= most))
 			continue;
+		if (is_also && !is_worthwhile)
+			stays = unit;
 		best = unit;
 		most = left;
 		is_worthwhile = is_also;
 	}
-	if (unit && !is_worthwhile)
-		rotate(bin, unit);
+	stays = is_worthwhile ? stays : unit;
+	if (stays && stays != bin->partial)
+		rotate(bin, stays);
 	return best;
 }

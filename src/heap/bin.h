@@ -33,8 +33,8 @@ lab_span_is_worthwhile(const struct lab_unit *unit)
 	return lab_is_worthwhile(lab_span_left(unit), lab_unit_capacity(unit));
 }
 
-/* A 128th is left. Of spans with less, a refill is worth a few blocks only; to leave them alone, until more of them is
- * free, costs a 128th of the memory at most. */
+/* A 128th is left. Of spans with less, a refill is worth a few blocks only. Where the first few listed ones are such, a
+ * new span is made (refill.c): so these get more blocks back, for a span more in eight of them at most. */
 static inline bool
 lab_span_is_enough(const struct lab_unit *unit)
 {
@@ -57,7 +57,7 @@ void lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *uni
 void lab_bin_push(struct lab_bin *bin, struct lab_unit *unit);
 void lab_bin_remove(struct lab_bin *bin, struct lab_unit *unit);
 
-/* The best of the first few listed spans, or NULL. If none of them is worthwhile, all wait at the list's end. */
+/* The best of the first few listed spans, or NULL. Those before the first that is worthwhile wait at the list's end. */
 struct lab_unit *lab_bin_choose(struct lab_bin *bin);
 
 #endif

@@ -121,6 +121,7 @@ struct lab_heap {
 	bool nowait;         /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */
 	bool over_limit;     /* the frame inside failed to get pages because of the limit (page/charge.h) */
 	uint32_t slow_calls; /* allocations that took the slow path */
+	uint32_t refills_to_pass;   /* before nearly full spans are left alone again: refill.c */
 	struct lab_sampler sampler; /* of the heap profile */
 	size_t freed_pages;         /* ever */
 	struct lab_count_delta counts;

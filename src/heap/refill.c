@@ -13,7 +13,7 @@
 #include "heap/take.h"
 #include "page/map.h"
 
-enum { CARVED_AT_ONCE = 32 };
+enum { CARVED_AT_ONCE = 32, REFILLS_TO_PASS = 255 };
 
 /* A head that is no block's number was a link that the program wrote to after it had freed the block that held it. */
 static void
@@ -105,6 +105,17 @@ replace_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 	lab_span_promote_owned(heap, unit);
 }
 
+/* Whether a new span may be made while listed ones have a few blocks: not while blocks that others have freed wait, nor
+ * soon after there was no memory for one, which is only known when all has been tried. */
+static bool
+may_leave_alone(struct lab_heap *heap)
+{
+	if (lab_likely(heap->refills_to_pass == 0))
+		return !lab_heap_is_freed_into(heap);
+	heap->refills_to_pass--;
+	return false;
+}
+
 /* The span that is to follow the current one: a listed one, or if the current span has nothing left a new one. NULL:
  * none, or no memory. In no list. */
 static struct lab_unit *
@@ -112,8 +123,11 @@ find_successor(struct lab_heap *heap, unsigned c, bool is_spent)
 {
 	struct lab_unit *unit = lab_bin_choose(&heap->bins[c]), *new = NULL;
 
-	if (is_spent && !(unit && lab_span_is_enough(unit)))
+	if (is_spent && (!unit || (!lab_span_is_enough(unit) && may_leave_alone(heap)))) {
 		new = make_span(heap, c);
+		if (!new && !heap->nowait)
+			heap->refills_to_pass = REFILLS_TO_PASS;
+	}
 	if (new || !unit || !(is_spent || lab_span_is_worthwhile(unit)))
 		return new;
 	lab_span_unlist_owned(heap, unit);

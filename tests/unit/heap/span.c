@@ -236,6 +236,49 @@ Test(span, a_span_of_which_less_than_a_128th_is_free_waits_while_there_is_memory
 		;
 	cr_assert_eq(pop(c), blocks[1][0], "the last one is given where there is no memory");
 	cr_assert_not(lab_span_refill_owned(heap, c));
+	push(blocks[2][0]);
+	size_t maps = world.maps;
+	cr_assert_eq(pop(c), blocks[2][0]);
+	cr_assert_eq(world.maps, maps, "what there is not is not asked for at each refill");
+}
+
+Test(span, nearly_full_spans_do_not_stay_before_those_that_are_worthwhile)
+{
+	enum { SPANS = 6 };
+	static const size_t left[SPANS] = {1, 1, 20, 20, 0, 0};
+	static char *blocks[SPANS][SPAN_BLOCKS];
+	unsigned c = lab_class_of(LAB_UNIT_SIZE / SPAN_BLOCKS);
+
+	enter();
+	fill_spans(c, SPANS, blocks);
+	for (size_t span = 0; span < SPANS; span++)
+		for (size_t i = 0; i < left[span]; i++)
+			push(blocks[span][i]);
+	cr_assert_eq(heap->bins[c].partial, unit_of(blocks[0][0]));
+	cr_assert_eq(unit_of(pop(c)), unit_of(blocks[2][0]));
+	cr_assert_eq(heap->bins[c].partial, unit_of(blocks[3][0]), "the two wait at the end");
+	(void)heap_check(heap);
+}
+
+/* Among them may be what is wanted. */
+Test(span, a_nearly_full_span_is_taken_while_others_frees_wait)
+{
+	enum { BLOCKS = LAB_UNIT_SIZE / 32, SPANS = 2, OTHERS = 600 }; /* more of these than a refill takes in */
+	static char *blocks[SPANS][BLOCKS], *others[OTHERS];
+	unsigned c = lab_class_of(32);
+
+	enter();
+	for (size_t span = 0; span < SPANS; span++)
+		for (size_t i = 0; i < BLOCKS; i++)
+			blocks[span][i] = pop(c);
+	for (size_t i = 0; i < OTHERS; i++)
+		others[i] = pop(lab_class_of(64));
+	push(blocks[0][0]);
+	for (size_t i = 0; i < OTHERS; i++)
+		(void)lab_remote_push(heap, others[i], others[i], 64);
+	cr_assert_eq(pop(c), blocks[0][0]);
+	lab_remote_drain_owned(heap);
+	(void)heap_check(heap);
 }
 
 Test(span, a_current_span_with_little_left_makes_way_for_one_that_has_more)
