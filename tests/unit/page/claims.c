@@ -146,7 +146,8 @@ take_pages(size_t number)
 {
 	struct trace_random random = {number + 1};
 
-	for (int step = 0; step < 8000 * SCALE; step++) {
+	/* one goes on until something was purged: on few processors the purgers' turn comes late */
+	for (int step = 0; step < 8000 * SCALE || (number == 0 && lab_purge_total_pages() == 0); step++) {
 		size_t page = trace_below(&random, LAB_SEGMENT_PAGES), count = trace_skewed(&random, 4);
 		if (page + count > LAB_SEGMENT_PAGES || !lab_segment_take_at(segment, page, count))
 			continue;
