@@ -28,8 +28,7 @@ lab_calloc(size_t count, size_t size)
 static inline void *
 allocate_aligned(struct lab_guard *guard, size_t alignment, size_t size)
 {
-	size_t room =
-	        size <= LAB_SMALL_MAX && alignment <= LAB_SMALL_MAX ? lab_aligned_room(size, alignment) : SIZE_MAX;
+	size_t room = lab_aligned_room(size, alignment);
 	void *p = lab_likely(room <= LAB_SMALL_MAX) ? lab_malloc_try_small(room) : NULL;
 
 	if (lab_likely(p != NULL))

@@ -13,10 +13,9 @@
 static unsigned
 small_class(struct lab_request request)
 {
-	if (request.size > LAB_SMALL_MAX || request.align > LAB_SMALL_MAX)
-		return LAB_CLASS_COUNT;
-	size_t size = request.align <= LAB_ALIGN_DEFAULT ? request.size : lab_aligned_room(request.size, request.align);
-	return size <= LAB_SMALL_MAX ? lab_class_of(size) : LAB_CLASS_COUNT;
+	size_t room = lab_aligned_room(request.size, request.align);
+
+	return room <= LAB_SMALL_MAX ? lab_class_of(room) : LAB_CLASS_COUNT;
 }
 
 static void *

@@ -43,10 +43,12 @@ lab_class_of(size_t n)
 
 /* The size to ask for where a small block is to be aligned: the blocks of its class are. For sizes of a class are the
  * multiples of some power of two in a doubling, and either the alignment divides that, or it is one of its multiples,
- * and so is the size. size, align <= LAB_SMALL_MAX; the result may be above. */
+ * and so is the size. Above LAB_SMALL_MAX: no small block is. */
 static inline size_t
 lab_aligned_room(size_t size, size_t align)
 {
+	if (size > LAB_SMALL_MAX || align > LAB_SMALL_MAX)
+		return SIZE_MAX;
 	return lab_round_up(size + (size == 0), align);
 }
 

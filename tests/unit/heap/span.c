@@ -178,6 +178,15 @@ fill_spans(unsigned c, size_t spans, char *blocks[][SPAN_BLOCKS])
 			blocks[span][i] = pop(c);
 }
 
+/* So many of each. */
+static void
+free_in_spans(const size_t *left, size_t spans, char *blocks[][SPAN_BLOCKS])
+{
+	for (size_t span = 0; span < spans; span++)
+		for (size_t i = 0; i < left[span]; i++)
+			push(blocks[span][i]);
+}
+
 Test(span, a_refill_takes_the_fullest_span_of_which_an_eighth_is_free)
 {
 	enum { SPANS = 10 };
@@ -187,9 +196,7 @@ Test(span, a_refill_takes_the_fullest_span_of_which_an_eighth_is_free)
 
 	enter();
 	fill_spans(c, SPANS, blocks);
-	for (size_t span = 0; span < SPANS; span++)
-		for (size_t i = 0; i < left[span]; i++)
-			push(blocks[span][i]);
+	free_in_spans(left, SPANS, blocks);
 	struct lab_unit *current = heap->bins[c].current; /* full */
 	static const size_t order[] = {3, 5, 2};
 	for (size_t at = 0; at < 3; at++)
@@ -240,6 +247,15 @@ Test(span, a_span_of_which_less_than_a_128th_is_free_waits_while_there_is_memory
 	size_t maps = world.maps;
 	cr_assert_eq(pop(c), blocks[2][0]);
 	cr_assert_eq(world.maps, maps, "what there is not is not asked for at each refill");
+
+	world.map_limit = SIZE_MAX;
+	const struct lab_unit *unit = unit_of(blocks[2][0]);
+	for (int refill = 1; refill < 300 && (unit == unit_of(blocks[2][0]) || unit == unit_of(blocks[3][0]));
+	     refill++) {
+		push(blocks[2 + refill % 2][0]);
+		unit = unit_of(pop(c));
+	}
+	cr_assert(unit != unit_of(blocks[2][0]) && unit != unit_of(blocks[3][0]), "but after a while it is");
 }
 
 Test(span, nearly_full_spans_do_not_stay_before_those_that_are_worthwhile)
@@ -251,9 +267,7 @@ Test(span, nearly_full_spans_do_not_stay_before_those_that_are_worthwhile)
 
 	enter();
 	fill_spans(c, SPANS, blocks);
-	for (size_t span = 0; span < SPANS; span++)
-		for (size_t i = 0; i < left[span]; i++)
-			push(blocks[span][i]);
+	free_in_spans(left, SPANS, blocks);
 	cr_assert_eq(heap->bins[c].partial, unit_of(blocks[0][0]));
 	cr_assert_eq(unit_of(pop(c)), unit_of(blocks[2][0]));
 	cr_assert_eq(heap->bins[c].partial, unit_of(blocks[3][0]), "the two wait at the end");
