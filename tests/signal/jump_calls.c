@@ -1,7 +1,6 @@
 /* jump_calls.c - see jump_calls.h. */
 #include "jump_calls.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -9,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <labyrinth/kernel/support.h>
+#include "kernel_functions.h"
 
 /* ---- the live set ---------------------------------------------------------------------------------------------- */
 
@@ -284,30 +283,19 @@ call_posix_memalign(void)
 	result = posix_memalign(&p, 128 * KIB, 200 * KIB) == 0 ? p : NULL;
 }
 
-/* What the kernel's names need, where the malloc under test has it. */
-static struct {
-	void *(*alloc_pages)(unsigned gfp, unsigned order);
-	bool (*get)(void *page), (*put)(void *page), (*split)(void *pages, unsigned order);
-	void *(*percpu_alloc)(size_t size, size_t align, unsigned gfp);
-	void (*percpu_free)(void *instance);
-} kernel;
+static bool has_kernel;
 
 static void
 prepare_kernel(void)
 {
-	*(void **)&kernel.alloc_pages = dlsym(RTLD_DEFAULT, "lab_alloc_pages");
-	*(void **)&kernel.get = dlsym(RTLD_DEFAULT, "lab_page_get");
-	*(void **)&kernel.put = dlsym(RTLD_DEFAULT, "lab_page_put");
-	*(void **)&kernel.split = dlsym(RTLD_DEFAULT, "lab_page_split");
-	*(void **)&kernel.percpu_alloc = dlsym(RTLD_DEFAULT, "lab_percpu_alloc");
-	*(void **)&kernel.percpu_free = dlsym(RTLD_DEFAULT, "lab_percpu_free");
+	has_kernel = find_kernel_functions();
 }
 
 /* Two pages, shared for a while, then given back one by one. */
 static void
 call_pages(void)
 {
-	char *pages = kernel.alloc_pages ? kernel.alloc_pages(LAB_GFP_KERNEL, 1) : NULL;
+	char *pages = has_kernel ? kernel.alloc_pages(LAB_GFP_KERNEL, 1) : NULL;
 
 	if (!pages)
 		return;
@@ -318,7 +306,7 @@ call_pages(void)
 static void
 call_percpu(void)
 {
-	void *instance = kernel.percpu_alloc ? kernel.percpu_alloc(40, 8, LAB_GFP_KERNEL) : NULL;
+	void *instance = has_kernel ? kernel.percpu_alloc(40, 8, LAB_GFP_KERNEL) : NULL;
 
 	if (instance)
 		kernel.percpu_free(instance);

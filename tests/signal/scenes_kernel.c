@@ -1,49 +1,15 @@
 /* scenes_kernel.c - what the kernel's names need beyond lab_ (labyrinth/kernel/support.h): references to pages, blocks
  * that are given back page by page, an instance for each processor, shrinkers; handlers use the same pages and bitmaps.
  * See scenes.h. */
-#include <dlfcn.h>
-#include <labyrinth/kernel/support.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "calls.h"
 #include "handler.h"
+#include "kernel_functions.h"
 #include "scenes.h"
 
 enum { PAGE = 4096, ORDERS = 5, REFERENCES = 5, INSTANCES = 24 };
-
-static struct {
-	void *(*alloc_pages)(unsigned gfp, unsigned order);
-	bool (*get)(void *page);
-	bool (*put)(void *page);
-	bool (*put_order)(void *page, unsigned order);
-	unsigned (*count)(const void *page);
-	bool (*split)(void *pages, unsigned order);
-	void *(*percpu_alloc)(size_t size, size_t align, unsigned gfp);
-	void (*percpu_free)(void *instance);
-	unsigned (*processors)(void);
-	bool (*shrinker_add)(size_t (*shrink)(unsigned gfp, void *context), void *context);
-	void (*shrinker_remove)(size_t (*shrink)(unsigned gfp, void *context), void *context);
-} kernel;
-
-static bool
-find_functions(void)
-{
-	*(void **)&kernel.alloc_pages = dlsym(RTLD_DEFAULT, "lab_alloc_pages");
-	*(void **)&kernel.get = dlsym(RTLD_DEFAULT, "lab_page_get");
-	*(void **)&kernel.put = dlsym(RTLD_DEFAULT, "lab_page_put");
-	*(void **)&kernel.put_order = dlsym(RTLD_DEFAULT, "lab_page_put_order");
-	*(void **)&kernel.count = dlsym(RTLD_DEFAULT, "lab_page_count");
-	*(void **)&kernel.split = dlsym(RTLD_DEFAULT, "lab_page_split");
-	*(void **)&kernel.percpu_alloc = dlsym(RTLD_DEFAULT, "lab_percpu_alloc");
-	*(void **)&kernel.percpu_free = dlsym(RTLD_DEFAULT, "lab_percpu_free");
-	*(void **)&kernel.processors = dlsym(RTLD_DEFAULT, "lab_percpu_count");
-	*(void **)&kernel.shrinker_add = dlsym(RTLD_DEFAULT, "lab_shrinker_add");
-	*(void **)&kernel.shrinker_remove = dlsym(RTLD_DEFAULT, "lab_shrinker_remove");
-	return kernel.alloc_pages && kernel.get && kernel.put && kernel.put_order && kernel.count && kernel.split &&
-	       kernel.percpu_alloc && kernel.percpu_free && kernel.processors && kernel.shrinker_add &&
-	       kernel.shrinker_remove;
-}
 
 /* ---- stepped calls ----------------------------------------------------------------------------------------------- */
 
@@ -296,7 +262,7 @@ shrink_nothing(unsigned gfp, void *context)
 void
 scene_kernel(void)
 {
-	if (!find_functions())
+	if (!find_kernel_functions())
 		return;
 	handler_also = change_all;
 	for (unsigned order = 0; order < ORDERS; order++) {
