@@ -251,11 +251,7 @@ start(void)
 	find_next();
 	if (!name)
 		return;
-	const char *mark = strstr(name, "%p");
-	if (mark)
-		snprintf(path, sizeof(path), "%.*s%d%s", (int)(mark - name), name, (int)getpid(), mark + 2);
-	else
-		snprintf(path, sizeof(path), "%s", name);
+	(void)trace_path(path, sizeof(path), name);
 	table = mmap(NULL, PLACES * sizeof(*table), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 	             -1, 0);
 	file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

@@ -10,7 +10,21 @@
 #ifndef LABYRINTH_BENCH_TRACE_H
 #define LABYRINTH_BENCH_TRACE_H
 
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
 #define TRACE_MAGIC "allocations 1\n"
+
+/* The file that a recorder in this process writes, for a name in which %p is the process id. What snprintf returns. */
+static inline int
+trace_path(char *path, size_t size, const char *name)
+{
+	const char *mark = strstr(name, "%p");
+
+	return mark ? snprintf(path, size, "%.*s%d%s", (int)(mark - name), name, (int)getpid(), mark + 2)
+	            : snprintf(path, size, "%s", name);
+}
 
 enum trace_event {
 	TRACE_THREAD,  /* number: the events that follow are this thread's */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../bench/trace.h"
 #include "launch.h"
 #include "library.h"
 #include "tool.h"
@@ -48,16 +49,15 @@ absolute(const char *output)
 static bool
 is_writable(const char *output)
 {
-	const char *mark = strstr(output, "%p");
-	char *path = mark ? print_text("%.*s%d%s", (int)(mark - output), output, (int)getpid(), mark + 2)
-	                  : print_text("%s", output);
+	char path[PATH_MAX];
+
+	(void)trace_path(path, sizeof path, output);
 	int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
 
 	if (file < 0)
 		(void)complain("%s: %s", path, strerror(errno));
 	else
 		close(file);
-	free(path);
 	return file >= 0;
 }
 

@@ -13,6 +13,8 @@
 #define SPACE_SMALL (512 * MIB)
 #define RESERVE     (704 * 1024ull) /* with the library's own pages, rounded up: reserve_lock in docs/tuning.md */
 
+_Static_assert(4 * RESERVE == 2816 * 1024, "what is advised: a quarter of the limit is to hold it");
+
 enum { MAPS_SMALL = 16384 };
 
 static bool

@@ -227,6 +227,7 @@ def doctor(tool):
     redis = shutil.which("redis-server")
     if redis and b"mallctl" in Path(redis).read_bytes():
         has("^note +allocator .*jemalloc.*mallctl", tool.run("doctor", redis).stdout)
+    has(r"^problem +libraries .*built with AddressSanitizer", tool.run("doctor", tool.fixtures["sanitized"], status=1).stdout)
     with tempfile.TemporaryDirectory() as folder:  # a library that is not there
         broken = Path(folder) / "broken"
         content = Path(tool.fixtures["plain"]).read_bytes()
