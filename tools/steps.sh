@@ -4,6 +4,7 @@
 
 PASSED=0 FAILED=0 SKIPPED=0
 FAILED_STEPS=()
+FAILED_LOGS=()
 ONLY_STEPS= # text that titles must have
 
 # counts_of LOG STATUS: print "passed failed skipped" of a step.
@@ -40,6 +41,7 @@ step() {
     if [ "$failed" -gt 0 ]; then
         word=FAILED
         FAILED_STEPS+=("$title")
+        FAILED_LOGS+=("$log")
         echo "---- $title: end of $log"
         tail -n 300 "$log" | sed "s/^/    | /" # indented: the counts in it are not ours
         echo "---- $title: exit status $status"
@@ -50,10 +52,31 @@ step() {
         "$word" "$title" "$passed" "$failed" "$skipped" $((SECONDS - begin))
 }
 
-# finish_steps: the last line, and the exit status of the whole. No test at all is a failure, too.
+# failed_tests LOG: each test of `meson test` that failed, and the last lines that it printed; of another log its last lines.
+failed_tests() {
+    awk '
+        function flush(i) {
+            for (i = lines > 12 ? lines - 11 : 1; i <= lines; i++) print line[i]
+            lines = 0
+        }
+        / (FAIL|TIMEOUT|ERROR) +[0-9.]+s / && !summary { flush(); print; inside = 1; found = 1; next }
+        /^Summary of Failures:/                        { summary = 1; inside = 0 }
+        /^[0-9]+\/[0-9]+ /                             { inside = 0 }
+        { rest[++all] = $0 }
+        inside && !/^(>>> |$)/ && !/^(\342\200\225|-{20})/ { line[++lines] = $0 }
+        END {
+            flush()
+            if (!found) for (i = all > 12 ? all - 11 : 1; i <= all; i++) print rest[i]
+        }' "$1"
+}
+
+# finish_steps: why steps failed, the last line, and the exit status of the whole. No test at all is a failure, too.
 finish_steps() {
-    local title
-    for title in ${FAILED_STEPS[@]+"${FAILED_STEPS[@]}"}; do echo "failed: $title"; done
+    local i
+    for i in ${FAILED_STEPS[@]+"${!FAILED_STEPS[@]}"}; do
+        echo "failed: ${FAILED_STEPS[i]}"
+        failed_tests "${FAILED_LOGS[i]}" | cut -c 1-200 | sed "s/^/    | /"
+    done
     echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"
     [ "$FAILED" -eq 0 ] && [ "$PASSED" -gt 0 ]
 }
