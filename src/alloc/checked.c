@@ -5,6 +5,7 @@
 #include "alloc/checked.h"
 #include "alloc/fastpath.h"
 #include "alloc/gfp.h"
+#include "alloc/limit.h"
 #include "alloc/release.h"
 #include "alloc/settings.h"
 #include "base/check.h"
@@ -171,6 +172,23 @@ put_away(struct lab_dress *dress)
 		let_go(old);
 }
 
+/* For lab_limit_on_reclaim: all blocks that wait go. */
+static size_t
+reclaim(unsigned gfp)
+{
+	size_t freed = 0;
+	bool end = false;
+
+	(void)gfp;
+	for (size_t i = 0; !end; i++) {
+		struct lab_dress *dress = lab_quarantine_take(i, &end);
+		freed += dress ? dress->raw_size : 0;
+		if (dress)
+			let_go(dress);
+	}
+	return freed;
+}
+
 static bool
 release_dressed(void *p, const struct lab_release_how *how)
 {
@@ -298,6 +316,8 @@ lab_checked_start(void)
 	static const struct lab_checks checks = {allocate_dressed, release_dressed, find_live, resize_dressed};
 
 	lab_checks_set(&checks);
+	if (lab_debug_is_on())
+		(void)lab_limit_on_reclaim(reclaim);
 	if (lab_debug_has(LAB_DEBUG_GUARDS))
 		lab_os_on_fault(on_fault);
 }

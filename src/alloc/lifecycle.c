@@ -10,6 +10,7 @@
 #include "alloc/dump.h"
 #include "alloc/inspect.h"
 #include "alloc/lifecycle.h"
+#include "alloc/limit.h"
 #include "alloc/misuse.h"
 #include "alloc/profiling.h"
 #include "alloc/reserve_api.h"
@@ -89,6 +90,7 @@ start(void)
 	lab_thread_add_leases(lab_share_settle);
 	lab_thread_add_leases(lab_low_settle);
 	lab_thread_add_leases(lab_backing_settle);
+	lab_thread_add_leases(lab_limit_settle);
 	lab_backing_start();
 	lab_reserve_report();
 	(void)pthread_atfork(lab_before_fork, lab_after_fork_in_parent, in_child);

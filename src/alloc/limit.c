@@ -2,10 +2,11 @@
  * limit.c - what a KERNEL call does when the memory limit stops it: reclaim, wait, give up. What is counted, and how
  * exactly the limit holds, stands in page/charge.h. ATOMIC, NOWAIT and re-entrant calls never come here.
  *
- * Nothing is held while a thread waits: no heap, no claim, and no count of waiters that a jump out of the wait could
- * leave wrong. Who frees pages and sees the flag clears it, raises the generation and wakes all; who still lacks memory
- * sets the flag again. A wake that is missed costs a slice, and so do frees into the waiter's own heap, for which
- * nobody wakes it.
+ * One thread at a time reclaims (the lease `reclaimer`), so that a call fails only after a round of its own in which
+ * nobody else had in hand what it looked for. Nothing is held while a thread waits: no heap, no claim, no lease, and no
+ * count of waiters that a jump out of the wait could leave wrong. Who frees pages and sees the flag clears it, raises
+ * the generation and wakes all; who still lacks memory sets the flag again. A wake that is missed costs a slice, and so
+ * do frees into the waiter's own heap, for which nobody wakes it.
  */
 #include "alloc/limit.h"
 #include "alloc/owned.h"
@@ -13,6 +14,7 @@
 #include "base/format.h"
 #include "heap/claim.h"
 #include "heap/huge.h"
+#include "heap/leases.h"
 #include "heap/outbox.h"
 #include "heap/rebuild.h"
 #include "heap/registry.h"
@@ -28,9 +30,14 @@ enum {
 	HOOKS = 4,
 	HOOK_ROUNDS = 16, /* so often a call that hooks help does not wait */
 	PROBES = 32,      /* for the heaps of dead threads, in each round */
+	A_MINUTE_MS = 60000,
+	RECLAIM_MS = 1000, /* so long another thread's reclaim is waited for */
 };
 
 static _Atomic(size_t (*)(unsigned gfp)) hooks[HOOKS];
+static _Atomic uint64_t reclaimer; /* a lease */
+static _Atomic uint32_t reclaims;  /* that have ended while a thread waited for that */
+static _Atomic bool is_awaited;
 static _Atomic uint32_t generation;
 _Atomic size_t lab_limit_wait_count;
 _Atomic bool lab_limit_waiting;
@@ -78,6 +85,57 @@ reclaim_owned(struct lab_heap *heap)
 	lab_heap_rebuild_owned(heap);
 	heap->whole = 0; /* a frame is inside still */
 	lab_purge_all(lab_thread_purge_owned(heap));
+}
+
+void
+lab_limit_settle(const struct lab_lease_fork *fork)
+{
+	(void)lab_lease_settle(&reclaimer, fork, 0);
+}
+
+/* Whether the thread that `mine` names reclaims from here on. A lease of its own was left by a jump: who reclaims does
+ * not do so inside of that. */
+static bool
+begin_to_reclaim(uint64_t mine, bool by_force)
+{
+	uint64_t seen = lab_load_acq(&reclaimer); /* pairs with the CAS of whoever has it, or had it */
+
+	if (by_force || lab_lease_tid(seen) == lab_lease_tid(mine))
+		return lab_cas64(&reclaimer, seen, mine); /* pairs with the acq above in another thread */
+	return lab_lease_win(&reclaimer, seen, mine, lab_os.thread_is_dead);
+}
+
+/*
+ * Returns the lease, once no other thread reclaims: what another one is just giving back is not to be had yet, and a
+ * call that looked then would fail for nothing. But it waits for a second at most: a hook may want a lock that the
+ * waiting thread has, and a reclaim may have been left by a jump. 0: it may not wait.
+ */
+static uint64_t
+wait_to_reclaim(bool may_wait)
+{
+	uint64_t mine = lab_lease_new(lab_thread_tid(), 0), start = lab_os.clock_ms();
+	uint32_t seen = lab_load_rlx(&reclaims);
+
+	while (!begin_to_reclaim(mine, false)) {
+		bool is_over = lab_os.clock_ms() - start >= RECLAIM_MS;
+		if (!may_wait || start == 0 || (is_over && begin_to_reclaim(mine, true)))
+			return may_wait && is_over ? mine : 0;
+		lab_store_rlx(&is_awaited, true);
+		lab_os.wait(&reclaims, seen, SLICE_MS);
+		seen = lab_load_rlx(&reclaims);
+	}
+	return mine;
+}
+
+static void
+end_to_reclaim(uint64_t mine)
+{
+	if (mine != 0)
+		(void)lab_lease_release(&reclaimer, mine, 0);
+	if (atomic_exchange_explicit(&is_awaited, false, memory_order_relaxed)) {
+		lab_add_rlx(&reclaims, 1);
+		lab_os_wake(&reclaims);
+	}
 }
 
 static size_t
@@ -141,6 +199,29 @@ wait_for_frees(uint32_t seen, uint64_t left)
 	lab_os.wait(&generation, seen, left < SLICE_MS ? (unsigned)left : SLICE_MS);
 }
 
+/*
+ * Whether another try is worth while, as other threads are in the middle of what keeps free memory from this one: they
+ * give pages back, which count until that is done, or are inside of a heap into which blocks were freed. Waits for a
+ * moment, if so; but not for longer than a second, and after a second in vain for none in the next minute: a frame in
+ * the way may have been left by a jump.
+ */
+static bool
+wait_for_others(uint64_t passed)
+{
+	static _Atomic uint64_t in_vain; /* when, in ms */
+	static _Atomic uint32_t nobody_wakes;
+	uint32_t tid = lab_thread_tid();
+	uint64_t now = lab_os.clock_ms(), last = lab_load_rlx(&in_vain);
+
+	if (now == 0 || (last != 0 && now - last < A_MINUTE_MS) ||
+	    !(lab_purge_is_under_way(tid) || lab_visit_is_kept_out(tid)))
+		return false;
+	if (passed >= RECLAIM_MS)
+		lab_store_rlx(&in_vain, now);
+	lab_os.wait(&nobody_wakes, 0, 1);
+	return passed < RECLAIM_MS;
+}
+
 static void *
 allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fresh, bool *sampled)
 {
@@ -153,11 +234,15 @@ allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fres
 		uint32_t seen = lab_load_rlx(&generation);
 		if (wait)
 			lab_store_rlx(&lab_limit_waiting, true);
+		uint64_t lease = wait_to_reclaim(!(request.gfp & LAB_GFP_NORETRY));
 		size_t freed = call_hooks(request.gfp);
 		void *p = try_again(guard->sp, request, fresh, &over_limit, sampled);
+		end_to_reclaim(lease);
 		if (p || !over_limit)
 			return p;
-		if (freed != 0 && round < HOOK_ROUNDS && !(request.gfp & LAB_GFP_NORETRY))
+		passed = lab_os.clock_ms() - start;
+		if (!(request.gfp & LAB_GFP_NORETRY) &&
+		    ((freed != 0 && round < HOOK_ROUNDS) || wait_for_others(passed)))
 			continue;
 		if (passed >= wait)
 			return p;

@@ -24,9 +24,12 @@ lab_limit_notify(void)
 }
 
 /* `hook` is called when memory runs short under the limit: it frees what can be done without, allocates nothing, and
- * returns the bytes; gfp: the stopped call's. From any thread, at any time, by several at once. False: no more room for
- * hooks. */
+ * returns the bytes; gfp: the stopped call's. From any thread, at any time, one at a time as a rule. False: no more
+ * room for hooks. */
 bool lab_limit_on_reclaim(size_t (*hook)(unsigned gfp));
+
+/* See lab_lease_kind. */
+void lab_limit_settle(const struct lab_lease_fork *fork);
 
 /* Calls that have waited so far. */
 size_t lab_limit_waits(void);

@@ -119,6 +119,12 @@ lab_quarantine_pull(void)
 }
 
 struct lab_dress *
+lab_quarantine_take(size_t i, bool *end)
+{
+	return lab_quarantine_at(i, end) ? exchange(i, NULL) : NULL;
+}
+
+struct lab_dress *
 lab_quarantine_at(size_t i, bool *end)
 {
 	*end = !ring || i >= PLACES;

@@ -19,6 +19,9 @@ struct lab_dress *lab_quarantine_push(struct lab_dress *dress);
 /* Another block that has to go, as there are more bytes than may wait; NULL: none. */
 struct lab_dress *lab_quarantine_pull(void);
 
+/* Takes the i-th place's block out, as lab_quarantine_at finds it. */
+struct lab_dress *lab_quarantine_take(size_t i, bool *end);
+
 /* The i-th place's block, whatever place that is; *end: there are not so many places. For walks. */
 struct lab_dress *lab_quarantine_at(size_t i, bool *end);
 

@@ -115,6 +115,22 @@ lab_visit_all(struct lab_heap *heap, bool at_once)
 	return true;
 }
 
+bool
+lab_visit_is_kept_out(uint32_t tid)
+{
+	bool is = false, waits;
+
+	for (uint32_t id = 0; !is && id < lab_registry_count(); id++) {
+		struct lab_heap *target = lab_registry_heap(id);
+		if (lab_registry_state(id) != LAB_HEAP_CURRENT)
+			continue;
+		uint64_t inside = lab_load_acq(&target->visitor); /* pairs with its CAS */
+		(void)look_at(target, &waits);
+		is = waits && lab_lease_tid(inside) != tid && !lab_lease_is_free(inside, tid, lab_os.thread_is_dead);
+	}
+	return is;
+}
+
 void
 lab_visit_settle(const struct lab_lease_fork *fork)
 {

@@ -38,6 +38,10 @@ bool lab_visit_all(struct lab_heap *heap, bool at_once);
  * if its thread is inside, a free after another 4 MiB. */
 void lab_visit_one(struct lab_heap *heap, struct lab_heap *target);
 
+/* Whether something was freed into, or is to be sent by, a heap that a living thread other than `tid` is inside of, so
+ * that no visit is possible. O(heaps). */
+bool lab_visit_is_kept_out(uint32_t tid);
+
 /* In fork's child, a lab_lease_kind. */
 void lab_visit_settle(const struct lab_lease_fork *fork);
 

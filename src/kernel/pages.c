@@ -15,10 +15,11 @@
  */
 #include <labyrinth/kernel/support.h>
 
-#include "alloc/allocate.h"
 #include "alloc/checks.h"
 #include "alloc/release.h"
+#include "base/bits.h"
 #include "base/check.h"
+#include "os/os.h"
 #include "page/geometry.h"
 
 enum kind { REFERENCES, PIECE, WHOLE };
@@ -35,20 +36,19 @@ static _Atomic uint64_t first_table[1 << FIRST_LOG];
 static _Atomic(_Atomic uint64_t *) tables[TABLES]; /* but the first */
 static _Atomic bool is_used;
 
+/* Mapped apart from the heap, as a heap's own descriptors are: the limit on blocks does not stop it. */
 static _Atomic uint64_t *
 make_table(unsigned k)
 {
-	struct lab_guard guard = LAB_GUARD_HERE;
-	const struct lab_request request = {sizeof(uint64_t) << (FIRST_LOG + k), 64, LAB_GFP_LASTING | LAB_GFP_ZERO};
-	_Atomic uint64_t *none = NULL, *table = lab_allocate(&guard, request);
+	size_t size = sizeof(uint64_t) << (FIRST_LOG + k);
+	_Atomic uint64_t *none = NULL, *table = lab_os.map(lab_round_up(size, LAB_PAGE_SIZE), LAB_ACCESS_WRITE);
 
 	if (!table)
 		return NULL;
 	/* pairs with the acq of table_at: its zeros are seen */
 	if (atomic_compare_exchange_strong(&tables[k], &none, table))
 		return table;
-	struct lab_guard again = LAB_GUARD_HERE;
-	lab_release(&again, (void *)table, "lab_page_get");
+	(void)lab_os.unmap((void *)table, lab_round_up(size, LAB_PAGE_SIZE));
 	return none;
 }
 
@@ -127,14 +127,22 @@ lab_page_count(const void *page)
 	return 1 + (unsigned)value_of(find(page, REFERENCES, false));
 }
 
+/* What the page's PIECE says, which is 0 from here on. */
+static uint64_t
+take_piece(const char *page)
+{
+	_Atomic uint64_t *word = find(page, PIECE, false);
+
+	/* pairs with itself: of two frees of a piece one sees that it was free */
+	return value_of(word) ? atomic_exchange(word, lab_load_rlx(word) & ~VALUE_MAX) & VALUE_MAX : 0;
+}
+
 /* The page, whose last reference was given back, is a piece: it goes, and the block with the last one. False: it is
  * none. */
 static bool
 put_piece(char *page, const char *call)
 {
-	_Atomic uint64_t *word = find(page, PIECE, false);
-	/* pairs with itself: of two frees of a piece one sees that it was free */
-	uint64_t piece = value_of(word) ? atomic_exchange(word, lab_load_rlx(word) & ~VALUE_MAX) & VALUE_MAX : 0;
+	uint64_t piece = take_piece(page);
 
 	if (piece == 0 && value_of(find(page, WHOLE, false)) != 0)
 		lab_report_misuse(call, page, "double free");
@@ -182,6 +190,30 @@ lab_page_put_order(void *page, unsigned order)
 	}
 	lab_free_pages(page, order);
 	return true;
+}
+
+/* Takes one reference of each page of a split block away: whether no piece is left. */
+static bool
+let_pieces_go(char *block)
+{
+	const struct lab_dress *dress = lab_unlikely(lab_debug_is_on()) ? lab_checked_find(block, "kfree") : NULL;
+	size_t size = dress ? dress->size : lab_block_size(block, "kfree");
+	bool is_last = false;
+
+	for (char *page = block; page < block + size && !is_last; page += LAB_PAGE_SIZE)
+		if (decrement(find(page, REFERENCES, false)) == 0 && take_piece(page) != 0)
+			is_last = decrement(find(block, WHOLE, false)) == 1;
+	return is_last;
+}
+
+LAB_EXPORT bool
+lab_page_let_go(void *block)
+{
+	if (lab_likely(!lab_load_rlx(&is_used)))
+		return true;
+	if (value_of(find(block, WHOLE, false)) != 0)
+		return let_pieces_go(block);
+	return decrement(find(block, REFERENCES, false)) == 0;
 }
 
 /* A frame that is cut short leaves a block of which pieces are missing: it is never given back. */

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/format.h"
 #include "os/os.h"
+#include "page/map.h"
 #include "reserve/share.h"
 
 enum { WALK = 64 };
@@ -137,15 +138,35 @@ lab_cache_free(struct lab_cache *cache, void *object)
 		lab_report_misuse("lab_cache_free", object, why);
 }
 
+/* The slabs that the head of p's block names. What is no object's head may name anything. */
+static const struct lab_slabs *
+slabs_around(const void *p)
+{
+	size_t size = 0;
+	const struct lab_slab_head *head = (const struct lab_slab_head *)lab_map_block_around(p, &size);
+
+	return head && size >= sizeof *head ? lab_peek(&head->slabs) : NULL;
+}
+
+static bool
+is_in_reserve(const void *p)
+{
+	struct lab_place place = lab_map_find(p);
+
+	return place.kind == LAB_PLACE_SLOT || place.kind == LAB_PLACE_SHARE;
+}
+
 /* See struct lab_objects: of whichever cache. */
 static size_t
 visit_any(void *p, const char *call)
 {
 	const char *why;
+	const struct lab_slabs *slabs = slabs_around(p);
+	bool in_reserve = is_in_reserve(p); /* where an object begins in its slot is each cache's own */
 	size_t size = 0;
 
 	for (struct lab_cache *cache = first_cache(); cache && !size; cache = cache->next)
-		if (is_live(cache))
+		if ((&cache->slabs == slabs || in_reserve) && is_live(cache))
 			size = visit(cache, p, call, &why);
 	return size;
 }

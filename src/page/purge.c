@@ -229,6 +229,20 @@ lab_purge_settle(const struct lab_lease_fork *fork)
 			lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
 }
 
+bool
+lab_purge_is_under_way(uint32_t tid)
+{
+	struct lab_segment *segment;
+	uint64_t owner;
+	bool is = false;
+
+	for (size_t index = 0; !is && (segment = lab_space_next(&index, &owner)) != NULL;) {
+		uint64_t purge = lab_load_acq(&segment->purge); /* pairs with the CAS of whoever has it */
+		is = lab_lease_tid(purge) != tid && !lab_lease_is_free(purge, tid, lab_os.thread_is_dead);
+	}
+	return is;
+}
+
 void
 lab_purge_all(struct lab_purge_record *record)
 {

@@ -14,7 +14,7 @@ FORBIDDEN = re.compile(
 )
 RCU = "labyrinth/rcu.h"  # liblabyrinth_rcu's
 STATEMENT = re.compile(r"[^;{}]+")
-NOT_EXPORTED = re.compile(r"\s*(?:static|typedef|_Static_assert|static_assert)\b")
+NOT_EXPORTED = re.compile(r"\s*(?:static|LAB_KERNEL_CALL|typedef|_Static_assert|static_assert)\b")
 
 
 def nm(*arguments):

@@ -109,7 +109,7 @@ lab_kernel_alloc(size_t size, size_t most, gfp_t gfp)
 	return lab_alloc(size, lab);
 }
 
-static inline void *
+LAB_KERNEL_CALL void *
 lab_kernel_alloc_array(size_t n, size_t size, size_t most, gfp_t gfp)
 {
 	size_t bytes;
@@ -117,10 +117,17 @@ lab_kernel_alloc_array(size_t n, size_t size, size_t most, gfp_t gfp)
 	return __builtin_mul_overflow(n, size, &bytes) ? NULL : lab_kernel_alloc(bytes, most, gfp);
 }
 
+/* Whether the block goes when it is freed now: no reference that get_page took is left. */
+static inline bool
+lab_kernel_is_last(const void *p)
+{
+	return ((uintptr_t)p & 4095) != 0 || lab_page_let_go((void *)(uintptr_t)p);
+}
+
 static inline void
 lab_kernel_free(const void *p)
 {
-	if (!ZERO_OR_NULL_PTR(p))
+	if (!ZERO_OR_NULL_PTR(p) && lab_kernel_is_last(p))
 		lab_free((void *)(uintptr_t)p);
 }
 
@@ -130,11 +137,11 @@ lab_kernel_free_sensitive(const void *p)
 	if (!ZERO_OR_NULL_PTR(p)) {
 		memset((void *)(uintptr_t)p, 0, lab_usable_size(p));
 		__asm__ volatile("" : : "r"(p) : "memory"); /* the memset is not dead */
-		lab_free((void *)(uintptr_t)p);
+		lab_kernel_free(p);
 	}
 }
 
-static inline void *
+LAB_KERNEL_CALL void *
 lab_kernel_realloc(const void *p, size_t size, size_t align, size_t most, gfp_t gfp)
 {
 	unsigned lab = lab_gfp(gfp);
@@ -150,7 +157,7 @@ lab_kernel_realloc(const void *p, size_t size, size_t align, size_t most, gfp_t 
 	return lab_realloc_aligned(ZERO_OR_NULL_PTR(p) ? NULL : (void *)(uintptr_t)p, align, size, lab);
 }
 
-static inline void *
+LAB_KERNEL_CALL void *
 lab_kernel_copy(const void *source, size_t size, size_t most, gfp_t gfp)
 {
 	void *p = lab_kernel_alloc(size, most, gfp);
@@ -159,7 +166,7 @@ lab_kernel_copy(const void *source, size_t size, size_t most, gfp_t gfp)
 }
 
 /* `length` bytes, and a NUL. NULL for NULL. */
-static inline char *
+LAB_KERNEL_CALL char *
 lab_kernel_copy_text(const char *source, size_t length, gfp_t gfp)
 {
 	char *p = source && length < LAB_KERNEL_MAX ? (char *)lab_kernel_alloc(length + 1, LAB_KERNEL_MAX, gfp) : NULL;
@@ -190,7 +197,7 @@ kzalloc(size_t size, gfp_t gfp)
 #endif
 
 #ifndef kmalloc_array
-static inline void *
+LAB_KERNEL_CALL void *
 kmalloc_array(size_t n, size_t size, gfp_t gfp)
 {
 	return lab_kernel_alloc_array(n, size, LAB_KERNEL_MAX, gfp);
@@ -198,7 +205,7 @@ kmalloc_array(size_t n, size_t size, gfp_t gfp)
 #endif
 
 #ifndef kcalloc
-static inline void *
+LAB_KERNEL_CALL void *
 kcalloc(size_t n, size_t size, gfp_t gfp)
 {
 	return lab_kernel_alloc_array(n, size, LAB_KERNEL_MAX, gfp | __GFP_ZERO);
@@ -248,7 +255,7 @@ kmalloc_size_roundup(size_t size)
 
 /* Size 0 frees p and gives ZERO_SIZE_PTR; on failure p stays as it was. */
 #ifndef krealloc
-static inline void *
+LAB_KERNEL_CALL void *
 krealloc(const void *p, size_t size, gfp_t gfp)
 {
 	return lab_kernel_realloc(p, size, 1, LAB_KERNEL_MAX, gfp);
@@ -259,9 +266,12 @@ krealloc(const void *p, size_t size, gfp_t gfp)
 #define krealloc_node_align(p, size, align, gfp, node)                                                                 \
 	((void)(node), lab_kernel_realloc((p), (size), (align), LAB_KERNEL_MAX, (gfp)))
 #endif
+#ifndef krealloc_node
+#define krealloc_node(p, size, gfp, node) ((void)(node), lab_kernel_realloc((p), (size), 1, LAB_KERNEL_MAX, (gfp)))
+#endif
 
 #ifndef krealloc_array
-static inline void *
+LAB_KERNEL_CALL void *
 krealloc_array(void *p, size_t n, size_t size, gfp_t gfp)
 {
 	return lab_kernel_realloc(p, lab_size_mul(n, size), 1, LAB_KERNEL_MAX, gfp);
@@ -286,6 +296,14 @@ krealloc_array(void *p, size_t n, size_t size, gfp_t gfp)
 #ifndef kmalloc_track_caller
 #define kmalloc_track_caller(size, gfp) lab_kernel_alloc((size), LAB_KERNEL_MAX, (gfp))
 #endif
+/* From any context: neither waits nor maps. */
+#ifndef kmalloc_nolock
+#define kmalloc_nolock(size, gfp, node)                                                                                \
+	((void)(node), lab_kernel_alloc((size), LAB_KERNEL_MAX, ((gfp)&__GFP_ZERO) | __GFP_HIGH | __GFP_NOWARN))
+#endif
+#ifndef kfree_nolock
+#define kfree_nolock(p) lab_kernel_free(p)
+#endif
 #ifndef kmalloc_node_track_caller
 #define kmalloc_node_track_caller(size, gfp, node) ((void)(node), lab_kernel_alloc((size), LAB_KERNEL_MAX, (gfp)))
 #endif
@@ -293,7 +311,7 @@ krealloc_array(void *p, size_t n, size_t size, gfp_t gfp)
 /* ---- kvmalloc: no bound on the size ------------------------------------------------------------------------------ */
 
 #ifndef kvmalloc
-static inline void *
+LAB_KERNEL_CALL void *
 kvmalloc(size_t size, gfp_t gfp)
 {
 	return lab_kernel_alloc(size, LAB_SIZE_MAX, gfp);
@@ -301,7 +319,7 @@ kvmalloc(size_t size, gfp_t gfp)
 #endif
 
 #ifndef kvzalloc
-static inline void *
+LAB_KERNEL_CALL void *
 kvzalloc(size_t size, gfp_t gfp)
 {
 	return lab_kernel_alloc(size, LAB_SIZE_MAX, gfp | __GFP_ZERO);
@@ -309,7 +327,7 @@ kvzalloc(size_t size, gfp_t gfp)
 #endif
 
 #ifndef kvmalloc_array
-static inline void *
+LAB_KERNEL_CALL void *
 kvmalloc_array(size_t n, size_t size, gfp_t gfp)
 {
 	return lab_kernel_alloc_array(n, size, LAB_SIZE_MAX, gfp);
@@ -317,7 +335,7 @@ kvmalloc_array(size_t n, size_t size, gfp_t gfp)
 #endif
 
 #ifndef kvcalloc
-static inline void *
+LAB_KERNEL_CALL void *
 kvcalloc(size_t n, size_t size, gfp_t gfp)
 {
 	return lab_kernel_alloc_array(n, size, LAB_SIZE_MAX, gfp | __GFP_ZERO);
@@ -325,11 +343,16 @@ kvcalloc(size_t n, size_t size, gfp_t gfp)
 #endif
 
 #ifndef kvrealloc
-static inline void *
+LAB_KERNEL_CALL void *
 kvrealloc(const void *p, size_t size, gfp_t gfp)
 {
 	return lab_kernel_realloc(p, size, 1, LAB_SIZE_MAX, gfp);
 }
+#endif
+
+#ifndef kvrealloc_node_align
+#define kvrealloc_node_align(p, size, align, gfp, node)                                                                \
+	((void)(node), lab_kernel_realloc((p), (size), (align), LAB_SIZE_MAX, (gfp)))
 #endif
 
 #ifndef kvfree
@@ -363,7 +386,7 @@ kvfree(const void *p)
 /* ---- copies ------------------------------------------------------------------------------------------------------ */
 
 #ifndef kmemdup
-static inline void *
+LAB_KERNEL_CALL void *
 kmemdup(const void *source, size_t size, gfp_t gfp)
 {
 	return lab_kernel_copy(source, size, LAB_KERNEL_MAX, gfp);
@@ -371,7 +394,7 @@ kmemdup(const void *source, size_t size, gfp_t gfp)
 #endif
 
 #ifndef kmemdup_array
-static inline void *
+LAB_KERNEL_CALL void *
 kmemdup_array(const void *source, size_t n, size_t size, gfp_t gfp)
 {
 	return lab_kernel_copy(source, lab_size_mul(n, size), LAB_KERNEL_MAX, gfp);
@@ -379,7 +402,7 @@ kmemdup_array(const void *source, size_t n, size_t size, gfp_t gfp)
 #endif
 
 #ifndef kvmemdup
-static inline void *
+LAB_KERNEL_CALL void *
 kvmemdup(const void *source, size_t size, gfp_t gfp)
 {
 	return lab_kernel_copy(source, size, LAB_SIZE_MAX, gfp);
@@ -388,7 +411,7 @@ kvmemdup(const void *source, size_t size, gfp_t gfp)
 
 /* `size` bytes, and a NUL. */
 #ifndef kmemdup_nul
-static inline char *
+LAB_KERNEL_CALL char *
 kmemdup_nul(const char *source, size_t size, gfp_t gfp)
 {
 	return lab_kernel_copy_text(source, size, gfp);
@@ -397,7 +420,7 @@ kmemdup_nul(const char *source, size_t size, gfp_t gfp)
 
 /* NULL for NULL. */
 #ifndef kstrdup
-static inline char *
+LAB_KERNEL_CALL char *
 kstrdup(const char *source, gfp_t gfp)
 {
 	return lab_kernel_copy_text(source, source ? strlen(source) : 0, gfp);
@@ -409,7 +432,7 @@ kstrdup(const char *source, gfp_t gfp)
 #endif
 
 #ifndef kstrndup
-static inline char *
+LAB_KERNEL_CALL char *
 kstrndup(const char *source, size_t most, gfp_t gfp)
 {
 	size_t length = 0; /* strnlen is not in C11 */

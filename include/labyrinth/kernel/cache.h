@@ -72,12 +72,17 @@ struct kmem_cache_args {
 	 SLAB_CACHE_DMA32 | SLAB_STORE_USER | SLAB_RECLAIM_ACCOUNT | SLAB_PANIC | SLAB_TRACE | SLAB_NOLEAKTRACE |      \
 	 SLAB_TYPESAFE_BY_RCU | SLAB_NO_MERGE | SLAB_ACCOUNT | SLAB_NO_USER_FLAGS)
 
-/* NULL in a program that is not linked with liblabyrinth_rcu. */
+/* Both NULL in a program that is not linked with liblabyrinth_rcu. */
 #ifdef __cplusplus
 extern "C"
 #endif
         void
         lab_free_rcu_head(void *block, struct lab_rcu_head *head) __attribute__((weak));
+#ifdef __cplusplus
+extern "C"
+#endif
+        bool
+        lab_rcu_barrier(void) __attribute__((weak));
 
 /* The alignment of objects that are to lie in as few cache lines as their size allows. */
 static inline unsigned int
@@ -157,15 +162,23 @@ kmem_cache_create(const char *name, unsigned int size, const kmem_cache_args *ar
 #define KMEM_CACHE_USERCOPY(type, flags, field) KMEM_CACHE(type, flags)
 #endif
 
+/* Objects that wait for a grace period (kfree_rcu) are waited for, if there are objects in use. */
 #ifndef kmem_cache_destroy
 static inline void
 kmem_cache_destroy(struct kmem_cache *cache)
 {
+	struct lab_cache_stats stats;
+
+	stats.live = 0;
+	if (cache)
+		lab_cache_stats_get((struct lab_cache *)cache, &stats);
+	if (stats.live != 0 && lab_rcu_barrier)
+		(void)lab_rcu_barrier();
 	(void)lab_cache_destroy((struct lab_cache *)cache);
 }
 #endif
 
-static inline void *
+LAB_KERNEL_CALL void *
 lab_kernel_object(struct kmem_cache *cache, gfp_t gfp)
 {
 	unsigned lab = lab_gfp(gfp);
@@ -174,7 +187,7 @@ lab_kernel_object(struct kmem_cache *cache, gfp_t gfp)
 }
 
 #ifndef kmem_cache_alloc
-static inline void *
+LAB_KERNEL_CALL void *
 kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 {
 	return lab_kernel_object(cache, gfp);
@@ -183,7 +196,7 @@ kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 
 /* Zeroed, whatever the constructor made of it. */
 #ifndef kmem_cache_zalloc
-static inline void *
+LAB_KERNEL_CALL void *
 kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp)
 {
 	return lab_kernel_object(cache, gfp | __GFP_ZERO);
@@ -249,7 +262,7 @@ lab_kernel_free_bulk(struct kmem_cache *cache, size_t n, void **objects)
 
 /* All n, or none: n or 0. */
 #ifndef kmem_cache_alloc_bulk
-static inline int
+LAB_KERNEL_CALL int
 kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t n, void **objects)
 {
 	for (size_t i = 0; i < n; i++) {

@@ -40,6 +40,8 @@ lab_take_pointer(void *variable)
 #define retain_and_null_ptr(p) ((void)lab_take_pointer(&(p)))
 #endif
 
+/* A program that makes these itself defines LAB_KERNEL_OWN_FREES, or each as a macro. */
+#ifndef LAB_KERNEL_OWN_FREES
 /* Neither NULL nor one of the kernel's error pointers, -4095 to -1. */
 static inline bool
 lab_is_pointer(const void *p)
@@ -57,28 +59,37 @@ lab_kernel_cleanup(void *variable, void (*release)(const void *p))
 		release(p);
 }
 
+#ifndef __free_kfree
 static inline void
 __free_kfree(void *variable)
 {
 	lab_kernel_cleanup(variable, lab_kernel_free);
 }
+#endif
 
+#ifndef __free_kvfree
 static inline void
 __free_kvfree(void *variable)
 {
 	lab_kernel_cleanup(variable, lab_kernel_free);
 }
+#endif
 
+#ifndef __free_vfree
 static inline void
 __free_vfree(void *variable)
 {
 	lab_kernel_cleanup(variable, lab_kernel_free);
 }
+#endif
 
+#ifndef __free_kfree_sensitive
 static inline void
 __free_kfree_sensitive(void *variable)
 {
 	lab_kernel_cleanup(variable, lab_kernel_free_sensitive);
 }
+#endif
+#endif
 
 #endif

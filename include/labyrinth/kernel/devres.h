@@ -64,7 +64,7 @@ lab_devres_add(struct lab_devres **list, void (*action)(void *data), void *data,
 }
 
 /* p, which may be NULL, is the list's from here on, or is freed. */
-static inline void *
+LAB_KERNEL_CALL void *
 lab_devres_keep(struct lab_devres **list, void *p, gfp_t gfp)
 {
 	if (ZERO_OR_NULL_PTR(p) || lab_devres_add(list, NULL, p, gfp))
@@ -108,7 +108,7 @@ devres_release_all(struct device *device)
 #endif
 
 #ifndef devm_kmalloc
-static inline void *
+LAB_KERNEL_CALL void *
 devm_kmalloc(struct device *device, size_t size, gfp_t gfp)
 {
 	return lab_devres_keep(lab_devres_of(device), lab_kernel_alloc(size, LAB_KERNEL_MAX, gfp), gfp);
@@ -116,7 +116,7 @@ devm_kmalloc(struct device *device, size_t size, gfp_t gfp)
 #endif
 
 #ifndef devm_kzalloc
-static inline void *
+LAB_KERNEL_CALL void *
 devm_kzalloc(struct device *device, size_t size, gfp_t gfp)
 {
 	gfp |= __GFP_ZERO;
@@ -125,7 +125,7 @@ devm_kzalloc(struct device *device, size_t size, gfp_t gfp)
 #endif
 
 #ifndef devm_kmalloc_array
-static inline void *
+LAB_KERNEL_CALL void *
 devm_kmalloc_array(struct device *device, size_t n, size_t size, gfp_t gfp)
 {
 	return lab_devres_keep(lab_devres_of(device), lab_kernel_alloc_array(n, size, LAB_KERNEL_MAX, gfp), gfp);
@@ -137,7 +137,7 @@ devm_kmalloc_array(struct device *device, size_t n, size_t size, gfp_t gfp)
 #endif
 
 #ifndef devm_kmemdup
-static inline void *
+LAB_KERNEL_CALL void *
 devm_kmemdup(struct device *device, const void *source, size_t size, gfp_t gfp)
 {
 	return lab_devres_keep(lab_devres_of(device), lab_kernel_copy(source, size, LAB_KERNEL_MAX, gfp), gfp);
@@ -145,7 +145,7 @@ devm_kmemdup(struct device *device, const void *source, size_t size, gfp_t gfp)
 #endif
 
 #ifndef devm_kstrdup
-static inline char *
+LAB_KERNEL_CALL char *
 devm_kstrdup(struct device *device, const char *source, gfp_t gfp)
 {
 	char *copy = lab_kernel_copy_text(source, source ? strlen(source) : 0, gfp);
@@ -182,7 +182,7 @@ devm_kfree(struct device *device, const void *p)
 
 /* Of a block of the device's, or NULL. */
 #ifndef devm_krealloc
-static inline void *
+LAB_KERNEL_CALL void *
 devm_krealloc(struct device *device, void *p, size_t size, gfp_t gfp)
 {
 	struct lab_devres *entry = ZERO_OR_NULL_PTR(p) ? NULL : lab_devres_find(lab_devres_of(device), NULL, p);

@@ -16,18 +16,21 @@ struct device;
 static inline struct dma_pool *
 dma_pool_create(const char *name, struct device *device, size_t size, size_t align, size_t boundary)
 {
-	(void)device;
+	char text[32]; /* other devices have pools of the same name */
+
 	if (size == 0 || size > LAB_KERNEL_MAX || align & (align - 1))
 		return NULL;
 	if (boundary && (boundary & (boundary - 1) || boundary < size))
 		return NULL;
 	while (boundary && align < size) /* then it crosses no boundary */
 		align = align ? align * 2 : 1;
-	return (struct dma_pool *)lab_cache_create(name, size, align, NULL);
+	if (device && name)
+		(void)snprintf(text, sizeof text, "%.18s@%zx", name, (size_t)(uintptr_t)device & 0xffffffffff);
+	return (struct dma_pool *)lab_cache_create(device && name ? text : name, size, align, NULL);
 }
 #endif
 
-static inline void *
+LAB_KERNEL_CALL void *
 lab_kernel_dma(struct dma_pool *pool, gfp_t gfp, dma_addr_t *handle)
 {
 	unsigned lab = lab_gfp(gfp);

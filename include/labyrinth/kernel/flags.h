@@ -230,10 +230,13 @@ lab_gfp_to_kernel(unsigned lab)
 }
 
 /* Whether a call is to fail on purpose: only programs that are compiled with CONFIG_FAILSLAB, or
- * CONFIG_FAIL_PAGE_ALLOC, ask. */
+ * CONFIG_FAIL_PAGE_ALLOC, ask. LAB_KERNEL_CALL is for functions that do: they are put into their callers, so that the
+ * place of the call is the program's. */
 #if defined(CONFIG_FAILSLAB) || defined(CONFIG_FAIL_PAGE_ALLOC)
+#define LAB_KERNEL_CALL             static inline __attribute__((__always_inline__))
 #define LAB_KERNEL_FAULT(size, lab) __builtin_expect(lab_fault((size), (lab)), 0)
 #else
+#define LAB_KERNEL_CALL             static inline
 #define LAB_KERNEL_FAULT(size, lab) ((void)(size), (void)(lab), false)
 #endif
 

@@ -68,7 +68,7 @@ lab_kernel_pool(int min_nr, mempool_alloc_t *alloc, mempool_free_t *release, voi
 /* ---- sources of elements ----------------------------------------------------------------------------------------- */
 
 #ifndef mempool_alloc_slab
-static inline void *
+LAB_KERNEL_CALL void *
 mempool_alloc_slab(gfp_t gfp, void *cache)
 {
 	return lab_kernel_object((struct kmem_cache *)cache, gfp);
@@ -84,7 +84,7 @@ mempool_free_slab(void *element, void *cache)
 #endif
 
 #ifndef mempool_kmalloc
-static inline void *
+LAB_KERNEL_CALL void *
 mempool_kmalloc(gfp_t gfp, void *size)
 {
 	return lab_kernel_alloc((size_t)size, LAB_KERNEL_MAX, gfp);
@@ -101,7 +101,7 @@ mempool_kfree(void *element, void *size)
 #endif
 
 #ifndef mempool_kvmalloc
-static inline void *
+LAB_KERNEL_CALL void *
 mempool_kvmalloc(gfp_t gfp, void *size)
 {
 	return lab_kernel_alloc((size_t)size, LAB_SIZE_MAX, gfp);
@@ -113,7 +113,7 @@ mempool_kvmalloc(gfp_t gfp, void *size)
 #endif
 
 #ifndef mempool_alloc_pages
-static inline void *
+LAB_KERNEL_CALL void *
 mempool_alloc_pages(gfp_t gfp, void *order)
 {
 	return lab_kernel_pages(gfp, (unsigned int)(size_t)order);
@@ -218,7 +218,7 @@ mempool_destroy(mempool_t *pool)
 /* From what is free; then from the pool; then GFP_KERNEL reclaims, and waits for an element. __GFP_ZERO is not for
  * pools, and is left out. */
 #ifndef mempool_alloc
-static inline void *
+LAB_KERNEL_CALL void *
 mempool_alloc(mempool_t *pool, gfp_t gfp)
 {
 	return lab_mempool_alloc(pool->lab, lab_gfp(gfp & ~(gfp_t)__GFP_ZERO));

@@ -11,6 +11,9 @@
 #ifndef kmalloc_noprof
 #define kmalloc_noprof(...) kmalloc(__VA_ARGS__)
 #endif
+#ifndef __kmalloc_noprof
+#define __kmalloc_noprof(...) kmalloc(__VA_ARGS__)
+#endif
 #ifndef kzalloc_noprof
 #define kzalloc_noprof(...) kzalloc(__VA_ARGS__)
 #endif
@@ -22,6 +25,9 @@
 #endif
 #ifndef kmalloc_node_noprof
 #define kmalloc_node_noprof(...) kmalloc_node(__VA_ARGS__)
+#endif
+#ifndef __kmalloc_node_noprof
+#define __kmalloc_node_noprof(...) kmalloc_node(__VA_ARGS__)
 #endif
 #ifndef kzalloc_node_noprof
 #define kzalloc_node_noprof(...) kzalloc_node(__VA_ARGS__)
@@ -46,6 +52,9 @@
 #endif
 #ifndef krealloc_node_align_noprof
 #define krealloc_node_align_noprof(...) krealloc_node_align(__VA_ARGS__)
+#endif
+#ifndef krealloc_node_noprof
+#define krealloc_node_noprof(...) krealloc_node(__VA_ARGS__)
 #endif
 #ifndef kvmalloc_noprof
 #define kvmalloc_noprof(...) kvmalloc(__VA_ARGS__)
@@ -73,6 +82,9 @@
 #endif
 #ifndef kvrealloc_noprof
 #define kvrealloc_noprof(...) kvrealloc(__VA_ARGS__)
+#endif
+#ifndef kvrealloc_node_align_noprof
+#define kvrealloc_node_align_noprof(...) kvrealloc_node_align(__VA_ARGS__)
 #endif
 #ifndef kmemdup_noprof
 #define kmemdup_noprof(...) kmemdup(__VA_ARGS__)
@@ -122,6 +134,9 @@
 #ifndef vrealloc_noprof
 #define vrealloc_noprof(...) vrealloc(__VA_ARGS__)
 #endif
+#ifndef vrealloc_node_align_noprof
+#define vrealloc_node_align_noprof(...) vrealloc_node_align(__VA_ARGS__)
+#endif
 #ifndef kmem_cache_alloc_noprof
 #define kmem_cache_alloc_noprof(...) kmem_cache_alloc(__VA_ARGS__)
 #endif
@@ -133,6 +148,9 @@
 #endif
 #ifndef kmem_cache_alloc_bulk_noprof
 #define kmem_cache_alloc_bulk_noprof(...) kmem_cache_alloc_bulk(__VA_ARGS__)
+#endif
+#ifndef kmalloc_nolock_noprof
+#define kmalloc_nolock_noprof(...) kmalloc_nolock(__VA_ARGS__)
 #endif
 #ifndef mempool_alloc_noprof
 #define mempool_alloc_noprof(...) mempool_alloc(__VA_ARGS__)
@@ -149,8 +167,14 @@
 #ifndef alloc_pages_noprof
 #define alloc_pages_noprof(...) alloc_pages(__VA_ARGS__)
 #endif
+#ifndef __alloc_pages_noprof
+#define __alloc_pages_noprof(...) __alloc_pages(__VA_ARGS__)
+#endif
 #ifndef alloc_pages_node_noprof
 #define alloc_pages_node_noprof(...) alloc_pages_node(__VA_ARGS__)
+#endif
+#ifndef __alloc_pages_node_noprof
+#define __alloc_pages_node_noprof(...) __alloc_pages_node(__VA_ARGS__)
 #endif
 #ifndef get_zeroed_page_noprof
 #define get_zeroed_page_noprof(...) get_zeroed_page(__VA_ARGS__)
@@ -163,6 +187,9 @@
 #endif
 #ifndef folio_alloc_noprof
 #define folio_alloc_noprof(...) folio_alloc(__VA_ARGS__)
+#endif
+#ifndef __folio_alloc_noprof
+#define __folio_alloc_noprof(...) __folio_alloc(__VA_ARGS__)
 #endif
 #ifndef get_free_pages_noprof
 #define get_free_pages_noprof(gfp, order) __get_free_pages((gfp), (order))

@@ -14,7 +14,7 @@ struct page {
 };
 #endif
 
-static inline void *
+LAB_KERNEL_CALL void *
 lab_kernel_pages(gfp_t gfp, unsigned order)
 {
 	unsigned lab = lab_gfp(gfp);
@@ -70,7 +70,7 @@ get_order(unsigned long size)
 /* ---- pages ------------------------------------------------------------------------------------------------------- */
 
 #ifndef alloc_pages
-static inline struct page *
+LAB_KERNEL_CALL struct page *
 alloc_pages(gfp_t gfp, unsigned int order)
 {
 	return (struct page *)lab_kernel_pages(gfp, order);
@@ -85,6 +85,10 @@ alloc_pages(gfp_t gfp, unsigned int order)
 #endif
 #ifndef __alloc_pages_node
 #define __alloc_pages_node(node, gfp, order) ((void)(node), (struct page *)lab_kernel_pages((gfp), (order)))
+#endif
+#ifndef __alloc_pages
+#define __alloc_pages(gfp, order, node, nodes)                                                                         \
+	((void)(node), (void)(nodes), (struct page *)lab_kernel_pages((gfp), (order)))
 #endif
 #ifndef dev_alloc_pages
 #define dev_alloc_pages(order) ((struct page *)lab_kernel_pages(GFP_ATOMIC | __GFP_NOWARN | __GFP_COMP, (order)))
@@ -107,7 +111,7 @@ __free_pages(struct page *page, unsigned int order)
 #endif
 
 #ifndef __get_free_pages
-static inline unsigned long
+LAB_KERNEL_CALL unsigned long
 __get_free_pages(gfp_t gfp, unsigned int order)
 {
 	return (unsigned long)lab_kernel_pages(gfp, order);
@@ -115,7 +119,7 @@ __get_free_pages(gfp_t gfp, unsigned int order)
 #endif
 
 #ifndef get_zeroed_page
-static inline unsigned long
+LAB_KERNEL_CALL unsigned long
 get_zeroed_page(gfp_t gfp)
 {
 	return (unsigned long)lab_kernel_pages(gfp | __GFP_ZERO, 0);
@@ -138,7 +142,7 @@ free_pages(unsigned long address, unsigned int order)
 #endif
 
 #ifndef alloc_pages_exact
-static inline void *
+LAB_KERNEL_CALL void *
 alloc_pages_exact(size_t size, gfp_t gfp)
 {
 	unsigned lab = lab_gfp(gfp);
@@ -151,13 +155,14 @@ alloc_pages_exact(size_t size, gfp_t gfp)
 static inline void
 free_pages_exact(void *address, size_t size)
 {
-	lab_free_pages_exact(address, size);
+	if (address && lab_page_let_go(address))
+		lab_free_pages_exact(address, size);
 }
 #endif
 
 /* All that is missing in the first n elements: how many of them are there now. */
 #ifndef alloc_pages_bulk
-static inline unsigned long
+LAB_KERNEL_CALL unsigned long
 alloc_pages_bulk(gfp_t gfp, int n, struct page **pages)
 {
 	int i = 0;
@@ -176,7 +181,7 @@ static inline void
 get_page(struct page *page)
 {
 	if (!lab_page_get(page))
-		abort(); /* no memory for 16 bytes: the caller would lose the page */
+		abort(); /* the system has no memory for the count: the caller would lose the page */
 }
 #endif
 
@@ -213,13 +218,17 @@ struct folio {
 #endif
 
 #ifndef folio_alloc
-static inline struct folio *
+LAB_KERNEL_CALL struct folio *
 folio_alloc(gfp_t gfp, unsigned int order)
 {
 	return (struct folio *)lab_kernel_pages(gfp, order);
 }
 #endif
 
+#ifndef __folio_alloc
+#define __folio_alloc(gfp, order, node, nodes)                                                                         \
+	((void)(node), (void)(nodes), (struct folio *)lab_kernel_pages((gfp), (order)))
+#endif
 #ifndef folio_get
 #define folio_get(folio) get_page((struct page *)(folio))
 #endif
@@ -267,13 +276,15 @@ struct page_frag_cache {
 
 /* NULL also for more than a page, as in the kernel with a small block. align: a power of two. */
 #ifndef page_frag_alloc_align
-static inline void *
+LAB_KERNEL_CALL void *
 page_frag_alloc_align(struct page_frag_cache *cache, unsigned int size, gfp_t gfp, unsigned int align)
 {
 	size_t start = (cache->used + align - 1) & ~((size_t)align - 1);
 
 	if (size > 4096 || align > 4096 || align == 0)
 		return NULL;
+	if (size == 0) /* so that each fragment lies in its block */
+		size = 1;
 	if (!cache->block || start + size > LAB_KERNEL_FRAGMENTS) {
 		char *block = (char *)lab_kernel_pages(gfp & ~__GFP_ZERO, 3);
 		if (!block)

@@ -40,12 +40,16 @@ void lab_shrinker_remove(size_t (*shrink)(unsigned gfp, void *context), void *co
 /*
  * Counts of pages: a block of lab_alloc_pages has one reference, and each lab_page_get adds one to its first page.
  * lab_page_put takes one away, and frees the block with the last; false: it was not the last. 2^17 references or more
- * stay for ever, as in the kernel. False of lab_page_get: no memory for the count. O(1).
+ * stay for ever, as in the kernel. False of lab_page_get: the system refuses to map memory for the count, as it is
+ * asked to when 512 pages have been counted, and then at each doubling. O(1).
  */
 bool lab_page_get(void *page);
 bool lab_page_put(void *page);
 /* The same, of a block of 2^order pages, which is checked as in lab_free_pages. */
 bool lab_page_put_order(void *page, unsigned order);
+/* For what frees a block that starts at a page otherwise, as kfree: takes one reference away, and of a block that was
+ * split one of each page. True: it was the last, and the caller frees the block. Says nothing of what is no block. */
+bool lab_page_let_go(void *block);
 unsigned lab_page_count(const void *page); /* 1: nobody has got it since it was allocated */
 
 /* From here on the 2^order pages of the block are counted and given back one by one, by lab_page_put. The memory is

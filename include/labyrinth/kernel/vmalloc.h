@@ -4,7 +4,7 @@
 
 #include <labyrinth/kernel/block.h>
 
-static inline void *
+LAB_KERNEL_CALL void *
 lab_kernel_vmalloc(size_t size, gfp_t gfp)
 {
 	unsigned lab = lab_gfp(gfp);
@@ -14,7 +14,7 @@ lab_kernel_vmalloc(size_t size, gfp_t gfp)
 
 /* NULL for size 0, as in the kernel. */
 #ifndef vmalloc
-static inline void *
+LAB_KERNEL_CALL void *
 vmalloc(unsigned long size)
 {
 	return lab_kernel_vmalloc(size, GFP_KERNEL);
@@ -22,7 +22,7 @@ vmalloc(unsigned long size)
 #endif
 
 #ifndef vzalloc
-static inline void *
+LAB_KERNEL_CALL void *
 vzalloc(unsigned long size)
 {
 	return lab_kernel_vmalloc(size, GFP_KERNEL | __GFP_ZERO);
@@ -71,10 +71,8 @@ vfree(const void *p)
 #define __vcalloc(n, size, gfp) lab_kernel_vmalloc(lab_size_mul((n), (size)), (gfp) | __GFP_ZERO)
 #endif
 
-/* Size 0 frees p and gives NULL. */
-#ifndef vrealloc
-static inline void *
-vrealloc(const void *p, size_t size, gfp_t gfp)
+LAB_KERNEL_CALL void *
+lab_kernel_vrealloc(const void *p, size_t size, size_t align, gfp_t gfp)
 {
 	if (size == 0) {
 		lab_kernel_free(p);
@@ -82,8 +80,15 @@ vrealloc(const void *p, size_t size, gfp_t gfp)
 	}
 	if (LAB_KERNEL_FAULT(size, lab_gfp(gfp)))
 		return NULL;
-	return lab_realloc_aligned((void *)(uintptr_t)p, 4096, size, lab_gfp(gfp));
+	return lab_realloc_aligned((void *)(uintptr_t)p, align > 4096 ? align : 4096, size, lab_gfp(gfp));
 }
+
+/* Size 0 frees p and gives NULL. */
+#ifndef vrealloc
+#define vrealloc(p, size, gfp) lab_kernel_vrealloc((p), (size), 4096, (gfp))
+#endif
+#ifndef vrealloc_node_align
+#define vrealloc_node_align(p, size, align, gfp, node) ((void)(node), lab_kernel_vrealloc((p), (size), (align), (gfp)))
 #endif
 
 /* Never: what vfree and kfree free is the same. */

@@ -237,6 +237,52 @@ Test(limit, hooks_give_back_what_they_can)
 	lab_free(p);
 }
 
+static jmp_buf out_of_reclaim;
+
+static size_t
+leave_then_drop(unsigned gfp)
+{
+	static bool has_left;
+
+	if (!has_left) {
+		has_left = true;
+		longjmp(out_of_reclaim, 1);
+	}
+	return drop_stash(gfp);
+}
+
+static void *
+want_much(void *unused)
+{
+	(void)unused;
+	return lab_malloc(10 * MIB);
+}
+
+/* A reclaim that was left by a jump keeps nobody from reclaiming: not its own thread, and others for a second. */
+Test(limit, a_reclaim_that_is_left_by_a_jump_is_taken_over)
+{
+	pthread_t thread;
+	void *p;
+
+	limit_to(16 * MIB);
+	for (int i = 0; i < 64; i++)
+		stash[i] = lab_malloc(200000);
+	cr_assert(lab_limit_on_reclaim(leave_then_drop));
+	if (!setjmp(out_of_reclaim)) {
+		(void)lab_malloc(10 * MIB);
+		cr_assert_fail("it was not left");
+	}
+	REQUIRE(pthread_create(&thread, NULL, want_much, NULL) == 0);
+	REQUIRE(pthread_join(thread, &p) == 0);
+	cr_assert_not_null(p);
+	lab_free(p);
+	for (int i = 0; i < 64; i++)
+		stash[i] = lab_malloc(200000);
+	p = lab_malloc(10 * MIB);
+	cr_assert_not_null(p);
+	lab_free(p);
+}
+
 static void *
 leave_blocks(void *of)
 {
@@ -417,6 +463,144 @@ Test(limit, a_waiter_gets_what_another_thread_frees)
 	cr_assert_eq(stats_now().waits, 1);
 	pthread_join(thread, NULL);
 	lab_free(p);
+}
+
+/* ---- others in the middle of what keeps memory away ---- */
+
+static pthread_t the_other;
+static _Atomic bool is_held_up, may_go_on;
+static bool (*real_purge)(void *start, size_t size);
+static enum lab_mapped (*real_map_at)(void *start, size_t size);
+
+/* The other thread is held up, as by a processor that it does not get. */
+static void
+hold_up(void)
+{
+	if (!pthread_equal(pthread_self(), the_other))
+		return;
+	is_held_up = true;
+	while (!may_go_on)
+		usleep(1000);
+}
+
+static bool
+purge_late(void *start, size_t size)
+{
+	hold_up();
+	return real_purge(start, size);
+}
+
+static enum lab_mapped
+map_late(void *start, size_t size)
+{
+	hold_up();
+	return real_map_at(start, size);
+}
+
+static void *blocks_of_the_other[8];
+
+static void *
+purge_for_long(void *unused)
+{
+	the_other = pthread_self();
+	for (int i = 0; i < 8; i++)
+		lab_free(blocks_of_the_other[i]);
+	(void)lab_trim(0);
+	return unused;
+}
+
+static void *
+allocate_for_long(void *unused)
+{
+	for (int i = 0; i < 8; i++)
+		blocks_of_the_other[i] = lab_malloc(MIB);
+	the_other = pthread_self();
+	lab_free(lab_malloc(3 * MIB));
+	return unused;
+}
+
+static void *
+let_go_on(void *unused)
+{
+	usleep(100000);
+	may_go_on = true;
+	return unused;
+}
+
+/* The pages that a thread is giving back count until it has: a call waits for that instead of failing. */
+Test(limit, others_purges_are_waited_for)
+{
+	pthread_t other, third;
+
+	limit_to(16 * MIB);
+	for (int i = 0; i < 8; i++)
+		blocks_of_the_other[i] = memset(lab_malloc(MIB), 1, MIB);
+	real_purge = lab_os.purge;
+	lab_os.purge = purge_late;
+	REQUIRE(pthread_create(&other, NULL, purge_for_long, NULL) == 0);
+	while (!is_held_up)
+		usleep(1000);
+	REQUIRE(pthread_create(&third, NULL, let_go_on, NULL) == 0);
+	void *p = lab_malloc(13 * MIB);
+	cr_assert_not_null(p);
+	pthread_join(third, NULL);
+	pthread_join(other, NULL);
+	lab_free(p);
+}
+
+/* So do blocks that were freed into the heap that a thread is inside of. */
+Test(limit, others_inside_of_a_heap_are_waited_for)
+{
+	pthread_t other, third;
+
+	limit_to(16 * MIB);
+	real_map_at = lab_os.map_at;
+	lab_os.map_at = map_late;
+	REQUIRE(pthread_create(&other, NULL, allocate_for_long, NULL) == 0);
+	while (!is_held_up)
+		usleep(1000);
+	for (int i = 0; i < 8; i++)
+		lab_free(blocks_of_the_other[i]);
+	REQUIRE(pthread_create(&third, NULL, let_go_on, NULL) == 0);
+	void *p = lab_malloc(13 * MIB);
+	cr_assert_not_null(p);
+	pthread_join(third, NULL);
+	pthread_join(other, NULL);
+	lab_free(p);
+}
+
+static void (*real_wait)(_Atomic uint32_t *word, uint32_t value, unsigned milliseconds);
+static size_t waits_made;
+
+static void
+count_waits(_Atomic uint32_t *word, uint32_t value, unsigned milliseconds)
+{
+	waits_made++;
+	real_wait(word, value, milliseconds);
+}
+
+/* A thread that does not come back is waited for once, not by each call. */
+Test(limit, what_does_not_end_is_not_waited_for_again)
+{
+	pthread_t other;
+
+	limit_to(16 * MIB);
+	for (int i = 0; i < 8; i++)
+		blocks_of_the_other[i] = memset(lab_malloc(MIB), 1, MIB);
+	real_purge = lab_os.purge;
+	lab_os.purge = purge_late;
+	REQUIRE(pthread_create(&other, NULL, purge_for_long, NULL) == 0);
+	while (!is_held_up)
+		usleep(1000);
+	cr_assert_null(lab_malloc(13 * MIB));
+	real_wait = lab_os.wait;
+	lab_os.wait = count_waits;
+	for (int i = 0; i < 100; i++)
+		cr_assert_null(lab_malloc(13 * MIB));
+	cr_assert_eq(waits_made, 0);
+	may_go_on = true;
+	pthread_join(other, NULL);
+	cr_assert_not_null(lab_malloc(13 * MIB));
 }
 
 static void *

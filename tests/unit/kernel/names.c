@@ -169,6 +169,22 @@ Test(gfp_sizes, saturate)
 	kfree(v);
 }
 
+static char of_constant_length[struct_size_t(struct vector, elements, 3)];
+
+/* What is constant can be the length of an array. */
+Test(gfp_sizes, of_structs_on_the_stack)
+{
+	unsigned char small = 200;
+
+	DEFINE_FLEX(struct vector, zeroed, elements, count, 6);
+	DEFINE_RAW_FLEX(struct vector, raw, elements, 4);
+	cr_assert_eq(sizeof of_constant_length, sizeof(struct vector) + 3 * sizeof(long));
+	cr_assert(sizeof zeroed_u == struct_size(zeroed, elements, 6) && sizeof raw_u == struct_size(raw, elements, 4));
+	cr_assert(zeroed->count == 6 && trace_is_zero(zeroed->elements, 6 * sizeof(long)));
+	memset(raw, 1, sizeof raw_u);
+	cr_assert_eq(struct_size(raw, elements, small), sizeof(struct vector) + 200 * sizeof(long));
+}
+
 /* ---- vmalloc, copies, nodes -------------------------------------------------------------------------------------- */
 
 Test(gfp_names, vmalloc_and_its_like)

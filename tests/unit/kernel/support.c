@@ -139,6 +139,56 @@ Test(kernel, piece_freed_as_more, .signal = SIGABRT)
 	__free_pages(page, 2);
 }
 
+/* "free_pages_exact: free memory allocated via alloc_pages_exact", and vfree and kfree of pages: what somebody else has
+ * a reference of stays until that is given back; the next owner of the memory finds nothing of the last one's. */
+Test(kernel, other_frees_look_at_references)
+{
+	for (int how = 0; how < 4; how++) {
+		char *p = how == 0   ? alloc_pages_exact(3 * PAGE_SIZE, GFP_KERNEL)
+		          : how == 1 ? vmalloc(3 * PAGE_SIZE)
+		          : how == 2 ? kmalloc(4 * PAGE_SIZE, GFP_KERNEL)
+		                     : page_address(alloc_pages(GFP_KERNEL, 2));
+		size_t with = in_use();
+		get_page(virt_to_page(p));
+		if (how == 3)
+			split_page(virt_to_page(p), 2); /* of one page of it there is another reference */
+		if (how == 0)
+			free_pages_exact(p, 3 * PAGE_SIZE);
+		else if (how == 1)
+			vfree(p);
+		else
+			kfree(p);
+		cr_assert(in_use() == with && page_count(virt_to_page(p)) == 1, "%d", how);
+		memset(p, 1, PAGE_SIZE);
+		put_page(virt_to_page(p));
+		cr_assert_lt(in_use(), with, "%d", how);
+	}
+	struct page *split = alloc_pages(GFP_KERNEL, 2), *again;
+	split_page(split, 2);
+	__free_page(split + 1);
+	kfree(page_address(split));
+	again = alloc_pages(GFP_KERNEL, 2);
+	cr_assert_eq(again, split, "what this is about");
+	__free_pages(again, 2); /* a block with one reference, and no pieces */
+}
+
+/* The memory in which references are counted is not the limit's. */
+Test(kernel, references_at_the_limit)
+{
+	enum { PAGES = 2000 };
+	static struct page *pages[PAGES];
+	int n = 0;
+
+	cr_assert(lab_set_param(LAB_PARAM_WAIT_MS, 0) && lab_set_param(LAB_PARAM_LIMIT, 7 * MIB));
+	while (n < PAGES && (pages[n] = alloc_page(GFP_KERNEL | __GFP_NORETRY)))
+		n++;
+	cr_assert(n > 1000 && n < PAGES);
+	for (int i = 0; i < n; i++)
+		get_page(pages[i]);
+	for (int i = 0; i < n; i++)
+		cr_assert_eq(page_count(pages[i]), 2);
+}
+
 Test(kernel, fragments)
 {
 	struct page_frag_cache cache = {NULL, 0};
@@ -163,6 +213,15 @@ Test(kernel, fragments)
 	page_frag_cache_drain(&cache);
 	cr_assert_eq(in_use(), before);
 	cr_assert_null(page_frag_alloc(&cache, 5000, GFP_KERNEL));
+	for (int i = 0; i < 70; i++) { /* also where a block ends */
+		char *some = page_frag_alloc(&cache, 4096 - 64 * (i % 2), GFP_KERNEL),
+		     *empty = page_frag_alloc(&cache, 0, GFP_KERNEL);
+		cr_assert(some && empty && empty != some);
+		page_frag_free(some);
+		page_frag_free(empty);
+	}
+	page_frag_cache_drain(&cache);
+	cr_assert_eq(in_use(), before);
 	char *in_a_handler = page_frag_alloc(&cache, 100, GFP_ATOMIC);
 	cr_assert(in_a_handler);
 	page_frag_cache_drain(&cache);
@@ -325,6 +384,45 @@ Test(kernel, limit_calls_shrinkers)
 	cr_assert(kmalloc(4 * MIB, GFP_KERNEL) && !kvmalloc(64 * MIB, GFP_KERNEL) && last_mask == 0);
 }
 
+static pthread_barrier_t all_there;
+
+static unsigned long
+scan_hoard_slowly(struct shrinker *shrinker, struct shrink_control *control)
+{
+	usleep(20000);
+	return scan_hoard(shrinker, control);
+}
+
+static void *
+want_memory(void *unused)
+{
+	pthread_barrier_wait(&all_there);
+	void *p = kmalloc(2 * MIB, GFP_KERNEL);
+	return p ? p : unused;
+}
+
+/* Who comes while another thread is in the shrinker waits for what that one frees. */
+Test(kernel, threads_at_the_limit_share_a_shrinker, .timeout = 200)
+{
+	struct shrinker *shrinker = begin_to_hoard();
+	pthread_t threads[4];
+
+	unsigned scope = memalloc_noreclaim_save(); /* to the brim, without asking the shrinker */
+	while (hoarded < 200 && (hoard[hoarded] = kmalloc(200000, GFP_KERNEL)))
+		hoarded++;
+	memalloc_noreclaim_restore(scope);
+	shrinker->scan_objects = scan_hoard_slowly;
+	pthread_barrier_init(&all_there, NULL, 4);
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, want_memory, NULL);
+	for (int i = 0; i < 4; i++) {
+		void *p;
+		pthread_join(threads[i], &p);
+		cr_assert_not_null(p);
+	}
+	shrinker_free(shrinker);
+}
+
 /* They are told what the caller must not do: by its flags, and by its scope. */
 Test(kernel, shrinkers_are_told_of_locks)
 {
@@ -425,6 +523,28 @@ here(void)
 	return p;
 }
 
+/* Functions that ask for a fault are the place from which they are called, whatever they are made of. */
+static __attribute__((noinline)) void *
+also_here(int which)
+{
+	switch (which) {
+	case 1:
+		return kcalloc(3, 10, GFP_KERNEL);
+	case 2:
+		return krealloc(NULL, 10, GFP_KERNEL);
+	case 3:
+		return kmemdup("text", 5, GFP_KERNEL);
+	case 4:
+		return kstrdup("text", GFP_KERNEL);
+	case 5:
+		return vzalloc(10);
+	case 6:
+		return alloc_page(GFP_KERNEL);
+	default:
+		return &hoard;
+	}
+}
+
 Test(kernel, faults_on_purpose)
 {
 	struct lab_faults faults = {.interval = 10, .probability = 100, .times = UINT_MAX};
@@ -449,6 +569,11 @@ Test(kernel, faults_on_purpose)
 	        .probability = 100, .times = UINT_MAX, .start = (void *)here, .end = (char *)(void *)here + 100};
 	lab_faults_set(&faults);
 	cr_assert(failures_of(100, GFP_KERNEL) == 0 && !here());
+	faults.start = (void *)also_here;
+	faults.end = (char *)(void *)also_here + 2000;
+	lab_faults_set(&faults);
+	for (int which = 0; which <= 6; which++)
+		cr_assert_eq(also_here(which) == NULL, which != 0, "%d", which);
 	faults.start = faults.end = NULL;
 	lab_faults_set(&faults);
 	struct kmem_cache *cache = kmem_cache_create("faulty", 100, 0, 0, NULL);

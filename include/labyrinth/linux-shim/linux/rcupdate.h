@@ -17,6 +17,8 @@
 
 #include <labyrinth/rcu.h>
 
+/* A program that has a rcu_barrier of its own defines LAB_KERNEL_OWN_RCU_BARRIER. */
+#ifndef LAB_KERNEL_OWN_RCU_BARRIER
 /* All that was given to call_rcu, and to kfree_rcu and its like, before the call. */
 static inline void
 lab_kernel_rcu_barrier(void)
@@ -26,6 +28,7 @@ lab_kernel_rcu_barrier(void)
 }
 #undef rcu_barrier
 #define rcu_barrier lab_kernel_rcu_barrier
+#endif
 
 #ifndef __rcu
 #define __rcu
