@@ -206,14 +206,18 @@ let_pieces_go(char *block)
 	return is_last;
 }
 
-LAB_EXPORT bool
-lab_page_let_go(void *block)
+static LAB_NOINLINE bool
+let_go(char *block)
 {
-	if (lab_likely(!lab_load_rlx(&is_used)))
-		return true;
 	if (value_of(find(block, WHOLE, false)) != 0)
 		return let_pieces_go(block);
 	return decrement(find(block, REFERENCES, false)) == 0;
+}
+
+LAB_EXPORT bool
+lab_page_let_go(void *block)
+{
+	return lab_likely(!lab_load_rlx(&is_used)) || let_go(block);
 }
 
 /* A frame that is cut short leaves a block of which pieces are missing: it is never given back. */
