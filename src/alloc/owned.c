@@ -39,7 +39,9 @@ allocate_large(struct lab_heap *heap, struct lab_request request, bool *fresh)
 		pages = 1;
 	if (pages <= LAB_SEGMENT_PAGES && align <= LAB_SEGMENT_PAGES &&
 	    request.size < lab_load_rlx(&lab_settings.huge_threshold))
-		return lab_run_alloc_owned(heap, lab_run_pages(pages), align, fresh);
+		return request.gfp & LAB_GFP_GROWS && align <= 1
+		               ? lab_run_alloc_growing_owned(heap, lab_run_pages(pages), fresh)
+		               : lab_run_alloc_owned(heap, lab_run_pages(pages), align, fresh);
 	return heap->nowait ? NULL : lab_huge_alloc_owned(heap, request.size, request.align, fresh);
 }
 

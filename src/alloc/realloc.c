@@ -141,8 +141,10 @@ static void *
 resize_by_copying(struct lab_guard *guard, const struct block *block, struct lab_request request)
 {
 	struct lab_guard inner = {.sp = guard->sp};
-	void *moved = lab_allocate_sure(&inner, request);
 
+	if (request.size > block->size && block->place.kind == LAB_PLACE_RUN)
+		request.gfp |= LAB_GFP_GROWS;
+	void *moved = lab_allocate_sure(&inner, request);
 	if (!moved && request.size <= block->size && is_aligned(block, request))
 		return block->p;
 	return move_to(moved, request.size, guard, block);

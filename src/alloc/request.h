@@ -35,4 +35,7 @@ lab_gfp_is(unsigned gfp, unsigned kind)
  * stays. */
 #define LAB_GFP_LASTING 0x20000u
 
+/* And one for a block of pages that has grown, as vectors do: it is put where it can grow in place the next time. */
+#define LAB_GFP_GROWS 0x40000u
+
 #endif

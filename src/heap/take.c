@@ -142,11 +142,10 @@ take_pages(struct lab_heap *heap, size_t count, size_t align)
 	return pages;
 }
 
-struct lab_pages
-lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
+/* Counts pages that were taken just now; or gives them back, as they would be more than the limit. */
+static struct lab_pages
+charge(struct lab_heap *heap, struct lab_pages pages, size_t count)
 {
-	struct lab_pages pages = take_pages(heap, count, align);
-
 	if (pages.segment)
 		lab_pages_count_taken_owned(heap, pages.segment, pages.page, count);
 	if (pages.segment && lab_charge_is_limited() && !lab_charge_taken(pages.segment, pages.page, count)) {
@@ -157,11 +156,33 @@ lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
 	return pages;
 }
 
-void *
-lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fresh)
+struct lab_pages
+lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
 {
-	struct lab_pages pages = lab_pages_take_owned(heap, count, align);
+	return charge(heap, take_pages(heap, count, align), count);
+}
 
+/* The first `count` of a row of twice as many. Cut short, the heap has orphans. */
+static struct lab_pages
+take_with_room(struct lab_heap *heap, size_t count)
+{
+	struct lab_pages pages = {NULL, 0};
+
+	if (2 * count > LAB_SEGMENT_PAGES || lab_charge_is_limited()) /* at a limit there may be room for the one */
+		return pages;
+	pages = take_pages(heap, 2 * count, 1);
+	if (!pages.segment)
+		return pages;
+	lab_segment_give(pages.segment, pages.page + count, count, 0);
+	lab_segment_refresh_owned(pages.segment, pages.page + count, count);
+	lab_segment_index_owned(heap, pages.segment);
+	return pages;
+}
+
+/* A live run of pages that were taken; NULL: of none. */
+static void *
+make_run(struct lab_pages pages, size_t count, bool *fresh)
+{
 	if (!pages.segment)
 		return NULL;
 	lab_run_forget_retired(pages, count);
@@ -170,4 +191,19 @@ lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fre
 	lab_store_rlx(&run->pages, count);
 	lab_store_rel(&run->state, lab_run_state(LAB_RUN_LIVE)); /* pairs with the acq of lab_map_find */
 	return pages.segment->base + pages.page * LAB_PAGE_SIZE;
+}
+
+void *
+lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fresh)
+{
+	return make_run(lab_pages_take_owned(heap, count, align), count, fresh);
+}
+
+void *
+lab_run_alloc_growing_owned(struct lab_heap *heap, size_t count, bool *fresh)
+{
+	struct lab_pages pages = take_with_room(heap, count);
+
+	return pages.segment ? make_run(charge(heap, pages, count), count, fresh)
+	                     : lab_run_alloc_owned(heap, count, 1, fresh);
 }

@@ -284,6 +284,30 @@ Test(run, fresh_pages_are_told_and_are_zero)
 	cr_assert_gt(heap->freed_pages, 0);
 }
 
+/* A block that grows is put where it can grow in place, a block of any other kind where it fits most closely. */
+Test(run, what_grows_has_room_behind_it)
+{
+	bool fresh;
+
+	enter();
+	struct held whole = take(LAB_SEGMENT_PAGES, 1);
+	give(&whole);
+	struct held hole = take(20, 1), wall = take(1, 1); /* 20 pages, or more behind the wall */
+	give(&hole);
+	struct held close = take(20, 1);
+	cr_assert_eq(close.p, hole.p);
+	give(&close);
+	char *p = lab_run_alloc_growing_owned(heap, 20, &fresh);
+	cr_assert(p && p != (char *)hole.p);
+	struct lab_place place = lab_map_find(p);
+	cr_assert(lab_run_resize_owned(heap, place.segment, place.run, 40));
+	cr_assert_eq(lab_load_rlx(&place.run->pages), 40);
+	struct lab_place of_wall = lab_map_find(wall.p);
+	for (size_t count = 1; count <= LAB_SEGMENT_PAGES; count *= 2) /* whether or not twice as many can be had */
+		cr_assert(lab_run_alloc_growing_owned(heap, count, &fresh));
+	cr_assert_eq(lab_load_rlx(&of_wall.run->pages), 1);
+}
+
 /* A purger holds bits of the only segment: the holder works around it, and sees the pages again afterwards. */
 Test(run, pages_that_a_purger_held_are_found_again)
 {
