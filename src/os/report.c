@@ -370,6 +370,10 @@ lab_report_refusal(const char *call, const void *p, const char *reason)
 
 	begin_in(&making, &rooms[ROOMS + lab_add_rlx(&next, 1u) % ROOMS], false);
 	compose(&making, call, p, reason);
+	if (!p) {
+		lab_text_string(&making.text, ", ");
+		text_thread(&making.text, lab_os_tid());
+	}
 	end_first_line(&making);
 	if (!p) /* no block's, but a call's */
 		add_trace(&making, "", making.room->trace,

@@ -51,7 +51,9 @@ Test(realtime, slow_calls_are_reported_and_others_are_not, .init = catch_errors)
 	rewind(errors);
 	static char text[1 << 12];
 	text[fread(text, 1, sizeof text - 1, errors)] = 0;
-	cr_assert(strstr(text, "#0 "), "the calls that led to it: %s", text);
+	char thread[60];
+	snprintf(thread, sizeof thread, "a call took the slow path, thread %d\n", (int)gettid());
+	cr_assert(strstr(text, thread) && strstr(text, "#0 "), "the thread, and the calls that led to it: %s", text);
 	lab_free(run);
 	cr_assert_eq(count_reports(), 2);
 	cr_assert_eq(lab_thread_realtime(LAB_REALTIME_OFF), LAB_REALTIME_REPORT);
