@@ -1,79 +1,231 @@
 /* cmd_metrics.c - `labyrinth metrics`: OpenMetrics text. */
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "report.h"
 #include "tool.h"
 
+/* What is printed: processes, and the labels of all samples. */
+struct metrics {
+	pid_t *pids;
+	size_t count;
+	struct looked *looked;
+	char *labels; /* as they stand in braces, a comma behind each */
+	bool json;
+};
+
+/* ---- arguments ---- */
+
 static void
-print_figure(const struct figure *figure, uint64_t value)
+append(char **text, const char *more)
+{
+	size_t length = *text ? strlen(*text) : 0;
+
+	*text = reallocate(*text, length + strlen(more) + 1);
+	memcpy(*text + length, more, strlen(more) + 1);
+}
+
+/* The name, which is a label's, and the value as the format wants it. */
+static void
+append_label(char **labels, const char *name, const char *value)
+{
+	append(labels, name);
+	append(labels, "=\"");
+	for (; *value; value++) {
+		char one[3] = {*value, 0, 0};
+		if (strchr("\\\"\n", *value)) {
+			one[0] = '\\';
+			one[1] = *value == '\n' ? 'n' : *value;
+		}
+		append(labels, one);
+	}
+	append(labels, "\",");
+}
+
+static bool
+is_label_name(const char *name, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if (!(isalpha((unsigned char)name[i]) || name[i] == '_' || (i > 0 && isdigit((unsigned char)name[i]))))
+			return false;
+	return length > 0 && strncmp(name, "__", 2) != 0;
+}
+
+static void
+parse_label(char *argument, struct metrics *metrics, struct argp_state *state)
+{
+	static const char *const own[] = {"size", "version", "asserts", "pid", "command"};
+	char *value = strchr(argument, '=');
+
+	if (!value || !is_label_name(argument, (size_t)(value - argument)))
+		argp_error(state, "--label: NAME=VALUE");
+	*value++ = '\0';
+	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+		if (strcmp(argument, own[i]) == 0)
+			argp_error(state, "--label: %s is a label that samples have already", argument);
+	append_label(&metrics->labels, argument, value);
+}
+
+static error_t
+parse(int key, char *argument, struct argp_state *state)
+{
+	struct metrics *metrics = state->input;
+
+	switch (key) {
+	case 'j':
+		metrics->json = true;
+		return 0;
+	case 'l':
+		parse_label(argument, metrics, state);
+		return 0;
+	case ARGP_KEY_ARG:
+		metrics->pids = reallocate(metrics->pids, (metrics->count + 1) * sizeof *metrics->pids);
+		metrics->pids[metrics->count++] = parse_pid(argument, state);
+		return 0;
+	case ARGP_KEY_END:
+		if (metrics->count == 0)
+			argp_error(state, "of which process?");
+		if (metrics->json && metrics->count > 1)
+			argp_error(state, "--json: of one process");
+		return 0;
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
+/* ---- samples ---- */
+
+/* name{labels} value, of the i-th process; own: labels of this sample, with a comma behind each. */
+static void
+print_sample(const struct metrics *metrics, size_t i, const char *name, const char *own, uint64_t value)
+{
+	char *labels = NULL;
+
+	append(&labels, own);
+	append(&labels, metrics->labels ? metrics->labels : "");
+	if (metrics->count > 1) {
+		char pid[20];
+		snprintf(pid, sizeof pid, "%d", (int)metrics->pids[i]);
+		append_label(&labels, "pid", pid);
+		append_label(&labels, "command", metrics->looked[i].target.name);
+	}
+	if (*labels) {
+		labels[strlen(labels) - 1] = '\0'; /* the last comma */
+		printf("%s{%s} %llu\n", name, labels, (unsigned long long)value);
+	} else {
+		printf("%s %llu\n", name, (unsigned long long)value);
+	}
+	free(labels);
+}
+
+static void
+print_figure(const struct metrics *metrics, const struct figure *figure)
 {
 	const char *unit = figure->bytes ? "_bytes" : "";
+	char name[100];
+	bool is_begun = false;
 
-	if (value == UINT64_MAX) /* no limit, no figure */
-		return;
-	printf("# TYPE labyrinth_%s%s %s\n", figure->key, unit, figure->counter ? "counter" : "gauge");
-	if (figure->bytes)
-		printf("# UNIT labyrinth_%s_bytes bytes\n", figure->key);
-	printf("# HELP labyrinth_%s%s %s%s.\n", figure->key, unit, figure->bytes ? "Bytes " : "Number of ",
-	       figure->help);
-	printf("labyrinth_%s%s%s %llu\n", figure->key, unit, figure->counter ? "_total" : "",
-	       (unsigned long long)value);
+	snprintf(name, sizeof name, "labyrinth_%s%s%s", figure->key, unit, figure->counter ? "_total" : "");
+	for (size_t i = 0; i < metrics->count; i++) {
+		uint64_t value = figure_value(&metrics->looked[i].census.all, figure);
+		if (value == UINT64_MAX) /* no limit, no figure */
+			continue;
+		if (!is_begun) {
+			printf("# TYPE labyrinth_%s%s %s\n", figure->key, unit, figure->counter ? "counter" : "gauge");
+			if (figure->bytes)
+				printf("# UNIT labyrinth_%s_bytes bytes\n", figure->key);
+			printf("# HELP labyrinth_%s%s %s%s.\n", figure->key, unit,
+			       figure->bytes ? "Bytes " : "Number of ", figure->help);
+		}
+		is_begun = true;
+		print_sample(metrics, i, name, "", value);
+	}
 }
 
 /* A family with a sample for each size class that is in use. */
 static void
-print_classes(const struct census *census, const char *name, const char *unit, const char *help, size_t offset)
+print_classes(const struct metrics *metrics, const char *name, const char *help, size_t offset)
 {
-	printf("# TYPE labyrinth_class_%s%s gauge\n", name, unit);
-	if (*unit)
-		printf("# UNIT labyrinth_class_%s%s bytes\n", name, unit);
-	printf("# HELP labyrinth_class_%s%s %s\n", name, unit, help);
-	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
-		const struct class_figures *class = &census->classes[c];
-		if (class->spans)
-			printf("labyrinth_class_%s%s{size=\"%llu\"} %llu\n", name, unit,
-			       (unsigned long long)class->size,
-			       (unsigned long long)*(const uint64_t *)(const void *)((const char *)class + offset));
+	bool is_bytes = strstr(name, "_bytes") != NULL;
+
+	printf("# TYPE %s gauge\n", name);
+	if (is_bytes)
+		printf("# UNIT %s bytes\n", name);
+	printf("# HELP %s %s\n", name, help);
+	for (size_t i = 0; i < metrics->count; i++) {
+		const struct class_figures *classes = metrics->looked[i].census.classes;
+		for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+			char label[40];
+			snprintf(label, sizeof label, "size=\"%llu\",", (unsigned long long)classes[c].size);
+			if (classes[c].spans)
+				print_sample(metrics, i, name, label,
+				             *(const uint64_t *)(const void *)((const char *)&classes[c] + offset));
+		}
 	}
 }
 
 static void
-print_info(const struct snapshot *snapshot)
+print_info(const struct metrics *metrics)
 {
-	const struct lab_inspect *block = &snapshot->target->block;
-
 	printf("# TYPE labyrinth_build info\n# HELP labyrinth_build The library in the process.\n");
-	printf("labyrinth_build_info{version=\"%s\",asserts=\"%u\"} 1\n", block->release, block->asserts);
+	for (size_t i = 0; i < metrics->count; i++) {
+		const struct lab_inspect *block = &metrics->looked[i].target.block;
+		char *labels = NULL;
+		append_label(&labels, "version", block->release);
+		append_label(&labels, "asserts", block->asserts ? "1" : "0");
+		print_sample(metrics, i, "labyrinth_build_info", labels, 1);
+		free(labels);
+	}
+}
+
+static void
+print(const struct metrics *metrics)
+{
+	print_info(metrics);
+	for (size_t i = 0; i < figures_count; i++)
+		print_figure(metrics, &figures_table[i]);
+	print_classes(metrics, "labyrinth_class_blocks", "Live blocks of a size class.",
+	              offsetof(struct class_figures, live));
+	print_classes(metrics, "labyrinth_class_spans", "Spans of a size class.",
+	              offsetof(struct class_figures, spans));
+	print_classes(metrics, "labyrinth_class_pinned_bytes", "Bytes of pages that stay because of live blocks.",
+	              offsetof(struct class_figures, pinned));
+	puts("# EOF");
 }
 
 int
 cmd_metrics(int argc, char **argv)
 {
-	struct pid_arguments arguments;
-	struct looked looked;
+	static const struct argp_option options[] = {
+	        {"json", 'j', NULL, 0, "Print JSON", 0},
+	        {"label", 'l', "NAME=VALUE", 0, "A label of all samples", 0},
+	        {0},
+	};
+	static const char doc[] =
+	        "Prints the figures of processes as OpenMetrics text, in jemalloc's vocabulary as far as that goes: "
+	        "for "
+	        "Prometheus' textfile collector, or an exporter that runs programs. Samples of several processes have "
+	        "labels `pid` and `command`.";
+	static const struct argp argp = {options, parse, "PID...", doc, NULL, NULL, NULL};
+	struct metrics metrics = {0};
 	int result = EXIT_OK;
+	size_t looked = 0;
 
-	parse_pid_arguments(
-	        argc, argv,
-	        "Prints the figures of a process as OpenMetrics text, in jemalloc's vocabulary as far as that "
-	        "goes: for Prometheus' textfile collector, or an exporter that runs programs.",
-	        &arguments);
-	if (!look_at(&looked, arguments.pid))
-		return EXIT_NO;
-	if (arguments.json) {
-		result = report_print(report_json(&looked.snapshot, &looked.census));
-	} else {
-		print_info(&looked.snapshot);
-		for (size_t i = 0; i < figures_count; i++)
-			print_figure(&figures_table[i], figure_value(&looked.census.all, &figures_table[i]));
-		print_classes(&looked.census, "blocks", "", "Live blocks of a size class.",
-		              offsetof(struct class_figures, live));
-		print_classes(&looked.census, "spans", "", "Spans of a size class.",
-		              offsetof(struct class_figures, spans));
-		print_classes(&looked.census, "pinned", "_bytes", "Bytes of pages that stay because of live blocks.",
-		              offsetof(struct class_figures, pinned));
-		puts("# EOF");
-	}
-	look_away(&looked);
+	argp_parse(&argp, argc, argv, 0, NULL, &metrics);
+	metrics.looked = reallocate(NULL, metrics.count * sizeof *metrics.looked);
+	while (looked < metrics.count && look_at(&metrics.looked[looked], metrics.pids[looked]))
+		looked++;
+	if (looked < metrics.count)
+		result = EXIT_NO;
+	else if (metrics.json)
+		result = report_print(report_json(&metrics.looked->snapshot, &metrics.looked->census));
+	else
+		print(&metrics);
+	while (looked > 0)
+		look_away(&metrics.looked[--looked]);
+	free(metrics.looked);
+	free(metrics.labels);
+	free(metrics.pids);
 	return result;
 }

@@ -10,42 +10,9 @@
 #include <unistd.h>
 
 #include "tool.h"
-#include "watch.h"
+#include "top.h"
 
-enum {
-	NAME_WIDTH = 15,
-	INTERVAL_MAX = 3600,
-};
-
-static const struct column {
-	const char *title;
-	int width;
-	size_t offset;
-	bool rate, count;
-	char key; /* that sorts by it */
-} columns[] = {
-        {"ALLOC", 10, offsetof(struct figures, allocated), false, false, 'a'},
-        {"ACTIVE", 10, offsetof(struct figures, active), false, false, 't'},
-        {"RES", 10, offsetof(struct figures, resident), false, false, 'm'},
-        {"DIRTY", 10, offsetof(struct figures, dirty), false, false, 'd'},
-        {"PINNED", 10, offsetof(struct figures, pinned), false, false, 'p'},
-        {"HEAPS", 6, offsetof(struct figures, heaps_in_use), false, true, 'h'},
-        {"SLOW/s", 8, offsetof(struct figures, slow_calls), true, true, 's'},
-        {"REMOTE/s", 9, offsetof(struct figures, remote_frees), true, true, 'r'},
-        {"REENTR/s", 9, offsetof(struct figures, reentrant_calls), true, true, 'e'},
-        {"PURGED/s", 10, offsetof(struct figures, purged), true, false, 'g'},
-        {"RSV-USED", 10, offsetof(struct figures, reserve_used), false, false, 'v'},
-};
-
-enum { COLUMNS = sizeof columns / sizeof *columns };
-
-struct top {
-	struct watch watch;
-	unsigned sorted;     /* column */
-	unsigned long count; /* of looks; 0: no end */
-	double interval;     /* seconds */
-	pid_t selected;
-};
+enum { INTERVAL_MAX = 3600 };
 
 static volatile sig_atomic_t ended;
 
@@ -60,9 +27,9 @@ on_end(int signal)
 static unsigned
 parse_column(const char *name, struct argp_state *state)
 {
-	for (unsigned c = 0; c < COLUMNS; c++) {
-		size_t length = strcspn(columns[c].title, "/");
-		if (strlen(name) == length && strncasecmp(name, columns[c].title, length) == 0)
+	for (unsigned c = 0; c < TOP_COLUMNS; c++) {
+		size_t length = strcspn(top_columns[c].title, "/");
+		if (strlen(name) == length && strncasecmp(name, top_columns[c].title, length) == 0)
 			return c;
 	}
 	argp_error(state, "--sort: no column %s", name);
@@ -98,47 +65,11 @@ parse(int key, char *argument, struct argp_state *state)
 	return ARGP_ERR_UNKNOWN;
 }
 
-/* ---- rows ---- */
-
-static void
-format_cell(const struct watched *process, const struct column *column, char *text, size_t size)
-{
-	struct figure figure = {.offset = column->offset};
-	uint64_t value = column->rate ? (uint64_t)(watch_rate(process, column->offset) + 0.5)
-	                              : figure_value(&process->census.all, &figure);
-
-	if (column->count)
-		snprintf(text, size, "%*llu", column->width, (unsigned long long)value);
-	else
-		snprintf(text, size, "%*s", column->width, human_bytes(value));
-}
-
-static void
-format_row(const struct watched *process, char *row, size_t size)
-{
-	int length = snprintf(row, size, "%8d %-*.*s", (int)process->pid, NAME_WIDTH, NAME_WIDTH, process->name);
-
-	for (unsigned c = 0; c < COLUMNS && (size_t)length < size; c++) {
-		char cell[40];
-		format_cell(process, &columns[c], cell, sizeof cell);
-		length += snprintf(row + length, size - (size_t)length, " %s", cell);
-	}
-}
-
-static void
-format_titles(char *row, size_t size)
-{
-	int length = snprintf(row, size, "%8s %-*s", "PID", NAME_WIDTH, "COMMAND");
-
-	for (unsigned c = 0; c < COLUMNS && (size_t)length < size; c++)
-		length += snprintf(row + length, size - (size_t)length, " %*s", columns[c].width, columns[c].title);
-}
-
 static void
 look(struct top *top)
 {
 	watch_look(&top->watch);
-	watch_sort(&top->watch, columns[top->sorted].offset, columns[top->sorted].rate);
+	watch_sort(&top->watch, top_columns[top->sorted].offset, top_columns[top->sorted].rate);
 }
 
 /* ---- lines ---- */
@@ -160,10 +91,10 @@ print_lines(struct top *top)
 		look(top);
 		if (top->watch.count == 0 && top->watch.wanted_count)
 			return n == 0 ? EXIT_NO : EXIT_OK; /* they have ended */
-		format_titles(row, sizeof row);
+		top_titles(row, sizeof row, 0, TOP_COLUMNS);
 		puts(row);
 		for (size_t i = 0; i < top->watch.count; i++) {
-			format_row(&top->watch.processes[i], row, sizeof row);
+			top_row(&top->watch.processes[i], row, sizeof row, 0, TOP_COLUMNS);
 			puts(row);
 		}
 		if (fflush(stdout) != 0 || (top->count && n + 1 >= top->count))
@@ -175,92 +106,10 @@ print_lines(struct top *top)
 
 /* ---- the screen ---- */
 
-static int
-by_live_bytes(const void *left, const void *right)
-{
-	const struct class_figures *a = left, *b = right;
-	uint64_t first = a->live * a->size, second = b->live * b->size;
-
-	return first < second ? 1 : first > second ? -1 : 0;
-}
-
-static void
-put_line(int y, const char *text)
-{
-	mvaddnstr(y, 0, text, COLS);
-	clrtoeol();
-}
-
-/* The classes of one process, from line y on. */
-static void
-draw_classes(const struct watched *process, int y)
-{
-	struct class_figures classes[LAB_CLASS_COUNT];
-	char row[160];
-
-	memcpy(classes, process->census.classes, sizeof classes);
-	qsort(classes, LAB_CLASS_COUNT, sizeof *classes, by_live_bytes);
-	snprintf(row, sizeof row, "%.40s: %10s %12s %12s %10s %10s %6s", process->name, "SIZE", "LIVE", "BYTES",
-	         "SPANS", "PINNED", "FILL");
-	attron(A_BOLD);
-	put_line(y++, row);
-	attroff(A_BOLD);
-	for (unsigned c = 0; c < LAB_CLASS_COUNT && y < LINES - 1 && classes[c].spans; c++, y++) {
-		snprintf(row, sizeof row, "%*s  %10llu %12llu %12s %10llu %10s %5.0f%%",
-		         (int)strnlen(process->name, 40), "", (unsigned long long)classes[c].size,
-		         (unsigned long long)classes[c].live, human_bytes(classes[c].live * classes[c].size),
-		         (unsigned long long)classes[c].spans, human_bytes(classes[c].pinned),
-		         classes[c].carved ? 100.0 * (double)classes[c].live / (double)classes[c].carved : 0.0);
-		put_line(y, row);
-	}
-}
-
-/* The selected process's number; the first one if it has ended. */
-static size_t
-selected_number(struct top *top)
-{
-	for (size_t i = 0; i < top->watch.count; i++)
-		if (top->watch.processes[i].pid == top->selected)
-			return i;
-	top->selected = top->watch.count ? top->watch.processes[0].pid : 0;
-	return 0;
-}
-
-static void
-draw(struct top *top)
-{
-	size_t number = selected_number(top), rows = LINES > 8 ? (size_t)(LINES - 4) / 2 : 1;
-	size_t first = number >= rows ? number - rows + 1 : 0;
-	char row[256];
-	int y = 0;
-
-	erase();
-	snprintf(row, sizeof row, "labyrinth top: %zu process%s, every %.1f s, by %s", top->watch.count,
-	         top->watch.count == 1 ? "" : "es", top->interval, columns[top->sorted].title);
-	put_line(y++, row);
-	format_titles(row, sizeof row);
-	attron(A_REVERSE);
-	put_line(y++, row);
-	attroff(A_REVERSE);
-	for (size_t i = first; i < top->watch.count && i < first + rows; i++) {
-		format_row(&top->watch.processes[i], row, sizeof row);
-		if (i == number)
-			attron(A_BOLD);
-		put_line(y++, row);
-		attroff(A_BOLD);
-	}
-	if (top->watch.count == 0)
-		put_line(y++, "no process on Labyrinth that may be looked into");
-	else
-		draw_classes(&top->watch.processes[number], y + 1);
-	put_line(LINES - 1, "q quit  up/down select  < > sort  + - interval  a t m d p h s r e g v sort by a column");
-	refresh();
-}
-
 static void
 select_by(struct top *top, int step)
 {
-	size_t number = selected_number(top);
+	size_t number = top_selected(top);
 
 	if (top->watch.count == 0 || (step < 0 && number == 0) || (step > 0 && number + 1 >= top->watch.count))
 		return;
@@ -282,11 +131,14 @@ handle(struct top *top, int key)
 		break;
 	case '<':
 	case KEY_LEFT:
-		top->sorted = (top->sorted + COLUMNS - 1) % COLUMNS;
+		top->sorted = (top->sorted + TOP_COLUMNS - 1) % TOP_COLUMNS;
 		break;
 	case '>':
 	case KEY_RIGHT:
-		top->sorted = (top->sorted + 1) % COLUMNS;
+		top->sorted = (top->sorted + 1) % TOP_COLUMNS;
+		break;
+	case 'H':
+		top->shows_heaps = !top->shows_heaps;
 		break;
 	case '+':
 		top->interval = top->interval * 2 < INTERVAL_MAX ? top->interval * 2 : INTERVAL_MAX;
@@ -295,10 +147,10 @@ handle(struct top *top, int key)
 		top->interval = top->interval / 2 > 0.1 ? top->interval / 2 : 0.1;
 		break;
 	}
-	for (unsigned c = 0; c < COLUMNS; c++)
-		if (key == columns[c].key)
+	for (unsigned c = 0; c < TOP_COLUMNS; c++)
+		if (key == top_columns[c].key)
 			top->sorted = c;
-	watch_sort(&top->watch, columns[top->sorted].offset, columns[top->sorted].rate);
+	watch_sort(&top->watch, top_columns[top->sorted].offset, top_columns[top->sorted].rate);
 	return true;
 }
 
@@ -320,7 +172,7 @@ run_screen(struct top *top)
 		look(top);
 		if (top->watch.count == 0 && top->watch.wanted_count)
 			return n == 0 ? EXIT_NO : EXIT_OK;
-		draw(top);
+		top_draw(top);
 		if (top->count && n + 1 >= top->count)
 			break;
 		for (double rest; !ended && (rest = end - now()) > 0;) {
@@ -329,7 +181,7 @@ run_screen(struct top *top)
 			if (key != ERR && !handle(top, key))
 				return EXIT_OK;
 			if (key != ERR)
-				draw(top);
+				top_draw(top);
 		}
 	}
 	return EXIT_OK;
@@ -377,7 +229,8 @@ cmd_top(int argc, char **argv)
 	};
 	static const char doc[] = "Shows processes on Labyrinth as they change, all that may be looked into or those "
 	                          "that are named; below them "
-	                          "the size classes of the selected one. Where there is no terminal it prints lines.";
+	                          "the size classes, or with H the heaps, of the selected one. Where there is no "
+	                          "terminal it prints lines.";
 	static const struct argp argp = {options, parse, "[PID...]", doc, NULL, NULL, NULL};
 	struct top top = {.interval = 1};
 	struct sigaction end = {.sa_handler = on_end};

@@ -1,9 +1,11 @@
 /* figures.c - see figures.h. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "figures.h"
 #include "heap/remote.h"
 #include "page/charge.h"
+#include "tool.h"
 
 enum { NEW_PAGES = 1 << 20 }; /* that a process may have mapped while it was looked at */
 
@@ -134,22 +136,78 @@ count_huge(struct figures *all, const struct lab_huge *huge)
 }
 
 static void
+count_taken(struct heap_figures *figures, const struct segment *segment)
+{
+	figures->segments++;
+	figures->mapped += segment->pages * LAB_PAGE_SIZE;
+	for (size_t page = 0; page < segment->pages; page++)
+		figures->active += segment_page_is(segment->taken, page) ? LAB_PAGE_SIZE : 0;
+}
+
+struct heap_figures *
+heap_figures_take(const struct snapshot *snapshot)
+{
+	struct heap_figures *figures = reallocate(NULL, (snapshot->heap_count + 1) * sizeof *figures);
+	uint32_t *place = reallocate(NULL, LAB_HEAP_MAX * sizeof *place); /* of a heap's id, from 1; 0: none */
+
+	memset(place, 0, LAB_HEAP_MAX * sizeof *place);
+	for (size_t i = 0; i < snapshot->heap_count; i++) {
+		const struct heap *heap = &snapshot->heaps[i];
+		figures[i] = (struct heap_figures){
+		        .id = heap->id,
+		        .tid = heap->tid,
+		        .state = heap->state,
+		        .remote_waiting =
+		                (lab_load_rlx(&heap->heap.remote) >> LAB_REMOTE_BYTES_SHIFT) * LAB_REMOTE_UNIT,
+		        .remote_frees = lab_load_rlx(&heap->heap.remote_frees),
+		        .reentrant_calls = heap->heap.reentrant,
+		        .slow_calls = heap->heap.slow_calls,
+		};
+		if (heap->id < LAB_HEAP_MAX)
+			place[heap->id] = (uint32_t)i + 1;
+	}
+	for (size_t s = 0; s < snapshot->segment_count; s++) {
+		const struct segment *segment = &snapshot->segments[s];
+		if (!segment->is_empty && segment->heap < LAB_HEAP_MAX && place[segment->heap] != 0)
+			count_taken(&figures[place[segment->heap] - 1], segment);
+	}
+	free(place);
+	return figures;
+}
+
+static int
+by_active_bytes(const void *left, const void *right)
+{
+	const struct heap_figures *a = left, *b = right;
+
+	if (a->active != b->active)
+		return a->active < b->active ? 1 : -1;
+	return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static void
 count_heaps(struct census *census, const struct snapshot *snapshot)
 {
 	struct figures *all = &census->all;
+	struct heap_figures *heaps = heap_figures_take(snapshot);
+	size_t shown = snapshot->heap_count < HEAPS_SHOWN ? snapshot->heap_count : HEAPS_SHOWN;
 
 	for (size_t i = 0; i < snapshot->heap_count; i++) {
 		const struct lab_heap *heap = &snapshot->heaps[i].heap;
 		all->heaps++;
-		all->heaps_in_use += lab_heap_state_is_owned(snapshot->heaps[i].state);
-		all->remote_frees += lab_load_rlx(&heap->remote_frees);
-		all->reentrant_calls += heap->reentrant;
+		all->heaps_in_use += lab_heap_state_is_owned(heaps[i].state);
+		all->remote_frees += heaps[i].remote_frees;
+		all->reentrant_calls += heaps[i].reentrant_calls;
 		all->adopted_heaps += heap->adopted;
-		all->slow_calls += heap->slow_calls;
-		all->remote_waiting += (lab_load_rlx(&heap->remote) >> LAB_REMOTE_BYTES_SHIFT) * LAB_REMOTE_UNIT;
+		all->slow_calls += heaps[i].slow_calls;
+		all->remote_waiting += heaps[i].remote_waiting;
 		for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
 			census->classes[c].allocations += heap->allocations[c];
 	}
+	qsort(heaps, snapshot->heap_count, sizeof *heaps, by_active_bytes);
+	memcpy(census->heaps, heaps, shown * sizeof *heaps);
+	census->heaps_shown = shown;
+	free(heaps);
 }
 
 static void

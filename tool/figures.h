@@ -23,12 +23,27 @@ struct class_figures {
 	uint64_t allocations;
 };
 
+/* Of a heap. */
+struct heap_figures {
+	uint32_t id, tid;
+	enum lab_heap_state state;
+	uint64_t segments, mapped, active;
+	uint64_t remote_waiting, remote_frees, reentrant_calls, slow_calls;
+};
+
+enum { HEAPS_SHOWN = 64 };
+
 struct census {
 	struct figures all;
 	struct class_figures classes[LAB_CLASS_COUNT];
+	struct heap_figures heaps[HEAPS_SHOWN]; /* those that have most, first */
+	size_t heaps_shown;
 };
 
 void census_take(struct census *census, const struct snapshot *snapshot);
+
+/* Of each heap, in the order of the snapshot; to be freed. O(heaps + segments). */
+struct heap_figures *heap_figures_take(const struct snapshot *snapshot);
 
 /* Blocks in use of a span, and bytes that it pins: touched pages that cannot go back because of them. */
 uint32_t span_live(const struct lab_unit *unit);

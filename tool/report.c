@@ -103,27 +103,19 @@ static json_t *
 report_heaps(const struct snapshot *snapshot)
 {
 	json_t *heaps = json_array();
+	struct heap_figures *figures = heap_figures_take(snapshot);
 
 	for (size_t i = 0; i < snapshot->heap_count; i++) {
-		const struct heap *heap = &snapshot->heaps[i];
-		size_t segments = 0, pages = 0, taken = 0;
-		for (size_t s = 0; s < snapshot->segment_count; s++) {
-			const struct segment *segment = &snapshot->segments[s];
-			if (segment->is_empty || segment->heap != heap->id)
-				continue;
-			segments++;
-			pages += segment->pages;
-			for (size_t page = 0; page < segment->pages; page++)
-				taken += segment_page_is(segment->taken, page);
-		}
+		const struct heap_figures *heap = &figures[i];
 		json_array_append_new(
-		        heaps, json_pack("{s:i, s:s, s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "id", (int)heap->id, "state",
-		                         heap_state_name(heap->state), "thread", (int)heap->tid, "segments",
-		                         (json_int_t)segments, "mapped", number(pages * LAB_PAGE_SIZE), "active",
-		                         number(taken * LAB_PAGE_SIZE), "remote_frees",
-		                         number(lab_load_rlx(&heap->heap.remote_frees)), "reentrant_calls",
-		                         number(heap->heap.reentrant), "slow_calls", number(heap->heap.slow_calls)));
+		        heaps, json_pack("{s:i, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", (int)heap->id,
+		                         "state", heap_state_name(heap->state), "thread", (int)heap->tid, "segments",
+		                         number(heap->segments), "mapped", number(heap->mapped), "active",
+		                         number(heap->active), "remote_waiting", number(heap->remote_waiting),
+		                         "remote_frees", number(heap->remote_frees), "reentrant_calls",
+		                         number(heap->reentrant_calls), "slow_calls", number(heap->slow_calls)));
 	}
+	free(figures);
 	return heaps;
 }
 

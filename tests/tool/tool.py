@@ -338,6 +338,18 @@ def metrics(tool):
     for name in ("allocated", "active", "resident", "retained", "mapped", "metadata"):
         expect(f"labyrinth_{name}_bytes" in values, name)
     expect(values['labyrinth_class_blocks{size="112"}'] in range(1000, 1010), values)
+    with tool.process(tool.fixtures["plain"], "blocks") as (process, _), tool.process(tool.fixtures["plain"], "storm") as (other, _):
+        text = tool.run("metrics", "--label", 'rack=a "b"\\', "-ldc=x", process.pid, other.pid).stdout
+        labelled = tool.run("metrics", "--label=job=x", process.pid).stdout
+        for wrong in [process.pid, "--label=x"], [process.pid, "--label=0x=y"], [process.pid, "--label=size=y"], ["--json", process.pid, other.pid], []:
+            tool.run("metrics", *wrong, status=2)
+        has("^labyrinth: .*99999999", tool.complaint("metrics", process.pid, 99999999))
+    of_both = re.findall(r'^labyrinth_active_bytes\{rack="a \\"b\\"\\\\",dc="x",pid="(\d+)",command="tool-fixture"\} \d+$', text, re.M)
+    expect(of_both == [str(process.pid), str(other.pid)], text[:2000])
+    families = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    expect(len(families) == len(set(families)) and text.count("# EOF") == 1, families)
+    has(r'^labyrinth_class_spans\{size="112",job="x"\} \d+$', labelled)
+    has(r'^labyrinth_build_info\{version="[\d.]+",asserts="[01]",job="x"\} 1$', labelled)
 
 
 def buddyinfo(tool):
@@ -490,6 +502,14 @@ def screen(tool, *pids):
                 process.send_signal(signal.SIGWINCH)
 
             read_until(master, shown, resize)
+        # columns that do not fit are left out as a whole, never the sorted one
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        process.send_signal(signal.SIGWINCH)
+        read_until(master, "columns 2 to 6 of 11")
+        os.write(master, b"v")
+        read_until(master, "columns 7 to 11 of 11")
+        os.write(master, b"H")
+        read_until(master, "THREAD STATE")
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 7, 50, 0, 0))
         process.send_signal(signal.SIGWINCH)
         time.sleep(0.5)
