@@ -14,8 +14,8 @@ struct lab_pages lab_pages_take_owned(struct lab_heap *heap, size_t count, size_
 /* A block of `count` pages. *fresh: it reads as zero. */
 void *lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fresh);
 
-/* The same for a block that has grown, and is to grow in place when it grows again: as many pages behind it are free, if
- * that can be had. */
+/* The same for a block that has grown, and is to grow in place when it grows again: as many pages behind it are free,
+ * if that can be had. */
 void *lab_run_alloc_growing_owned(struct lab_heap *heap, size_t count, bool *fresh);
 
 #endif

@@ -120,6 +120,7 @@ COMMAND = re.compile(r"(?:[A-Z_]+=\S+ +)*(?:\./dev\b|(?:bench|tests|examples|too
 SPAN = re.compile(r"`([^`\n]+)`")
 BLOCK = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.M | re.S)
 DISPLAY = re.compile(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", re.M | re.S)
+C_CODE = re.compile(r"[;{]$|^#include", re.M)
 QUOTE = re.compile(r"^\.Ql (.*?)( [.,;)])?$", re.M)
 COMMENTS = {".h", ".c", ".cpp", ".py", ".sh", ".build"}
 
@@ -141,7 +142,7 @@ def shown(root):
     listed = subprocess.run(["git", "-C", root, "ls-files", "-z"], capture_output=True, text=True, check=False).stdout.split("\0")
     for name in filter(None, listed):
         path = root / name
-        if path == Path(__file__).resolve() or not path.is_file() or path.suffix not in COMMENTS | {".md", ".1", ".3"}:
+        if path == Path(__file__).resolve() or not path.is_file() or path.suffix not in COMMENTS | {".md", ".1", ".3", ".7"}:
             continue
         text = path.read_text()
         if path.suffix == ".md":
@@ -149,8 +150,10 @@ def shown(root):
                 if kind in ("", "sh"):
                     yield from ((name, command) for command in in_block(body))
             text = BLOCK.sub("", text)
-        elif path.suffix in (".1", ".3"):
+        elif path.suffix in (".1", ".3", ".7"):
             for body in DISPLAY.findall(text):
+                if C_CODE.search(body):
+                    continue
                 yield from ((name, command) for command in in_block(body))
             yield from ((name, command) for command, _ in QUOTE.findall(text) if COMMAND.match(command))
         yield from ((name, command) for command in spans(text))
