@@ -9,6 +9,7 @@
 #include "alloc/release.h"
 #include "alloc/settings.h"
 #include "base/check.h"
+#include "base/program.h"
 #include "debug/quarantine.h"
 #include "debug/walk.h"
 #include "os/backtrace.h"
@@ -45,9 +46,22 @@ allocate(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, size_
 	                                       : lab_allocate_sure(guard, request);
 }
 
+/* Blocks of the heap are aligned to the largest power of two that divides their size, which kernel sources rely on. */
+static size_t
+natural_align(size_t size)
+{
+	size_t divisor = size & (0 - size), most = size <= LAB_SMALL_MAX ? LAB_SMALL_MAX : LAB_PAGE_SIZE;
+
+	if (!lab_program_is_kernels())
+		return LAB_ALIGN_DEFAULT;
+	return divisor < most ? divisor : most;
+}
+
 static void *
 allocate_dressed(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, enum lab_maker maker)
 {
+	if (align < natural_align(size))
+		align = natural_align(size);
 	if (align < LAB_ALIGN_DEFAULT)
 		align = LAB_ALIGN_DEFAULT; /* as all other blocks have it */
 	size_t least = lab_dress_raw_size(size, align), raw_size;

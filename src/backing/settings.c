@@ -3,6 +3,7 @@
 
 #include "backing/settings.h"
 #include "base/parse.h"
+#include "base/program.h"
 
 /* 32 bytes to 64 KiB: 306 KiB, and 18 KiB of overflow. */
 #define MIX                                                                                                            \
@@ -17,9 +18,6 @@ static const uint32_t mix[LAB_RESERVE_CLASSES] = MIX;
 enum { RING_SLOTS = 64, RING_CLASS = 11 - LAB_RESERVE_MIN_SHIFT };
 
 struct lab_backing_settings lab_backing_settings = {.plan.slots = MIX};
-
-/* Defined by a program that was compiled with a header of labyrinth/kernel. */
-extern const char lab_gfp_is_used __attribute__((weak, visibility("default")));
 
 static uint32_t
 scaled(uint32_t slots, size_t size)
@@ -43,7 +41,7 @@ lab_backing_plan_receive_ring(void)
 {
 	uint32_t *slots = lab_backing_settings.plan.slots;
 
-	if (&lab_gfp_is_used && memcmp(slots, mix, sizeof mix) == 0)
+	if (lab_program_is_kernels() && memcmp(slots, mix, sizeof mix) == 0)
 		slots[RING_CLASS] = RING_SLOTS;
 }
 
