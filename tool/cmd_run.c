@@ -15,7 +15,7 @@
 
 struct run {
 	const char *library;
-	bool report, check_atomic;
+	bool report, report_full, check_atomic;
 	char **command;
 };
 
@@ -56,7 +56,10 @@ parse(int key, char *argument, struct argp_state *state)
 		run->library = argument;
 		return 0;
 	case 'r':
+		if (argument && strcmp(argument, "full") != 0)
+			argp_error(state, "--report=%s: it is to be --report or --report=full", argument);
 		run->report = true;
+		run->report_full = argument != NULL;
 		return 0;
 	case 'a':
 		run->check_atomic = true;
@@ -71,7 +74,10 @@ parse_arguments(int argc, char **argv, struct run *run)
 	static const struct argp_option options[] = {
 	        {"set", 's', "KEY=VALUE", 0, "A setting, as the variable LABYRINTH_KEY; may be repeated", 0},
 	        {"profile", 'p', "NAME", 0, "The profile of settings, as --set profile=NAME", 0},
-	        {"report", 'r', NULL, 0, "Print the figures of each process on stderr when the program has ended", 0},
+	        {"report", 'r', "full", OPTION_ARG_OPTIONAL,
+	         "Print the figures on stderr when the program has ended: if there were several processes, a line of "
+	         "each, or with `full` all of each",
+	         0},
 	        {"check-atomic", 'a', NULL, 0,
 	         "Say which calls come from signal handlers that have interrupted another one, each place once, and "
 	         "afterwards how many there were, and how many atomic calls got no memory",
@@ -137,64 +143,158 @@ run_child(char **command)
 	return wait_for_child();
 }
 
-struct handler_figures {
-	unsigned long long reentrant, failures;
-	unsigned processes;
+/* What is said of a process in a line, where there are several. */
+static const struct {
+	const char *label, *title;
+	bool is_bytes;
+} summary[] = {
+        {"in use (bytes)", "in use", true},
+        {"resident, at most (bytes)", "resident", true},
+        {"given back so far (bytes)", "given back", true},
+        {"heaps", "heaps", false},
+        {"remote frees", "remote frees", false},
+        {"re-entrant calls", "re-entrant", false},
+        {"reserve: failures", "failures", false},
+};
+enum { SUMMARY = sizeof summary / sizeof *summary, REENTRANT = 5, FAILURES = 6 };
+
+struct process {
+	char *pid, *program, *figures; /* `figures`: all lines */
+	unsigned long long values[SUMMARY];
 };
 
-/* One process's figures: printed, or added up. */
-static void
-read_report(const struct run *run, const char *path, const char *pid, struct handler_figures *sum)
-{
-	char *line = NULL;
-	size_t capacity = 0;
-	FILE *file = fopen(path, "re");
-	unsigned long long value, reentrant = 0, failures = 0; /* of several dumps in a file the last says all */
-	bool begun = false; /* the file is there from the process's start on, and may stay empty */
+struct ended {
+	struct process *processes;
+	size_t count;
+};
 
-	if (!file)
-		return;
-	while (getline(&line, &capacity, file) > 0) {
-		sum->processes += !begun;
-		if (run->report && !begun)
-			fprintf(stderr, "labyrinth: figures of process %s\n", pid);
-		begun = true;
-		if (run->report)
-			fputs(line, stderr);
-		if (sscanf(line, "labyrinth: re-entrant calls %llu", &value) == 1)
-			reentrant = value;
-		else if (sscanf(line, "labyrinth: reserve: failures %llu", &value) == 1)
-			failures = value;
+static char *
+read_file(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	char *text = NULL;
+	size_t length = 0, room = 0;
+
+	while (file && !feof(file) && !ferror(file)) {
+		if (room - length < 2)
+			text = reallocate(text, room = 2 * room + 4096);
+		length += fread(text + length, 1, room - length - 1, file);
+		text[length] = 0;
 	}
-	sum->reentrant += reentrant;
-	sum->failures += failures;
-	free(line);
-	fclose(file);
+	if (file)
+		fclose(file);
+	return text;
+}
+
+/* Of several dumps in a file the last says all. */
+static void
+parse_figures(struct process *process)
+{
+	for (char *line = process->figures; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+		char program[64];
+		int start = 0;
+		if (strncmp(line, "labyrinth: ", 11) != 0)
+			continue;
+		if (sscanf(line + 11, "process %*u (%63[^)\n]", program) == 1) {
+			free(process->program);
+			process->program = print_text("%s", program);
+		}
+		for (unsigned i = 0; i < SUMMARY; i++) {
+			size_t length = strlen(summary[i].label);
+			if (strncmp(line + 11, summary[i].label, length) == 0 &&
+			    sscanf(line + 11 + length, " %n%llu", &start, &process->values[i]) == 1)
+				break;
+		}
+	}
+}
+
+static void
+add_process(struct ended *ended, const char *path, const char *pid)
+{
+	struct process process = {.figures = read_file(path)};
+
+	if (!process.figures || !*process.figures) { /* the file is there from the start on, and may stay empty */
+		free(process.figures);
+		return;
+	}
+	process.pid = print_text("%s", pid);
+	process.program = print_text("?");
+	parse_figures(&process);
+	ended->processes = reallocate(ended->processes, (ended->count + 1) * sizeof process);
+	ended->processes[ended->count++] = process;
+}
+
+static void
+print_summary(const struct ended *ended)
+{
+	fprintf(stderr, "labyrinth: %8s %-15s", "process", "program");
+	for (unsigned i = 0; i < SUMMARY; i++)
+		fprintf(stderr, " %12s", summary[i].title);
+	for (size_t p = 0; p < ended->count; p++) {
+		const struct process *process = &ended->processes[p];
+		fprintf(stderr, "\nlabyrinth: %8s %-15.15s", process->pid, process->program);
+		for (unsigned i = 0; i < SUMMARY; i++)
+			if (summary[i].is_bytes)
+				fprintf(stderr, " %12s", human_bytes(process->values[i]));
+			else
+				fprintf(stderr, " %12llu", process->values[i]);
+	}
+	fprintf(stderr, "\nlabyrinth: --report=full prints all figures of each\n");
+}
+
+static void
+print_figures(const struct ended *ended)
+{
+	for (size_t p = 0; p < ended->count; p++)
+		fprintf(stderr, "labyrinth: figures of process %s\n%s", ended->processes[p].pid,
+		        ended->processes[p].figures);
+}
+
+static void
+print_handlers(const struct ended *ended)
+{
+	unsigned long long reentrant = 0, failures = 0;
+
+	for (size_t p = 0; p < ended->count; p++) {
+		reentrant += ended->processes[p].values[REENTRANT];
+		failures += ended->processes[p].values[FAILURES];
+	}
+	warn("%llu calls of malloc and its like came from signal handlers that had interrupted another one; "
+	     "%llu atomic calls got no memory (%zu process%s)",
+	     reentrant, failures, ended->count, ended->count == 1 ? "" : "es");
 }
 
 static void
 report(const struct run *run, const char *folder)
 {
-	struct handler_figures sum = {0};
+	struct ended ended = {0};
 	struct dirent **entries = NULL;
 	int count = scandir(folder, &entries, NULL, versionsort);
 
 	for (int i = 0; i < count; i++) {
 		char *path = print_text("%s/%s", folder, entries[i]->d_name);
 		if (entries[i]->d_name[0] != '.') {
-			read_report(run, path, entries[i]->d_name, &sum);
+			add_process(&ended, path, entries[i]->d_name);
 			unlink(path);
 		}
 		free(path);
 		free(entries[i]);
 	}
 	free(entries);
-	if (sum.processes == 0)
+	if (ended.count == 0)
 		warn("no figures: the program was ended by a signal or by _exit, or cleared its environment");
-	else if (run->check_atomic)
-		warn("%llu calls of malloc and its like came from signal handlers that had interrupted another one; "
-		     "%llu atomic calls got no memory (%u process%s)",
-		     sum.reentrant, sum.failures, sum.processes, sum.processes == 1 ? "" : "es");
+	else if (run->report && ended.count > 1 && !run->report_full)
+		print_summary(&ended);
+	else if (run->report)
+		print_figures(&ended);
+	if (ended.count != 0 && run->check_atomic)
+		print_handlers(&ended);
+	for (size_t p = 0; p < ended.count; p++) {
+		free(ended.processes[p].pid);
+		free(ended.processes[p].program);
+		free(ended.processes[p].figures);
+	}
+	free(ended.processes);
 }
 
 static int

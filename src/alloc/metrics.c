@@ -23,6 +23,23 @@ put_quoted(struct lab_text *text, const char *string)
 	lab_text_string(text, "\"");
 }
 
+/* As much of the name as a line has room for, whole characters. */
+static void
+put_program(struct lab_text *text)
+{
+	char name[64];
+	size_t length = 0;
+
+	for (const char *from = lab_os_program(); *from && length < sizeof name - 1; from++)
+		name[length++] = *from;
+	while (length == sizeof name - 1 && length > 0 && ((unsigned char)name[length - 1] & 0xc0) == 0x80)
+		length--;
+	if (length > 0 && (unsigned char)name[length - 1] >= 0xc0)
+		length--;
+	name[length] = 0;
+	put_quoted(text, name);
+}
+
 static void
 show_setting(char *value, size_t size, const struct lab_setting *setting)
 {
@@ -149,6 +166,13 @@ lab_stats_json(const struct lab_printer *printer, const struct lab_census *censu
 	lab_print_line(printer, "{");
 	lab_text_string(&text, "  \"version\": ");
 	put_quoted(&text, lab_version());
+	lab_text_string(&text, ",");
+	lab_print(printer, &text);
+	text = lab_text_start(line, sizeof line);
+	lab_text_string(&text, "  \"pid\": ");
+	lab_text_number(&text, lab_os_pid());
+	lab_text_string(&text, ", \"program\": ");
+	put_program(&text);
 	lab_text_string(&text, ",");
 	lab_print(printer, &text);
 	json_settings(printer);

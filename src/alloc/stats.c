@@ -199,6 +199,13 @@ print_text(const struct lab_printer *printer, const struct lab_census *census)
 	lab_text_string(&text, "version ");
 	lab_text_string(&text, lab_version());
 	lab_print(printer, &text);
+	text = lab_text_start(buffer, sizeof buffer);
+	lab_text_string(&text, "process ");
+	lab_text_number(&text, lab_os_pid());
+	lab_text_string(&text, " (");
+	lab_text_string(&text, lab_os_program());
+	lab_text_string(&text, ")");
+	lab_print(printer, &text);
 	print_settings(printer);
 	for (size_t i = 0; i < lab_figure_count; i++) {
 		const struct lab_figure *figure = &lab_figures[i];

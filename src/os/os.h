@@ -116,6 +116,9 @@ unsigned lab_os_processor(void);
 uint32_t lab_os_tid(void);
 uint32_t lab_os_pid(void);
 
+/* The program's name without its path, as it was called. */
+const char *lab_os_program(void);
+
 /*
  * Between the two no asynchronous signal is delivered to the thread. So no handler jumps out between a system call that
  * changes what is mapped and the store that says so. (A pending signal is delivered as a system call returns: its

@@ -268,3 +268,9 @@ lab_os_handle_signal(int number, void (*handler)(int))
 	errno = saved;
 	return done;
 }
+
+const char *
+lab_os_program(void)
+{
+	return program_invocation_short_name ? program_invocation_short_name : "?";
+}

@@ -232,7 +232,7 @@ def check_storm(library, file):
     output, count = file.read_text(), 0
     while output:
         data, end = json.JSONDecoder().raw_decode(output)
-        demand(data["version"] and data["classes"], "figures that were cut off", output[:end])
+        demand(data["version"] and data["classes"] and data["pid"] > 0 and data["program"], "figures that were cut off", output[:end])
         output = output[end:].lstrip()
         count += 1
     demand(count >= 5, f"{count} dumps", "")
