@@ -124,6 +124,9 @@ lab_rcu_free_headless(const void *p)
 #ifndef kvfree_rcu_barrier
 #define kvfree_rcu_barrier() ((void)lab_rcu_barrier())
 #endif
+#ifndef kvfree_rcu_barrier_on_cache
+#define kvfree_rcu_barrier_on_cache(cache) ((void)(cache), (void)lab_rcu_barrier())
+#endif
 /* rcu_barrier, for this and for call_rcu, is in linux/rcupdate.h: liburcu's headers have the name as well. */
 
 #endif

@@ -24,6 +24,28 @@
 #ifndef memalloc_noreclaim_restore
 #define memalloc_noreclaim_restore(saved) lab_scope_leave(saved)
 #endif
+#ifndef PF_MEMALLOC
+#define PF_MEMALLOC 0x00000800u
+#endif
+#ifndef PF_MEMALLOC_NOFS
+#define PF_MEMALLOC_NOFS 0x00040000u
+#endif
+#ifndef PF_MEMALLOC_NOIO
+#define PF_MEMALLOC_NOIO 0x00080000u
+#endif
+/* Of the task's flags those three. What save returns is for restore alone. */
+#ifndef memalloc_flags_save
+static inline unsigned
+memalloc_flags_save(unsigned flags)
+{
+	return lab_scope_enter((flags & PF_MEMALLOC ? LAB_GFP_NORECLAIM | LAB_GFP_MEMALLOC : 0) |
+	                       (flags & PF_MEMALLOC_NOFS ? LAB_GFP_NOFS : 0) |
+	                       (flags & PF_MEMALLOC_NOIO ? LAB_GFP_NOIO : 0));
+}
+#endif
+#ifndef memalloc_flags_restore
+#define memalloc_flags_restore(saved) lab_scope_leave(saved)
+#endif
 /* Pages are never moved. */
 #ifndef memalloc_pin_save
 #define memalloc_pin_save() 0u

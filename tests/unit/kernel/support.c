@@ -440,6 +440,13 @@ Test(kernel, shrinkers_are_told_of_locks)
 	cr_assert_eq(current_gfp_context(GFP_KERNEL), GFP_NOFS);
 	memalloc_nofs_restore(outer);
 	cr_assert_eq(current_gfp_context(GFP_KERNEL), GFP_KERNEL);
+	outer = memalloc_flags_save(PF_MEMALLOC_NOFS | PF_MEMALLOC_NOIO);
+	cr_assert_eq(current_gfp_context(GFP_KERNEL), GFP_NOIO);
+	inner = memalloc_flags_save(PF_MEMALLOC_NOFS);
+	memalloc_flags_restore(inner);
+	cr_assert_eq(current_gfp_context(GFP_KERNEL), GFP_NOIO);
+	memalloc_flags_restore(outer);
+	cr_assert_eq(current_gfp_context(GFP_KERNEL), GFP_KERNEL);
 	last_mask = 0;
 	outer = memalloc_noreclaim_save();
 	cr_assert_null(kvmalloc(20 * MIB, GFP_KERNEL));
