@@ -32,6 +32,7 @@ enum {
 	PROBES = 32,      /* for the heaps of dead threads, in each round */
 	A_MINUTE_MS = 60000,
 	RECLAIM_MS = 1000, /* so long another thread's reclaim is waited for */
+	NAPS = 1000,       /* of a ms each, while others are in the way */
 };
 
 static _Atomic(size_t (*)(unsigned gfp)) hooks[HOOKS];
@@ -93,33 +94,41 @@ lab_limit_settle(const struct lab_lease_fork *fork)
 	(void)lab_lease_settle(&reclaimer, fork, 0);
 }
 
-/* Whether the thread that `mine` names reclaims from here on. A lease of its own was left by a jump: who reclaims does
- * not do so inside of that. */
-static bool
-begin_to_reclaim(uint64_t mine, bool by_force)
+/* What a call must not do, as a lease's tag. */
+static unsigned
+bans_of(unsigned gfp)
 {
-	uint64_t seen = lab_load_acq(&reclaimer); /* pairs with the CAS of whoever has it, or had it */
+	return (gfp & LAB_GFP_NOIO) / LAB_GFP_NOFS;
+}
 
-	if (by_force || lab_lease_tid(seen) == lab_lease_tid(mine))
-		return lab_cas64(&reclaimer, seen, mine); /* pairs with the acq above in another thread */
-	return lab_lease_win(&reclaimer, seen, mine, lab_os.thread_is_dead);
+/* Whether the thread that `mine` names reclaims from here on; *seen: whose turn it is instead. A lease of its own was
+ * left by a jump: who reclaims does not do so inside of that. */
+static bool
+begin_to_reclaim(uint64_t mine, uint64_t *seen)
+{
+	*seen = lab_load_acq(&reclaimer); /* pairs with the CAS of whoever has it, or had it */
+	if (lab_lease_tid(*seen) == lab_lease_tid(mine))
+		return lab_cas64(&reclaimer, *seen, mine); /* pairs with the acq above in another thread */
+	return lab_lease_win(&reclaimer, *seen, mine, lab_os.thread_is_dead);
 }
 
 /*
  * Returns the lease, once no other thread reclaims: what another one is just giving back is not to be had yet, and a
- * call that looked then would fail for nothing. But it waits for a second at most: a hook may want a lock that the
- * waiting thread has, and a reclaim may have been left by a jump. 0: it may not wait.
+ * call that looked then would fail for nothing. 0: the call goes on without it. It does not wait if it may not, or if
+ * the other call may do what this one must not, as hooks may want locks that this thread has; and for a second since
+ * `start` at most. Then the lease is taken over: the reclaim may have been left by a jump.
  */
 static uint64_t
-wait_to_reclaim(bool may_wait)
+wait_to_reclaim(unsigned gfp, uint64_t start)
 {
-	uint64_t mine = lab_lease_new(lab_thread_tid(), 0), start = lab_os.clock_ms();
+	uint64_t mine = lab_lease_new(lab_thread_tid(), bans_of(gfp)), holder;
 	uint32_t seen = lab_load_rlx(&reclaims);
 
-	while (!begin_to_reclaim(mine, false)) {
-		bool is_over = lab_os.clock_ms() - start >= RECLAIM_MS;
-		if (!may_wait || start == 0 || (is_over && begin_to_reclaim(mine, true)))
-			return may_wait && is_over ? mine : 0;
+	while (!begin_to_reclaim(mine, &holder)) {
+		if (gfp & LAB_GFP_NORETRY || start == 0 || (bans_of(gfp) & ~lab_lease_tag(holder)) != 0)
+			return 0;
+		if (lab_os.clock_ms() - start >= RECLAIM_MS)
+			return lab_cas64(&reclaimer, holder, mine) ? mine : 0; /* pairs as in begin_to_reclaim */
 		lab_store_rlx(&is_awaited, true);
 		lab_os.wait(&reclaims, seen, SLICE_MS);
 		seen = lab_load_rlx(&reclaims);
@@ -146,7 +155,7 @@ call_hooks(unsigned gfp)
 	for (unsigned i = 0; i < HOOKS; i++) {
 		size_t (*hook)(unsigned) = lab_load_acq(&hooks[i]); /* pairs with the CAS of lab_limit_on_reclaim */
 		if (hook)
-			freed += hook(gfp);
+			freed += hook(gfp & ~LAB_GFP_INTERNAL);
 	}
 	return freed;
 }
@@ -202,11 +211,11 @@ wait_for_frees(uint32_t seen, uint64_t left)
 /*
  * Whether another try is worth while, as other threads are in the middle of what keeps free memory from this one: they
  * give pages back, which count until that is done, or are inside of a heap into which blocks were freed. Waits for a
- * moment, if so; but not for longer than a second, and after a second in vain for none in the next minute: a frame in
- * the way may have been left by a jump.
+ * moment, if so; *naps: how often it may. When a call has used them up, which is a second in which somebody was in the
+ * way at each look, none waits in the next minute: a frame in the way may have been left by a jump.
  */
 static bool
-wait_for_others(uint64_t passed)
+wait_for_others(unsigned *naps)
 {
 	static _Atomic uint64_t in_vain; /* when, in ms */
 	static _Atomic uint32_t nobody_wakes;
@@ -216,34 +225,39 @@ wait_for_others(uint64_t passed)
 	if (now == 0 || (last != 0 && now - last < A_MINUTE_MS) ||
 	    !(lab_purge_is_under_way(tid) || lab_visit_is_kept_out(tid)))
 		return false;
-	if (passed >= RECLAIM_MS)
+	if (*naps == 0) {
 		lab_store_rlx(&in_vain, now);
+		return false;
+	}
+	(*naps)--;
 	lab_os.wait(&nobody_wakes, 0, 1);
-	return passed < RECLAIM_MS;
+	return true;
 }
 
 static void *
 allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fresh, bool *sampled)
 {
+	bool may_retry = !(request.gfp & LAB_GFP_NORETRY), over_limit, waited = false;
 	uint64_t start = lab_os.clock_ms(), passed = 0;
-	uint64_t wait = start && !(request.gfp & LAB_GFP_NORETRY) ? lab_load_rlx(&lab_settings.wait_ms) : 0;
-	bool over_limit, waited = false;
+	uint64_t wait = start && may_retry ? lab_load_rlx(&lab_settings.wait_ms) : 0;
+	unsigned naps = NAPS;
 
 	for (unsigned round = 0;; round++) {
 		/* set before the try: what is freed after it wakes us */
 		uint32_t seen = lab_load_rlx(&generation);
 		if (wait)
 			lab_store_rlx(&lab_limit_waiting, true);
-		uint64_t lease = wait_to_reclaim(!(request.gfp & LAB_GFP_NORETRY));
+		uint64_t lease = wait_to_reclaim(request.gfp, start);
 		size_t freed = call_hooks(request.gfp);
 		void *p = try_again(guard->sp, request, fresh, &over_limit, sampled);
+		if (!p && over_limit && freed == 0 && may_retry && round < HOOK_ROUNDS)
+			freed = call_hooks(request.gfp); /* others have freed something between the two */
 		end_to_reclaim(lease);
 		if (p || !over_limit)
 			return p;
-		passed = lab_os.clock_ms() - start;
-		if (!(request.gfp & LAB_GFP_NORETRY) &&
-		    ((freed != 0 && round < HOOK_ROUNDS) || wait_for_others(passed)))
+		if (may_retry && ((freed != 0 && round < HOOK_ROUNDS) || wait_for_others(&naps)))
 			continue;
+		passed = lab_os.clock_ms() - start;
 		if (passed >= wait)
 			return p;
 		if (!waited)

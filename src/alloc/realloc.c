@@ -142,7 +142,9 @@ resize_by_copying(struct lab_guard *guard, const struct block *block, struct lab
 {
 	struct lab_guard inner = {.sp = guard->sp};
 
-	if (request.size > block->size && block->place.kind == LAB_PLACE_RUN)
+	/* by less than half: it is going to grow again soon */
+	if (request.size > block->size && block->place.kind == LAB_PLACE_RUN &&
+	    request.size - block->size < block->size / 2)
 		request.gfp |= LAB_GFP_GROWS;
 	void *moved = lab_allocate_sure(&inner, request);
 	if (!moved && request.size <= block->size && is_aligned(block, request))

@@ -35,7 +35,10 @@ lab_gfp_is(unsigned gfp, unsigned kind)
  * stays. */
 #define LAB_GFP_LASTING 0x20000u
 
-/* And one for a block of pages that has grown, as vectors do: it is put where it can grow in place the next time. */
+/* And one for a block of pages that has grown by a small step: it is put where it can grow in place the next time. */
 #define LAB_GFP_GROWS 0x40000u
+
+/* Those that nobody outside knows. */
+#define LAB_GFP_INTERNAL (LAB_GFP_LASTING | LAB_GFP_GROWS)
 
 #endif

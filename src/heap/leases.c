@@ -22,7 +22,7 @@ lab_thread_add_leases(lab_lease_kind *kind)
 {
 	size_t i = 0;
 
-	while (kinds[i])
+	while (i < sizeof kinds / sizeof *kinds && kinds[i])
 		i++;
 	lab_assert(i < sizeof kinds / sizeof *kinds);
 	kinds[i] = kind;

@@ -4,6 +4,7 @@
 #include "heap/orphans.h"
 #include "heap/segment_index.h"
 #include "page/charge.h"
+#include "page/pending.h"
 #include "page/purge.h"
 
 enum { PROBES = 4 }; /* for the heaps of dead threads, before a segment is added to this one */
@@ -170,7 +171,9 @@ take_with_room(struct lab_heap *heap, size_t count)
 
 	if (2 * count > LAB_SEGMENT_PAGES || lab_charge_is_limited()) /* at a limit there may be room for the one */
 		return pages;
-	pages = take_pages(heap, 2 * count, 1);
+	const struct demand demand = {2 * count, lab_log2_up(2 * count), false};
+	/* where nothing goes back to the system nothing is mapped for it either */
+	pages = lab_load_rlx(&lab_purge_is_held) ? take_from_index(heap, &demand) : take_pages(heap, 2 * count, 1);
 	if (!pages.segment)
 		return pages;
 	lab_segment_give(pages.segment, pages.page + count, count, 0);

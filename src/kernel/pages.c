@@ -137,6 +137,16 @@ take_piece(const char *page)
 	return value_of(word) ? atomic_exchange(word, lab_load_rlx(word) & ~VALUE_MAX) & VALUE_MAX : 0;
 }
 
+/* A split block of which no piece is left. */
+static void
+release_whole(char *block, const char *call)
+{
+	struct lab_guard guard = LAB_GUARD_HERE;
+
+	if (!lab_release_if_dressed(block, call))
+		lab_release(&guard, block, call);
+}
+
 /* The page, whose last reference was given back, is a piece: it goes, and the block with the last one. False: it is
  * none. */
 static bool
@@ -149,11 +159,8 @@ put_piece(char *page, const char *call)
 	if (piece == 0)
 		return false;
 	char *block = page - (piece - 1) * LAB_PAGE_SIZE;
-	if (decrement(find(block, WHOLE, false)) == 1) {
-		struct lab_guard guard = LAB_GUARD_HERE;
-		if (!lab_release_if_dressed(block, call))
-			lab_release(&guard, block, call);
-	}
+	if (decrement(find(block, WHOLE, false)) == 1)
+		release_whole(block, call);
 	return true;
 }
 
@@ -192,25 +199,37 @@ lab_page_put_order(void *page, unsigned order)
 	return true;
 }
 
-/* Takes one reference of each page of a split block away: whether no piece is left. */
-static bool
-let_pieces_go(char *block)
+static size_t
+size_of(void *block, const char *call)
 {
-	const struct lab_dress *dress = lab_unlikely(lab_debug_is_on()) ? lab_checked_find(block, "kfree") : NULL;
-	size_t size = dress ? dress->size : lab_block_size(block, "kfree");
-	bool is_last = false;
+	const struct lab_dress *dress = lab_unlikely(lab_debug_is_on()) ? lab_checked_find(block, call) : NULL;
 
-	for (char *page = block; page < block + size && !is_last; page += LAB_PAGE_SIZE)
-		if (decrement(find(page, REFERENCES, false)) == 0 && take_piece(page) != 0)
-			is_last = decrement(find(block, WHOLE, false)) == 1;
-	return is_last;
+	return dress ? dress->size : lab_block_size(block, call);
+}
+
+/* Takes one reference of each of the pieces in [start, end) of a split block away: whether no piece is left. `whole` is
+ * held meanwhile by one more, so that the block is not gone, and another's, before this has come to its end. */
+static bool
+let_pieces_go(_Atomic uint64_t *whole, char *start, const char *end, const char *call)
+{
+	(void)atomic_fetch_add(whole, 1); /* pairs with decrement */
+	for (char *page = start; page < end; page += LAB_PAGE_SIZE)
+		if (decrement(find(page, REFERENCES, false)) == 0) {
+			if (take_piece(page) != 0)
+				(void)decrement(whole);
+			else if (page == start)
+				lab_report_misuse(call, page, "double free");
+		}
+	return decrement(whole) == 1;
 }
 
 static LAB_NOINLINE bool
 let_go(char *block)
 {
-	if (value_of(find(block, WHOLE, false)) != 0)
-		return let_pieces_go(block);
+	_Atomic uint64_t *whole = find(block, WHOLE, false);
+
+	if (value_of(whole) != 0)
+		return let_pieces_go(whole, block, block + size_of(block, "kfree"), "kfree");
 	return decrement(find(block, REFERENCES, false)) == 0;
 }
 
@@ -218,6 +237,28 @@ LAB_EXPORT bool
 lab_page_let_go(void *block)
 {
 	return lab_likely(!lab_load_rlx(&is_used)) || let_go(block);
+}
+
+LAB_EXPORT void
+lab_page_put_exact(void *block, size_t size)
+{
+	static const char call[] = "free_pages_exact";
+	bool may_be_split = block && lab_load_rlx(&is_used);
+	uint64_t piece = may_be_split ? value_of(find(block, PIECE, false)) : 0;
+	char *start = (char *)block - (piece ? piece - 1 : 0) * LAB_PAGE_SIZE;
+	_Atomic uint64_t *whole = may_be_split ? find(start, WHOLE, false) : NULL;
+	size_t bytes = lab_round_up(size, LAB_PAGE_SIZE);
+
+	if (value_of(whole) != 0) {
+		if (bytes < size || bytes > size_of(start, call) - (size_t)((char *)block - start))
+			lab_report_misuse(call, block, "wrong size");
+		if (let_pieces_go(whole, block, (char *)block + bytes, call))
+			release_whole(start, call);
+	} else if (!block || lab_page_let_go(block)) {
+		lab_free_pages_exact(block, size);
+	} else if (bytes < size || bytes > size_of(block, call)) {
+		lab_report_misuse(call, block, "wrong size");
+	}
 }
 
 /* A frame that is cut short leaves a block of which pieces are missing: it is never given back. */

@@ -162,11 +162,18 @@ visit_any(void *p, const char *call)
 {
 	const char *why;
 	const struct lab_slabs *slabs = slabs_around(p);
-	bool in_reserve = is_in_reserve(p); /* where an object begins in its slot is each cache's own */
+	struct lab_cache *cache = first_cache();
 	size_t size = 0;
 
-	for (struct lab_cache *cache = first_cache(); cache && !size; cache = cache->next)
-		if ((&cache->slabs == slabs || in_reserve) && is_live(cache))
+	while (cache && &cache->slabs != slabs)
+		cache = cache->next;
+	if (cache && is_live(cache))
+		size = visit(cache, p, call, &why);
+	if (size || !is_in_reserve(p))
+		return size;
+	/* where an object begins in its slot is each cache's own */
+	for (cache = first_cache(); cache && !size; cache = cache->next)
+		if (is_live(cache))
 			size = visit(cache, p, call, &why);
 	return size;
 }

@@ -229,12 +229,27 @@ lab_purge_settle(const struct lab_lease_fork *fork)
 			lab_segment_mark_stale(segment, LAB_MAY_HAVE_ORPHANS);
 }
 
+/* Of the huge blocks: by whom an entry is BUSY it does not say. */
+static bool
+is_huge_under_way(uint32_t tid)
+{
+	const struct lab_huge *huge;
+	bool is = false;
+
+	for (size_t i = 0; !is && (huge = lab_huge_at(i)) != NULL; i++) {
+		uint64_t state = lab_load_acq(&huge->run.state); /* pairs with the rel of lab_huge_set_state */
+		is = lab_huge_kind_of(state) == LAB_HUGE_BUSY ||
+		     (lab_huge_kind_of(state) == LAB_HUGE_FREEING && lab_lease_tid(state) != tid);
+	}
+	return is;
+}
+
 bool
 lab_purge_is_under_way(uint32_t tid)
 {
 	struct lab_segment *segment;
 	uint64_t owner;
-	bool is = false;
+	bool is = is_huge_under_way(tid);
 
 	for (size_t index = 0; !is && (segment = lab_space_next(&index, &owner)) != NULL;) {
 		uint64_t purge = lab_load_acq(&segment->purge); /* pairs with the CAS of whoever has it */

@@ -46,7 +46,8 @@ void lab_purge_all(struct lab_purge_record *record);
  * find: the segment is marked for that. */
 void lab_purge_recover(struct lab_purge_record *record);
 
-/* Whether a living thread other than `tid` has pages in hand to give them back. O(segments). */
+/* Whether a living thread other than `tid` has pages in hand to give them back, or a huge block. O(segments, huge
+ * blocks). */
 bool lab_purge_is_under_way(uint32_t tid);
 
 /* In fork's child, a lab_lease_kind: of other purgers' pages the segment's holder is told. */

@@ -32,7 +32,7 @@ ENTRIES = """malloc calloc realloc reallocarray free memalign aligned_alloc posi
 malloc_trim""".split()
 BY_POINTER = re.compile(r"^linux_|^(lab_backing_after_fork|lab_caches_shrink)$")
 OWN_ENTRIES = """lab_free lab_alloc_aligned lab_alloc_pages lab_free_pages lab_usable_size lab_owner lab_transfer lab_reserve_thread
-lab_reserve_balance lab_reserve_on_low lab_reserve_info lab_page_get lab_page_put lab_page_put_order lab_page_split lab_page_let_go lab_percpu_alloc
+lab_reserve_balance lab_reserve_on_low lab_reserve_info lab_page_get lab_page_put lab_page_put_order lab_page_split lab_page_let_go lab_page_put_exact lab_percpu_alloc
 lab_percpu_free lab_shrinker_add lab_shrinker_remove""".split()
 ENDS = re.compile(r"^(lab_report_misuse|lab_report_refusal|lab_assert_failed|say_and_abort)$|\.cold$")
 # What only a setting, or a bad one, leads to: figures by time, the heap profile, checked blocks, locked memory, complaints. And reading the settings, once, in the

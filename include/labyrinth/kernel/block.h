@@ -298,12 +298,22 @@ krealloc_array(void *p, size_t n, size_t size, gfp_t gfp)
 #endif
 /* From any context: neither waits nor maps. */
 #ifndef kmalloc_nolock
-#define kmalloc_nolock(size, gfp, node)                                                                                \
-	((void)(node), lab_kernel_alloc((size), LAB_KERNEL_MAX, ((gfp)&__GFP_ZERO) | __GFP_HIGH | __GFP_NOWARN))
+LAB_KERNEL_CALL void *
+kmalloc_nolock(size_t size, gfp_t gfp, int node)
+{
+	(void)node;
+	return lab_kernel_alloc(size, LAB_KERNEL_MAX, (gfp & __GFP_ZERO) | __GFP_HIGH | __GFP_NOWARN);
+}
 #endif
+
 #ifndef kfree_nolock
-#define kfree_nolock(p) lab_kernel_free(p)
+static inline void
+kfree_nolock(const void *p)
+{
+	lab_kernel_free(p);
+}
 #endif
+
 #ifndef kmalloc_node_track_caller
 #define kmalloc_node_track_caller(size, gfp, node) ((void)(node), lab_kernel_alloc((size), LAB_KERNEL_MAX, (gfp)))
 #endif

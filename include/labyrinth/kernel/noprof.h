@@ -168,7 +168,7 @@
 #define alloc_pages_noprof(...) alloc_pages(__VA_ARGS__)
 #endif
 #ifndef __alloc_pages_noprof
-#define __alloc_pages_noprof(...) __alloc_pages(__VA_ARGS__)
+#define __alloc_pages_noprof(gfp, order, node, nodes) ((void)(node), (void)(nodes), alloc_pages((gfp), (order)))
 #endif
 #ifndef alloc_pages_node_noprof
 #define alloc_pages_node_noprof(...) alloc_pages_node(__VA_ARGS__)
@@ -189,7 +189,7 @@
 #define folio_alloc_noprof(...) folio_alloc(__VA_ARGS__)
 #endif
 #ifndef __folio_alloc_noprof
-#define __folio_alloc_noprof(...) __folio_alloc(__VA_ARGS__)
+#define __folio_alloc_noprof(gfp, order, node, nodes) ((void)(node), (void)(nodes), folio_alloc((gfp), (order)))
 #endif
 #ifndef get_free_pages_noprof
 #define get_free_pages_noprof(gfp, order) __get_free_pages((gfp), (order))

@@ -86,10 +86,6 @@ alloc_pages(gfp_t gfp, unsigned int order)
 #ifndef __alloc_pages_node
 #define __alloc_pages_node(node, gfp, order) ((void)(node), (struct page *)lab_kernel_pages((gfp), (order)))
 #endif
-#ifndef __alloc_pages
-#define __alloc_pages(gfp, order, node, nodes)                                                                         \
-	((void)(node), (void)(nodes), (struct page *)lab_kernel_pages((gfp), (order)))
-#endif
 #ifndef dev_alloc_pages
 #define dev_alloc_pages(order) ((struct page *)lab_kernel_pages(GFP_ATOMIC | __GFP_NOWARN | __GFP_COMP, (order)))
 #endif
@@ -155,8 +151,7 @@ alloc_pages_exact(size_t size, gfp_t gfp)
 static inline void
 free_pages_exact(void *address, size_t size)
 {
-	if (address && lab_page_let_go(address))
-		lab_free_pages_exact(address, size);
+	lab_page_put_exact(address, size);
 }
 #endif
 
@@ -225,10 +220,6 @@ folio_alloc(gfp_t gfp, unsigned int order)
 }
 #endif
 
-#ifndef __folio_alloc
-#define __folio_alloc(gfp, order, node, nodes)                                                                         \
-	((void)(node), (void)(nodes), (struct folio *)lab_kernel_pages((gfp), (order)))
-#endif
 #ifndef folio_get
 #define folio_get(folio) get_page((struct page *)(folio))
 #endif

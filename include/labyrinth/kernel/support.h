@@ -50,6 +50,9 @@ bool lab_page_put_order(void *page, unsigned order);
 /* For what frees a block that starts at a page otherwise, as kfree: takes one reference away, and of a block that was
  * split one of each page. True: it was the last, and the caller frees the block. Says nothing of what is no block. */
 bool lab_page_let_go(void *block);
+/* lab_free_pages_exact, as far as references go: of a block that was split, one of each of the pages that `size` says;
+ * of another one the block's. */
+void lab_page_put_exact(void *block, size_t size);
 unsigned lab_page_count(const void *page); /* 1: nobody has got it since it was allocated */
 
 /* From here on the 2^order pages of the block are counted and given back one by one, by lab_page_put. The memory is

@@ -85,10 +85,20 @@ lab_kernel_vrealloc(const void *p, size_t size, size_t align, gfp_t gfp)
 
 /* Size 0 frees p and gives NULL. */
 #ifndef vrealloc
-#define vrealloc(p, size, gfp) lab_kernel_vrealloc((p), (size), 4096, (gfp))
+LAB_KERNEL_CALL void *
+vrealloc(const void *p, size_t size, gfp_t gfp)
+{
+	return lab_kernel_vrealloc(p, size, 4096, gfp);
+}
 #endif
+
 #ifndef vrealloc_node_align
-#define vrealloc_node_align(p, size, align, gfp, node) ((void)(node), lab_kernel_vrealloc((p), (size), (align), (gfp)))
+LAB_KERNEL_CALL void *
+vrealloc_node_align(const void *p, size_t size, unsigned long align, gfp_t gfp, int node)
+{
+	(void)node;
+	return lab_kernel_vrealloc(p, size, align, gfp);
+}
 #endif
 
 /* Never: what vfree and kfree free is the same. */

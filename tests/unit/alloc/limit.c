@@ -548,6 +548,46 @@ Test(limit, others_purges_are_waited_for)
 	lab_free(p);
 }
 
+static bool (*real_unmap)(void *start, size_t size);
+
+static bool
+unmap_late(void *start, size_t size)
+{
+	hold_up();
+	return real_unmap(start, size);
+}
+
+static void *
+free_huge_for_long(void *huge)
+{
+	the_other = pthread_self();
+	lab_free(huge);
+	(void)lab_trim(0);
+	return NULL;
+}
+
+/* So do those of a huge block. */
+Test(limit, others_huge_blocks_are_waited_for)
+{
+	pthread_t other, third;
+
+	limit_to(32 * MIB);
+	void *huge = memset(lab_malloc(20 * MIB), 1, 20 * MIB);
+	real_purge = lab_os.purge;
+	lab_os.purge = purge_late;
+	real_unmap = lab_os.unmap;
+	lab_os.unmap = unmap_late;
+	REQUIRE(pthread_create(&other, NULL, free_huge_for_long, huge) == 0);
+	while (!is_held_up)
+		usleep(1000);
+	REQUIRE(pthread_create(&third, NULL, let_go_on, NULL) == 0);
+	void *p = lab_malloc(25 * MIB);
+	cr_assert_not_null(p);
+	pthread_join(third, NULL);
+	pthread_join(other, NULL);
+	lab_free(p);
+}
+
 /* So do blocks that were freed into the heap that a thread is inside of. */
 Test(limit, others_inside_of_a_heap_are_waited_for)
 {
@@ -577,6 +617,50 @@ count_waits(_Atomic uint32_t *word, uint32_t value, unsigned milliseconds)
 {
 	waits_made++;
 	real_wait(word, value, milliseconds);
+}
+
+static unsigned told_gfp = 1;
+
+static size_t
+hold_up_hook(unsigned gfp)
+{
+	told_gfp = gfp;
+	hold_up();
+	return 0;
+}
+
+static void *
+reclaim_for_long(void *unused)
+{
+	(void)unused;
+	the_other = pthread_self();
+	return lab_malloc(13 * MIB);
+}
+
+/* A call that must not do what hooks do for another thread's call does not wait for that thread: the hook may want a
+ * lock that the caller has. And hooks hear of these bans alone. */
+Test(limit, a_call_under_a_ban_does_not_wait_for_one_without)
+{
+	pthread_t other;
+
+	limit_to(16 * MIB);
+	for (int i = 0; i < 8; i++)
+		blocks_of_the_other[i] = memset(lab_malloc(MIB), 1, MIB);
+	REQUIRE(lab_limit_on_reclaim(hold_up_hook));
+	REQUIRE(pthread_create(&other, NULL, reclaim_for_long, NULL) == 0);
+	while (!is_held_up)
+		usleep(1000);
+	real_wait = lab_os.wait;
+	lab_os.wait = count_waits;
+	cr_assert_null(lab_alloc(13 * MIB, LAB_GFP_NOFS));
+	cr_assert_eq(told_gfp, LAB_GFP_NOFS);
+	cr_assert_null(lab_alloc(13 * MIB, LAB_GFP_NOIO));
+	cr_assert_eq(told_gfp, LAB_GFP_NOIO);
+	cr_assert_eq(waits_made, 0);
+	may_go_on = true;
+	pthread_join(other, NULL);
+	cr_assert_null(lab_realloc(blocks_of_the_other[0], 13 * MIB, LAB_GFP_KERNEL));
+	cr_assert_eq(told_gfp, LAB_GFP_KERNEL);
 }
 
 /* A thread that does not come back is waited for once, not by each call. */

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "trace.h"
@@ -170,6 +171,101 @@ Test(kernel, other_frees_look_at_references)
 	again = alloc_pages(GFP_KERNEL, 2);
 	cr_assert_eq(again, split, "what this is about");
 	__free_pages(again, 2); /* a block with one reference, and no pieces */
+}
+
+/* As the kernel's, it frees the pages that it is told, whatever else the block was split into. */
+Test(kernel, exactly_some_pieces)
+{
+	size_t before;
+
+	kfree(kmalloc(10, GFP_KERNEL));
+	before = in_use();
+	struct page *page = alloc_pages(GFP_KERNEL, 3);
+	size_t with = in_use();
+	split_page(page, 3);
+	get_page(page + 1);
+	free_pages_exact(page, 2 * PAGE_SIZE);
+	cr_assert_eq(page_count(page + 1), 1);
+	free_pages_exact(page + 4, 3 * PAGE_SIZE - 100); /* not from its start */
+	__free_page(page + 2);
+	__free_page(page + 3);
+	put_page(page + 1);
+	cr_assert_eq(in_use(), with);
+	__free_page(page + 7);
+	cr_assert_eq(in_use(), before);
+	/* as who wants three pages has them: the tail goes first */
+	page = alloc_pages(GFP_KERNEL, 2);
+	split_page(page, 2);
+	__free_page(page + 3);
+	free_pages_exact(page, 3 * PAGE_SIZE);
+	cr_assert_eq(in_use(), before);
+}
+
+Test(kernel, block_freed_after_its_first_piece, .signal = SIGABRT)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 2);
+
+	split_page(page, 2);
+	__free_page(page);
+	kfree(page);
+}
+
+Test(kernel, more_than_exactly_that, .signal = SIGABRT)
+{
+	char *p = alloc_pages_exact(2 * PAGE_SIZE, GFP_KERNEL);
+
+	get_page(virt_to_page(p));
+	free_pages_exact(p, 5 * PAGE_SIZE);
+}
+
+enum { RACE_ORDER = 8, RACES = 3000 };
+
+static struct page *_Atomic to_be_freed;
+static _Atomic int freed_so_far;
+
+static void *
+free_blocks(void *unused)
+{
+	for (int i = 0; i < RACES; i++) {
+		struct page *page;
+		while (!(page = atomic_exchange(&to_be_freed, NULL)))
+			;
+		kfree(page_address(page));
+		freed_so_far++;
+	}
+	return unused;
+}
+
+/* One frees a split block of which the tail is gone already, and another gives the last reference of its first page
+ * back: whoever comes last frees the block, and nobody is at it when it is the next owner's. */
+Test(kernel, split_block_freed_by_two, .timeout = 600)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, free_blocks, NULL);
+	for (int i = 0; i < RACES; i++) {
+		struct page *page = alloc_pages(GFP_KERNEL, RACE_ORDER), *next;
+		split_page(page, RACE_ORDER);
+		for (int k = 8; k < 1 << RACE_ORDER; k++)
+			__free_page(page + k);
+		get_page(page);
+		to_be_freed = page;
+		while (page_count(page) != 1)
+			;
+		put_page(page);
+		next = alloc_pages(GFP_KERNEL, RACE_ORDER);
+		split_page(next, RACE_ORDER);
+		for (int k = 0; k < 1 << RACE_ORDER; k++)
+			get_page(next + k);
+		while (freed_so_far <= i)
+			;
+		for (int k = 0; k < 1 << RACE_ORDER; k++) {
+			cr_assert_eq(page_count(next + k), 2);
+			put_page(next + k);
+			put_page(next + k);
+		}
+	}
+	pthread_join(thread, NULL);
 }
 
 /* The memory in which references are counted is not the limit's. */
