@@ -13,6 +13,8 @@ extern struct kernel {
 	bool (*put)(void *page);
 	bool (*put_order)(void *page, unsigned order);
 	unsigned (*count)(const void *page);
+	bool (*let_go)(void *block);
+	void (*put_exact)(void *block, size_t size);
 	bool (*split)(void *pages, unsigned order);
 	void *(*percpu_alloc)(size_t size, size_t align, unsigned gfp);
 	void (*percpu_free)(void *instance);

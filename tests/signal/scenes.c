@@ -6,6 +6,7 @@ const struct scene scenes[] = {
         {"births of threads", scene_births},
         {"spans of small blocks", scene_spans_of_small_blocks},
         {"spans of 17 to 32 KiB blocks", scene_spans_of_medium_blocks},
+        {"refills", scene_refills},
         {"runs of pages", scene_runs_of_pages},
         {"huge blocks", scene_huge_blocks},
         {"realloc of small blocks", scene_realloc_of_small_blocks},

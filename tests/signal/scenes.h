@@ -19,6 +19,7 @@ extern const size_t scene_count;
 void scene_small_first_use(void);
 void scene_spans_of_small_blocks(void);
 void scene_spans_of_medium_blocks(void);
+void scene_refills(void);
 void scene_runs_of_pages(void);
 void scene_huge_blocks(void);
 void scene_realloc_of_small_blocks(void);

@@ -49,6 +49,31 @@ scene_spans_of_small_blocks(void)
 	span_lives(1450);
 }
 
+/* Refills choose among spans of which one block, a few, and many are free. */
+void
+scene_refills(void)
+{
+	enum { SPANS = 24, BLOCKS = 44, REFILLED = 200 };
+	static struct block blocks[SPANS][BLOCKS], more[REFILLED];
+
+	for (int round = 0; round < 2; round++) {
+		for (int s = 0; s < SPANS; s++)
+			for (int i = 0; i < BLOCKS; i++)
+				blocks[s][i] = new_block(1450);
+		for (int s = 0; s < SPANS; s++) /* first those that are not worth a refill */
+			for (int i = 0; i < (s < SPANS / 2 ? 1 : s * (round ? 5 : 7) % BLOCKS); i++)
+				step_free(&blocks[s][i]);
+		for (int i = 0; i < REFILLED; i++)
+			more[i] = step_new(1450);
+		for (int s = 0; s < SPANS; s++)
+			for (int i = 0; i < BLOCKS; i++)
+				if (blocks[s][i].p)
+					free_block(&blocks[s][i]);
+		for (int i = 0; i < REFILLED; i++)
+			free_block(&more[i]);
+	}
+}
+
 void
 scene_spans_of_medium_blocks(void)
 {

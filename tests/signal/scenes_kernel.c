@@ -99,6 +99,40 @@ give_back_by_pages(unsigned order)
 }
 
 static void
+step_put_exact(void *pages, size_t count)
+{
+	call_begin();
+	call_on();
+	kernel.put_exact(pages, count * PAGE);
+	call_off();
+}
+
+/* A part of the pieces at once; a page that has another reference stays. And what kfree does of a block that has one. */
+static void
+give_back_exactly(unsigned order)
+{
+	unsigned char *pages = kernel.alloc_pages(LAB_GFP_KERNEL, order);
+	size_t count = (size_t)1 << order;
+
+	REQUIRE(pages);
+	step_split(pages, order);
+	memset(pages, 0x3c, PAGE);
+	REQUIRE(kernel.get(pages));
+	step_put_exact(pages, count / 2);
+	step_put_exact(pages + count / 2 * PAGE, count - count / 2);
+	REQUIRE(pages[0] == 0x3c && pages[PAGE - 1] == 0x3c);
+	REQUIRE(step_put(pages, 0, false));
+	pages = kernel.alloc_pages(LAB_GFP_KERNEL, order);
+	REQUIRE(pages && kernel.get(pages));
+	call_begin();
+	call_on();
+	bool is_last = kernel.let_go(pages);
+	call_off();
+	REQUIRE(!is_last);
+	step_put_exact(pages, count);
+}
+
+static void
 use_references(unsigned order)
 {
 	unsigned char *pages = kernel.alloc_pages(LAB_GFP_KERNEL, order);
@@ -264,10 +298,13 @@ scene_kernel(void)
 {
 	if (!find_kernel_functions())
 		return;
-	handler_also = change_all;
+	/* where breakpoints interrupt, each instruction once, handlers would pass all of these first */
+	handler_also = call_mode == UNSTEPPED ? NULL : change_all;
 	for (unsigned order = 0; order < ORDERS; order++) {
 		use_references(order);
 		give_back_by_pages(order);
+		if (order > 0)
+			give_back_exactly(order);
 	}
 	use_processors();
 	call_begin();
