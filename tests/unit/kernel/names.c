@@ -182,6 +182,7 @@ Test(gfp_sizes, of_structs_on_the_stack)
 	cr_assert(sizeof zeroed_u == struct_size(zeroed, elements, 6) && sizeof raw_u == struct_size(raw, elements, 4));
 	cr_assert(zeroed->count == 6 && trace_is_zero(zeroed->elements, 6 * sizeof(long)));
 	memset(raw, 1, sizeof raw_u);
+	memset(of_constant_length, 1, sizeof of_constant_length);
 	cr_assert_eq(struct_size(raw, elements, small), sizeof(struct vector) + 200 * sizeof(long));
 }
 
