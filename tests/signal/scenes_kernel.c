@@ -107,7 +107,7 @@ step_put_exact(void *pages, size_t count)
 	call_off();
 }
 
-/* A part of the pieces at once; a page that has another reference stays. And what kfree does of a block that has one. */
+/* A part of the pieces at once; a page that has another reference stays. And kfree of a block that has one. */
 static void
 give_back_exactly(unsigned order)
 {
