@@ -12,6 +12,9 @@
  * lab_thread_realtime(LAB_REALTIME_ABORT) sees to it that the promise is kept: a call of the real-time thread that left
  * the fast path would end the program, with the calls that led to it.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* RUSAGE_THREAD */
+#endif
 #include <errno.h>
 #include <labyrinth/labyrinth.h>
 #include <pthread.h>

@@ -13,7 +13,8 @@ struct metrics {
 	size_t count;
 	struct looked *looked;
 	char *labels; /* as they stand in braces, a comma behind each */
-	bool json;
+	bool json, is_of_several;
+	bool for_prometheus; /* its older text format, which the textfile collector reads */
 };
 
 /* ---- arguments ---- */
@@ -65,6 +66,9 @@ parse_label(char *argument, struct metrics *metrics, struct argp_state *state)
 	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
 		if (strcmp(argument, own[i]) == 0)
 			argp_error(state, "--label: %s is a label that samples have already", argument);
+	for (const char *at = metrics->labels; at && (at = strstr(at, argument)) != NULL; at++)
+		if ((at == metrics->labels || at[-1] == ',') && strncmp(at + strlen(argument), "=\"", 2) == 0)
+			argp_error(state, "--label: %s twice", argument);
 	append_label(&metrics->labels, argument, value);
 }
 
@@ -72,17 +76,25 @@ static error_t
 parse(int key, char *argument, struct argp_state *state)
 {
 	struct metrics *metrics = state->input;
+	pid_t pid;
 
 	switch (key) {
 	case 'j':
 		metrics->json = true;
 		return 0;
+	case 'p':
+		metrics->for_prometheus = true;
+		return 0;
 	case 'l':
 		parse_label(argument, metrics, state);
 		return 0;
 	case ARGP_KEY_ARG:
+		pid = parse_pid(argument, state);
+		for (size_t i = 0; i < metrics->count; i++)
+			if (metrics->pids[i] == pid)
+				return 0;
 		metrics->pids = reallocate(metrics->pids, (metrics->count + 1) * sizeof *metrics->pids);
-		metrics->pids[metrics->count++] = parse_pid(argument, state);
+		metrics->pids[metrics->count++] = pid;
 		return 0;
 	case ARGP_KEY_END:
 		if (metrics->count == 0)
@@ -104,7 +116,7 @@ print_sample(const struct metrics *metrics, size_t i, const char *name, const ch
 
 	append(&labels, own);
 	append(&labels, metrics->labels ? metrics->labels : "");
-	if (metrics->count > 1) {
+	if (metrics->is_of_several) {
 		char pid[20];
 		snprintf(pid, sizeof pid, "%d", (int)metrics->pids[i]);
 		append_label(&labels, "pid", pid);
@@ -132,10 +144,12 @@ print_figure(const struct metrics *metrics, const struct figure *figure)
 		if (value == UINT64_MAX) /* no limit, no figure */
 			continue;
 		if (!is_begun) {
-			printf("# TYPE labyrinth_%s%s %s\n", figure->key, unit, figure->counter ? "counter" : "gauge");
-			if (figure->bytes)
+			const char *family = metrics->for_prometheus && figure->counter ? "_total" : "";
+			printf("# TYPE labyrinth_%s%s%s %s\n", figure->key, unit, family,
+			       figure->counter ? "counter" : "gauge");
+			if (figure->bytes && !metrics->for_prometheus)
 				printf("# UNIT labyrinth_%s_bytes bytes\n", figure->key);
-			printf("# HELP labyrinth_%s%s %s%s.\n", figure->key, unit,
+			printf("# HELP labyrinth_%s%s%s %s%s.\n", figure->key, unit, family,
 			       figure->bytes ? "Bytes " : "Number of ", figure->help);
 		}
 		is_begun = true;
@@ -150,7 +164,7 @@ print_classes(const struct metrics *metrics, const char *name, const char *help,
 	bool is_bytes = strstr(name, "_bytes") != NULL;
 
 	printf("# TYPE %s gauge\n", name);
-	if (is_bytes)
+	if (is_bytes && !metrics->for_prometheus)
 		printf("# UNIT %s bytes\n", name);
 	printf("# HELP %s %s\n", name, help);
 	for (size_t i = 0; i < metrics->count; i++) {
@@ -168,7 +182,10 @@ print_classes(const struct metrics *metrics, const char *name, const char *help,
 static void
 print_info(const struct metrics *metrics)
 {
-	printf("# TYPE labyrinth_build info\n# HELP labyrinth_build The library in the process.\n");
+	if (metrics->for_prometheus)
+		printf("# TYPE labyrinth_build_info gauge\n# HELP labyrinth_build_info The library in the process.\n");
+	else
+		printf("# TYPE labyrinth_build info\n# HELP labyrinth_build The library in the process.\n");
 	for (size_t i = 0; i < metrics->count; i++) {
 		const struct lab_inspect *block = &metrics->looked[i].target.block;
 		char *labels = NULL;
@@ -191,7 +208,8 @@ print(const struct metrics *metrics)
 	              offsetof(struct class_figures, spans));
 	print_classes(metrics, "labyrinth_class_pinned_bytes", "Bytes of pages that stay because of live blocks.",
 	              offsetof(struct class_figures, pinned));
-	puts("# EOF");
+	if (!metrics->for_prometheus)
+		puts("# EOF");
 }
 
 int
@@ -199,28 +217,33 @@ cmd_metrics(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 	        {"json", 'j', NULL, 0, "Print JSON", 0},
+	        {"prometheus", 'p', NULL, 0, "Print Prometheus' own text format, which its textfile collector reads",
+	         0},
 	        {"label", 'l', "NAME=VALUE", 0, "A label of all samples", 0},
 	        {0},
 	};
 	static const char doc[] =
-	        "Prints the figures of processes as OpenMetrics text, in jemalloc's vocabulary as far as that goes: "
-	        "for "
-	        "Prometheus' textfile collector, or an exporter that runs programs. Samples of several processes have "
-	        "labels `pid` and `command`.";
+	        "Prints the figures of processes as OpenMetrics text, in jemalloc's vocabulary as far as that goes, or "
+	        "in the text format that Prometheus' textfile collector reads. Samples of several processes have "
+	        "labels "
+	        "`pid` and `command`. Processes that cannot be looked into are named on stderr, and left out.";
 	static const struct argp argp = {options, parse, "PID...", doc, NULL, NULL, NULL};
 	struct metrics metrics = {0};
 	int result = EXIT_OK;
 	size_t looked = 0;
 
 	argp_parse(&argp, argc, argv, 0, NULL, &metrics);
+	metrics.is_of_several = metrics.count > 1;
 	metrics.looked = reallocate(NULL, metrics.count * sizeof *metrics.looked);
-	while (looked < metrics.count && look_at(&metrics.looked[looked], metrics.pids[looked]))
-		looked++;
-	if (looked < metrics.count)
-		result = EXIT_NO;
-	else if (metrics.json)
+	for (size_t i = 0; i < metrics.count; i++)
+		if (look_at(&metrics.looked[looked], metrics.pids[i]))
+			metrics.pids[looked++] = metrics.pids[i];
+		else
+			result = EXIT_NO; /* one line was printed; the others are, all the same */
+	metrics.count = looked;
+	if (looked > 0 && metrics.json)
 		result = report_print(report_json(&metrics.looked->snapshot, &metrics.looked->census));
-	else
+	else if (looked > 0)
 		print(&metrics);
 	while (looked > 0)
 		look_away(&metrics.looked[--looked]);

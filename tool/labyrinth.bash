@@ -38,7 +38,7 @@ _labyrinth() {
         mapfile -t COMPREPLY < <(compgen -c -W "--json --help $(_labyrinth_pids)" -- "$word")
         ;;
     profile) mapfile -t COMPREPLY < <(compgen -f -W "--type --top --folded --svg --json --help" -- "$word") ;;
-    metrics) mapfile -t COMPREPLY < <(compgen -W "--json --label --help $(_labyrinth_pids)" -- "$word") ;;
+    metrics) mapfile -t COMPREPLY < <(compgen -W "--json --label --prometheus --help $(_labyrinth_pids)" -- "$word") ;;
     map) mapfile -t COMPREPLY < <(compgen -W "--svg --json --color --help $(_labyrinth_pids)" -- "$word") ;;
     top) mapfile -t COMPREPLY < <(compgen -W "--interval --count --sort --help $(_labyrinth_pids)" -- "$word") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "--json --help $(_labyrinth_pids)" -- "$word") ;;

@@ -75,6 +75,9 @@ read_name(struct target *target)
 		target->name[strcspn(target->name, "\n")] = 0;
 	if (file)
 		fclose(file);
+	for (char *letter = target->name; *letter; letter++)
+		if ((unsigned char)*letter < ' ' || (unsigned char)*letter >= 0x7f) /* it is for terminals and JSON */
+			*letter = '?';
 	if (!target->name[0])
 		strcpy(target->name, "?");
 }

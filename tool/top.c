@@ -120,7 +120,7 @@ draw_heaps(const struct watched *process, int y)
 	const struct census *census = &process->census;
 	char row[256];
 
-	snprintf(row, sizeof row, "%.40s: %8s %-9s %5s %10s %10s %10s %9s", process->name, "THREAD", "STATE", "SEGS",
+	snprintf(row, sizeof row, "%.11s: %8s %-9s %5s %10s %10s %10s %9s", process->name, "THREAD", "STATE", "SEGS",
 	         "MAPPED", "ACTIVE", "WAITING", "SLOW");
 	attron(A_BOLD);
 	put_line(y++, row);
@@ -131,7 +131,7 @@ draw_heaps(const struct watched *process, int y)
 		snprintf(bytes[0], sizeof bytes[0], "%s", human_bytes(heap->mapped));
 		snprintf(bytes[1], sizeof bytes[1], "%s", human_bytes(heap->active));
 		snprintf(bytes[2], sizeof bytes[2], "%s", human_bytes(heap->remote_waiting));
-		snprintf(row, sizeof row, "%*s  %8u %-9s %5llu %10s %10s %10s %9llu", (int)strnlen(process->name, 40),
+		snprintf(row, sizeof row, "%*s  %8u %-9s %5llu %10s %10s %10s %9llu", (int)strnlen(process->name, 11),
 		         "", heap->tid, heap_state_name(heap->state), (unsigned long long)heap->segments, bytes[0],
 		         bytes[1], bytes[2], (unsigned long long)heap->slow_calls);
 		put_line(y, row);

@@ -23,7 +23,7 @@ Made from the headers by `tools/api.py`; a test looks that it is current. For C+
 """
 TOKEN = re.compile(r"(?P<section>/\* ---- (?P<title>.*?) -+ \*/)|(?P<comment>/\*.*?\*/)|(?P<blank>\n[ \t]*\n)|(?P<directive>#(?:[^\n]*\\\n)*[^\n]*)|(?P<code>\S)|\s", re.S)
 CONDITIONAL = re.compile(r"#\s*(?:if|ifdef|ifndef|else|elif|endif|pragma|include|undef)\b")
-NAME = re.compile(r"#\s*define\s+(\w+)|^(?:struct|enum)\s+(\w+)\s*[{;]|(\w+)\s*\((?![^()]*\)\s*\()|typedef [^;]*?(\w+);$", re.S)
+NAME = re.compile(r"#\s*define\s+(\w+)|^(?:struct|enum)\s+(\w+)\s*[{;]|(\w+)\s*\((?![^()]*\)\s*\()|typedef [^;]*?(\w+);$|^extern [^;()]*?(\w+)(?:\[\])?;$", re.S)
 
 
 def statement_end(text, start):

@@ -18,6 +18,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 RUNS = 1 if "--quick" in sys.argv[1:] else 3  # of each, in turn; the median counts
 CLASSES = 12  # size classes to show: those with the most allocations
+TOLD = ("in use", "active", "resident", "given back", "live blocks", "large blocks", "huge blocks", "heaps ", "remote frees", "re-entrant", "heaps adopted")
 
 
 class Measurement:
@@ -148,21 +149,13 @@ def print_statistics(job, library, folder):
         print("    the library wrote no figures")
         return
     lines = [line.removeprefix("labyrinth: ") for line in file.read_text().splitlines()]
-    table = [line for line in lines if re.fullmatch(r"[\d\s]+", line)]
-    for line in lines:
-        if line not in table:
-            print("    " + readable(line))
-    for line in busiest(table):
+    heading = next((i for i, line in enumerate(lines) if line.split()[:2] == ["class", "size"]), len(lines))
+    for line in lines[:heading]:
+        if line.startswith(TOLD):
+            print("    " + line)
+    print("    " + "".join(lines[heading:heading + 1]))
+    for line in busiest([line for line in lines[heading + 1:] if re.fullmatch(r"[\d\s]+", line)]):
         print("    " + line)
-
-
-def readable(line):
-    """A figure in bytes as one in MiB, in the same column; any other line as it is."""
-    found = re.fullmatch(r"(.*) \(bytes\)(\s+)(\d+)", line)
-    if not found:
-        return line
-    name, space, number = found.groups()
-    return f"{name} (MiB)  {int(number) / 2**20:>{len(space) + len(number)}.2f}"
 
 
 def busiest(table):

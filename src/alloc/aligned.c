@@ -8,6 +8,7 @@
 #include "alloc/release.h"
 #include "alloc/settings.h"
 #include "base/check.h"
+#include "insight/profile.h"
 
 LAB_EXPORT void *
 lab_calloc(size_t count, size_t size)
@@ -105,7 +106,11 @@ lab_usable_size(const void *block)
 
 	if (lab_unlikely(dress != NULL))
 		return dress->size;
-	return block ? lab_block_size(block, "malloc_usable_size") : 0;
+	if (!block)
+		return 0;
+	size_t size = lab_block_size(block, "malloc_usable_size");
+	size_t sampled = lab_unlikely(lab_profile_is_on()) ? lab_profile_size(block) : 0;
+	return sampled != 0 && sampled <= LAB_SMALL_MAX ? lab_class_size(lab_class_of(sampled)) : size;
 }
 
 LAB_EXPORT size_t

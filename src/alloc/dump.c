@@ -71,7 +71,7 @@ open_file(void)
 	expand_path(path, sizeof path);
 	if (!*path)
 		return;
-	int error = lab_os_open(&file, path, true);
+	int error = lab_os_open(&file, path, has_own_path()); /* what others have written stays */
 	if (error != 0)
 		complain(path, error);
 	file_owner = has_own_path() ? lab_os_pid() : 0;

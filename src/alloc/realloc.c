@@ -81,6 +81,14 @@ is_aligned(const struct block *block, struct lab_request request)
 	return ((uintptr_t)block->p & (request.align - 1)) == 0;
 }
 
+/* Whether a block of a span of so many bytes stays as it is for another size: one that would be less than half used
+ * moves. */
+static bool
+stays_in_span(size_t bytes, size_t size)
+{
+	return size <= bytes && (size > bytes / 2 || bytes <= 64);
+}
+
 /* The block as what is asked for: where it is, or where its pages were moved to. NULL: it is as it was. */
 static void *
 try_resize_block(struct lab_guard *guard, const struct block *block, struct lab_request request)
@@ -89,9 +97,9 @@ try_resize_block(struct lab_guard *guard, const struct block *block, struct lab_
 
 	if (!is_aligned(block, request))
 		return NULL;
-	/* A block that would be less than half used moves. A run stays one for a size that a span has as well, so that
-	 * a size that goes up and down across the border is not copied each time. */
-	bool stays = size <= block->size && (size > block->size / 2 || block->size <= 64);
+	/* A run stays one for a size that a span has as well, so that a size that goes up and down across the border is
+	 * not copied each time. */
+	bool stays = stays_in_span(block->size, size);
 
 	switch (block->place.kind) {
 	case LAB_PLACE_RUN:
@@ -109,6 +117,17 @@ try_resize_block(struct lab_guard *guard, const struct block *block, struct lab_
 	}
 }
 
+/* With the heap profile: a run that is to be small stays only if it is a sample, and would stay if it lay in a span;
+ * else the block is to be drawn anew. */
+static bool
+stays_sample(const struct block *block, struct lab_request request)
+{
+	size_t sampled = lab_profile_size(block->p);
+
+	return sampled != 0 && sampled <= LAB_SMALL_MAX && is_aligned(block, request) &&
+	       stays_in_span(lab_class_size(lab_class_of(sampled)), request.size);
+}
+
 static void *
 resize_block(struct lab_guard *guard, const struct block *block, struct lab_request request)
 {
@@ -116,6 +135,8 @@ resize_block(struct lab_guard *guard, const struct block *block, struct lab_requ
 	bool is_counted = is_pages && lab_unlikely(lab_profile_is_on());
 	struct lab_profile_sample sample = {0};
 
+	if (is_counted && block->place.kind == LAB_PLACE_RUN && request.size <= LAB_SMALL_MAX)
+		return stays_sample(block, request) ? block->p : NULL;
 	if (is_counted)
 		sample = lab_profile_begin_move(block->p);
 	void *resized = try_resize_block(guard, block, request);

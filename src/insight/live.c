@@ -68,6 +68,14 @@ lab_live_put(const void *block, uint32_t site, size_t size, uint32_t *old_site, 
 	return place != NULL;
 }
 
+size_t
+lab_live_size(const void *block)
+{
+	const struct place *place = find((uintptr_t)block);
+
+	return place ? lab_load_rlx(&place->what) & ((UINT64_C(1) << SITE_SHIFT) - 1) : 0;
+}
+
 bool
 lab_live_take(const void *block, uint32_t *site, size_t *size)
 {

@@ -21,6 +21,9 @@ bool lab_live_start(void);
  * free was cut short, that one's *old_site and *old_size are given, else *old_size is 0. */
 bool lab_live_put(const void *block, uint32_t site, size_t size, uint32_t *old_site, size_t *old_size);
 
+/* The size with which it was put there; 0: it is no sample. */
+size_t lab_live_size(const void *block);
+
 /* Takes it out. False: it is no sample. */
 bool lab_live_take(const void *block, uint32_t *site, size_t *size);
 

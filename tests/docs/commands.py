@@ -92,7 +92,7 @@ TABLE = {
     "tests/misuse/run.py PROGRAM LIBRARY --table": Test("misuse-kinds"),
     "meson install": Test("install"),
     "meson dist -C build/release --no-tests": Test("package-debian"),
-    "apt-get build-dep . && dpkg-buildpackage -b -us -uc && apt-get install ../liblabyrinth*.deb": Test("package-debian"),
+    "apt-get build-dep . && dpkg-buildpackage -b -us -uc && apt-get install ../labyrinth_*.deb ../liblabyrinth0_*.deb ../liblabyrinth-dev_*.deb": Test("package-debian"),
     "bench/entropy.py": "bench/entropy.py --runs 20 --peers glibc",
     "./dev format": Test("format"),
     "meson test": "cd {root}; meson test -C build/release --no-rebuild --logbase shown-commands histogram",

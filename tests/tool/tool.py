@@ -352,11 +352,20 @@ def metrics(tool):
         labelled = tool.run("metrics", "--label=job=x", process.pid).stdout
         for wrong in [process.pid, "--label=x"], [process.pid, "--label=0x=y"], [process.pid, "--label=size=y"], ["--json", process.pid, other.pid], []:
             tool.run("metrics", *wrong, status=2)
-        has("^labyrinth: .*99999999", tool.complaint("metrics", process.pid, 99999999))
+        partly = tool.run("metrics", process.pid, 99999999, status=1)
+        has("^labyrinth: .*99999999", partly.stderr)
+        has(rf'^labyrinth_active_bytes\{{pid="{process.pid}",', partly.stdout)
+        expect(tool.run("metrics", process.pid, process.pid).stdout.count("labyrinth_active_bytes ") == 4, "a process named twice")
+        tool.run("metrics", process.pid, "-la=1", "-la=2", status=2)
+        older = tool.run("metrics", "--prometheus", process.pid).stdout
     of_both = re.findall(r'^labyrinth_active_bytes\{rack="a \\"b\\"\\\\",dc="x",pid="(\d+)",command="tool-fixture"\} \d+$', text, re.M)
     expect(of_both == [str(process.pid), str(other.pid)], text[:2000])
     families = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     expect(len(families) == len(set(families)) and text.count("# EOF") == 1, families)
+    kinds = dict(line.split()[2:] for line in older.splitlines() if line.startswith("# TYPE"))
+    expect(set(kinds.values()) == {"gauge", "counter"} and "# UNIT" not in older and "# EOF" not in older, kinds)
+    samples = {line.split()[0].split("{")[0] for line in older.splitlines() if not line.startswith("#")}
+    expect(samples == set(kinds) and all(name.endswith("_total") == (kind == "counter") for name, kind in kinds.items()), kinds)
     has(r'^labyrinth_class_spans\{size="112",job="x"\} \d+$', labelled)
     has(r'^labyrinth_build_info\{version="[\d.]+",asserts="[01]",job="x"\} 1$', labelled)
 

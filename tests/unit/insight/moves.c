@@ -106,3 +106,61 @@ Test(moves, a_block_that_could_not)
 	cr_expect_eq(in_use(), 1);
 	cr_expect_sample(p, 5 * MIB);
 }
+
+/* ---- blocks that grow by steps ---- */
+
+static uint64_t
+bytes_in_use(void)
+{
+	struct lab_site_counts counts;
+	uint64_t sum = 0;
+
+	for (uint32_t site = 1; site < LAB_SITES; site++)
+		if (lab_site_read(site, &counts))
+			sum += counts.bytes - counts.freed_bytes;
+	return sum;
+}
+
+/* Of `count` blocks that grow from 100 bytes to some 8000; by_usable_size: as programs do that ask malloc_usable_size
+ * before they call realloc. */
+static void
+grow(bool by_usable_size)
+{
+	enum { COUNT = 4000, STEP = 200 };
+	static char *blocks[COUNT];
+	size_t in_use = 0;
+
+	for (int i = 0; i < COUNT; i++)
+		blocks[i] = lab_malloc(100);
+	for (size_t size = 100 + STEP; size <= 8000; size += STEP)
+		for (int i = 0; i < COUNT; i++)
+			if (!by_usable_size || size > lab_usable_size(blocks[i]))
+				blocks[i] = lab_realloc(blocks[i], size, LAB_GFP_KERNEL);
+	for (int i = 0; i < COUNT; i++)
+		in_use += lab_usable_size(blocks[i]);
+	uint64_t profiled = bytes_in_use();
+	cr_assert(profiled > in_use * 8 / 10 && profiled < in_use * 12 / 10, "%zu KiB, profiled %zu KiB", in_use >> 10,
+	          (size_t)profiled >> 10);
+	for (int i = 0; i < COUNT; i++)
+		lab_free(blocks[i]);
+	cr_assert_eq(bytes_in_use(), 0);
+}
+
+static void
+begin_sparsely(void)
+{
+	cr_assert(
+	        lab_profile_start(64 << 10)); /* some 450 samples of what is left: 20 % are four standard deviations */
+}
+
+TestSuite(steps, .init = begin_sparsely);
+
+Test(steps, sums_are_unbiased)
+{
+	grow(false);
+}
+
+Test(steps, sums_are_unbiased_where_the_usable_size_is_asked_for)
+{
+	grow(true);
+}
