@@ -34,7 +34,7 @@
 #include "stepper.h"
 #include "support.h"
 
-enum { ROUNDS = 8, NEW_ONES = 0, DEPTH_MAX = 3, LONG_HANDLER = 20, JUMPS = 600, PASSES_MAX = 500, HEAPS_MAX = 32 };
+enum { ROUNDS = 12, NEW_ONES = 0, DEPTH_MAX = 3, LONG_HANDLER = 20, JUMPS = 600, PASSES_MAX = 500, HEAPS_MAX = 32 };
 
 static const char started[] = "started";
 
@@ -378,7 +378,8 @@ run_scenes(const struct scene *table, size_t count, unsigned part)
 static void
 run_round(unsigned round, bool limited)
 {
-	static const unsigned parts[ROUNDS] = {1, NEW_ONES, 12, NEW_ONES, 1, NEW_ONES, NEW_ONES, NEW_ONES};
+	static const unsigned parts[ROUNDS] = {1,        NEW_ONES, 12,       NEW_ONES, 1,        NEW_ONES,
+	                                       NEW_ONES, NEW_ONES, NEW_ONES, NEW_ONES, NEW_ONES, NEW_ONES};
 	unsigned part = parts[round % ROUNDS];
 
 	break_use_flags(round / 4 % 2 ? SA_ONSTACK : 0);

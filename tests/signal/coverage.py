@@ -37,7 +37,7 @@ lab_percpu_free lab_shrinker_add lab_shrinker_remove""".split()
 ENDS = re.compile(r"^(lab_report_misuse|lab_report_refusal|lab_assert_failed|say_and_abort)$|\.cold$")
 # What only a setting, or a bad one, leads to: figures by time, the heap profile, checked blocks, locked memory, complaints. And reading the settings, once, in the
 # first call: that is interrupted by signal/first_alloc.c, the profile by profile_step.c, the rest by tests of their own.
-BY_SETTING = re.compile(r"^(lab_dump_now_and_then|lab_profile_(add|remove|lose|begin_move|end_move)|tell_of_handler|lab_tell_of_slow_call|lab_checked_\w+|lab_config_read_early|malloc_medium_counted|"
+BY_SETTING = re.compile(r"^(lab_dump_now_and_then|lab_profile_(add|remove|lose|begin_move|end_move|size)|stays_sample|tell_of_handler|lab_tell_of_slow_call|lab_checked_\w+|lab_config_read_early|malloc_medium_counted|"
                         r"lab_malloc_counted(_try)?|lab_sampler_\w+|lab_os_name|lab_space_hold_range)(\..*)?$")
 
 
