@@ -202,10 +202,11 @@ def ltrace(library, program):
 
 
 def heaptrack(library, program):
-    """It wraps the drop-in's functions as it wraps libc's: every call is counted, and the memory is Labyrinth's."""
+    """It wraps the drop-in's functions as it wraps libc's: every call is counted, and the memory is Labyrinth's. (Its own mutex, which a thread of its
+    takes, may be held when a program forks, and hangs the child then: this one does not fork.)"""
     tool, printer = need("heaptrack"), need("heaptrack_print")
     with tempfile.TemporaryDirectory() as folder:
-        output = output_of([tool, "--output", f"{folder}/recorded", program], LD_PRELOAD=library, LABYRINTH_STATS_FILE=f"{folder}/figures.%p")
+        output = output_of([tool, "--output", f"{folder}/recorded", program, "alone"], LD_PRELOAD=library, LABYRINTH_STATS_FILE=f"{folder}/figures.%p")
         demand(re.search(r"allocations:\s+[\d,]{4,}", output), "no allocations recorded", output)
         demand(any("labyrinth" in figures.read_text() for figures in Path(folder).glob("figures.*")), "the program did not run on Labyrinth", output)
         report = output_of([printer, *map(str, Path(folder).glob("recorded.*"))])
