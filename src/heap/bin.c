@@ -61,6 +61,17 @@ lab_bin_remove(struct lab_bin *bin, struct lab_unit *unit)
 	unit->listed = false;
 }
 
+struct lab_unit *
+lab_bin_find_free(const struct lab_bin *bin)
+{
+	struct lab_unit *unit = bin->partial;
+
+	while (unit && lab_freelist_head(unit->freelist_state) == LAB_FREELIST_NIL &&
+	       lab_unit_count_collected(unit) == 0)
+		unit = unit->next;
+	return unit;
+}
+
 /* The spans before this one go to the end of the list. */
 static void
 rotate(struct lab_bin *bin, struct lab_unit *unit)

@@ -57,6 +57,9 @@ void lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *uni
 void lab_bin_push(struct lab_bin *bin, struct lab_unit *unit);
 void lab_bin_remove(struct lab_bin *bin, struct lab_unit *unit);
 
+/* A listed span with free blocks, for which no page is to be touched; NULL: there is none. O(listed spans). */
+struct lab_unit *lab_bin_find_free(const struct lab_bin *bin);
+
 /* The best of the first few listed spans, or NULL. Those before the first that is worthwhile wait at the list's end. */
 struct lab_unit *lab_bin_choose(struct lab_bin *bin);
 

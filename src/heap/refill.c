@@ -72,9 +72,10 @@ find_carve_end(const struct lab_unit *unit, size_t first, size_t size)
 	return end;
 }
 
-/* Makes the next blocks, at least one, and puts them on the span's empty list, lowest first. */
-static void
-carve(struct lab_unit *unit)
+/* Makes the next blocks, at least one, and puts them on the span's empty list, lowest first. False: the memory limit
+ * forbids it. */
+static bool
+carve(struct lab_heap *heap, struct lab_unit *unit)
 {
 	size_t size = lab_class_size(unit->size_class);
 	size_t first = unit->carved * size;
@@ -85,6 +86,8 @@ carve(struct lab_unit *unit)
 		count = 1;
 	if (count > left)
 		count = left;
+	if (!lab_span_charge_owned(heap, unit, first, first + count * size))
+		return false;
 	lab_span_link_blocks(unit, unit->carved, unit->carved + count);
 	/* The store to carved is the claim: torn after it, these blocks are lost; torn before it, nothing happened. */
 	uint16_t number = (uint16_t)unit->carved;
@@ -92,6 +95,7 @@ carve(struct lab_unit *unit)
 	lab_poke(&unit->carved, unit->carved + count);
 	lab_compiler_barrier();
 	lab_poke(&unit->freelist_state, lab_insert16(unit->freelist_state, number));
+	return true;
 }
 
 /* Puts the current span aside and another, which is in no list, in its place. */
@@ -141,6 +145,28 @@ has_free(const struct lab_bin *bin)
 	return bin->partial || lab_freelist_head(bin->current->freelist_state) != LAB_FREELIST_NIL;
 }
 
+/* Makes blocks in the current span, whose list is empty; or if no page may be touched for that, puts a listed span in
+ * its place that has free blocks. False: there is none. */
+static bool
+make_blocks(struct lab_heap *heap, unsigned c)
+{
+	struct lab_unit *unit = heap->bins[c].current, *other;
+
+	if (lab_likely(lab_unit_purged(unit) != 0 ? lab_sparse_carve_owned(heap, unit) : carve(heap, unit)))
+		return true;
+	while ((other = lab_bin_find_free(&heap->bins[c])) != NULL) {
+		lab_span_unlist_owned(heap, other);
+		replace_current(heap, c, other);
+		mend(heap, other);
+		if (unit->carved == 0)
+			(void)lab_span_emptied_owned(heap, unit);
+		if (lab_freelist_head(other->freelist_state) != LAB_FREELIST_NIL)
+			return true;
+		unit = other;
+	}
+	return false;
+}
+
 bool
 lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 {
@@ -163,11 +189,5 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 		replace_current(heap, c, next);
 		mend(heap, next); /* it may be exhausted then */
 	}
-	if (lab_freelist_head(bin->current->freelist_state) != LAB_FREELIST_NIL)
-		return true;
-	if (lab_unit_purged(bin->current) != 0)
-		lab_sparse_carve_owned(bin->current);
-	else
-		carve(bin->current);
-	return true;
+	return lab_freelist_head(bin->current->freelist_state) != LAB_FREELIST_NIL || make_blocks(heap, c);
 }

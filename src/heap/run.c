@@ -8,6 +8,7 @@
 #include "heap/segment_index.h"
 #include "page/charge.h"
 #include "page/map.h"
+#include "page/pending.h"
 #include "page/purge.h"
 
 /* Whether no page of the segment is in use. The holder's view alone may be older than a purger's bits. */
@@ -107,10 +108,12 @@ lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t 
 
 	lab_count_owned(&heap->counts, -(int64_t)count, (int64_t)(dirty + behind));
 	lab_segment_give(segment, page, count, dirty);
+	if (behind)
+		lab_purge_note();
 	lab_segment_refresh_owned(segment, page, count);
 	lab_segment_index_owned(heap, segment);
 	keep_one(heap, segment);
-	heap->freed_pages += dirty;
+	heap->freed_pages += dirty + behind;
 }
 
 bool
@@ -168,13 +171,13 @@ lab_run_resize_owned(struct lab_heap *heap, struct lab_segment *segment, struct 
 		if (!lab_segment_take_at(segment, page + old, count - old))
 			return false;
 		lab_pages_count_taken_owned(heap, segment, page + old, count - old);
-		if (!lab_charge_taken(segment, page + old, count - old)) {
+		if (!lab_charge_pages(segment, page + old, count - old)) {
 			lab_pages_give_owned(heap, segment, page + old, count - old, 0);
 			return false;
 		}
 		lab_segment_refresh_owned(segment, page + old, count - old);
 		lab_segment_index_owned(heap, segment);
-		lab_run_forget_retired((struct lab_pages){segment, page + old}, count - old);
+		lab_run_forget_retired((struct lab_pages){.segment = segment, .page = page + old}, count - old);
 		lab_compiler_barrier(); /* a frame that is cut short here leaves orphans, behind a run as it was */
 		lab_store_rlx(&run->pages, count);
 	} else if (count < old) {

@@ -9,6 +9,7 @@
 #include "heap/heap.h"
 #include "heap/registry.h"
 #include "heap/run.h"
+#include "page/charge.h"
 #include "page/map.h"
 
 struct lab_unit lab_no_span = {.freelist_state = LAB_FREELIST_NIL};
@@ -61,6 +62,9 @@ lab_span_cut_owned(struct lab_heap *heap, struct lab_unit *unit)
 
 	lab_poke(&unit->freelist_state, freelist_state);
 	if (unit->current && freelist_state >> 16 == 0 && unit->carved > 0) { /* INV-SPAN-2: none is used */
+		uint64_t owner;
+		struct lab_segment *segment = lab_space_find(unit->base, &owner);
+		lab_segment_mark_dirty(segment, lab_segment_page_of(segment, unit->base), LAB_UNIT_PAGES);
 		lab_compiler_barrier();
 		lab_unit_set_purged(unit, 0);
 		lab_span_link_blocks(unit, 0, unit->carved);
@@ -147,6 +151,19 @@ lab_span_unlist_owned(struct lab_heap *heap, struct lab_unit *unit)
 	open_unit(unit);
 }
 
+bool
+lab_span_charge_owned(struct lab_heap *heap, const struct lab_unit *unit, size_t first, size_t end)
+{
+	uint64_t owner;
+	struct lab_segment *segment = lab_space_find(unit->base, &owner);
+	size_t page = lab_segment_page_of(segment, unit->base + first);
+
+	if (lab_likely(lab_charge_pages(segment, page, lab_segment_page_of(segment, unit->base + end - 1) + 1 - page)))
+		return true;
+	heap->over_limit = true;
+	return false;
+}
+
 void *
 lab_span_pop_owned(struct lab_unit *unit)
 {
@@ -163,11 +180,7 @@ retire(struct lab_heap *heap, struct lab_unit *unit)
 {
 	uint64_t owner;
 	struct lab_segment *segment = lab_space_find(unit->base, &owner);
-	/* A carve that was cut short may have written links to the page after what is carved, and to dirty ones. */
-	size_t dirty = unit->carved * lab_class_size(unit->size_class) / LAB_PAGE_SIZE + 1;
 
-	if (dirty > LAB_UNIT_PAGES)
-		dirty = LAB_UNIT_PAGES;
 	if (unit->listed)
 		lab_bin_remove(&heap->bins[unit->size_class], unit);
 	close_unit(unit);
@@ -175,7 +188,7 @@ retire(struct lab_heap *heap, struct lab_unit *unit)
 	lab_poke(&unit->carved, 0);
 	lab_unit_set_kind(unit, LAB_UNIT_IS_RETIRED);
 	lab_compiler_barrier();
-	lab_pages_give_owned(heap, segment, lab_segment_page_of(segment, unit->base), LAB_UNIT_PAGES, dirty);
+	lab_pages_give_owned(heap, segment, lab_segment_page_of(segment, unit->base), LAB_UNIT_PAGES, 0);
 }
 
 enum lab_free_result

@@ -10,6 +10,10 @@
 /* The span that is always empty: a bin without a span points to it, so that malloc needs no test for that. */
 extern struct lab_unit lab_no_span;
 
+/* Marks the pages dirty in which bytes [first, end) of the span lie, before any is written to. False: the memory limit
+ * forbids it, and heap->over_limit says so. */
+bool lab_span_charge_owned(struct lab_heap *heap, const struct lab_unit *unit, size_t first, size_t end);
+
 /* Takes a block from the current span, which has one. */
 void *lab_span_pop_owned(struct lab_unit *unit);
 

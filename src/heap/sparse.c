@@ -128,12 +128,16 @@ lab_sparse_repair_owned(struct lab_heap *heap)
 static size_t
 purge(const struct lab_unit *unit, uint32_t pages)
 {
+	uint64_t owner;
+	struct lab_segment *segment = lab_space_find(unit->base, &owner);
 	size_t given = 0;
 
 	while (pages) {
 		unsigned first = lab_ctz(pages), count = lab_ctz(~(uint64_t)(pages >> first));
-		if (lab_os.purge(unit->base + first * LAB_PAGE_SIZE, count * LAB_PAGE_SIZE))
+		if (lab_os.purge(unit->base + first * LAB_PAGE_SIZE, count * LAB_PAGE_SIZE)) {
+			lab_segment_mark_fresh(segment, lab_segment_page_of(segment, unit->base) + first, count);
 			given += count;
+		}
 		pages &= ~(uint32_t)(lab_mask(count) << first);
 	}
 	return given;
@@ -283,26 +287,48 @@ lab_sparse_give_all_owned(struct lab_heap *heap)
 	(void)go_on(&walk);
 }
 
-void
-lab_sparse_carve_owned(struct lab_unit *unit)
+/* Whether the block is in none of the span's purged pages if only these are such. */
+static bool
+is_out_of(const struct lab_unit *unit, uint32_t pages, uint32_t number)
 {
-	uint32_t pages = lab_unit_purged(unit), last = LAB_FREELIST_NIL, first = LAB_FREELIST_NIL;
+	return (lab_unit_pages_of(unit, number) & pages) == 0;
+}
 
-	/* the lowest pages, until a block is in none of the others */
-	while (first == LAB_FREELIST_NIL && pages) {
-		struct range range = blocks_in(unit, lab_ctz(pages));
+/* The pages that stay purged when the lowest do not any more, until a block is in none. *range: where such blocks are. */
+static uint32_t
+find_rest(const struct lab_unit *unit, struct range *range)
+{
+	uint32_t pages = lab_unit_purged(unit);
+
+	while (pages) {
+		*range = blocks_in(unit, lab_ctz(pages));
 		pages &= pages - 1;
-		for (uint32_t i = range.first; i < range.end; i++) {
-			if (lab_unit_pages_of(unit, i) & pages)
-				continue;
-			if (last == LAB_FREELIST_NIL)
-				first = i;
-			else
-				lab_poke((uint16_t *)lab_unit_block(unit, last), (uint16_t)i);
-			last = i;
-		}
+		for (uint32_t i = range->first; i < range->end; i++)
+			if (is_out_of(unit, pages, i))
+				return pages;
 	}
-	lab_assert(first != LAB_FREELIST_NIL); /* INV-SPAN-4 */
+	lab_assert(false); /* INV-SPAN-4 */
+	return pages;
+}
+
+bool
+lab_sparse_carve_owned(struct lab_heap *heap, struct lab_unit *unit)
+{
+	uint32_t last = LAB_FREELIST_NIL, first = LAB_FREELIST_NIL;
+	struct range range = {0, 0};
+	uint32_t pages = find_rest(unit, &range), now = lab_unit_purged(unit) & ~pages;
+
+	if (!lab_span_charge_owned(heap, unit, lab_ctz(now) * LAB_PAGE_SIZE, (lab_log2(now) + 1) * LAB_PAGE_SIZE))
+		return false;
+	for (uint32_t i = range.first; i < range.end; i++) {
+		if (!is_out_of(unit, pages, i))
+			continue;
+		if (last == LAB_FREELIST_NIL)
+			first = i;
+		else
+			lab_poke((uint16_t *)lab_unit_block(unit, last), (uint16_t)i);
+		last = i;
+	}
 	lab_poke((uint16_t *)lab_unit_block(unit, last), (uint16_t)LAB_FREELIST_NIL);
 	/* The store to `purged` is the claim: torn after it, these blocks are lost; torn before it, nothing has
 	 * happened. */
@@ -310,4 +336,5 @@ lab_sparse_carve_owned(struct lab_unit *unit)
 	lab_unit_set_purged(unit, pages);
 	lab_compiler_barrier();
 	lab_poke(&unit->freelist_state, lab_insert16(unit->freelist_state, (uint16_t)first));
+	return true;
 }

@@ -43,8 +43,9 @@ bool lab_sparse_look_owned(struct lab_heap *heap, uint64_t now, uint64_t period)
 /* Looks at all spans of the heap, and takes sparse ones as they come. */
 void lab_sparse_give_all_owned(struct lab_heap *heap);
 
-/* Makes blocks of purged pages of the span, which has such, and puts them on its empty list. */
-void lab_sparse_carve_owned(struct lab_unit *unit);
+/* Makes blocks of purged pages of the span, which has such, and puts them on its empty list. False: the memory limit
+ * forbids it. */
+bool lab_sparse_carve_owned(struct lab_heap *heap, struct lab_unit *unit);
 
 /* Ends what heap->thinning says was cut short. No block is lost. */
 void lab_sparse_repair_owned(struct lab_heap *heap);

@@ -53,10 +53,10 @@ take_from_index(struct lab_heap *heap, const struct demand *demand)
 		while ((segment = bins[bin]) != NULL) {
 			int page = take_from(heap, segment, demand);
 			if (page >= 0)
-				return (struct lab_pages){segment, (size_t)page};
+				return (struct lab_pages){.segment = segment, .page = (size_t)page};
 		}
 	}
-	return (struct lab_pages){NULL, 0};
+	return (struct lab_pages){0};
 }
 
 /* Looks again at the segments in which a purger held pages. True if there were any. Cut short, the heap is rebuilt. */
@@ -143,13 +143,14 @@ take_pages(struct lab_heap *heap, size_t count, size_t align)
 	return pages;
 }
 
-/* Counts pages that were taken just now; or gives them back, as they would be more than the limit. */
+/* For all of them, before they are used; or gives them back, as they would be more than the limit. */
 static struct lab_pages
 charge(struct lab_heap *heap, struct lab_pages pages, size_t count)
 {
-	if (pages.segment)
-		lab_pages_count_taken_owned(heap, pages.segment, pages.page, count);
-	if (pages.segment && lab_charge_is_limited() && !lab_charge_taken(pages.segment, pages.page, count)) {
+	if (!pages.segment)
+		return pages;
+	pages.fresh = lab_segment_is_fresh(pages.segment, pages.page, count);
+	if (lab_unlikely(!lab_charge_pages(pages.segment, pages.page, count))) {
 		lab_pages_give_owned(heap, pages.segment, pages.page, count, 0);
 		heap->over_limit = true;
 		pages.segment = NULL;
@@ -160,14 +161,18 @@ charge(struct lab_heap *heap, struct lab_pages pages, size_t count)
 struct lab_pages
 lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align)
 {
-	return charge(heap, take_pages(heap, count, align), count);
+	struct lab_pages pages = take_pages(heap, count, align);
+
+	if (pages.segment)
+		lab_pages_count_taken_owned(heap, pages.segment, pages.page, count);
+	return pages;
 }
 
 /* The first `count` of a row of twice as many. Cut short, the heap has orphans. */
 static struct lab_pages
 take_with_room(struct lab_heap *heap, size_t count)
 {
-	struct lab_pages pages = {NULL, 0};
+	struct lab_pages pages = {0};
 
 	if (2 * count > LAB_SEGMENT_PAGES || lab_charge_is_limited()) /* at a limit there may be room for the one */
 		return pages;
@@ -179,17 +184,19 @@ take_with_room(struct lab_heap *heap, size_t count)
 	lab_segment_give(pages.segment, pages.page + count, count, 0);
 	lab_segment_refresh_owned(pages.segment, pages.page + count, count);
 	lab_segment_index_owned(heap, pages.segment);
+	lab_pages_count_taken_owned(heap, pages.segment, pages.page, count);
 	return pages;
 }
 
-/* A live run of pages that were taken; NULL: of none. */
+/* A live run of pages that were taken; NULL: of none, or they would be too many. */
 static void *
-make_run(struct lab_pages pages, size_t count, bool *fresh)
+make_run(struct lab_heap *heap, struct lab_pages pages, size_t count, bool *fresh)
 {
+	pages = charge(heap, pages, count);
 	if (!pages.segment)
 		return NULL;
 	lab_run_forget_retired(pages, count);
-	*fresh = lab_segment_is_fresh(pages.segment, pages.page, count);
+	*fresh = pages.fresh;
 	struct lab_run *run = &pages.segment->runs[pages.page];
 	lab_store_rlx(&run->pages, count);
 	lab_store_rel(&run->state, lab_run_state(LAB_RUN_LIVE)); /* pairs with the acq of lab_map_find */
@@ -199,7 +206,7 @@ make_run(struct lab_pages pages, size_t count, bool *fresh)
 void *
 lab_run_alloc_owned(struct lab_heap *heap, size_t count, size_t align, bool *fresh)
 {
-	return make_run(lab_pages_take_owned(heap, count, align), count, fresh);
+	return make_run(heap, lab_pages_take_owned(heap, count, align), count, fresh);
 }
 
 void *
@@ -207,6 +214,5 @@ lab_run_alloc_growing_owned(struct lab_heap *heap, size_t count, bool *fresh)
 {
 	struct lab_pages pages = take_with_room(heap, count);
 
-	return pages.segment ? make_run(charge(heap, pages, count), count, fresh)
-	                     : lab_run_alloc_owned(heap, count, 1, fresh);
+	return pages.segment ? make_run(heap, pages, count, fresh) : lab_run_alloc_owned(heap, count, 1, fresh);
 }

@@ -8,7 +8,8 @@
 #include "heap/run.h"
 
 /* `count` pages of the heap's segments at a multiple of `align` pages; count and align at most LAB_SEGMENT_PAGES. Where
- * align is 1, pages that are free for any run of lab_run_pages(count) are found. */
+ * align is 1, pages that are free for any run of lab_run_pages(count) are found. Before one is written to,
+ * lab_charge_pages is called. */
 struct lab_pages lab_pages_take_owned(struct lab_heap *heap, size_t count, size_t align);
 
 /* A block of `count` pages. *fresh: it reads as zero. */

@@ -33,10 +33,9 @@ count_segment(const struct lab_segment *segment)
 {
 	size_t pages = 0;
 
-	for (size_t word = 0; word < lab_segment_words(segment); word++) {
-		uint64_t counts = lab_load_rlx(&segment->taken[word]) | lab_load_rlx(&segment->dirty[word]);
-		pages += (size_t)__builtin_popcountll(counts & lab_segment_word_mask(segment, word));
-	}
+	for (size_t word = 0; word < lab_segment_words(segment); word++)
+		pages += (size_t)__builtin_popcountll(lab_load_rlx(&segment->dirty[word]) &
+		                                      lab_segment_word_mask(segment, word));
 	return pages;
 }
 
@@ -87,7 +86,13 @@ lab_charge(size_t pages, bool seen)
 }
 
 bool
-lab_charge_taken(const struct lab_segment *segment, size_t page, size_t count)
+lab_charge_pages(struct lab_segment *segment, size_t page, size_t count)
 {
-	return !lab_charge_is_limited() || lab_charge(lab_charge_count_clean(segment, page, count), true);
+	uint64_t were_clean[LAB_SEGMENT_WORDS];
+
+	size_t clean = lab_segment_soil(segment, page, count, were_clean);
+	if (lab_likely(clean == 0 || lab_charge(clean, true)))
+		return true;
+	lab_segment_unsoil(segment, page, count, were_clean);
+	return false;
 }

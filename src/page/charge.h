@@ -1,8 +1,9 @@
 /*
  * charge.h - the memory limit: how many pages may be resident for the sake of blocks. Any context; lock-free.
  *
- * A page counts while it is taken or dirty: as one of a span (whole, though it is carved page by page), a run or a huge
- * block, and as a free page that was not given back. Descriptors, the reserve and stacks do not count.
+ * A page counts while it may be resident, which is what its dirty bit says: from when a run or a huge block takes it, or
+ * blocks are carved from it in a span, until it was given back to the system, free or in a sparse span. Descriptors, the
+ * reserve and stacks do not count.
  *
  * INV-CHARGE-1  headroom <= limit - pages that count, but for what threads are just taking. Pages that became clean
  *               since the last count, and pages that were charged and then not taken, are missing from headroom. When
@@ -36,8 +37,9 @@ void lab_charge_set_limit(size_t pages);
  */
 bool lab_charge(size_t pages, bool seen);
 
-/* Charges for the clean ones among pages of a segment that the caller has taken. */
-bool lab_charge_taken(const struct lab_segment *segment, size_t page, size_t count);
+/* Marks pages of a segment dirty that the caller has taken, and charges for those that were clean. False: they would be
+ * too many; nothing has changed. */
+bool lab_charge_pages(struct lab_segment *segment, size_t page, size_t count);
 
 /* Pages in [page, page + count) that are clean. */
 size_t lab_charge_count_clean(const struct lab_segment *segment, size_t page, size_t count);

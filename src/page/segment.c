@@ -146,6 +146,29 @@ lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t count)
 		lab_segment_soil_word(segment, word, lab_segment_range_mask(word, page, count));
 }
 
+size_t
+lab_segment_soil(struct lab_segment *segment, size_t page, size_t count, uint64_t were_clean[LAB_SEGMENT_WORDS])
+{
+	size_t end = page + count, clean = 0;
+
+	for (size_t word = page / 64; word * 64 < end; word++) {
+		uint64_t mask = lab_segment_range_mask(word, page, count);
+		were_clean[word] = mask & ~lab_load_rlx(&segment->dirty[word]);
+		clean += (size_t)__builtin_popcountll(were_clean[word]);
+		lab_segment_soil_word(segment, word, mask);
+	}
+	return clean;
+}
+
+void
+lab_segment_unsoil(struct lab_segment *segment, size_t page, size_t count, const uint64_t clean[LAB_SEGMENT_WORDS])
+{
+	size_t end = page + count;
+
+	for (size_t word = page / 64; word * 64 < end; word++)
+		atomic_fetch_and_explicit(&segment->dirty[word], ~clean[word], memory_order_relaxed);
+}
+
 void
 lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count)
 {

@@ -5,8 +5,9 @@
  *             the heap's holder. Bits are set by a validated CAS and cleared by their setter, or by the scan for
  *             orphans. The bits of a segment's last word that stand for no page are set.
  * INV-PAGE-2  madvise runs only on pages whose bits the caller has set.
- * INV-PAGE-3  A page whose dirty bit is 0 and whose bit is 0 reads as zero. The dirty bit is set before the page's bit
- *             is cleared, and cleared only while the purger holds the page's bit. In fork's child this holds of a
+ * INV-PAGE-3  A page whose dirty bit is 0 reads as zero. The dirty bit is set, by who has the page's bit, before
+ *             anything is written there; and cleared by who has the page's bit, after the system took the page back,
+ *             or before anything was written. In fork's child this holds of a
  *             segment that was not the forking thread's once its `generation` is the process's: what other threads
  *             wrote to it while it was copied shows in its pages and not in its bits.
  * INV-PAGE-4  The aged bit of a page means something while its dirty bit is 1 and its bit is 0. It is 0 when the page
@@ -189,6 +190,12 @@ void lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t cou
 
 /* The same for pages of one word. */
 void lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t mask);
+
+/* The same, and which of them were clean, by word; how many those are. */
+size_t lab_segment_soil(struct lab_segment *segment, size_t page, size_t count, uint64_t were_clean[LAB_SEGMENT_WORDS]);
+/* Undoes it before anything was written to them. */
+void lab_segment_unsoil(struct lab_segment *segment, size_t page, size_t count,
+                        const uint64_t clean[LAB_SEGMENT_WORDS]);
 
 /* Marks pages clean that read as zero. The caller has taken them, or the segment is its own and empty. */
 void lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count);

@@ -16,6 +16,7 @@ struct heap_census {
 	size_t segments, spans, runs, listed_spans, current_spans;
 	size_t used, collected, free, carved; /* blocks; what was collected counts as used */
 	size_t pages;                         /* of spans and runs */
+	size_t touched;                       /* of those, that may be resident */
 };
 
 /* Frees a block of one of the heap's own spans. */
@@ -46,6 +47,23 @@ heap_check_purged(const struct lab_unit *unit)
 
 	for (size_t i = 0; lab_unit_purged(unit) && i < unit->carved; i++)
 		count += heap_check_is_purged(unit, i);
+	return count;
+}
+
+/* INV-PAGE-3: how many of the span's pages are dirty. Those that hold carved blocks are, unless they were purged. */
+static inline size_t
+heap_check_dirty(const struct lab_unit *unit)
+{
+	uint64_t owner;
+	const struct lab_segment *segment = lab_space_find(unit->base, &owner);
+	size_t first = lab_segment_page_of(segment, unit->base), count = 0;
+
+	for (size_t page = 0; page < LAB_UNIT_PAGES; page++) {
+		bool dirty = !lab_segment_is_fresh(segment, first + page, 1);
+		count += dirty;
+		if (page * LAB_PAGE_SIZE < unit->carved * unit->size && !(lab_unit_purged(unit) >> page & 1))
+			REQUIRE(dirty);
+	}
 	return count;
 }
 
@@ -116,6 +134,7 @@ heap_check_span(const struct lab_heap *heap, const struct lab_unit *unit, struct
 	census->free += length + purged;
 	census->carved += unit->carved;
 	census->pages += LAB_UNIT_PAGES;
+	census->touched += heap_check_dirty(unit);
 }
 
 static inline void
@@ -153,6 +172,7 @@ heap_check_segment(const struct lab_heap *heap, const struct lab_segment *segmen
 			length = lab_load_rlx(&run->pages);
 			census->runs++;
 			census->pages += length;
+			census->touched += length;
 		}
 		for (size_t i = page; i < page + length; i++) /* all of the block is taken */
 			REQUIRE((lab_load_rlx(&segment->taken[i / 64]) >> (i % 64) & 1) == taken);

@@ -76,7 +76,7 @@ free_list(void **list)
 static size_t
 pages_by_another_count(void)
 {
-	return heap_check(lab_thread.heap).pages + (stats_now().huge + stats_now().dirty) / LAB_PAGE_SIZE;
+	return heap_check(lab_thread.heap).touched + (stats_now().huge + stats_now().dirty) / LAB_PAGE_SIZE;
 }
 
 Test(limit, what_counts_is_what_is_taken_or_dirty)

@@ -236,7 +236,7 @@ Test(rebuild, a_span_that_was_not_finished)
 	check_everything();
 }
 
-/* carve is cut short before it raised the limit: its links are in pages that were not carved. When the span is retired
+/* carve is cut short before it has raised `carved`: its links are in pages that were not carved. When the span is retired
  * these pages must not count as fresh. */
 Test(rebuild, pages_in_which_carving_was_cut_short_are_not_fresh)
 {
@@ -246,13 +246,14 @@ Test(rebuild, pages_in_which_carving_was_cut_short_are_not_fresh)
 	char *base = unit->base;
 
 	heap = lab_thread.heap;
+	cr_assert(lab_span_charge_owned(heap, unit, unit->carved * 1024, (unit->carved + 4) * 1024));
 	for (size_t i = unit->carved; i < unit->carved + 4; i++) /* the next page's blocks */
 		*(uint16_t *)(base + i * 1024) = (uint16_t)((i + 1) * 1024);
 	rebuild();
 	lab_free(p);
 	rebuild(); /* the span goes back */
 	cr_assert_eq(unit->kind, LAB_UNIT_IS_RETIRED);
-	struct lab_pages first = lab_pages_take_owned(heap, 1, 1); /* the page that was carved is known to be dirty */
+	struct lab_pages first = lab_pages_take_owned(heap, 1, 1); /* a page that was carved is known to be dirty */
 	cr_assert_eq(first.segment->base + first.page * LAB_PAGE_SIZE, base);
 	unsigned char *zeroed = lab_calloc(1, 15 * LAB_PAGE_SIZE);
 	cr_assert_eq((char *)zeroed, base + LAB_PAGE_SIZE);
