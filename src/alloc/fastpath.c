@@ -32,7 +32,8 @@ malloc_counted_try(size_t size, bool is_direct)
 	lab_fast_enter(t);
 	struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_COUNTED);
 	if (lab_likely(lab_sampler_pass(&heap->sampler, size)))
-		block = lab_pop(is_direct ? heap->direct[(size + 15) / 16] : heap->bins[lab_class_of(size)].current);
+		block = lab_pop(is_direct ? lab_peek(&heap->direct[(size + 15) / 16])
+		                          : lab_peek(&heap->bins[lab_class_of(size)].current));
 	if (lab_unlikely(!block))
 		lab_sampler_undo(&heap->sampler, size);
 	lab_fast_leave(t, word);

@@ -48,7 +48,7 @@ lab_fast_leave(struct lab_thread *t, uintptr_t word)
 {
 	if (LAB_GUARD) {
 		lab_compiler_barrier();
-		t->word = word;
+		lab_poke_for_fence(&t->word, word);
 	}
 }
 
@@ -84,7 +84,7 @@ lab_malloc_idle(struct lab_thread *t, uintptr_t word, uintptr_t tag, size_t size
 	lab_fast_enter(t); /* nothing of the heap is read before this */
 
 	struct lab_heap *heap = (struct lab_heap *)(word - tag);
-	return lab_pop_and_leave(t, word, heap->direct[(size + 15) / 16]);
+	return lab_pop_and_leave(t, word, lab_peek(&heap->direct[(size + 15) / 16]));
 }
 
 /* A block of at most LAB_DIRECT_MAX bytes if it can be had at once, else NULL. The tag is an idle word's: that is
@@ -115,7 +115,7 @@ lab_malloc_try_small(size_t size)
 		return NULL;
 	lab_fast_enter(t);
 	struct lab_heap *heap = (struct lab_heap *)(word - LAB_WORD_FAST);
-	return lab_pop_and_leave(t, word, heap->bins[lab_class_of(size)].current);
+	return lab_pop_and_leave(t, word, lab_peek(&heap->bins[lab_class_of(size)].current));
 }
 
 static inline void *

@@ -23,9 +23,9 @@ lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 	size_t low = c == 0 ? 0 : lab_class_size(c - 1) / 16 + 1;
 	size_t high = lab_class_size(c) / 16;
 
-	heap->bins[c].current = unit;
+	lab_poke(&heap->bins[c].current, unit);
 	for (size_t slot = low; slot <= high && slot < LAB_DIRECT_SLOTS; slot++)
-		heap->direct[slot] = unit;
+		lab_poke(&heap->direct[slot], unit);
 }
 
 void

@@ -68,7 +68,7 @@ static inline void
 lab_set_word(struct lab_thread *t, uintptr_t word)
 {
 	lab_compiler_barrier();
-	t->word = word;
+	lab_poke_for_fence(&t->word, word);
 	lab_compiler_barrier();
 }
 

@@ -9,6 +9,7 @@
 #include "heap/heap.h"
 #include "heap/registry.h"
 #include "heap/run.h"
+#include "os/os.h"
 #include "page/charge.h"
 #include "page/map.h"
 
@@ -162,6 +163,37 @@ lab_span_charge_owned(struct lab_heap *heap, const struct lab_unit *unit, size_t
 		return true;
 	heap->over_limit = true;
 	return false;
+}
+
+size_t
+lab_span_purge(const struct lab_unit *unit, uint32_t pages)
+{
+	uint64_t owner;
+	struct lab_segment *segment = lab_space_find(unit->base, &owner);
+	size_t given = 0;
+
+	while (pages) {
+		unsigned first = lab_ctz(pages), count = lab_ctz(~(uint64_t)(pages >> first));
+		if (lab_os.purge(unit->base + first * LAB_PAGE_SIZE, count * LAB_PAGE_SIZE)) {
+			lab_segment_mark_fresh(segment, lab_segment_page_of(segment, unit->base) + first, count);
+			given += count;
+		}
+		pages &= ~(uint32_t)(lab_mask(count) << first);
+	}
+	return given;
+}
+
+size_t
+lab_span_purge_tail_owned(const struct lab_unit *unit)
+{
+	uint64_t owner;
+	const struct lab_segment *segment = lab_space_find(unit->base, &owner);
+	size_t first = lab_segment_page_of(segment, unit->base);
+	size_t end = lab_round_up(unit->carved * unit->size, LAB_PAGE_SIZE) / LAB_PAGE_SIZE;
+	uint32_t dirty =
+	        (uint32_t)(lab_load_rlx(&segment->dirty[first / 64]) >> (first % 64) & lab_mask(LAB_UNIT_PAGES));
+
+	return lab_span_purge(unit, dirty & ~(uint32_t)lab_mask((unsigned)end));
 }
 
 void *

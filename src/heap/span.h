@@ -14,6 +14,13 @@ extern struct lab_unit lab_no_span;
  * forbids it, and heap->over_limit says so. */
 bool lab_span_charge_owned(struct lab_heap *heap, const struct lab_unit *unit, size_t first, size_t end);
 
+/* Gives back pages of the span (bits) that hold no used block, and none on a list. Those that the system took are clean
+ * then; how many they are. By the holder of the heap, or who has its lease. */
+size_t lab_span_purge(const struct lab_unit *unit, uint32_t pages);
+
+/* The same of pages that are dirty and behind the carved blocks. */
+size_t lab_span_purge_tail_owned(const struct lab_unit *unit);
+
 /* Takes a block from the current span, which has one. */
 void *lab_span_pop_owned(struct lab_unit *unit);
 

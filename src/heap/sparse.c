@@ -124,25 +124,6 @@ lab_sparse_repair_owned(struct lab_heap *heap)
 	heap->thinning.unit = NULL;
 }
 
-/* What the system refuses stays as it is: it counts as purged all the same. The pages that it took. */
-static size_t
-purge(const struct lab_unit *unit, uint32_t pages)
-{
-	uint64_t owner;
-	struct lab_segment *segment = lab_space_find(unit->base, &owner);
-	size_t given = 0;
-
-	while (pages) {
-		unsigned first = lab_ctz(pages), count = lab_ctz(~(uint64_t)(pages >> first));
-		if (lab_os.purge(unit->base + first * LAB_PAGE_SIZE, count * LAB_PAGE_SIZE)) {
-			lab_segment_mark_fresh(segment, lab_segment_page_of(segment, unit->base) + first, count);
-			given += count;
-		}
-		pages &= ~(uint32_t)(lab_mask(count) << first);
-	}
-	return given;
-}
-
 /* A walk over the heap's spans: what it is to take, and how far it may go. */
 struct walk {
 	struct lab_heap *heap;
@@ -172,7 +153,8 @@ thin(struct walk *walk, struct lab_unit *unit)
 	lab_compiler_barrier();
 	lab_sparse_repair_owned(heap);
 	lab_compiler_barrier();
-	size_t tried = (size_t)__builtin_popcount(pages), given = purge(unit, pages);
+	/* what the system refuses stays as it is: it counts as purged all the same */
+	size_t tried = (size_t)__builtin_popcount(pages), given = lab_span_purge(unit, pages);
 	walk->given += given;
 	spend(walk, tried * WORK_OF_PAGE);
 	if (given != tried)
@@ -204,6 +186,8 @@ look_at_span(struct walk *walk, struct lab_unit *unit)
 
 	if (!unit->listed)
 		return;
+	if (walk->young)
+		walk->given += lab_span_purge_tail_owned(unit);
 	lab_poke(&walk->heap->thinning.due, true); /* what it is not now it may become, by fast frees */
 	if (now <= unit->examined)
 		return;

@@ -56,6 +56,7 @@ enter_own(struct lab_thread *t, struct lab_guard *guard, uint32_t tid)
 		lab_set_word(t, idle_word(t));
 		return false;
 	}
+	guard->heap->thread_word = &t->word;
 	begin_slow(guard->heap);
 	for (int i = 0; lab_unlikely(t->may_have_left) && i < REPAIRS; i++)
 		lab_repair_one_left(t, guard->sp);

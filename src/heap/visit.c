@@ -6,6 +6,7 @@
 #include "heap/outbox.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/sleeper.h"
 #include "os/os.h"
 
 enum { BLOCKS_A_CALL = 16384 }; /* some 2 ms */
@@ -27,17 +28,19 @@ look_at(const struct lab_heap *target, bool *waits)
 
 /* What is left is to be taken up by the next visit, or by the holder. */
 static void
-work(struct lab_heap *target, size_t *blocks)
+work(struct lab_heap *target, size_t *blocks, bool thoroughly)
 {
 	bool waits;
 
 	(void)lab_outbox_send_owned(target);
 	bool finished = lab_remote_collect(target, blocks);
 	lab_store_rlx(&target->looked, finished ? look_at(target, &waits) : UNFINISHED);
+	if (thoroughly)
+		lab_sleeper_give_back(target);
 }
 
 static void
-visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks)
+visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks, bool thoroughly)
 {
 	uint64_t owner = lab_registry_word(target), mine = lab_lease_new(lab_thread.tid, LAB_VISIT_BY_OTHER);
 
@@ -50,7 +53,7 @@ visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks)
 			target->whole = 0;
 			lab_compiler_barrier();
 			size_t freed = target->freed_pages;
-			work(target, blocks);
+			work(target, blocks, thoroughly);
 			heap->freed_pages += target->freed_pages - freed;
 			lab_finding_pass_owned(target, heap);
 			lab_compiler_barrier();
@@ -91,28 +94,52 @@ lab_visit_one(struct lab_heap *heap, struct lab_heap *target)
 	size_t blocks = BLOCKS_A_CALL;
 
 	if (target != heap && lab_registry_tid(target->id) != lab_thread.tid && may_visit())
-		visit(heap, target, &blocks);
+		visit(heap, target, &blocks, false);
 	if (blocks == 0)
 		lab_remote_expect_visit(target);
+}
+
+/* The next heap of another thread from *id on, but for `heap`; NULL: there is none. *id is then behind it. */
+static struct lab_heap *
+next_of_another(const struct lab_heap *heap, uint32_t *id)
+{
+	while (*id < lab_registry_count()) {
+		uint32_t at = (*id)++;
+		struct lab_heap *target = lab_registry_heap(at);
+		if (target != heap && lab_registry_state(at) == LAB_HEAP_CURRENT &&
+		    lab_registry_tid(at) != lab_thread.tid)
+			return target;
+	}
+	return NULL;
 }
 
 bool
 lab_visit_all(struct lab_heap *heap, bool at_once)
 {
 	size_t blocks = BLOCKS_A_CALL;
+	struct lab_heap *target;
 
 	if (!may_visit())
 		return true;
-	for (uint32_t id = 0; id < lab_registry_count(); id++) {
-		struct lab_heap *target = lab_registry_heap(id);
-		if (target == heap || lab_registry_state(id) != LAB_HEAP_CURRENT ||
-		    lab_registry_tid(id) == lab_thread.tid || !is_to_be_visited(target, at_once))
+	for (uint32_t id = 0; (target = next_of_another(heap, &id)) != NULL;) {
+		if (!is_to_be_visited(target, at_once))
 			continue;
-		visit(heap, target, &blocks);
+		visit(heap, target, &blocks, false);
 		if (blocks == 0)
 			return false;
 	}
 	return true;
+}
+
+void
+lab_visit_all_thoroughly(struct lab_heap *heap)
+{
+	struct lab_heap *target;
+
+	for (uint32_t id = 0; may_visit() && (target = next_of_another(heap, &id)) != NULL;) {
+		size_t blocks = BLOCKS_A_CALL;
+		visit(heap, target, &blocks, true);
+	}
 }
 
 bool

@@ -7,10 +7,10 @@
  *
  * INV-VISIT-1  Only who has the lease reads or writes what is for slow frames: lists, bins, batches, `drain`, `whole`,
  *              `collected` of spans, and takes from the outbox. The fast paths of the heap's thread take no lease, so
- *              a visitor leaves alone what they write: current spans, `direct`, free list states, `put` of the outbox
- *              (outbox.h), and blocks that are in use or on a free list. Of
- *              a span that is not current the fast paths free blocks in use; of one whose used blocks are all collected
- *              there are none, and the span is the visitor's (INV-SPAN-3).
+ *              a visitor leaves alone what they write: free list states, `put` of the outbox (outbox.h), and blocks
+ *              that are in use or on a free list. Of a span that is not current the fast paths free blocks in use; of
+ *              one whose used blocks are all collected there are none, and the span is the visitor's (INV-SPAN-3). How
+ *              a current span becomes the visitor's stands in sleeper.h.
  * INV-VISIT-2  A heap is visited while its owner word is CURRENT; its thread may have ended. A visitor takes the lease
  *              and then reads the owner word; who takes the heap of a dead thread changes the owner word and then reads
  *              the lease (all sc): a Dekker handshake, at least one sees the other and lets go.
@@ -33,6 +33,10 @@
  * was called last.
  */
 bool lab_visit_all(struct lab_heap *heap, bool at_once);
+
+/* All of them; and what they keep for their threads alone goes, too (sleeper.h). Makes a system call a heap, for
+ * trimming and where memory is short. */
+void lab_visit_all_thoroughly(struct lab_heap *heap);
 
 /* The same of one heap in which much waits (remote.h). If blocks are left, the next free into `target` visits it again;
  * if its thread is inside, a free after another 4 MiB. */

@@ -340,6 +340,7 @@ struct lab_os_table lab_os = {
         .has_thread = lab_linux_has_thread,
         .alternate_stack = linux_alternate_stack,
         .is_readable = lab_linux_is_readable,
+        .fence = lab_linux_fence,
         .address_space = linux_address_space,
 };
 

@@ -13,6 +13,7 @@ enum lab_compared {
 };
 enum lab_compared lab_linux_compare(const void *word, uint32_t value);
 bool lab_linux_is_readable(uintptr_t low, uintptr_t high);
+bool lab_linux_fence(void);
 
 /* By libc's functions, if lab_os_use_libc says so. lab_linux_mremap: `to` with MREMAP_FIXED; NULL: refused. */
 bool lab_linux_munmap(void *start, size_t size);

@@ -89,6 +89,9 @@ struct lab_os_table {
 	bool (*alternate_stack)(struct lab_os_stack *stack);
 	/* Whether every page of [low, high) can be read; false also if that cannot be told. A system call a page. */
 	bool (*is_readable)(uintptr_t low, uintptr_t high);
+	/* Every other thread of the process that runs passes a memory barrier between the call and the return. False:
+	 * the system cannot do that, or does not allow it. */
+	bool (*fence)(void);
 	/* Bytes of addresses that a process of this system can have: a power of two. */
 	size_t (*address_space)(void);
 };

@@ -1,5 +1,6 @@
 /* thread.c - thread and process ids, whether a thread is alive, and what signals it holds. Any context. */
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -255,6 +256,20 @@ lab_linux_has_thread(uint32_t tid)
 {
 	return tid != 0 &&
 	       !lab_syscall_failed(lab_syscall(SYS_tgkill, lab_syscall(SYS_getpid, 0, 0, 0, 0, 0), (long)tid, 0, 0, 0));
+}
+
+static bool
+membarrier(int command)
+{
+	return !lab_syscall_failed(lab_syscall(SYS_membarrier, command, 0, 0, 0, 0));
+}
+
+/* A process has to register first, once; a child of fork perhaps again. */
+bool
+lab_linux_fence(void)
+{
+	return membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) ||
+	       (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED));
 }
 
 /* ---- signals of the calling thread ---- */

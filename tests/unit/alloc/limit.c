@@ -308,7 +308,113 @@ Test(limit, the_heaps_of_the_dead_are_taken_over)
 	lab_free(p);
 }
 
-/* Of a thread that has had no heap: so nobody finds out about it otherwise. */
+/* Threads that have used all small sizes, a little or much, and hold nothing. */
+enum { IDLERS = 12 };
+
+static pthread_barrier_t idlers_sleep, idlers_end;
+
+static void *
+use_all_sizes_and_sleep(void *bytes)
+{
+	static _Thread_local void *blocks[1024];
+
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+		size_t count = 1 + (size_t)bytes / lab_class_size(c);
+		if (count > 1024)
+			count = 1024;
+		for (size_t i = 0; i < count; i++)
+			REQUIRE(blocks[i] = lab_malloc(lab_class_size(c)));
+		for (size_t i = 0; i < count; i++)
+			lab_free(blocks[i]);
+	}
+	(void)pthread_barrier_wait(&idlers_sleep);
+	(void)pthread_barrier_wait(&idlers_end);
+	return lab_malloc(100); /* it goes on */
+}
+
+static void
+idlers_leave_all(size_t bytes)
+{
+	pthread_t threads[IDLERS];
+	void *kept;
+	size_t count;
+
+	(void)pthread_barrier_init(&idlers_sleep, NULL, IDLERS + 1);
+	(void)pthread_barrier_init(&idlers_end, NULL, IDLERS + 1);
+	lab_free(lab_malloc(10));
+	for (int i = 0; i < IDLERS; i++)
+		REQUIRE(pthread_create(&threads[i], NULL, use_all_sizes_and_sleep, (void *)bytes) == 0);
+	(void)pthread_barrier_wait(&idlers_sleep);
+	size_t limit = 24 * MIB;
+	limit_to(limit);
+	void **list = take_all(LAB_UNIT_SIZE, &count);
+	cr_assert_geq(count * LAB_UNIT_SIZE, limit - MIB, "%zu KiB", count * LAB_UNIT_SIZE / 1024);
+	free_list(list);
+	(void)pthread_barrier_wait(&idlers_end);
+	for (int i = 0; i < IDLERS; i++) {
+		REQUIRE(pthread_join(threads[i], &kept) == 0 && kept);
+		lab_free(kept);
+	}
+}
+
+Test(limit, spans_that_idle_threads_have_begun_are_no_reason_to_fail)
+{
+	idlers_leave_all(0);
+}
+
+Test(limit, spans_that_idle_threads_have_emptied_are_no_reason_to_fail)
+{
+	idlers_leave_all(LAB_UNIT_SIZE);
+}
+
+Test(limit, free_pages_of_sparse_spans_are_no_reason_to_fail)
+{
+	enum { SMALL = 1000, KEPT = 50, COUNT = 20000 };
+	static unsigned char *blocks[COUNT];
+	size_t count;
+
+	limit_to(24 * MIB);
+	for (size_t i = 0; i < COUNT; i++) {
+		REQUIRE(blocks[i] = lab_malloc(SMALL));
+		memset(blocks[i], (int)(i & 0xff), SMALL);
+	}
+	for (size_t i = 0; i < COUNT; i++)
+		if (i % KEPT != 0)
+			lab_free(blocks[i]);
+	void **list = take_all(LAB_UNIT_SIZE, &count);
+	/* each that is kept has its page, or two */
+	cr_assert_geq(count * LAB_UNIT_SIZE, 24 * MIB - COUNT / KEPT * 3 * LAB_PAGE_SIZE / 2 - MIB);
+	void **small = take_all(SMALL, &count);
+	for (size_t i = 0; i < COUNT; i += KEPT)
+		cr_assert(blocks[i][0] == (i & 0xff) && memcmp(blocks[i], blocks[i] + 1, SMALL - 1) == 0);
+	free_list(list);
+	free_list(small);
+	(void)heap_check(lab_thread.heap);
+}
+
+/* A page that may not be touched is no reason to fail while another span has free blocks. */
+Test(limit, free_blocks_of_listed_spans_are_found_where_nothing_may_be_carved)
+{
+	enum { SMALL = 512, COUNT = 4000 };
+	static void *blocks[COUNT];
+	size_t count, freed = 0;
+
+	for (int i = 0; i < COUNT; i++)
+		REQUIRE(blocks[i] = lab_malloc(SMALL));
+	limit_to((lab_charge_count() + 2) * LAB_PAGE_SIZE);
+	free_list(take_all(LAB_PAGE_SIZE, &count)); /* reclaimed; what is left is full */
+	for (int i = 0; i < COUNT; i += 16, freed++) {
+		lab_free(blocks[i]);
+		blocks[i] = NULL;
+	}
+	void **list = take_all(SMALL, &count);
+	cr_assert_geq(count, freed);
+	free_list(list);
+	for (int i = 0; i < COUNT; i++)
+		lab_free(blocks[i]);
+	(void)heap_check(lab_thread.heap);
+}
+
 /* Threads in turn: each frees what the one before has built, builds as much itself, and sleeps. */
 enum { RELAY = 8, RELAY_BLOCKS = 20000 };
 

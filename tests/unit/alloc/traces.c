@@ -1,8 +1,10 @@
 /*
  * traces.c - random traces in several threads: each its own, threads that die with live blocks, blocks that live on in
- * other threads, and all of it while others trim. A plain program, as TSan and Criterion do not go together.
+ * other threads, and all of it while others trim, also by visits to threads that have freed all. A plain program, as TSan and Criterion do not go together.
  */
 #include "heap/registry.h"
+#include "heap/thread.h"
+#include "heap/visit.h"
 #include "many_threads.h"
 
 enum { THREADS = 4, SLOTS = 300 };
@@ -130,14 +132,66 @@ run_trim(void)
 	threads_join(&trimmer);
 }
 
+/* ---- sleepers: a visitor takes away, all the time, the spans from which threads take blocks that they free at once --- */
+
+enum { BURST = 3 };
+
+/* Each block is known by its first and last word. */
+static void
+burst(struct trace_random *random, uint64_t mark)
+{
+	size_t count = 1 + trace_below(random, BURST), words = (16 << trace_below(random, 3)) / sizeof(uint64_t);
+	uint64_t *p[BURST];
+
+	for (size_t i = 0; i < count; i++) {
+		p[i] = lab_malloc(words * sizeof(uint64_t));
+		REQUIRE(p[i]);
+		p[i][0] = p[i][words - 1] = mark + i;
+	}
+	for (size_t i = 0; i < count; i++)
+		REQUIRE(p[i][0] == mark + i && p[i][words - 1] == mark + i);
+	for (size_t i = 0; i < count; i++)
+		lab_free(p[i]);
+}
+
+static void
+use_and_free_all(size_t number)
+{
+	struct trace_random random = {number + 1};
+
+	for (uint64_t i = 1; i <= 100000 * SCALE; i++)
+		burst(&random, (uint64_t)(number + 1) << 48 | i * BURST);
+}
+
+static void
+visit_all_the_time(size_t number)
+{
+	(void)number;
+	while (!atomic_load(&stop)) {
+		struct lab_guard guard = LAB_GUARD_HERE;
+		REQUIRE(lab_enter(&guard));
+		lab_visit_all_thoroughly(guard.heap);
+		lab_leave(&guard);
+	}
+}
+
+static void
+run_sleepers(void)
+{
+	struct threads_member visitor;
+
+	threads_begin(&visitor, visit_all_the_time, 0);
+	threads_run(use_and_free_all, THREADS - 1);
+	atomic_store(&stop, true);
+	threads_join(&visitor);
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct threads_pattern patterns[] = {
-	        {"private", run_private},
-	        {"churn", run_churn},
-	        {"hand_over", run_hand_over},
-	        {"trim", run_trim},
+	        {"private", run_private}, {"churn", run_churn},       {"hand_over", run_hand_over},
+	        {"trim", run_trim},       {"sleepers", run_sleepers},
 	};
 
 	return threads_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);

@@ -1,0 +1,26 @@
+/*
+ * sleeper.h - what the heap of a thread that sleeps keeps for the thread alone, given back by a visitor (visit.h):
+ * current spans of which no block is used, and pages of spans that are dirty from before and not carved.
+ *
+ * The fast paths of the heap's thread take blocks from its current spans without a lease. So a visitor first puts
+ * lab_no_span in their place, and then asks the system to make every thread that runs pass a memory barrier
+ * (lab_os.fence), and looks at the thread's word.
+ *
+ * INV-SLEEP-1  A fast path of malloc marks the word before it reads which span is current. With the fence between the
+ *              visitor's store and its look at the word: if the word is idle then, each fast path that marks it later
+ *              reads lab_no_span, and each one that marked it before has left. So nobody takes a block of that span.
+ *              Source: Dekker's algorithm with a barrier on one side (Dice, Huang, Yang, Asymmetric Dekker
+ *              Synchronization, 2001).
+ * INV-SLEEP-2  Of a span of which no block is used none is freed: the fast path of free does not touch it either.
+ *              A span with a used block is put back as it was.
+ * INV-SLEEP-3  Where the carved blocks end is written in slow frames alone, so the pages behind are the visitor's.
+ */
+#ifndef LAB_HEAP_SLEEPER_H
+#define LAB_HEAP_SLEEPER_H
+
+#include "heap/heap.h"
+
+/* By a visitor who has the lease of `target` and has made it not whole. O(spans of the heap). */
+void lab_sleeper_give_back(struct lab_heap *target);
+
+#endif
