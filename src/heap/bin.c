@@ -28,21 +28,29 @@ lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit)
 		lab_poke(&heap->direct[slot], unit);
 }
 
+/* Before `next`, which is listed; NULL: at the end. */
+static void
+insert(struct lab_bin *bin, struct lab_unit *unit, struct lab_unit *next)
+{
+	struct lab_unit *first = bin->partial, *previous = first ? previous_of(next ? next : first) : unit;
+
+	unit->next = next;
+	unit->listed = true;
+	set_previous(unit, previous);
+	if (next == first)
+		bin->partial = unit;
+	else
+		previous->next = unit;
+	if (first)
+		set_previous(next ? next : first, unit);
+}
+
 void
 lab_bin_push(struct lab_bin *bin, struct lab_unit *unit)
 {
-	struct lab_unit *first = bin->partial;
-
-	unit->next = NULL;
-	unit->listed = true;
-	if (!first) {
-		set_previous(unit, unit);
-		bin->partial = unit;
-		return;
-	}
-	set_previous(unit, previous_of(first));
-	previous_of(first)->next = unit;
-	set_previous(first, unit);
+	insert(bin, unit, bin->cold);
+	if (lab_unlikely(lab_unit_purged(unit) != 0))
+		bin->cold = unit;
 }
 
 void
@@ -50,6 +58,8 @@ lab_bin_remove(struct lab_bin *bin, struct lab_unit *unit)
 {
 	struct lab_unit *first = bin->partial;
 
+	if (bin->cold == unit)
+		bin->cold = unit->next;
 	if (unit->next)
 		set_previous(unit->next, previous_of(unit));
 	else
@@ -59,6 +69,12 @@ lab_bin_remove(struct lab_bin *bin, struct lab_unit *unit)
 	else
 		previous_of(unit)->next = unit->next;
 	unit->listed = false;
+}
+
+void
+lab_bin_cool(struct lab_bin *bin)
+{
+	bin->cold = bin->partial;
 }
 
 struct lab_unit *
@@ -72,39 +88,51 @@ lab_bin_find_free(const struct lab_bin *bin)
 	return unit;
 }
 
-/* The spans before this one go to the end of the list. */
-static void
-rotate(struct lab_bin *bin, struct lab_unit *unit)
+/* Of the spans from `unit` to the one before `end`. *stays: the first that does not wait behind the others; NULL: all of
+ * them stay. */
+static struct lab_unit *
+choose(struct lab_unit *unit, const struct lab_unit *end, struct lab_unit **stays)
 {
-	struct lab_unit *first = bin->partial, *last = previous_of(first);
-
-	previous_of(unit)->next = NULL;
-	last->next = first;
-	bin->partial = unit;
-}
-
-struct lab_unit *
-lab_bin_choose(struct lab_bin *bin)
-{
-	struct lab_unit *best = NULL, *unit = bin->partial;
+	struct lab_unit *best = NULL, *first_worthwhile = NULL;
 	uint32_t capacity = unit ? lab_unit_capacity(unit) : 0, most = 0;
-	bool is_worthwhile = false;
-	struct lab_unit *stays = NULL; /* the first that does not wait at the end */
 
-	for (int looks = LOOKS; unit && looks > 0; unit = unit->next, looks--) {
+	for (int looks = LOOKS; unit != end && looks > 0; unit = unit->next, looks--) {
 		uint32_t left = lab_span_left_of(unit, capacity);
 		bool is_also = lab_is_worthwhile(left, capacity);
 		/* of those that are worthwhile the fullest: others have time to become empty; else the emptiest */
-		if (best && (is_worthwhile ? !is_also || left >= most : !is_also && left <= most))
+		if (best && (first_worthwhile ? !is_also || left >= most : !is_also && left <= most))
 			continue;
-		if (is_also && !is_worthwhile)
-			stays = unit;
+		if (is_also && !first_worthwhile)
+			first_worthwhile = unit;
 		best = unit;
 		most = left;
-		is_worthwhile = is_also;
 	}
-	stays = is_worthwhile ? stays : unit;
-	if (stays && stays != bin->partial)
-		rotate(bin, stays);
+	*stays = first_worthwhile ? first_worthwhile : unit == end ? NULL : unit;
+	return best;
+}
+
+struct lab_unit *
+lab_bin_choose_warm(struct lab_bin *bin)
+{
+	struct lab_unit *stays, *best = choose(bin->partial, bin->cold, &stays);
+
+	while (stays && bin->partial != stays) {
+		struct lab_unit *waits = bin->partial;
+		lab_bin_remove(bin, waits);
+		insert(bin, waits, bin->cold);
+	}
+	return best;
+}
+
+struct lab_unit *
+lab_bin_choose_cold(struct lab_bin *bin)
+{
+	struct lab_unit *stays, *best = choose(bin->cold, NULL, &stays);
+
+	while (stays && bin->cold != stays) {
+		struct lab_unit *waits = bin->cold;
+		lab_bin_remove(bin, waits);
+		insert(bin, waits, NULL);
+	}
 	return best;
 }

@@ -52,15 +52,27 @@ lab_span_is_exhausted(const struct lab_unit *unit)
 /* Makes it the span that malloc takes blocks of class c from. */
 void lab_bin_set_current(struct lab_heap *heap, unsigned c, struct lab_unit *unit);
 
-/* Lists the span, at the end: one that was full and gets one block back has time to get more. The `previous` of the
- * first one is the last one. */
+/*
+ * The list: warm spans, then cold ones. A span is cold if pages of it went back to the system and blocks are to be made
+ * of them again, or if it was listed when the process forked, so that a write to it copies its pages. Blocks are taken
+ * from cold spans when the warm ones have not enough: so what a program uses stays what it has touched lately. The
+ * `previous` of the first one is the last one.
+ */
+
+/* Lists the span: a warm one behind the warm ones, as one that was full and gets one block back has time to get more; a
+ * cold one before the cold ones, which are touched later. */
 void lab_bin_push(struct lab_bin *bin, struct lab_unit *unit);
 void lab_bin_remove(struct lab_bin *bin, struct lab_unit *unit);
+
+/* All that are listed are cold from here on. */
+void lab_bin_cool(struct lab_bin *bin);
 
 /* A listed span with free blocks, for which no page is to be touched; NULL: there is none. O(listed spans). */
 struct lab_unit *lab_bin_find_free(const struct lab_bin *bin);
 
-/* The best of the first few listed spans, or NULL. Those before the first that is worthwhile wait at the list's end. */
-struct lab_unit *lab_bin_choose(struct lab_bin *bin);
+/* The best of the first few warm spans, or of the first few cold ones; NULL: there is none. Those before the first that
+ * is worthwhile wait behind the others. */
+struct lab_unit *lab_bin_choose_warm(struct lab_bin *bin);
+struct lab_unit *lab_bin_choose_cold(struct lab_bin *bin);
 
 #endif

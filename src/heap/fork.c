@@ -8,6 +8,7 @@
  * others are frozen in the child.
  */
 #include "heap/fork.h"
+#include "heap/bin.h"
 #include "heap/claim.h"
 #include "heap/finding.h"
 #include "heap/outbox.h"
@@ -69,6 +70,8 @@ lab_thread_after_fork_owned(void)
 	uint64_t word;
 
 	t->heap->forks = false;
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
+		lab_bin_cool(&t->heap->bins[c]);
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
 		if (lab_registry_state_in(word) != LAB_HEAP_HELD)
 			continue;

@@ -94,7 +94,8 @@ struct lab_thinning {
 
 struct lab_bin {
 	struct lab_unit *current; /* the span that malloc takes from; lab_no_span if there is none */
-	struct lab_unit *partial; /* spans with free blocks */
+	struct lab_unit *partial; /* spans with free blocks: the warm ones, then the cold ones (bin.h) */
+	struct lab_unit *cold;    /* the first of these; NULL: there is none */
 };
 
 struct lab_heap {
@@ -135,17 +136,19 @@ struct lab_heap {
 
 	/* Counters; written by the holder, read by anyone as figures. */
 	uint64_t reentrant, adopted;
-	_Atomic uint64_t remote_frees;             /* blocks that others have freed, and that were taken in */
-	uint64_t allocations[LAB_CLASS_COUNT + 1]; /* the last: larger blocks. Kept with LABYRINTH_STATS=1 only */
-
+	_Atomic uint64_t remote_frees; /* blocks that others have freed, and that were taken in */
 	/* The drain in progress: what is left of a list that was taken, {pointer, parity}. The holder's; see
 	 * remote.h. */
 	uintptr_t drain;
 
 	/* Written by any thread. {bytes, pointer, parity} of the remote stack. */
 	LAB_ALIGNED(64) _Atomic uintptr_t remote;
+
+	/* A counter as those above; the last: larger blocks. Kept with LABYRINTH_STATS=1 only. */
+	LAB_ALIGNED(4096) uint64_t allocations[LAB_CLASS_COUNT + 1];
 };
-_Static_assert(sizeof(struct lab_heap) <= LAB_PAGE_SIZE, "a heap is a page");
+_Static_assert(offsetof(struct lab_heap, allocations) == LAB_PAGE_SIZE,
+               "a heap is a page, and one that is seldom used");
 
 /* The word `remote`: bit 0 is the parity; a pointer of user space, 16-aligned; and the bytes pushed since the last
  * take, in units, each push rounded up, modulo 2^16. */

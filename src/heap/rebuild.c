@@ -136,7 +136,7 @@ lab_heap_rebuild_owned(struct lab_heap *heap)
 	lab_span_repair_owned(heap);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
 		lab_bin_set_current(heap, c, &lab_no_span);
-		heap->bins[c].partial = NULL;
+		heap->bins[c].partial = heap->bins[c].cold = NULL;
 	}
 	memset(heap->by_order, 0, sizeof heap->by_order);
 	memset(heap->by_run, 0, sizeof heap->by_run);

@@ -149,7 +149,9 @@ thin(struct walk *walk, struct lab_unit *unit)
 		return;
 	heap->thinning.unit = unit;
 	lab_compiler_barrier();
+	lab_bin_remove(&heap->bins[unit->size_class], unit);
 	lab_unit_set_purged(unit, lab_unit_purged(unit) | pages);
+	lab_bin_push(&heap->bins[unit->size_class], unit); /* cold */
 	lab_compiler_barrier();
 	lab_sparse_repair_owned(heap);
 	lab_compiler_barrier();

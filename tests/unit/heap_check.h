@@ -103,6 +103,20 @@ heap_check_is_listed(const struct lab_bin *bin, const struct lab_unit *unit)
 	return found;
 }
 
+/* The cold ones are the rest of the list, and those with purged pages are among them. */
+static inline void
+heap_check_cold(const struct lab_bin *bin)
+{
+	bool is_cold = false, found = bin->cold == NULL;
+
+	for (const struct lab_unit *u = bin->partial; u; u = u->next) {
+		is_cold |= u == bin->cold;
+		found |= is_cold;
+		REQUIRE(is_cold || lab_unit_purged(u) == 0);
+	}
+	REQUIRE(found);
+}
+
 static inline void
 heap_check_span(const struct lab_heap *heap, const struct lab_unit *unit, struct heap_census *census)
 {
@@ -198,6 +212,7 @@ heap_check_within(const struct lab_heap *heap, bool may_drain)
 		}
 	REQUIRE_EQUAL(slots, heap->slots);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+		heap_check_cold(&heap->bins[c]);
 		for (const struct lab_unit *u = heap->bins[c].partial; u; u = u->next)
 			listed++;
 		current += heap->bins[c].current != &lab_no_span;

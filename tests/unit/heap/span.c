@@ -273,6 +273,61 @@ Test(span, nearly_full_spans_do_not_stay_before_those_that_are_worthwhile)
 	(void)heap_check(heap);
 }
 
+/* Those of which pages have gone back, and all after a fork. */
+static void
+check_cold_ones_come_last(bool is_forked)
+{
+	enum { SPANS = 8 };
+	static const size_t left[SPANS] = {20, 20, 20, 20, 20, 20, 0, 0};
+	static char *blocks[SPANS][SPAN_BLOCKS];
+	unsigned c = lab_class_of(LAB_UNIT_SIZE / SPAN_BLOCKS);
+
+	enter();
+	fill_spans(c, SPANS, blocks);
+	free_in_spans(left, SPANS, blocks);
+	struct lab_bin *bin = &heap->bins[c];
+	if (is_forked) {
+		lab_bin_cool(bin);
+	} else {
+		struct lab_unit *next, *last = unit_of(blocks[5][0]);
+		for (struct lab_unit *unit = bin->partial; unit; unit = unit == last ? NULL : next) {
+			next = unit->next;
+			lab_bin_remove(bin, unit);
+			lab_unit_set_purged(unit, 1); /* as if the first page had gone: of the list alone */
+			lab_bin_push(bin, unit);
+			lab_unit_set_purged(unit, 0);
+		}
+	}
+	for (size_t i = 0; i < 20; i++) { /* touched since then */
+		push(blocks[6][i]);
+		push(blocks[7][i]);
+	}
+	cr_assert_eq(bin->partial, unit_of(blocks[6][0]));
+	for (size_t round = 0; round < 100; round++) {
+		char *p[30];
+		for (size_t i = 0; i < 30; i++) {
+			p[i] = pop(c);
+			REQUIRE(unit_of(p[i]) == unit_of(blocks[6][0]) || unit_of(p[i]) == unit_of(blocks[7][0]));
+		}
+		for (size_t i = 0; i < 30; i++)
+			push(p[i]);
+	}
+	size_t spans = heap_check(heap).spans;
+	for (size_t i = 0; i < 5 * 20; i++)
+		(void)pop(c);
+	cr_assert_eq(heap_check(heap).spans, spans, "they are used before there is a span more");
+}
+
+Test(span, those_that_have_given_pages_back_are_used_last)
+{
+	check_cold_ones_come_last(false);
+}
+
+Test(span, those_that_a_fork_has_shared_are_used_last)
+{
+	check_cold_ones_come_last(true);
+}
+
 /* Among them may be what is wanted. */
 Test(span, a_nearly_full_span_is_taken_while_others_frees_wait)
 {
