@@ -269,6 +269,7 @@ lab_trim(size_t keep)
 	struct lab_guard guard = LAB_GUARD_HERE;
 
 	size_t before = lab_purge_total_pages(), most = keep >> LAB_PAGE_SHIFT;
+	uint64_t lease = lab_limit_begin_trim();
 	lab_huge_finish_frees();
 	/* What others have freed into this thread's heap and what the dead have left is taken, and spans that are empty
 	 * but current go, as do pages of sparse spans, in this heap and in idle ones. */
@@ -289,6 +290,7 @@ lab_trim(size_t keep)
 		lab_purge_all(lab_thread_purge_owned(guard.heap));
 		lab_leave(&guard);
 	}
+	lab_limit_end_trim(lease);
 	lab_limit_notify();
 	bool shrunk = lab_shares_shrink();
 	return shrunk || lab_purge_total_pages() != before;

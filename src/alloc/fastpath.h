@@ -28,10 +28,6 @@ void *lab_malloc_counted_try(size_t size) LAB_HIDDEN;
 /* lab_malloc_counted_try, then lab_malloc_slow. */
 void *lab_malloc_counted(size_t size) LAB_HIDDEN;
 
-#ifndef LAB_GUARD
-#define LAB_GUARD 1
-#endif
-
 /*
  * The guard. LAB_GUARD is 1: a build without (meson's -Dguard=false) is not signal-safe, and is there to measure what
  * the guard costs (bench/guard.py). The test of the word stays, and so does the guard of the slow paths (lab_enter).

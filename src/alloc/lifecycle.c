@@ -24,13 +24,30 @@
 #include "os/os.h"
 #include "page/space.h"
 
+enum { NAPS = 1000 }; /* of a millisecond each */
+
+/* A visitor that is inside of the heap at the fork would leave it closed in the child: INV-VISIT-4. So its end is waited
+ * for, but for a second at most: it may have been stopped. */
+static bool
+enter_before_fork(struct lab_guard *guard)
+{
+	static _Atomic uint32_t nobody_wakes;
+
+	for (unsigned naps = 0; !lab_try_enter(guard); naps++) {
+		if (naps == NAPS || !lab_thread.heap || !(lab_thread.word & LAB_WORD_IDLE))
+			return false;
+		lab_os.wait(&nobody_wakes, 0, 1);
+	}
+	return true;
+}
+
 /* What is this thread's at the fork is the child's. In a handler that interrupted malloc there is nothing to be had. */
 void
 lab_before_fork(void)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
-	if (lab_try_enter(&guard)) {
+	if (enter_before_fork(&guard)) {
 		lab_thread_before_fork_owned(guard.heap);
 		lab_leave(&guard);
 	}

@@ -95,6 +95,7 @@ squeeze_owned(struct lab_heap *heap)
 {
 	lab_sparse_give_all_owned(heap);
 	lab_visit_all_thoroughly(heap);
+	lab_thread_thin_idle_owned(heap);
 	lab_purge_all(lab_thread_purge_owned(heap));
 }
 
@@ -155,6 +156,23 @@ end_to_reclaim(uint64_t mine)
 		lab_add_rlx(&reclaims, 1);
 		lab_os_wake(&reclaims);
 	}
+}
+
+/* It calls no hooks, so that every call may wait for it. A hook may trim: then the lease is the thread's own. */
+uint64_t
+lab_limit_begin_trim(void)
+{
+	uint64_t mine = lab_lease_new(lab_thread_tid(), bans_of(LAB_GFP_NOIO)), seen;
+
+	if (lab_lease_tid(lab_load_rlx(&reclaimer)) == lab_lease_tid(mine))
+		return 0;
+	return begin_to_reclaim(mine, &seen) ? mine : 0;
+}
+
+void
+lab_limit_end_trim(uint64_t lease)
+{
+	end_to_reclaim(lease);
 }
 
 static size_t

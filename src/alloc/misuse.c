@@ -6,7 +6,7 @@
 #include "base/atomic.h"
 #include "base/check.h"
 #include "debug/dress.h"
-#include "heap/current.h"
+#include "heap/sleeper.h"
 #include "page/map.h"
 
 static _Atomic(lab_misuse_callback *) callback;
@@ -67,6 +67,8 @@ lab_thread_realtime(enum lab_realtime mode)
 	uint16_t scope = lab_thread.scope;
 
 	lab_thread.scope = (uint16_t)((scope & ~LAB_SCOPE_OWN) | marks[mode]);
+	if (lab_thread.heap)
+		lab_sleeper_name_thread(lab_thread.heap, &lab_thread);
 	return scope & LAB_SCOPE_ABORTS    ? LAB_REALTIME_ABORT
 	       : scope & LAB_SCOPE_REPORTS ? LAB_REALTIME_REPORT
 	                                   : LAB_REALTIME_OFF;

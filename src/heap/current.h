@@ -45,6 +45,11 @@ _Static_assert(sizeof(struct lab_thread) <= 64, "the drop-in's static TLS is at 
 
 extern _Thread_local struct lab_thread lab_thread __attribute__((tls_model("initial-exec")));
 
+/* 0: the fast paths do not mark the word (alloc/fastpath.h). */
+#ifndef LAB_GUARD
+#define LAB_GUARD 1
+#endif
+
 /* LAB_WORD_FAST; LAB_WORD_COUNTED where there is a heap profile; or LAB_WORD_SLOW in a mode in which every call is to
  * take the slow path. A thread takes over a change when it next leaves a guard. */
 extern _Atomic uintptr_t lab_word_tag;

@@ -114,7 +114,7 @@ struct lab_heap {
 	 * back */
 	uintptr_t frame;
 	struct lab_meetings met;
-	const uintptr_t *thread_word; /* lab_thread.word of the thread that was inside as in its own last; or NULL */
+	const uintptr_t *thread_word; /* lab_thread.word of the thread whose heap it is: INV-SLEEP-4 */
 	uint32_t id;
 	uint32_t whole;
 	_Atomic uint64_t visitor; /* a lease: who is inside in a slow frame (visit.h) */

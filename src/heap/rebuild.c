@@ -24,6 +24,8 @@
 #include "page/pending.h"
 #include "page/purge.h"
 
+enum { ABSORBED_PAGES = 256, PART_OF_USED = 8 };
+
 /* What a pass over segments carries along. */
 struct scan {
 	struct lab_heap *heap; /* gets what is found */
@@ -81,6 +83,16 @@ name_new_heap(const struct scan *scan)
 	        memory_order_release); /* pairs with the acq of lab_space_find, after the CAS that follows */
 }
 
+/* Pages that may be free and dirty while those of the dead come to them: what a thread that lived needed at once is not
+ * what the one that absorbs it needs. */
+static size_t
+most_absorbed(void)
+{
+	size_t part = lab_count_used() / PART_OF_USED;
+
+	return part > ABSORBED_PAGES ? part : ABSORBED_PAGES;
+}
+
 /* One segment of the heap that is scanned. */
 static void
 rebuild_at(struct scan *scan, uint64_t owner)
@@ -95,9 +107,8 @@ rebuild_at(struct scan *scan, uint64_t owner)
 	        lab_segment_owner(scan->segment), owner,
 	        lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, lab_owner_slots_log(owner), LAB_SLOT_OWNED));
 	rebuild_segment(scan);
-	if (lab_load_rlx(&lab_purge_is_held))
-		return;
-	(void)lab_purge_segment(scan->segment, lab_thread_purge_owned(scan->heap), &lab_purge_everything);
+	if (!lab_load_rlx(&lab_purge_is_held) && lab_count_dirty(&scan->heap->counts) > most_absorbed())
+		(void)lab_purge_segment(scan->segment, lab_thread_purge_owned(scan->heap), &lab_purge_everything);
 }
 
 /* Everything of heap from_id goes into the lists of `heap`. */

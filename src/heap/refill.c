@@ -3,6 +3,7 @@
  * of one carving step; the lists are rebuilt.
  */
 #include "heap/refill.h"
+#include "base/check.h"
 #include "base/probe.h"
 #include "heap/bin.h"
 #include "heap/collected.h"
@@ -11,6 +12,7 @@
 #include "heap/span.h"
 #include "heap/sparse.h"
 #include "heap/take.h"
+#include "page/charge.h"
 #include "page/map.h"
 
 enum { CARVED_AT_ONCE = 32, REFILLS_TO_PASS = 255 };
@@ -26,17 +28,32 @@ mend(struct lab_heap *heap, struct lab_unit *unit)
 	}
 }
 
+/* Pages for a span of blocks of this size, of which the first may be carved. */
+static struct lab_pages
+take_pages(struct lab_heap *heap, size_t size)
+{
+	struct lab_pages pages = lab_pages_take_owned(heap, LAB_UNIT_PAGES, LAB_UNIT_PAGES);
+
+	if (pages.segment &&
+	    !lab_charge_pages(pages.segment, pages.page, lab_round_up(size, LAB_PAGE_SIZE) >> LAB_PAGE_SHIFT)) {
+		lab_pages_give_owned(heap, pages.segment, pages.page, LAB_UNIT_PAGES, 0);
+		heap->over_limit = true;
+		pages.segment = NULL;
+	}
+	return pages;
+}
+
 /* A new span of class c, empty, not current, in no list. */
 static struct lab_unit *
 make_span(struct lab_heap *heap, unsigned c)
 {
-	struct lab_pages pages = lab_pages_take_owned(heap, LAB_UNIT_PAGES, LAB_UNIT_PAGES);
+	size_t size = lab_class_size(c);
+	struct lab_pages pages = take_pages(heap, size);
 
 	if (!pages.segment)
 		return NULL;
 	char *base = pages.segment->base + pages.page * LAB_PAGE_SIZE;
 	struct lab_unit *unit = lab_map_unit(base);
-	size_t size = lab_class_size(c);
 	unit->shift = (uint8_t)lab_ctz(size);
 	unit->size_class = (uint8_t)c;
 	lab_poke(&unit->size, (uint32_t)size);
@@ -155,17 +172,15 @@ make_blocks(struct lab_heap *heap, unsigned c)
 {
 	struct lab_unit *unit = heap->bins[c].current, *other;
 
+	lab_assert(unit->carved != 0 || lab_unit_purged(unit) == 0);
 	if (lab_likely(lab_unit_purged(unit) != 0 ? lab_sparse_carve_owned(heap, unit) : carve(heap, unit)))
 		return true;
 	while ((other = lab_bin_find_free(&heap->bins[c])) != NULL) {
 		lab_span_unlist_owned(heap, other);
 		replace_current(heap, c, other);
 		mend(heap, other);
-		if (unit->carved == 0)
-			(void)lab_span_emptied_owned(heap, unit);
 		if (lab_freelist_head(other->freelist_state) != LAB_FREELIST_NIL)
 			return true;
-		unit = other;
 	}
 	return false;
 }

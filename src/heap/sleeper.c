@@ -43,9 +43,9 @@ static bool
 is_idle(const struct lab_heap *target)
 {
 	static const uintptr_t tags[] = {LAB_WORD_FAST, LAB_WORD_COUNTED, LAB_WORD_SLOW};
-	const uintptr_t *word = target->thread_word;
+	const uintptr_t *word = lab_peek(&target->thread_word);
 
-	for (size_t i = 0; word && i < sizeof tags / sizeof *tags; i++)
+	for (size_t i = 0; LAB_GUARD && word && i < sizeof tags / sizeof *tags; i++)
 		if (lab_os_reads_as((const uint64_t *)word, (uintptr_t)target | tags[i])) {
 			lab_observe_poke(word);
 			return true;
@@ -64,6 +64,13 @@ put_back(struct lab_heap *target, unsigned c, struct lab_unit *unit, bool is_exc
 	(void)lab_span_emptied_owned(target, unit);
 }
 
+/* INV-SLEEP-1. The second fence is for processors that may show the word before what was written before it. */
+static bool
+exclude(const struct lab_heap *target)
+{
+	return lab_os.fence() && is_idle(target) && lab_os.fence();
+}
+
 /* Spans that were taken away when a visit was cut short are found by the heap's rebuild, as all are. */
 static void
 give_current_spans(struct lab_heap *target)
@@ -75,7 +82,7 @@ give_current_spans(struct lab_heap *target)
 		units[c] = target->bins[c].current;
 	if (!take_away(target, &classes))
 		return;
-	bool is_excluded = lab_os.fence() && is_idle(target); /* INV-SLEEP-1 */
+	bool is_excluded = exclude(target);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
 		if (classes.bits[c / 64] >> (c % 64) & 1)
 			put_back(target, c, units[c], is_excluded);
@@ -103,6 +110,8 @@ lab_sleeper_give_back(struct lab_heap *target)
 	size_t given = 0;
 	uint64_t owner;
 
+	if (!lab_peek(&target->thread_word))
+		return;
 	give_current_spans(target);
 	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
 		if (lab_owner_state(owner) == LAB_SLOT_OWNED && lab_owner_heap(owner) == target->id)

@@ -14,11 +14,23 @@
  * INV-SLEEP-2  Of a span of which no block is used none is freed: the fast path of free does not touch it either.
  *              A span with a used block is put back as it was.
  * INV-SLEEP-3  Where the carved blocks end is written in slow frames alone, so the pages behind are the visitor's.
+ * INV-SLEEP-4  A heap names the word of its thread from before that is idle for the first time: so a visitor that reads
+ *              the name after the fence, and finds a thread's that had the heap before, has nobody to exclude that has
+ *              read which span is current. A real-time thread's is not named: such a thread has made its spans current
+ *              before it must not be slow any more, and its spans stay.
  */
 #ifndef LAB_HEAP_SLEEPER_H
 #define LAB_HEAP_SLEEPER_H
 
-#include "heap/heap.h"
+#include "heap/current.h"
+
+/* By the thread whose heap it is: with its word busy, before it takes the heap's lease; and when it becomes a real-time
+ * thread, or ceases to be one. INV-SLEEP-4. */
+static inline void
+lab_sleeper_name_thread(struct lab_heap *heap, const struct lab_thread *t)
+{
+	lab_poke(&heap->thread_word, lab_unlikely(t->scope & LAB_SCOPE_OWN) ? NULL : &t->word);
+}
 
 /* By a visitor who has the lease of `target` and has made it not whole. O(spans of the heap). */
 void lab_sleeper_give_back(struct lab_heap *target);

@@ -186,10 +186,10 @@ look_at_span(struct walk *walk, struct lab_unit *unit)
 {
 	unsigned now = sparsity(unit);
 
-	if (!unit->listed)
-		return;
 	if (walk->young)
 		walk->given += lab_span_purge_tail_owned(unit);
+	if (!unit->listed)
+		return;
 	lab_poke(&walk->heap->thinning.due, true); /* what it is not now it may become, by fast frees */
 	if (now <= unit->examined)
 		return;

@@ -9,6 +9,7 @@
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
+#include "heap/sleeper.h"
 #include "heap/visitor.h"
 #include "os/backtrace.h"
 #include "os/os.h"
@@ -52,11 +53,12 @@ enter_own(struct lab_thread *t, struct lab_guard *guard, uint32_t tid)
 	bool newborn = !t->heap;
 	guard->heap = newborn ? lab_win_at_birth(t, tid) : t->heap;
 	guard->word = 0;
+	if (lab_likely(guard->heap != NULL))
+		lab_sleeper_name_thread(guard->heap, t);
 	if (lab_unlikely(!guard->heap) || lab_unlikely(!lab_visit_lock(guard->heap, t->tid, true))) {
 		lab_set_word(t, idle_word(t));
 		return false;
 	}
-	guard->heap->thread_word = &t->word;
 	begin_slow(guard->heap);
 	for (int i = 0; lab_unlikely(t->may_have_left) && i < REPAIRS; i++)
 		lab_repair_one_left(t, guard->sp);

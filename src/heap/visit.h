@@ -19,7 +19,8 @@
  *              frame that was left by a jump is released by the repair of the heap that the frame was in (`visit`).
  * INV-VISIT-4  In a child of fork the forking thread's heap in which another thread was a visitor stays leased for
  *              ever: what a visitor writes was copied while it was written, what the fast paths use was not. That
- *              thread's slow calls borrow. Around libc's fork it holds its heap's lease itself.
+ *              thread's slow calls borrow. Around libc's fork it holds its heap's lease itself, after the visitor has
+ *              left (a second is waited for that, at most).
  */
 #ifndef LAB_HEAP_VISIT_H
 #define LAB_HEAP_VISIT_H

@@ -4,12 +4,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "alloc/lifecycle.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
+#include "heap/visitor.h"
 #include "heap_check.h"
 #include "os/os.h"
 #include "page/map.h"
 #include "trace.h"
+#include "world.h"
 
 static struct trace_block blocks[400];
 static struct trace trace = {{1}, blocks, 400, 13, 23, 20, false};
@@ -364,4 +367,37 @@ Test(lifecycle, a_hook_that_comes_first_may_begin_threads)
 	cr_assert(in_child(see_that_the_thread_kept_its_heap));
 	hook_allocates = true;
 	cr_assert(in_child(see_that_the_thread_kept_its_heap));
+}
+
+/* INV-VISIT-4. */
+enum { TID = 0x12345, VISITS = 5 };
+
+static size_t naps;
+
+static void
+visit_a_little_longer(void)
+{
+	if (++naps == VISITS)
+		lab_store_rlx(&lab_thread.heap->visitor, 0);
+}
+
+Test(lifecycle, a_fork_waits_for_a_visitor_but_not_for_ever)
+{
+	world_install();
+	world.deaths_are_set = true;
+	world.on_wait = visit_a_little_longer;
+	lab_free(lab_malloc(1));
+	lab_store_rlx(&lab_thread.heap->visitor, lab_lease_make(77, TID, LAB_VISIT_BY_OTHER));
+	lab_before_fork();
+	cr_assert_eq(naps, VISITS);
+	cr_assert(lab_thread.heap->forks, "its lease is held over the fork");
+	lab_after_fork_in_parent();
+	cr_assert(!lab_thread.heap->forks);
+	lab_store_rlx(&lab_thread.heap->visitor, lab_lease_make(77, TID, LAB_VISIT_BY_OTHER));
+	lab_before_fork();
+	cr_assert(!lab_thread.heap->forks);
+	cr_assert_gt(naps, 100);
+	lab_store_rlx(&lab_thread.heap->visitor, 0);
+	lab_after_fork_in_parent();
+	(void)heap_check(lab_thread.heap);
 }

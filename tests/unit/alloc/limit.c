@@ -415,6 +415,69 @@ Test(limit, free_blocks_of_listed_spans_are_found_where_nothing_may_be_carved)
 	(void)heap_check(lab_thread.heap);
 }
 
+/* A span of which no block may be made is none: a scan for orphans would take its pages for such. */
+Test(limit, a_span_is_made_only_where_a_block_of_it_may_be)
+{
+	size_t count;
+
+	limit_to(MIB);
+	void **list = take_all(64, &count);
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+		cr_assert_null(lab_alloc(lab_class_size(c), LAB_GFP_NOWAIT));
+		cr_assert_null(lab_alloc(lab_class_size(c), LAB_GFP_KERNEL | LAB_GFP_NORECLAIM));
+		const struct lab_unit *current = lab_thread.heap->bins[c].current;
+		cr_assert(current == &lab_no_span || current->carved != 0, "class %u", c);
+	}
+	(void)heap_check(lab_thread.heap);
+	free_list(list);
+}
+
+/* A handler that interrupted a call has used it; nobody has it now. */
+Test(limit, what_an_idle_heap_keeps_is_no_reason_to_fail)
+{
+	static void *blocks[4000];
+	size_t count;
+
+	lab_free(lab_malloc(1));
+	uintptr_t word = lab_thread.word;
+	lab_thread.word = (uintptr_t)__builtin_frame_address(0);
+	for (unsigned c = 1; c < 30; c++) {
+		size_t n = 60000 / lab_class_size(c);
+		for (size_t i = 0; i < n; i++)
+			memset(blocks[i] = lab_malloc(lab_class_size(c)), 1, lab_class_size(c));
+		for (size_t i = 0; i < n; i++)
+			lab_free(blocks[i]);
+	}
+	lab_thread.word = word;
+	limit_to(300 * LAB_PAGE_SIZE);
+	cr_assert_gt(lab_charge_count(), 400);
+	void **list = take_all(LAB_PAGE_SIZE, &count);
+	cr_assert_geq(count, 290);
+	free_list(list);
+}
+
+/* Nor the rest of a span from which blocks are carved just now. */
+Test(limit, dirty_pages_of_the_current_span_are_no_reason_to_fail)
+{
+	char *first = lab_malloc(9 * LAB_PAGE_SIZE), *run = lab_malloc(9 * LAB_PAGE_SIZE);
+	char *next = lab_malloc(10 * LAB_PAGE_SIZE);
+	size_t count;
+
+	memset(run, 1, 9 * LAB_PAGE_SIZE);
+	memset(next, 1, 10 * LAB_PAGE_SIZE);
+	lab_free(run);
+	(void)lab_trim(0);
+	lab_free(next);
+	void *small = lab_malloc(64);
+	size_t pages = lab_charge_count();
+	limit_to(pages * LAB_PAGE_SIZE);
+	void **list = take_all(64, &count);
+	cr_assert_geq(count, 9 * LAB_PAGE_SIZE / 64, "of %zu pages", pages);
+	free_list(list);
+	lab_free(small);
+	lab_free(first);
+}
+
 /* Threads in turn: each frees what the one before has built, builds as much itself, and sleeps. */
 enum { RELAY = 8, RELAY_BLOCKS = 20000 };
 
