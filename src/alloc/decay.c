@@ -33,7 +33,8 @@
 #include "page/sweep.h"
 
 enum {
-	HEAPS_A_CALL = 16, /* of the dead: repairing one costs some 50 us where there are a thousand */
+	HEAPS_A_CALL = 16,     /* of the dead: repairing one costs some 50 us where there are a thousand */
+	BLOCKS_A_CALL = 16384, /* of the dead, some 2 ms */
 	PROBES_IF_EVERY_FREE_LOOKS = 16,
 	THIN_MS_LEAST = 100, /* from one round over sparse spans to the next */
 	PART_OF_USED = 4,    /* so much of what is in use may be free and dirty, too */
@@ -130,14 +131,15 @@ lab_decay_visit(struct lab_guard *guard, struct lab_heap *heap)
 
 /* ---- what is old ----------------------------------------------------------------------------------------------- */
 
-/* What was freed into this heap and into idle ones, and what the dead have left. False: there may be more of that. */
+/* What was freed into this heap and into idle ones, and what the dead have left: so many heaps, or the one with which
+ * there are so many blocks. False: there may be more of that. */
 static bool
-take_in_owned(struct lab_heap *heap, unsigned heaps, unsigned probes, bool at_once)
+take_in_owned(struct lab_heap *heap, unsigned heaps, size_t most_blocks, unsigned probes, bool at_once)
 {
 	(void)lab_outbox_send_owned(heap);
 	lab_remote_drain_owned(heap);
-	for (; heaps > 0; heaps--)
-		if (!lab_thread_clear_one_owned(heap, probes))
+	for (size_t blocks = 0; heaps > 0 && blocks < most_blocks; heaps--)
+		if (!lab_thread_clear_one_owned(heap, probes, &blocks))
 			return lab_visit_all(heap, at_once);
 	return false;
 }
@@ -147,7 +149,8 @@ static bool
 look_owned(struct lab_heap *heap, bool is_late)
 {
 	bool every_free_looks = lab_load_rlx(&lab_settings.decay_ms) == 0;
-	bool all = take_in_owned(heap, HEAPS_A_CALL, every_free_looks ? PROBES_IF_EVERY_FREE_LOOKS : UINT_MAX, is_late);
+	bool all = take_in_owned(heap, HEAPS_A_CALL, BLOCKS_A_CALL,
+	                         every_free_looks ? PROBES_IF_EVERY_FREE_LOOKS : UINT_MAX, is_late);
 
 	if (!all && !every_free_looks)
 		return false;
@@ -274,7 +277,7 @@ lab_trim(size_t keep)
 	/* What others have freed into this thread's heap and what the dead have left is taken, and spans that are empty
 	 * but current go, as do pages of sparse spans, in this heap and in idle ones. */
 	if (enter(&guard)) {
-		while (!take_in_owned(guard.heap, UINT_MAX, UINT_MAX, true))
+		while (!take_in_owned(guard.heap, UINT_MAX, SIZE_MAX, UINT_MAX, true))
 			;
 		lab_heap_rebuild_owned(guard.heap);
 		guard.heap->whole = 0; /* a frame is inside still */

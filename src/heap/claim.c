@@ -286,11 +286,12 @@ lab_give_back_borrowed(struct lab_thread *t, struct lab_guard *guard)
 /* ---- repair and absorption ---- */
 
 /* A heap that is ABSORBING goes back whole, with nothing in it that others wait for; if `thin`, with no page of a
- * sparse span that is free. What is found wrong is noted in `into`, which the caller is inside. */
-static void
+ * sparse span that is free. What is found wrong is noted in `into`, which the caller is inside. How many blocks of others'
+ * were taken in. */
+static size_t
 repair_and_give_back(struct lab_heap *heap, struct lab_heap *into, bool thin)
 {
-	uint64_t word = lab_registry_word(heap);
+	uint64_t word = lab_registry_word(heap), before = lab_load_rlx(&heap->remote_frees);
 
 	lab_heap_rebuild_owned(heap); /* spans that are empty but current go as well */
 	heap->whole = 0;
@@ -304,7 +305,9 @@ repair_and_give_back(struct lab_heap *heap, struct lab_heap *into, bool thin)
 	lab_compiler_barrier();
 	if (into)
 		lab_finding_pass_owned(heap, into);
+	size_t blocks = (size_t)(lab_load_rlx(&heap->remote_frees) - before);
 	lab_registry_give_back(heap, word);
+	return blocks;
 }
 
 void
@@ -326,7 +329,7 @@ lab_repair_one_left(struct lab_thread *t, uintptr_t sp)
 		lab_compiler_barrier();
 		if (lab_registry_claim_own(heap, word, LAB_HEAP_ABSORBING)) {
 			heap->frame = sp;
-			repair_and_give_back(heap, t->heap, false);
+			(void)repair_and_give_back(heap, t->heap, false);
 		}
 		return;
 	}
@@ -358,13 +361,13 @@ lab_thread_thin_idle_owned(struct lab_heap *into)
 			lab_registry_give_back(heap, lab_registry_word(heap));
 		} else if (heap) {
 			heap->frame = LAB_ENTRY_STACK_POINTER;
-			repair_and_give_back(heap, into, true);
+			(void)repair_and_give_back(heap, into, true);
 		}
 	}
 }
 
 bool
-lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes)
+lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes, size_t *blocks)
 {
 	lab_thread.may_have_left = true;
 	lab_compiler_barrier();
@@ -372,6 +375,6 @@ lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes)
 	if (!heap)
 		return false;
 	heap->frame = LAB_ENTRY_STACK_POINTER;
-	repair_and_give_back(heap, into, false);
+	*blocks += repair_and_give_back(heap, into, false);
 	return true;
 }

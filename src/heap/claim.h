@@ -46,8 +46,9 @@ void lab_repair_one_left(struct lab_thread *t, uintptr_t sp);
 bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
 
 /* Repairs a heap whose thread is dead, or an idle one that blocks were freed into, and leaves it idle, with no segment
- * and no span that is empty. False: none was found by up to `probes` questions. The caller is inside `into`. */
-bool lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes);
+ * and no span that is empty. False: none was found by up to `probes` questions. The caller is inside `into`.
+ * Adds to *blocks how many were taken in. */
+bool lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes, size_t *blocks);
 
 /* Does the same to all idle heaps, and gives back pages of their sparse spans (sparse.h). */
 void lab_thread_thin_idle_owned(struct lab_heap *into);

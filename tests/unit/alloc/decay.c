@@ -290,6 +290,66 @@ Test(decay, blocks_freed_into_the_heaps_of_the_dead_go_back)
 			cr_assert_neq(lab_registry_state(id), LAB_HEAP_FROZEN);
 }
 
+/* One call does its share. */
+
+static pthread_barrier_t all_have_heaps;
+
+enum { LEFT_BLOCKS = 10000, CALLS_SHARE = 4 }; /* heaps with so many, by an allocation and a free */
+
+static void *
+make_small_blocks(void *unused)
+{
+	void **blocks = lab_malloc(LEFT_BLOCKS * sizeof *blocks);
+
+	(void)unused;
+	for (int i = 0; i < LEFT_BLOCKS; i++)
+		REQUIRE(blocks[i] = lab_malloc(64));
+	pthread_barrier_wait(&all_have_heaps);
+	return blocks;
+}
+
+static int
+count_heaps_with_frees(void)
+{
+	int heaps = 0;
+
+	for (uint32_t id = 0; id < lab_registry_count(); id++)
+		heaps += lab_heap_is_freed_into(lab_registry_heap(id));
+	return heaps;
+}
+
+Test(decay, a_look_takes_in_the_blocks_of_a_few_dead_heaps)
+{
+	enum { THREADS = 9 };
+	void **blocks[THREADS];
+	pthread_t threads[THREADS];
+
+	start(10000);
+	lab_free(lab_malloc(1));
+	REQUIRE(pthread_barrier_init(&all_have_heaps, NULL, THREADS) == 0);
+	for (int t = 0; t < THREADS; t++)
+		REQUIRE(pthread_create(&threads[t], NULL, make_small_blocks, NULL) == 0);
+	for (int t = 0; t < THREADS; t++)
+		REQUIRE(pthread_join(threads[t], (void **)&blocks[t]) == 0);
+	for (int t = 0; t < THREADS; t++) {
+		for (int i = 0; i < LEFT_BLOCKS; i++)
+			lab_free(blocks[t][i]);
+		lab_free(blocks[t]);
+	}
+	int heaps = count_heaps_with_frees(), looks = 0;
+	cr_assert_eq(heaps, THREADS);
+	for (int calls = 0; calls < 1000 && heaps > 0; calls++) {
+		world.now += 5000;
+		call();
+		int left = count_heaps_with_frees();
+		cr_assert_geq(left, heaps - CALLS_SHARE);
+		looks += left != heaps;
+		heaps = left;
+	}
+	cr_assert_eq(heaps, 0);
+	cr_assert_geq(looks, THREADS / CALLS_SHARE - 1);
+}
+
 /* A thread that makes blocks of every kind, and sleeps until it is to end. */
 
 struct sleeper {

@@ -755,7 +755,8 @@ Test(huge, a_dead_threads_heap_or_a_trim_is_where_it_is_found)
 	huge = leave_half_freed(LAB_GFP_KERNEL);
 	struct lab_guard guard = LAB_GUARD_HERE;
 	REQUIRE(lab_enter(&guard));
-	cr_assert(lab_thread_clear_one_owned(guard.heap, 100));
+	size_t blocks = 0;
+	cr_assert(lab_thread_clear_one_owned(guard.heap, 100, &blocks));
 	lab_leave(&guard);
 	cr_assert_eq(lab_registry_state(dead->id), LAB_HEAP_IDLE);
 	cr_assert_eq(lab_huge_kind(huge), LAB_HUGE_CACHED);
