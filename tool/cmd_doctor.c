@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "known.h"
 #include "library.h"
@@ -55,6 +56,29 @@ check_library(struct findings *findings)
 		             "liblabyrinth.so is not beside this tool");
 	if (library && strpbrk(library, " \t:$"))
 		findings_add(findings, PROBLEM, "library", "move it", "LD_PRELOAD cannot name such a path");
+	free(library);
+}
+
+/* The library reads its settings wherever it is preloaded, and says what is wrong with them. */
+static void
+check_configuration(struct findings *findings)
+{
+	static const char prefix[] = "labyrinth: ";
+	char *library = library_find(), line[1024];
+	FILE *said = library ? library_run(library) : NULL;
+	bool is_right = true;
+
+	while (said && fgets(line, sizeof line, said)) {
+		line[strcspn(line, "\n")] = 0;
+		if (strncmp(line, prefix, sizeof prefix - 1) != 0)
+			continue; /* the loader's, or figures that were asked for */
+		findings_add(findings, NOTE, "settings", "mend it there: labyrinth(3) lists the settings", "%s",
+		             line + sizeof prefix - 1);
+		is_right = false;
+	}
+	if (said && pclose(said) == 0 && is_right)
+		findings_add(findings, FINE, "settings", NULL, "what %sthe environment sets is understood",
+		             access("/etc/labyrinth.conf", R_OK) == 0 ? "/etc/labyrinth.conf and " : "");
 	free(library);
 }
 
@@ -260,6 +284,7 @@ cmd_doctor(int argc, char **argv)
 		}
 	} else {
 		check_library(&findings);
+		check_configuration(&findings);
 		if (doctor.program)
 			check_program(&findings, doctor.program);
 		machine_check_process(&findings, 0);

@@ -131,9 +131,15 @@ complain_unknown(const struct origin *origin, const char *key)
 	struct complaint complaint;
 
 	begin(&complaint, origin);
+	const struct lab_setting *nearest = nearest_setting(key);
 	put_key(&complaint.text, origin, key);
-	lab_text_string(&complaint.text, ": no such setting; the nearest is ");
-	put_key(&complaint.text, origin, nearest_setting(key)->key);
+	lab_text_string(&complaint.text, ": no such setting");
+	if (lab_value_is_near(key, nearest->key, strlen(nearest->key))) {
+		lab_text_string(&complaint.text, "; the nearest is ");
+		put_key(&complaint.text, origin, nearest->key);
+	} else {
+		lab_text_string(&complaint.text, "; labyrinth(3) has the list");
+	}
 	say(&complaint);
 }
 

@@ -26,8 +26,8 @@
 
 enum { NAPS = 1000 }; /* of a millisecond each */
 
-/* A visitor that is inside of the heap at the fork would leave it closed in the child: INV-VISIT-4. So its end is waited
- * for, but for a second at most: it may have been stopped. */
+/* A visitor that is inside of the heap at the fork would leave it closed in the child: INV-VISIT-4. So its end is
+ * waited for, but for a second at most: it may have been stopped. */
 static bool
 enter_before_fork(struct lab_guard *guard)
 {

@@ -28,8 +28,8 @@ lab_limit_notify(void)
  * room for hooks. */
 bool lab_limit_on_reclaim(size_t (*hook)(unsigned gfp));
 
-/* Around a trim: calls that the limit stops wait for its end, as for another's reclaim. It does not wait itself. Pass what
- * the first returns to the second. */
+/* Around a trim: calls that the limit stops wait for its end, as for another's reclaim. It does not wait itself. Pass
+ * what the first returns to the second. */
 uint64_t lab_limit_begin_trim(void);
 void lab_limit_end_trim(uint64_t lease);
 

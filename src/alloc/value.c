@@ -121,6 +121,13 @@ put_words(struct lab_text *text, const char *words, bool follows)
 	}
 }
 
+bool
+lab_value_is_near(const char *value, const char *word, size_t length)
+{
+	return 2 * lab_value_distance(value, word, length) <= length;
+}
+
+/* If one is like it. */
 static void
 put_nearest_word(struct lab_text *text, const char *words, const char *value)
 {
@@ -137,8 +144,13 @@ put_nearest_word(struct lab_text *text, const char *words, const char *value)
 			nearest_length = length;
 		}
 	}
-	lab_text_string(text, "; the nearest is ");
-	lab_value_put_word(text, nearest, nearest_length);
+	char word[LAB_KEY_MAX + 1];
+	memcpy(word, nearest, nearest_length);
+	word[nearest_length] = 0;
+	if (lab_value_is_near(value, word, nearest_length)) {
+		lab_text_string(text, "; the nearest is ");
+		lab_text_string(text, word);
+	}
 }
 
 void
@@ -147,6 +159,11 @@ lab_value_expect(struct lab_text *text, const struct lab_setting *setting, const
 	switch (setting->kind) {
 	case LAB_SETTING_BYTES:
 		lab_text_string(text, "bytes, with K, M, G or T");
+		if (setting->least > 1) {
+			lab_text_string(text, ", from ");
+			lab_text_number(text, setting->least >> 10);
+			lab_text_string(text, "K on");
+		}
 		if (lab_value_find_word(setting->words, "cgroup") >= 0)
 			lab_text_string(text, ", a share as 80%");
 		break;

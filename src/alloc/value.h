@@ -35,12 +35,15 @@ struct lab_setting {
 bool lab_value_parse(const struct lab_setting *setting, const char *value, size_t *number);
 bool lab_value_is_in_range(const struct lab_setting *setting, size_t number);
 
-/* What a setting takes, in words; and, of a choice, the word that is most like the value. */
+/* What a setting takes, in words; and, of a choice, the word that is most like the value, if one is like it. */
 void lab_value_expect(struct lab_text *text, const struct lab_setting *setting, const char *value);
 
 /* How many characters have to be put in, taken out or changed to make one text of the other: Levenshtein. The second
  * one has `length` bytes, at most LAB_KEY_MAX. */
 unsigned lab_value_distance(const char *a, const char *b, size_t length);
+
+/* Whether it may be a typing error for the word, which has `length` bytes: half of them are right. */
+bool lab_value_is_near(const char *value, const char *word, size_t length);
 
 /* Words with commas between them. The next one's length, 0 at the end, and *words at it; its number, -1 if it is not
  * there. */

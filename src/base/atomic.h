@@ -49,9 +49,9 @@ lab_cas64(_Atomic uint64_t *word, uint64_t from, uint64_t to)
 #endif
 
 /*
- * A plain store that a fence of the system (lab_os.fence), called by the thread that looks for it, orders after what was
- * written before. ThreadSanitizer, which knows nothing of such fences, is shown a release and an acquire; the latter
- * only after *p is known to be readable.
+ * A plain store that a fence of the system (lab_os.fence), called by the thread that looks for it, orders after what
+ * was written before. ThreadSanitizer, which knows nothing of such fences, is shown a release and an acquire; the
+ * latter only after *p is known to be readable.
  */
 #if defined(LAB_THREAD_SANITIZER)
 #define lab_poke_for_fence(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE) /* pairs with the next line */

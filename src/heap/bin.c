@@ -88,8 +88,8 @@ lab_bin_find_free(const struct lab_bin *bin)
 	return unit;
 }
 
-/* Of the spans from `unit` to the one before `end`. *stays: the first that does not wait behind the others; NULL: all of
- * them stay. */
+/* Of the spans from `unit` to the one before `end`. *stays: the first that does not wait behind the others; NULL: all
+ * of them stay. */
 static struct lab_unit *
 choose(struct lab_unit *unit, const struct lab_unit *end, struct lab_unit **stays)
 {

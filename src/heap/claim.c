@@ -286,8 +286,8 @@ lab_give_back_borrowed(struct lab_thread *t, struct lab_guard *guard)
 /* ---- repair and absorption ---- */
 
 /* A heap that is ABSORBING goes back whole, with nothing in it that others wait for; if `thin`, with no page of a
- * sparse span that is free. What is found wrong is noted in `into`, which the caller is inside. How many blocks of others'
- * were taken in. */
+ * sparse span that is free. What is found wrong is noted in `into`, which the caller is inside. How many blocks that
+ * others had freed were taken in. */
 static size_t
 repair_and_give_back(struct lab_heap *heap, struct lab_heap *into, bool thin)
 {

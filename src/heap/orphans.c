@@ -89,7 +89,8 @@ lab_segment_free_orphans_owned(struct lab_segment *segment, const uint64_t cover
 	}
 	for (size_t word = 0; word < lab_segment_words(segment); word++) {
 		uint64_t orphans = orphans_in_word(segment, word, covered);
-		if (orphans) /* pairs with the acq of who takes the pages; those that were written to are dirty: INV-PAGE-3 */
+		/* pairs with the acq of who takes the pages; those that were written to are dirty: INV-PAGE-3 */
+		if (orphans)
 			lab_and_rel(&segment->taken[word], ~orphans);
 	}
 	(void)lab_lease_release(&segment->purge, mine, 0);

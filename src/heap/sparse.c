@@ -280,7 +280,8 @@ is_out_of(const struct lab_unit *unit, uint32_t pages, uint32_t number)
 	return (lab_unit_pages_of(unit, number) & pages) == 0;
 }
 
-/* The pages that stay purged when the lowest do not any more, until a block is in none. *range: where such blocks are. */
+/* The pages that stay purged when the lowest do not any more, until a block is in none. *range: where such blocks
+ * are. */
 static uint32_t
 find_rest(const struct lab_unit *unit, struct range *range)
 {

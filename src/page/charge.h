@@ -1,9 +1,9 @@
 /*
  * charge.h - the memory limit: how many pages may be resident for the sake of blocks. Any context; lock-free.
  *
- * A page counts while it may be resident, which is what its dirty bit says: from when a run or a huge block takes it, or
- * blocks are carved from it in a span, until it was given back to the system, free or in a sparse span. Descriptors, the
- * reserve and stacks do not count.
+ * A page counts while it may be resident, which is what its dirty bit says: from when a run or a huge block takes it,
+ * or blocks are carved from it in a span, until it was given back to the system, free or in a sparse span. Descriptors,
+ * the reserve and stacks do not count.
  *
  * INV-CHARGE-1  headroom <= limit - pages that count, but for what threads are just taking. Pages that became clean
  *               since the last count, and pages that were charged and then not taken, are missing from headroom. When

@@ -226,6 +226,8 @@ def doctor(tool):
     findings = tool.json("doctor", "sh")
     expect({"library", "program", "RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_MEMLOCK", "RLIMIT_NPROC", "seccomp", "glibc", "kernel", "overcommit"} <=
            {finding["about"] for finding in findings}, findings)
+    has("^fine +settings ", tool.run("doctor").stdout)
+    has("^note +settings +LABYRINTH_DECAY_MS=x: ignored; expected ", tool.run("doctor", env=dict(os.environ, LABYRINTH_DECAY_MS="x")).stdout)
     has("^problem +RLIMIT_AS ", tool.run("doctor", "sh", status=1, preexec_fn=lambda: limit("RLIMIT_AS", 40 << 20)).stdout)
     has("^note +RLIMIT_MEMLOCK ", tool.run("doctor", preexec_fn=lambda: limit("RLIMIT_MEMLOCK", 65536)).stdout)
     enough = 2816 << 10  # what it advises is enough

@@ -238,6 +238,8 @@ Test(config, a_name_that_is_no_setting_is_said_with_the_nearest_one)
 	                 "labyrinth: LABYRINTH_RESERV: no such setting; the nearest is LABYRINTH_RESERVE\n");
 	cr_assert_str_eq(complaint("LABYRINTH_STAT", "1"),
 	                 "labyrinth: LABYRINTH_STAT: no such setting; the nearest is LABYRINTH_STATS\n");
+	cr_assert_str_eq(complaint("LABYRINTH_ZZZQQQ", "1"),
+	                 "labyrinth: LABYRINTH_ZZZQQQ: no such setting; labyrinth(3) has the list\n");
 	cr_assert_str_empty(complaint("LABYRINTHINE", "1"));
 	cr_assert_not_null(strstr(complaint("LABYRINTH_", "1"), "labyrinth: LABYRINTH_: no such setting"));
 	cr_assert_str_empty(

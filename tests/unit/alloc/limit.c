@@ -2,7 +2,7 @@
  * limit.c - the memory limit: what counts, what is refused, what reclaiming and waiting give, who never waits, and
  * where the limit comes from (INV-CHARGE-1).
  *
- * Clauses: G9.3, G10.9.
+ * Clauses: G9.3, G10.9, G10.11.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

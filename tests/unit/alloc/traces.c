@@ -1,6 +1,9 @@
 /*
  * traces.c - random traces in several threads: each its own, threads that die with live blocks, blocks that live on in
- * other threads, and all of it while others trim, also by visits to threads that have freed all. A plain program, as TSan and Criterion do not go together.
+ * other threads, and all of it while others trim, also by visits to threads that have freed all. A plain program, as
+ * TSan and Criterion do not go together.
+ *
+ * Clauses: G10.11.
  */
 #include "heap/registry.h"
 #include "heap/thread.h"
@@ -132,7 +135,7 @@ run_trim(void)
 	threads_join(&trimmer);
 }
 
-/* ---- sleepers: a visitor takes away, all the time, the spans from which threads take blocks that they free at once --- */
+/* ---- sleepers: a visitor takes away, all the time, spans from which threads take blocks that they free at once --- */
 
 enum { BURST = 3 };
 

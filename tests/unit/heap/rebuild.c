@@ -237,8 +237,8 @@ Test(rebuild, a_span_that_was_not_finished)
 	check_everything();
 }
 
-/* carve is cut short before it has raised `carved`: its links are in pages that were not carved. When the span is retired
- * these pages must not count as fresh. */
+/* carve is cut short before it has raised `carved`: its links are in pages that were not carved. When the span is
+ * retired these pages must not count as fresh. */
 Test(rebuild, pages_in_which_carving_was_cut_short_are_not_fresh)
 {
 	world_install();

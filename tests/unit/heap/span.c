@@ -2,7 +2,7 @@
  * span.c - spans of small blocks, one heap, one thread: carving, order, lists, retirement, double frees. After each
  * trace the heap is held against heap_check.h.
  *
- * Clauses: G9.6.
+ * Clauses: G9.6, G10.12.
  */
 #include <criterion/criterion.h>
 #include <signal.h>

@@ -2,7 +2,7 @@
  * visit.c - visits to the heaps of threads that sleep: what goes, what is collected, and what is left when a visit, or
  * its thread, ends in the middle. The sleeping thread is a heap that no frame is inside, with a thread id of its own.
  *
- * Clauses: G7.1, G10.9.
+ * Clauses: G7.1, G9.3, G10.9, G10.11.
  */
 #include <criterion/criterion.h>
 
