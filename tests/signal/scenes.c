@@ -18,6 +18,7 @@ const struct scene scenes[] = {
         {"remote frees", scene_remote_frees},
         {"remote frees at the same time", scene_remote_frees_at_the_same_time},
         {"dead threads", scene_dead_threads},
+        {"a thread that sleeps", scene_sleeping_thread},
         {"children of fork", scene_fork},
         {"purges", scene_purges},
         {"sparse spans", scene_sparse_spans},

@@ -32,6 +32,7 @@ void scene_aligned_blocks(void);
 void scene_remote_frees(void);
 void scene_remote_frees_at_the_same_time(void);
 void scene_births(void);
+void scene_sleeping_thread(void);
 void scene_dead_threads(void);
 
 /* On other stacks, each in a child (scenes_stacks.c); not of the table: it says itself on which stack the handlers

@@ -60,7 +60,7 @@ scene_purges(void)
 void
 scene_sparse_spans(void)
 {
-	enum { BLOCKS = 300, SIZE = 900, ONE_IN = 50 };
+	enum { BLOCKS = 900, SIZE = 900, ONE_IN = 50 };
 	struct block blocks[BLOCKS];
 
 	for (int i = 0; i < BLOCKS; i++)
@@ -75,6 +75,16 @@ scene_sparse_spans(void)
 	for (int i = 0; i < BLOCKS; i++)
 		if (i % ONE_IN != 0)
 			blocks[i] = i % 10 == 0 ? step_new(SIZE) : new_block(SIZE);
+	/* nearly full ones come first, and wait behind the others */
+	for (int i = 0; i < BLOCKS; i += i < BLOCKS / 2 ? 60 : 3)
+		free_block(&blocks[i]);
+	call_begin();
+	call_on();
+	(void)malloc_trim(0);
+	call_off();
+	for (int i = 0; i < BLOCKS; i++)
+		if (!blocks[i].p)
+			blocks[i] = i % 12 == 0 ? step_new(SIZE) : new_block(SIZE);
 	for (int i = 0; i < BLOCKS; i++)
 		free_block(&blocks[i]);
 }

@@ -1,4 +1,5 @@
 /* scenes_threads.c - remote frees, births, dead threads: see scenes.h. */
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -112,6 +113,47 @@ scene_remote_frees_at_the_same_time(void)
 	REQUIRE(pthread_join(thread, NULL) == 0);
 	for (int i = 0; i < REMOTE_BLOCKS; i++)
 		free_block(&background.mine[i]);
+}
+
+static pthread_barrier_t sleeps, wakes;
+
+/* What it keeps: spans of which no block is used, and one with a block and pages that are dirty from before. */
+static void *
+use_and_sleep(void *unused)
+{
+	struct block run = new_block(200 * KIB), kept, blocks[20];
+
+	free_block(&run);
+	kept = new_block(48);
+	for (size_t i = 0; i < 20; i++)
+		blocks[i] = new_block(100 + 300 * i);
+	for (size_t i = 0; i < 20; i++)
+		free_block(&blocks[i]);
+	(void)pthread_barrier_wait(&sleeps);
+	(void)pthread_barrier_wait(&wakes);
+	for (size_t i = 0; i < 20; i++)
+		blocks[i] = new_block(100 + 300 * i);
+	for (size_t i = 0; i < 20; i++)
+		free_block(&blocks[i]);
+	free_block(&kept);
+	return unused;
+}
+
+/* A trim takes from a thread that sleeps what only its fast paths use. */
+void
+scene_sleeping_thread(void)
+{
+	pthread_t thread;
+
+	REQUIRE(pthread_barrier_init(&sleeps, NULL, 2) == 0 && pthread_barrier_init(&wakes, NULL, 2) == 0);
+	REQUIRE(pthread_create(&thread, NULL, use_and_sleep, NULL) == 0);
+	(void)pthread_barrier_wait(&sleeps);
+	call_begin();
+	call_on();
+	(void)malloc_trim(0);
+	call_off();
+	(void)pthread_barrier_wait(&wakes);
+	REQUIRE(pthread_join(thread, NULL) == 0);
 }
 
 static void *
