@@ -146,7 +146,7 @@ add_up(struct lab_census *census)
 	stats->blocks += census->runs + stats->huge_blocks;
 	stats->in_use += census->run_bytes + stats->huge;
 	stats->active += stats->huge;
-	stats->metadata += stats->heaps * lab_round_up(sizeof(struct lab_heap), LAB_PAGE_SIZE);
+	stats->metadata += stats->heaps * offsetof(struct lab_heap, allocations);
 	size_t holds_data = stats->active + stats->dirty; /* counted at other moments than `committed` */
 	stats->retained = stats->committed > holds_data ? stats->committed - holds_data : 0;
 	stats->resident = census->touched + census->run_bytes + stats->huge + stats->dirty + stats->metadata +

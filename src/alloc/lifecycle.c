@@ -21,24 +21,21 @@
 #include "heap/leases.h"
 #include "heap/registry.h"
 #include "heap/thread.h"
+#include "heap/visitor.h"
 #include "os/os.h"
 #include "page/space.h"
 
-enum { NAPS = 1000 }; /* of a millisecond each */
+enum { TRIES = 8 };
 
-/* A visitor that is inside of the heap at the fork would leave it closed in the child: INV-VISIT-4. So its end is
- * waited for, but for a second at most: it may have been stopped. */
+/* A visitor that is inside of the heap at the fork would leave it closed in the child: INV-VISIT-4. */
 static bool
 enter_before_fork(struct lab_guard *guard)
 {
-	static _Atomic uint32_t nobody_wakes;
+	bool entered = lab_try_enter(guard);
 
-	for (unsigned naps = 0; !lab_try_enter(guard); naps++) {
-		if (naps == NAPS || !lab_thread.heap || !(lab_thread.word & LAB_WORD_IDLE))
-			return false;
-		lab_os.wait(&nobody_wakes, 0, 1);
-	}
-	return true;
+	for (int i = 0; !entered && i < TRIES && lab_thread.word & LAB_WORD_IDLE; i++)
+		entered = lab_visit_wait_for_end(lab_thread.heap) && lab_try_enter(guard);
+	return entered;
 }
 
 /* What is this thread's at the fork is the child's. In a handler that interrupted malloc there is nothing to be had. */
@@ -55,13 +52,13 @@ lab_before_fork(void)
 
 /* Where nothing could be had, nothing is held. */
 static void
-after_fork(void)
+after_fork(bool in_child)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
 	lab_thread_settle_fork(true); /* nothing in the parent */
 	if (lab_try_enter(&guard)) {
-		lab_thread_after_fork_owned();
+		lab_thread_after_fork_owned(in_child);
 		lab_leave(&guard);
 	}
 }
@@ -69,7 +66,7 @@ after_fork(void)
 void
 lab_after_fork_in_parent(void)
 {
-	after_fork();
+	after_fork(false);
 	lab_backing_after_fork();
 }
 
@@ -79,7 +76,7 @@ lab_after_fork_in_child(void)
 	/* The page was not wiped; else it says so itself, or another's hook has had it settled. */
 	if (lab_registry_in_shared_memory_child())
 		lab_registry_note_fork();
-	after_fork();
+	after_fork(true);
 }
 
 /* libc's fork alone: _Fork's child may not make threads. */

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "debug/dress.h"
 #include "heap/sleeper.h"
+#include "heap/visitor.h"
 #include "page/map.h"
 
 static _Atomic(lab_misuse_callback *) callback;
@@ -67,8 +68,13 @@ lab_thread_realtime(enum lab_realtime mode)
 	uint16_t scope = lab_thread.scope;
 
 	lab_thread.scope = (uint16_t)((scope & ~LAB_SCOPE_OWN) | marks[mode]);
-	if (lab_thread.heap)
+	if (lab_thread.heap) {
 		lab_sleeper_name_thread(lab_thread.heap, &lab_thread);
+		/* a visitor that took the lease before may have read the name: pairs with its CAS, and the load after
+		 * that */
+		atomic_thread_fence(memory_order_seq_cst);
+		(void)lab_visit_wait_for_end(lab_thread.heap);
+	}
 	return scope & LAB_SCOPE_ABORTS    ? LAB_REALTIME_ABORT
 	       : scope & LAB_SCOPE_REPORTS ? LAB_REALTIME_REPORT
 	                                   : LAB_REALTIME_OFF;

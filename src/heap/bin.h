@@ -41,6 +41,13 @@ lab_span_is_enough(const struct lab_unit *unit)
 	return lab_span_left(unit) * 128 >= lab_unit_capacity(unit);
 }
 
+/* A 16th is left: for that no cold span is touched. */
+static inline bool
+lab_span_is_worth_more(const struct lab_unit *unit)
+{
+	return lab_span_left(unit) * 16 >= lab_unit_capacity(unit);
+}
+
 /* It has no free block, and none left to carve, the first time or again. */
 static inline bool
 lab_span_is_exhausted(const struct lab_unit *unit)

@@ -15,7 +15,8 @@ lab_collected_add(struct lab_unit *unit, uint16_t number, void *block)
 	return true;
 }
 
-/* The last of the blocks that were collected; NULL: the program has written to one of them since it freed it. */
+/* The last of the blocks that were collected; NULL: the program has written to one of them since it freed it. Its own
+ * link says nothing: a frame that was cut short may have linked it to the free list already. */
 static char *
 last_collected(const struct lab_unit *unit)
 {
@@ -28,7 +29,7 @@ last_collected(const struct lab_unit *unit)
 		block = lab_unit_block(unit, at);
 		at = lab_block_link(block);
 	}
-	return at == LAB_FREELIST_NIL ? block : NULL;
+	return block;
 }
 
 void

@@ -63,14 +63,14 @@ lab_thread_before_fork_owned(struct lab_heap *heap)
 }
 
 void
-lab_thread_after_fork_owned(void)
+lab_thread_after_fork_owned(bool in_child)
 {
 	struct lab_thread *t = &lab_thread;
 	struct lab_heap *heap;
 	uint64_t word;
 
 	t->heap->forks = false;
-	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
+	for (unsigned c = 0; in_child && c < LAB_CLASS_COUNT; c++)
 		lab_bin_cool(&t->heap->bins[c]);
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
 		if (lab_registry_state_in(word) != LAB_HEAP_HELD)

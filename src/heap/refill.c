@@ -145,7 +145,7 @@ find_successor(struct lab_heap *heap, unsigned c, bool is_spent)
 	struct lab_bin *bin = &heap->bins[c];
 	struct lab_unit *unit = lab_bin_choose_warm(bin), *new = NULL;
 
-	if (is_spent && bin->cold && (!unit || !lab_span_is_enough(unit)))
+	if (is_spent && bin->cold && (!unit || !lab_span_is_worth_more(unit)))
 		unit = lab_bin_choose_cold(bin);
 	if (is_spent && (!unit || (!lab_span_is_enough(unit) && may_leave_alone(heap)))) {
 		new = make_span(heap, c);

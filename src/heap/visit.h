@@ -20,7 +20,7 @@
  * INV-VISIT-4  In a child of fork the forking thread's heap in which another thread was a visitor stays leased for
  *              ever: what a visitor writes was copied while it was written, what the fast paths use was not. That
  *              thread's slow calls borrow. Around libc's fork it holds its heap's lease itself, after the visitor has
- *              left (a second is waited for that, at most).
+ *              left (which is waited for, 50 ms at most).
  */
 #ifndef LAB_HEAP_VISIT_H
 #define LAB_HEAP_VISIT_H

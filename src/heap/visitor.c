@@ -3,6 +3,8 @@
 #include "base/check.h"
 #include "os/os.h"
 
+enum { NAPS = 50 }; /* of a millisecond each */
+
 /* From a holder that is dead; or from a frame of the thread itself that a jump has left, or that forks. */
 static bool
 take_over(struct lab_heap *heap, uint32_t tid, uint64_t mine)
@@ -26,6 +28,26 @@ lab_visit_lock(struct lab_heap *heap, uint32_t tid, bool may_ask)
 	/* pairs with the release of the visitor of before: what it wrote is seen */
 	return lab_likely(lab_cas64(&heap->visitor, 0, mine)) ||
 	       (may_ask && take_over(heap, tid, lab_lease_new(tid, LAB_VISIT_BY_OWNER)));
+}
+
+bool
+lab_visit_wait_for_end(const struct lab_heap *heap)
+{
+	static _Atomic uint32_t nobody_wakes;
+	static _Atomic uint64_t in_vain;
+
+	for (unsigned naps = 0;; naps++) {
+		uint64_t seen = lab_load_acq(&heap->visitor); /* pairs with the release of the visitor */
+		if (lab_lease_tag(seen) != LAB_VISIT_BY_OTHER)
+			return true;
+		if (seen == lab_load_rlx(&in_vain))
+			return false;
+		if (naps == NAPS) {
+			lab_store_rlx(&in_vain, seen);
+			return false;
+		}
+		lab_os.wait(&nobody_wakes, 0, 1);
+	}
 }
 
 void

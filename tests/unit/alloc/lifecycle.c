@@ -396,7 +396,13 @@ Test(lifecycle, a_fork_waits_for_a_visitor_but_not_for_ever)
 	lab_store_rlx(&lab_thread.heap->visitor, lab_lease_make(77, TID, LAB_VISIT_BY_OTHER));
 	lab_before_fork();
 	cr_assert(!lab_thread.heap->forks);
-	cr_assert_gt(naps, 100);
+	size_t waited = naps;
+	cr_assert_gt(waited, VISITS + 20);
+	lab_before_fork();
+	cr_assert_eq(naps, waited, "once in vain is enough");
+	lab_store_rlx(&lab_thread.heap->visitor, lab_lease_make(0, 0, LAB_VISIT_ENDLESS));
+	lab_before_fork();
+	cr_assert_eq(naps, waited);
 	lab_store_rlx(&lab_thread.heap->visitor, 0);
 	lab_after_fork_in_parent();
 	(void)heap_check(lab_thread.heap);

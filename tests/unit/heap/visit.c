@@ -617,6 +617,31 @@ Test(visit, left_at_any_instruction)
 #endif
 }
 
+/* The holder was about to put them on the free list. */
+Test(visit, collected_blocks_that_were_linked_and_not_committed_are_whole)
+{
+	start(500);
+	free_by_owner(&blocks[30]); /* so that the free list is not empty */
+	for (size_t i = 0; i < 20; i++)
+		free_remotely(&blocks[i]);
+	visit_all(NULL);
+	struct lab_unit *unit = lab_map_find(blocks[0].p).unit;
+	uint32_t count = lab_unit_count_collected(unit);
+	cr_assert_eq(count, 20);
+	char *last = lab_unit_block(unit, lab_freelist_head(unit->collected));
+	while (--count > 0)
+		last = lab_unit_block(unit, lab_block_link(last));
+	cr_assert_neq(lab_freelist_head(unit->freelist_state), LAB_FREELIST_NIL);
+	*(uint16_t *)last = lab_freelist_head(unit->freelist_state);
+	heap->whole = 0;
+	lab_heap_rebuild_owned(heap);
+	struct lab_finding found = {.kind = LAB_FOUND_NOTHING};
+	(void)lab_finding_take_owned(heap, &found);
+	cr_assert_eq(found.kind, LAB_FOUND_NOTHING);
+	check_live();
+	(void)wake();
+}
+
 static bool
 thorough_visit_torn(long steps)
 {
