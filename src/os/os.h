@@ -90,7 +90,7 @@ struct lab_os_table {
 	/* Whether every page of [low, high) can be read; false also if that cannot be told. A system call a page. */
 	bool (*is_readable)(uintptr_t low, uintptr_t high);
 	/* Every other thread of the process that runs passes a memory barrier between the call and the return. False:
-	 * the system cannot do that, or does not allow it. */
+	 * the system cannot do that, or does not allow it, or the thread is under a seccomp filter. */
 	bool (*fence)(void);
 	/* Bytes of addresses that a process of this system can have: a power of two. */
 	size_t (*address_space)(void);

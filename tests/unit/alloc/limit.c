@@ -364,6 +364,11 @@ Test(limit, spans_that_idle_threads_have_begun_are_no_reason_to_fail)
 
 Test(limit, spans_that_idle_threads_have_emptied_are_no_reason_to_fail)
 {
+	if (!lab_os.fence()) {
+		fputs("emptied spans: not run: a seccomp filter is installed here, or there is no membarrier\n",
+		      stderr);
+		return;
+	}
 	idlers_leave_all(LAB_UNIT_SIZE);
 }
 
