@@ -282,9 +282,7 @@ lab_trim(size_t keep)
 		lab_heap_rebuild_owned(guard.heap);
 		guard.heap->whole = 0; /* a frame is inside still */
 		lab_compiler_barrier();
-		lab_sparse_give_all_owned(guard.heap);
-		lab_visit_all_thoroughly(guard.heap);
-		lab_thread_thin_idle_owned(guard.heap);
+		lab_thread_squeeze_owned(guard.heap);
 		lab_leave(&guard);
 	}
 	if (keep != 0)

@@ -19,7 +19,6 @@
 #include "heap/rebuild.h"
 #include "heap/registry.h"
 #include "heap/remote.h"
-#include "heap/sparse.h"
 #include "heap/visit.h"
 #include "os/os.h"
 #include "page/charge.h"
@@ -86,16 +85,6 @@ reclaim_owned(struct lab_heap *heap)
 	lab_huge_finish_frees();
 	lab_heap_rebuild_owned(heap);
 	heap->whole = 0; /* a frame is inside still */
-	lab_purge_all(lab_thread_purge_owned(heap));
-}
-
-/* What spans keep that are in use, in this heap and in those of other threads, costs more to be had again. */
-static void
-squeeze_owned(struct lab_heap *heap)
-{
-	lab_sparse_give_all_owned(heap);
-	lab_visit_all_thoroughly(heap);
-	lab_thread_thin_idle_owned(heap);
 	lab_purge_all(lab_thread_purge_owned(heap));
 }
 
@@ -201,7 +190,8 @@ try_again(uintptr_t sp, struct lab_request request, bool *fresh, bool *over_limi
 		p = lab_allocate_owned(guard.heap, request, fresh);
 		if (!p && guard.heap->over_limit) {
 			guard.heap->over_limit = false;
-			squeeze_owned(guard.heap);
+			lab_thread_squeeze_owned(guard.heap);
+			lab_purge_all(lab_thread_purge_owned(guard.heap));
 			p = lab_allocate_owned(guard.heap, request, fresh);
 		}
 		*over_limit = guard.heap->over_limit;

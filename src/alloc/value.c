@@ -135,21 +135,15 @@ put_nearest_word(struct lab_text *text, const char *words, const char *value)
 	size_t least = SIZE_MAX, nearest_length = 0;
 
 	for (size_t length; (length = lab_value_next_word(&words)) != 0; words += length) {
-		char word[LAB_KEY_MAX + 1];
-		memcpy(word, words, length);
-		word[length] = 0;
-		if (lab_value_distance(value, word, length) < least) {
-			least = lab_value_distance(value, word, length);
+		if (lab_value_distance(value, words, length) < least) {
+			least = lab_value_distance(value, words, length);
 			nearest = words;
 			nearest_length = length;
 		}
 	}
-	char word[LAB_KEY_MAX + 1];
-	memcpy(word, nearest, nearest_length);
-	word[nearest_length] = 0;
-	if (lab_value_is_near(value, word, nearest_length)) {
+	if (lab_value_is_near(value, nearest, nearest_length)) {
 		lab_text_string(text, "; the nearest is ");
-		lab_text_string(text, word);
+		lab_value_put_word(text, nearest, nearest_length);
 	}
 }
 

@@ -88,12 +88,12 @@ lab_bin_find_free(const struct lab_bin *bin)
 	return unit;
 }
 
-/* Of the spans from `unit` to the one before `end`. *stays: the first that does not wait behind the others; NULL: all
- * of them stay. */
+/* Of the spans from *first to the one before `end`. Those before the first that is worthwhile, or all that were looked
+ * at, are moved before `end` if others are left. */
 static struct lab_unit *
-choose(struct lab_unit *unit, const struct lab_unit *end, struct lab_unit **stays)
+choose(struct lab_bin *bin, struct lab_unit **first, struct lab_unit *end)
 {
-	struct lab_unit *best = NULL, *first_worthwhile = NULL;
+	struct lab_unit *best = NULL, *first_worthwhile = NULL, *unit = *first;
 	uint32_t capacity = unit ? lab_unit_capacity(unit) : 0, most = 0;
 
 	for (int looks = LOOKS; unit != end && looks > 0; unit = unit->next, looks--) {
@@ -107,32 +107,23 @@ choose(struct lab_unit *unit, const struct lab_unit *end, struct lab_unit **stay
 		best = unit;
 		most = left;
 	}
-	*stays = first_worthwhile ? first_worthwhile : unit == end ? NULL : unit;
+	struct lab_unit *stays = first_worthwhile ? first_worthwhile : unit;
+	while (stays != end && *first != stays) {
+		struct lab_unit *waits = *first;
+		lab_bin_remove(bin, waits);
+		insert(bin, waits, end);
+	}
 	return best;
 }
 
 struct lab_unit *
 lab_bin_choose_warm(struct lab_bin *bin)
 {
-	struct lab_unit *stays, *best = choose(bin->partial, bin->cold, &stays);
-
-	while (stays && bin->partial != stays) {
-		struct lab_unit *waits = bin->partial;
-		lab_bin_remove(bin, waits);
-		insert(bin, waits, bin->cold);
-	}
-	return best;
+	return choose(bin, &bin->partial, bin->cold);
 }
 
 struct lab_unit *
 lab_bin_choose_cold(struct lab_bin *bin)
 {
-	struct lab_unit *stays, *best = choose(bin->cold, NULL, &stays);
-
-	while (stays && bin->cold != stays) {
-		struct lab_unit *waits = bin->cold;
-		lab_bin_remove(bin, waits);
-		insert(bin, waits, NULL);
-	}
-	return best;
+	return choose(bin, &bin->cold, NULL);
 }

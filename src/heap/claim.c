@@ -8,7 +8,7 @@
 #include "heap/registry.h"
 #include "heap/run.h"
 #include "heap/sparse.h"
-#include "heap/visitor.h"
+#include "heap/visit.h"
 #include "os/os.h"
 #include "page/frame.h"
 
@@ -348,8 +348,9 @@ lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 	return true;
 }
 
-void
-lab_thread_thin_idle_owned(struct lab_heap *into)
+/* Repairs all idle heaps, and gives back pages of their sparse spans. */
+static void
+thin_idle(struct lab_heap *into)
 {
 	struct lab_heap *heap;
 
@@ -364,6 +365,14 @@ lab_thread_thin_idle_owned(struct lab_heap *into)
 			(void)repair_and_give_back(heap, into, true);
 		}
 	}
+}
+
+void
+lab_thread_squeeze_owned(struct lab_heap *heap)
+{
+	lab_sparse_give_all_owned(heap);
+	lab_visit_all_thoroughly(heap);
+	thin_idle(heap);
 }
 
 bool

@@ -50,7 +50,8 @@ bool lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes);
  * Adds to *blocks how many were taken in. */
 bool lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes, size_t *blocks);
 
-/* Does the same to all idle heaps, and gives back pages of their sparse spans (sparse.h). */
-void lab_thread_thin_idle_owned(struct lab_heap *into);
+/* What spans keep that are in use: pages of sparse ones (sparse.h) in this heap and in idle ones, and what threads that
+ * sleep keep for themselves (sleeper.h). It costs more to be had again than what is free. */
+void lab_thread_squeeze_owned(struct lab_heap *heap);
 
 #endif

@@ -12,7 +12,6 @@
 #include "heap/span.h"
 #include "heap/sparse.h"
 #include "heap/take.h"
-#include "page/charge.h"
 #include "page/map.h"
 
 enum { CARVED_AT_ONCE = 32, REFILLS_TO_PASS = 255 };
@@ -28,29 +27,16 @@ mend(struct lab_heap *heap, struct lab_unit *unit)
 	}
 }
 
-/* Pages for a span of blocks of this size, of which the first may be carved. */
-static struct lab_pages
-take_pages(struct lab_heap *heap, size_t size)
-{
-	struct lab_pages pages = lab_pages_take_owned(heap, LAB_UNIT_PAGES, LAB_UNIT_PAGES);
-
-	if (pages.segment &&
-	    !lab_charge_pages(pages.segment, pages.page, lab_round_up(size, LAB_PAGE_SIZE) >> LAB_PAGE_SHIFT)) {
-		lab_pages_give_owned(heap, pages.segment, pages.page, LAB_UNIT_PAGES, 0);
-		heap->over_limit = true;
-		pages.segment = NULL;
-	}
-	return pages;
-}
-
 /* A new span of class c, empty, not current, in no list. */
 static struct lab_unit *
 make_span(struct lab_heap *heap, unsigned c)
 {
 	size_t size = lab_class_size(c);
-	struct lab_pages pages = take_pages(heap, size);
+	struct lab_pages pages = lab_pages_take_owned(heap, LAB_UNIT_PAGES, LAB_UNIT_PAGES);
 
-	if (!pages.segment)
+	/* where its first block may not be carved it is not made */
+	if (!pages.segment ||
+	    !lab_pages_charge_owned(heap, pages, LAB_UNIT_PAGES, lab_round_up(size, LAB_PAGE_SIZE) >> LAB_PAGE_SHIFT))
 		return NULL;
 	char *base = pages.segment->base + pages.page * LAB_PAGE_SIZE;
 	struct lab_unit *unit = lab_map_unit(base);

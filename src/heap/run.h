@@ -10,7 +10,6 @@
 struct lab_pages {
 	struct lab_segment *segment; /* NULL: no memory */
 	size_t page;
-	bool fresh; /* they read as zero */
 };
 
 /* Pages that were taken just now count as in use. */

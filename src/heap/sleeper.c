@@ -1,15 +1,9 @@
 /* sleeper.c - see sleeper.h. Any context. */
 #include "heap/sleeper.h"
 #include "heap/bin.h"
-#include "heap/current.h"
 #include "heap/span.h"
 #include "os/os.h"
 #include "page/map.h"
-
-/* Of classes of blocks, one bit each. */
-struct classes {
-	uint64_t bits[(LAB_CLASS_COUNT + 63) / 64];
-};
 
 /* No block of it is used, but those that visitors have found. What is read while the thread runs is a guess. */
 static bool
@@ -18,20 +12,18 @@ is_unused(const struct lab_unit *unit)
 	return lab_unit_used(unit) == lab_unit_count_collected(unit);
 }
 
-/* Takes current spans away that look unused. False: there is none. */
+/* Takes current spans away that look unused; by class, NULL: it has none. False: there is none at all. */
 static bool
-take_away(struct lab_heap *target, struct classes *classes)
+take_away(struct lab_heap *target, struct lab_unit *taken[LAB_CLASS_COUNT])
 {
 	bool any = false;
 
-	*classes = (struct classes){{0}};
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
 		struct lab_unit *unit = target->bins[c].current;
-		if (unit == &lab_no_span || !is_unused(unit))
-			continue;
-		classes->bits[c / 64] |= UINT64_C(1) << (c % 64);
-		lab_bin_set_current(target, c, &lab_no_span);
-		any = true;
+		taken[c] = unit != &lab_no_span && is_unused(unit) ? unit : NULL;
+		if (taken[c])
+			lab_bin_set_current(target, c, &lab_no_span);
+		any |= taken[c] != NULL;
 	}
 	return any;
 }
@@ -75,17 +67,14 @@ exclude(const struct lab_heap *target)
 static void
 give_current_spans(struct lab_heap *target)
 {
-	struct lab_unit *units[LAB_CLASS_COUNT];
-	struct classes classes;
+	struct lab_unit *taken[LAB_CLASS_COUNT];
 
-	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
-		units[c] = target->bins[c].current;
-	if (!take_away(target, &classes))
+	if (!take_away(target, taken))
 		return;
 	bool is_excluded = exclude(target);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
-		if (classes.bits[c / 64] >> (c % 64) & 1)
-			put_back(target, c, units[c], is_excluded);
+		if (taken[c])
+			put_back(target, c, taken[c], is_excluded);
 }
 
 /* Where the last span of it goes the segment may, too: then it is another owner's. */

@@ -143,19 +143,14 @@ take_pages(struct lab_heap *heap, size_t count, size_t align)
 	return pages;
 }
 
-/* For all of them, before they are used; or gives them back, as they would be more than the limit. */
-static struct lab_pages
-charge(struct lab_heap *heap, struct lab_pages pages, size_t count)
+bool
+lab_pages_charge_owned(struct lab_heap *heap, struct lab_pages pages, size_t count, size_t charged)
 {
-	if (!pages.segment)
-		return pages;
-	pages.fresh = lab_segment_is_fresh(pages.segment, pages.page, count);
-	if (lab_unlikely(!lab_charge_pages(pages.segment, pages.page, count))) {
-		lab_pages_give_owned(heap, pages.segment, pages.page, count, 0);
-		heap->over_limit = true;
-		pages.segment = NULL;
-	}
-	return pages;
+	if (lab_likely(lab_charge_pages(pages.segment, pages.page, charged)))
+		return true;
+	lab_pages_give_owned(heap, pages.segment, pages.page, count, 0);
+	heap->over_limit = true;
+	return false;
 }
 
 struct lab_pages
@@ -192,11 +187,12 @@ take_with_room(struct lab_heap *heap, size_t count)
 static void *
 make_run(struct lab_heap *heap, struct lab_pages pages, size_t count, bool *fresh)
 {
-	pages = charge(heap, pages, count);
 	if (!pages.segment)
 		return NULL;
+	*fresh = lab_segment_is_fresh(pages.segment, pages.page, count);
+	if (lab_unlikely(!lab_pages_charge_owned(heap, pages, count, count)))
+		return NULL;
 	lab_run_forget_retired(pages, count);
-	*fresh = pages.fresh;
 	struct lab_run *run = &pages.segment->runs[pages.page];
 	lab_store_rlx(&run->pages, count);
 	lab_store_rel(&run->state, lab_run_state(LAB_RUN_LIVE)); /* pairs with the acq of lab_map_find */

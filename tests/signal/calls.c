@@ -165,6 +165,16 @@ step_free(struct block *block)
 	check_errno();
 }
 
+/* Whether errno stays is not said of it. */
+void
+step_trim(void)
+{
+	call_begin();
+	call_on();
+	(void)malloc_trim(0);
+	call_off();
+}
+
 struct block
 step_aligned(size_t alignment, size_t size, bool as_memalign)
 {

@@ -43,6 +43,7 @@ struct block step_calloc(size_t count, size_t size);
 struct block step_aligned(size_t alignment, size_t size, bool as_memalign);
 void step_realloc(struct block *block, size_t size);
 void step_free(struct block *block);
+void step_trim(void);
 
 /* Fills what the handler is to free, and frees what it has sent. */
 void exchange_mail(size_t size);

@@ -48,10 +48,7 @@ scene_purges(void)
 		step_free(&blocks[i]);
 	blocks[0] = step_calloc(1, 800 * KIB);
 	step_free(&blocks[0]);
-	call_begin();
-	call_on();
-	(void)malloc_trim(0);
-	call_off();
+	step_trim();
 	if (library_set)
 		REQUIRE(library_set(LAB_PARAM_DECAY_MS, 1000));
 }
@@ -68,20 +65,14 @@ scene_sparse_spans(void)
 	for (int i = 0; i < BLOCKS; i++)
 		if (i % ONE_IN != 0)
 			free_block(&blocks[i]);
-	call_begin();
-	call_on();
-	(void)malloc_trim(0);
-	call_off();
+	step_trim();
 	for (int i = 0; i < BLOCKS; i++)
 		if (i % ONE_IN != 0)
 			blocks[i] = i % 10 == 0 ? step_new(SIZE) : new_block(SIZE);
 	/* nearly full ones come first, and wait behind the others */
 	for (int i = 0; i < BLOCKS; i += i < BLOCKS / 2 ? 60 : 3)
 		free_block(&blocks[i]);
-	call_begin();
-	call_on();
-	(void)malloc_trim(0);
-	call_off();
+	step_trim();
 	for (int i = 0; i < BLOCKS; i++)
 		if (!blocks[i].p)
 			blocks[i] = i % 12 == 0 ? step_new(SIZE) : new_block(SIZE);

@@ -1,5 +1,4 @@
 /* scenes_threads.c - remote frees, births, dead threads: see scenes.h. */
-#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -148,10 +147,7 @@ scene_sleeping_thread(void)
 	REQUIRE(pthread_barrier_init(&sleeps, NULL, 2) == 0 && pthread_barrier_init(&wakes, NULL, 2) == 0);
 	REQUIRE(pthread_create(&thread, NULL, use_and_sleep, NULL) == 0);
 	(void)pthread_barrier_wait(&sleeps);
-	call_begin();
-	call_on();
-	(void)malloc_trim(0);
-	call_off();
+	step_trim();
 	(void)pthread_barrier_wait(&wakes);
 	REQUIRE(pthread_join(thread, NULL) == 0);
 }

@@ -252,23 +252,33 @@ make_blocks(void *unused)
 	return blocks;
 }
 
-Test(decay, blocks_freed_into_the_heaps_of_the_dead_go_back)
+/* Each of the threads makes a list of `count` blocks, and ends; then the caller frees them. */
+static void
+free_blocks_of_the_dead(void *(*make)(void *unused), int threads, int count)
 {
-	enum { THREADS = 5 };
-	void **blocks[THREADS];
-	pthread_t threads[THREADS];
+	enum { MOST = 16 };
+	void **blocks[MOST];
+	pthread_t thread[MOST];
 
-	start(10000);
-	lab_free(lab_malloc(1));
-	for (int t = 0; t < THREADS; t++)
-		REQUIRE(pthread_create(&threads[t], NULL, make_blocks, NULL) == 0);
-	for (int t = 0; t < THREADS; t++)
-		REQUIRE(pthread_join(threads[t], (void **)&blocks[t]) == 0);
-	for (int t = 0; t < THREADS; t++) {
-		for (int i = 0; i < DEAD_BLOCKS; i++)
+	REQUIRE(threads <= MOST);
+	for (int t = 0; t < threads; t++)
+		REQUIRE(pthread_create(&thread[t], NULL, make, NULL) == 0);
+	for (int t = 0; t < threads; t++)
+		REQUIRE(pthread_join(thread[t], (void **)&blocks[t]) == 0);
+	for (int t = 0; t < threads; t++) {
+		for (int i = 0; i < count; i++)
 			lab_free(blocks[t][i]);
 		lab_free(blocks[t]);
 	}
+}
+
+Test(decay, blocks_freed_into_the_heaps_of_the_dead_go_back)
+{
+	enum { THREADS = 5 };
+
+	start(10000);
+	lab_free(lab_malloc(1));
+	free_blocks_of_the_dead(make_blocks, THREADS, DEAD_BLOCKS);
 	world.deaths_are_set = true; /* they look alive for a while */
 	for (int i = 0; i < 4; i++) {
 		world.now += 500;
@@ -321,21 +331,11 @@ count_heaps_with_frees(void)
 Test(decay, a_look_takes_in_the_blocks_of_a_few_dead_heaps)
 {
 	enum { THREADS = 9 };
-	void **blocks[THREADS];
-	pthread_t threads[THREADS];
 
 	start(10000);
 	lab_free(lab_malloc(1));
 	REQUIRE(pthread_barrier_init(&all_have_heaps, NULL, THREADS) == 0);
-	for (int t = 0; t < THREADS; t++)
-		REQUIRE(pthread_create(&threads[t], NULL, make_small_blocks, NULL) == 0);
-	for (int t = 0; t < THREADS; t++)
-		REQUIRE(pthread_join(threads[t], (void **)&blocks[t]) == 0);
-	for (int t = 0; t < THREADS; t++) {
-		for (int i = 0; i < LEFT_BLOCKS; i++)
-			lab_free(blocks[t][i]);
-		lab_free(blocks[t]);
-	}
+	free_blocks_of_the_dead(make_small_blocks, THREADS, LEFT_BLOCKS);
 	int heaps = count_heaps_with_frees(), looks = 0;
 	cr_assert_eq(heaps, THREADS);
 	for (int calls = 0; calls < 1000 && heaps > 0; calls++) {

@@ -124,15 +124,22 @@ trim_all_the_time(size_t number)
 	}
 }
 
+/* One thread does this until the others have done that. */
+static void
+run_beside(void (*all_the_time)(size_t number), void (*others)(size_t number))
+{
+	struct threads_member member;
+
+	threads_begin(&member, all_the_time, 0);
+	threads_run(others, THREADS - 1);
+	atomic_store(&stop, true);
+	threads_join(&member);
+}
+
 static void
 run_trim(void)
 {
-	struct threads_member trimmer;
-
-	threads_begin(&trimmer, trim_all_the_time, 0);
-	threads_run(trace_alone, THREADS - 1);
-	atomic_store(&stop, true);
-	threads_join(&trimmer);
+	run_beside(trim_all_the_time, trace_alone);
 }
 
 /* ---- sleepers: a visitor takes away, all the time, spans from which threads take blocks that they free at once --- */
@@ -181,12 +188,7 @@ visit_all_the_time(size_t number)
 static void
 run_sleepers(void)
 {
-	struct threads_member visitor;
-
-	threads_begin(&visitor, visit_all_the_time, 0);
-	threads_run(use_and_free_all, THREADS - 1);
-	atomic_store(&stop, true);
-	threads_join(&visitor);
+	run_beside(visit_all_the_time, use_and_free_all);
 }
 
 int

@@ -52,16 +52,28 @@ begin(void)
 
 TestSuite(moves, .init = begin);
 
+/* Samples in use, in parts of LAB_SAMPLE_ONE, and what they stand for. */
+static void
+sum_up(uint64_t *objects, uint64_t *bytes)
+{
+	struct lab_site_counts counts;
+
+	*objects = *bytes = 0;
+	for (uint32_t site = 1; site < LAB_SITES; site++) {
+		if (!lab_site_read(site, &counts))
+			continue;
+		*objects += counts.objects - counts.freed_objects;
+		*bytes += counts.bytes - counts.freed_bytes;
+	}
+}
+
 static uint64_t
 in_use(void)
 {
-	struct lab_site_counts counts;
-	uint64_t sum = 0;
+	uint64_t objects, bytes;
 
-	for (uint32_t site = 1; site < LAB_SITES; site++)
-		if (lab_site_read(site, &counts))
-			sum += counts.objects - counts.freed_objects;
-	return sum / LAB_SAMPLE_ONE;
+	sum_up(&objects, &bytes);
+	return objects / LAB_SAMPLE_ONE;
 }
 
 static void
@@ -112,13 +124,10 @@ Test(moves, a_block_that_could_not)
 static uint64_t
 bytes_in_use(void)
 {
-	struct lab_site_counts counts;
-	uint64_t sum = 0;
+	uint64_t objects, bytes;
 
-	for (uint32_t site = 1; site < LAB_SITES; site++)
-		if (lab_site_read(site, &counts))
-			sum += counts.bytes - counts.freed_bytes;
-	return sum;
+	sum_up(&objects, &bytes);
+	return bytes;
 }
 
 /* Of `count` blocks that grow from 100 bytes to some 8000; by_usable_size: as programs do that ask malloc_usable_size
