@@ -1,4 +1,8 @@
-/* lifecycle.c - fork, with and without other threads: the child allocates, frees what it inherited, and forks again. */
+/*
+ * lifecycle.c - fork, with and without other threads: the child allocates, frees what it inherited, and forks again.
+ *
+ * Clauses: G8.11.
+ */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <sys/wait.h>
