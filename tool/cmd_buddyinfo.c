@@ -50,9 +50,9 @@ unusable(const uint64_t counts[ORDERS], unsigned order)
 static void
 print_row(const char *what, const char *rest, const uint64_t counts[ORDERS])
 {
-	printf("%-10s %-18s", what, rest);
+	printf("%-8s %-14s", what, rest);
 	for (unsigned order = 0; order < ORDERS; order++)
-		printf(" %6llu", (unsigned long long)counts[order]);
+		printf(" %4llu", (unsigned long long)counts[order]);
 	putchar('\n');
 }
 
@@ -88,9 +88,9 @@ print_text_of(const struct snapshot *snapshot)
 {
 	uint64_t counts[ORDERS], sum[ORDERS] = {0};
 
-	printf("%-29s", "# order");
+	printf("%-23s", "# order");
 	for (unsigned order = 0; order < ORDERS; order++)
-		printf(" %6u", order);
+		printf(" %4u", order);
 	putchar('\n');
 	for (size_t i = 0; i <= snapshot->heap_count; i++) {
 		const struct heap *heap = i < snapshot->heap_count ? &snapshot->heaps[i] : NULL;
@@ -106,9 +106,9 @@ print_text_of(const struct snapshot *snapshot)
 			sum[order] += counts[order];
 	}
 	print_row("All", "", sum);
-	printf("%-29s", "Unusable space index");
+	printf("%-23s", "Unusable space index");
 	for (unsigned order = 0; order < ORDERS; order++)
-		printf(" %6.3f", unusable(sum, order));
+		printf(" %.2f", unusable(sum, order));
 	putchar('\n');
 }
 

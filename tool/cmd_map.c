@@ -10,7 +10,7 @@
 #include "report.h"
 #include "tool.h"
 
-enum { KEY_COLOR = 256, PINNED_ROWS = 12, BAR = 40 };
+enum { KEY_COLOR = 256, PINNED_ROWS = 12, BAR = 30, ROW = 32 /* cells in a line of 80 columns */ };
 
 struct map {
 	pid_t pid;
@@ -86,6 +86,8 @@ print_segments(const struct map *map, const struct snapshot *snapshot)
 		printf("%#14lx %-10s ", (unsigned long)segment->base, heap);
 		for (size_t unit = 0; unit < segment->pages / LAB_UNIT_PAGES; unit++) {
 			struct cell cell = picture_cell(segment, unit);
+			if (unit > 0 && unit % ROW == 0)
+				printf("\n%25s ", "");
 			print_cell(map, &cell);
 		}
 		putchar('\n');
@@ -134,6 +136,8 @@ make_json(const struct snapshot *snapshot, const struct census *census)
 		snprintf(base, sizeof base, "0x%lx", (unsigned long)segment->base);
 		for (size_t unit = 0; unit < segment->pages / LAB_UNIT_PAGES; unit++) {
 			struct cell cell = picture_cell(segment, unit);
+			if (unit > 0 && unit % ROW == 0)
+				printf("\n%25s ", "");
 			json_array_append_new(units, json_pack("{s:s, s:i, s:i, s:i}", "kind", kinds[cell.kind], "size",
 			                                       (int)cell.size, "live", (int)cell.live, "kept",
 			                                       (int)cell.kept));

@@ -145,16 +145,16 @@ run_child(char **command)
 
 /* What is said of a process in a line, where there are several. */
 static const struct {
-	const char *label, *title;
+	const char *name, *title;
 	bool is_bytes;
 } summary[] = {
-        {"in use (bytes)", "in use", true},
-        {"resident, at most (bytes)", "resident", true},
-        {"given back so far (bytes)", "given back", true},
+        {"allocated", "allocated", true},
+        {"resident", "resident", true},
+        {"purged", "purged", true},
         {"heaps", "heaps", false},
-        {"remote frees", "remote frees", false},
-        {"re-entrant calls", "re-entrant", false},
-        {"reserve: failures", "failures", false},
+        {"remote_frees", "remote frees", false},
+        {"reentrant_calls", "re-entrant", false},
+        {"reserve_failures", "failures", false},
 };
 enum { SUMMARY = sizeof summary / sizeof *summary, REENTRANT = 5, FAILURES = 6 };
 
@@ -200,8 +200,8 @@ parse_figures(struct process *process)
 			process->program = print_text("%s", program);
 		}
 		for (unsigned i = 0; i < SUMMARY; i++) {
-			size_t length = strlen(summary[i].label);
-			if (strncmp(line + 11, summary[i].label, length) == 0 &&
+			size_t length = strlen(summary[i].name);
+			if (strncmp(line + 11, summary[i].name, length) == 0 &&
 			    sscanf(line + 11 + length, " %n%llu", &start, &process->values[i]) == 1)
 				break;
 		}

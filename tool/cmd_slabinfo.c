@@ -14,10 +14,10 @@ struct line {
 static void
 print_line(struct line line)
 {
-	printf("%-12s %10llu %10llu %9llu %11llu %12llu : %8llu %12llu %3.0f%%\n", line.name,
-	       (unsigned long long)line.live, (unsigned long long)line.made, (unsigned long long)line.size,
-	       (unsigned long long)line.per_span, (unsigned long long)line.pages, (unsigned long long)line.spans,
-	       (unsigned long long)line.pinned, line.made ? 100.0 * (double)line.live / (double)line.made : 0.0);
+	printf("%-12s %9llu %9llu %7llu %6llu %5llu : %7llu %10s %4.0f%%\n", line.name, (unsigned long long)line.live,
+	       (unsigned long long)line.made, (unsigned long long)line.size, (unsigned long long)line.per_span,
+	       (unsigned long long)line.pages, (unsigned long long)line.spans, human_bytes(line.pinned),
+	       line.made ? 100.0 * (double)line.live / (double)line.made : 0.0);
 }
 
 static void
@@ -43,8 +43,7 @@ print_cache(const struct cache *cache)
 static void
 print_all(const struct census *census, const struct caches *caches)
 {
-	puts("# name       <active_objs> <num_objs> <objsize> <objperspan> <pagesperspan> : <spans> <pinned_bytes> "
-	     "<live>");
+	puts("# name            live      made    size  /span pages :   spans     pinned  live");
 	for (size_t i = 0; i < caches->count; i++)
 		print_cache(&caches->entries[i]);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)

@@ -10,12 +10,11 @@ static void
 print_figure(const struct figure *figure, uint64_t value)
 {
 	if (value == UINT64_MAX)
-		printf("%-18s %16s\n", figure->key, "none");
+		printf("%-16s %11s\n", figure->key, "none");
 	else if (figure->bytes)
-		printf("%-18s %16llu  %10s %s\n", figure->key, (unsigned long long)value, human_bytes(value),
-		       figure->help);
+		printf("%-16s %11s %s\n", figure->key, human_bytes(value), figure->help);
 	else
-		printf("%-18s %16llu  %10s %s\n", figure->key, (unsigned long long)value, "", figure->help);
+		printf("%-16s %11llu %s\n", figure->key, (unsigned long long)value, figure->help);
 }
 
 /* Those that are not as they are built in. */

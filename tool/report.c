@@ -86,15 +86,18 @@ json_t *
 report_classes(const struct census *census)
 {
 	json_t *classes = json_array();
+	bool are_counted = false; /* with `stats` alone */
 
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
+		are_counted |= census->classes[c].allocations != 0;
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
 		const struct class_figures *class = &census->classes[c];
 		if (class->spans || class->allocations)
-			json_array_append_new(classes,
-			                      json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "size", number(class->size),
-			                                "live", number(class->live), "carved", number(class->carved),
-			                                "spans", number(class->spans), "pinned", number(class->pinned),
-			                                "allocations", number(class->allocations)));
+			json_array_append_new(
+			        classes, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o*}", "size", number(class->size),
+			                           "live", number(class->live), "carved", number(class->carved),
+			                           "spans", number(class->spans), "pinned", number(class->pinned),
+			                           "allocations", are_counted ? number(class->allocations) : NULL));
 	}
 	return classes;
 }

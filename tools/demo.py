@@ -18,7 +18,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 RUNS = 1 if "--quick" in sys.argv[1:] else 3  # of each, in turn; the median counts
 CLASSES = 12  # size classes to show: those with the most allocations
-TOLD = ("in use", "active", "resident", "given back", "live blocks", "large blocks", "huge blocks", "heaps ", "remote frees", "re-entrant", "heaps adopted")
+TOLD = ("allocated ", "active ", "resident ", "purged ", "blocks ", "large_blocks ", "huge_blocks ", "heaps ", "remote_frees ", "reentrant_calls ", "adopted_heaps ")
 
 
 class Measurement:

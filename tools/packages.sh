@@ -17,9 +17,10 @@ PEER_PACKAGES=(libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 libtbbmalloc2 li
 PLOT_PACKAGES=(gnuplot-nox)
 
 # The other compiler, the checkers (valgrind needs libc6-dbg to start), gdb for the backtrace of a hang, the tracers and the
-# emulator that tests/boot runs the drop-in under, Rust, which tests/install links with the archives, and what tests/package tries:
-# CMake and Debian packages.
-TEST_PACKAGES=(clang clang-format clang-tidy valgrind libc6-dbg binutils gdb strace ltrace qemu-user mandoc shellcheck rustc cmake debhelper lintian python3-yaml heaptrack)
+# emulator that tests/boot runs the drop-in under, Rust, which tests/install links with the archives, what tests/package tries: CMake
+# and Debian packages, and Go, whose pprof reads the heap profile in tests/insight.
+TEST_PACKAGES=(clang clang-format clang-tidy valgrind libc6-dbg binutils gdb strace ltrace qemu-user mandoc shellcheck rustc cmake debhelper lintian python3-yaml heaptrack
+    golang-go)
 
 # missing_packages PACKAGE…: print those that are not installed, one a line.
 missing_packages() {

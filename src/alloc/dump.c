@@ -96,7 +96,7 @@ find_file(struct lab_os_file *target, bool *opened)
 
 struct dump {
 	const struct lab_os_file *file; /* NULL: stderr */
-	bool is_text;
+	enum lab_stats_format format;
 	char *buffer; /* NULL: each line is written at once */
 	size_t used;
 };
@@ -134,25 +134,27 @@ put(struct dump *dump, const char *text)
 	dump->used += length;
 }
 
-/* On a terminal, or in a log, each line is to say whose it is. */
+/* On a terminal, or in a log, each line of a text is to say whose it is. A JSON object is one line (jsonlines.org), so
+ * that a file may have many of them. */
 static void
 put_line(void *context, const char *line)
 {
 	struct dump *dump = context;
 
-	if (dump->is_text)
+	if (dump->format == LAB_STATS_TEXT)
 		put(dump, "labyrinth: ");
-	put(dump, line);
-	put(dump, "\n");
+	put(dump, dump->format == LAB_STATS_JSON ? line + strspn(line, " ") : line);
+	if (dump->format != LAB_STATS_JSON)
+		put(dump, "\n");
 }
 
 static void
 write_figures(bool has_buffer)
 {
 	static char buffer[BUFFER];
-	enum lab_stats_format format = (enum lab_stats_format)lab_load_rlx(&lab_settings.stats_format);
 	const char *path = lab_load_rlx(&lab_settings.stats_file);
-	struct dump dump = {.is_text = format == LAB_STATS_TEXT, .buffer = has_buffer ? buffer : NULL};
+	struct dump dump = {.format = (enum lab_stats_format)lab_load_rlx(&lab_settings.stats_format),
+	                    .buffer = has_buffer ? buffer : NULL};
 	struct lab_os_file target;
 	bool opened = false;
 
@@ -160,8 +162,12 @@ write_figures(bool has_buffer)
 		if (!find_file(&target, &opened))
 			return;
 		dump.file = &target;
+		if (dump.format == LAB_STATS_OPENMETRICS) /* a text ends with its "# EOF": the last one counts */
+			lab_os_empty(&target);
 	}
-	lab_stats_write(format, put_line, &dump);
+	lab_stats_write(dump.format, put_line, &dump);
+	if (dump.format == LAB_STATS_JSON)
+		put(&dump, "\n");
 	flush(&dump);
 	if (opened)
 		lab_os_close(&target);

@@ -1,36 +1,36 @@
 /* figures.c - see figures.h. */
 #include "alloc/figures.h"
 
-#define FIGURE(field, kind, name, text, help)                                                                          \
+#define FIGURE(field, kind, name, help)                                                                                \
 	{                                                                                                              \
-		offsetof(struct lab_stats, field), LAB_FIGURE_##kind, name, text, help                                 \
+		offsetof(struct lab_stats, field), LAB_FIGURE_##kind, name, help                                       \
 	}
 
 const struct lab_figure lab_figures[] = {
-        FIGURE(in_use, BYTES, "allocated", "in use", "in live blocks, rounded up to their size class"),
-        FIGURE(active, BYTES, "active", "active", "pages in which there are blocks"),
-        FIGURE(resident, BYTES, "resident", "resident, at most", "what is resident, at most"),
-        FIGURE(committed, BYTES, "mapped", "committed", "mapped for blocks"),
-        FIGURE(retained, BYTES, "retained", "retained", "mapped, in free pages that take no memory"),
-        FIGURE(metadata, BYTES, "metadata", "metadata", "what describes what is mapped"),
-        FIGURE(reserved, BYTES, "reserved", "reserved", "address space in all"),
-        FIGURE(free_in_spans, BYTES, "free_in_spans", "free in spans", "free blocks in spans"),
-        FIGURE(dirty, BYTES, "dirty", "free and dirty", "free pages that were not given back"),
-        FIGURE(purged, BYTES_TOTAL, "purged", "given back so far", "given back to the system"),
-        FIGURE(blocks, COUNT, "blocks", "live blocks", "live blocks"),
-        FIGURE(runs, COUNT, "large_blocks", "large blocks", "live blocks of whole pages"),
-        FIGURE(huge, BYTES, "huge", "huge", "in live blocks that are mappings of their own"),
-        FIGURE(huge_blocks, COUNT, "huge_blocks", "huge blocks", "live blocks that are mappings of their own"),
-        FIGURE(segments, COUNT, "segments", "segments", "segments that heaps own"),
-        FIGURE(heaps, COUNT, "heaps", "heaps", "heaps made"),
-        FIGURE(remote_frees, TOTAL, "remote_frees", "remote frees", "blocks freed by others than their heap's"),
-        FIGURE(reentrant, TOTAL, "reentrant_calls", "re-entrant calls", "calls that found their heap busy"),
-        FIGURE(adopted, TOTAL, "adopted_heaps", "heaps adopted", "heaps taken over from dead threads"),
-        FIGURE(reserve_total, BYTES, "reserve", "reserve", "the reserve"),
-        FIGURE(reserve_used, BYTES, "reserve_used", "reserve in use", "of the reserve, in use"),
-        FIGURE(limit, LIMIT, "limit", "limit", "what blocks and free dirty pages may take"),
-        FIGURE(charged, LIMIT, "charged", "charged", "what counts against the limit"),
-        FIGURE(waits, TOTAL, "waits", "waits", "calls that waited for memory under the limit"),
+        FIGURE(in_use, BYTES, "allocated", "in live blocks, rounded up to their size class"),
+        FIGURE(active, BYTES, "active", "pages in which there are blocks"),
+        FIGURE(resident, BYTES, "resident", "what is resident, at most"),
+        FIGURE(committed, BYTES, "mapped", "mapped for blocks"),
+        FIGURE(retained, BYTES, "retained", "mapped, in free pages that take no memory"),
+        FIGURE(metadata, BYTES, "metadata", "what describes what is mapped"),
+        FIGURE(reserved, BYTES, "reserved", "address space in all"),
+        FIGURE(free_in_spans, BYTES, "free_in_spans", "free blocks in spans"),
+        FIGURE(dirty, BYTES, "dirty", "free pages that were not given back"),
+        FIGURE(purged, BYTES_TOTAL, "purged", "given back to the system"),
+        FIGURE(blocks, COUNT, "blocks", "live blocks"),
+        FIGURE(runs, COUNT, "large_blocks", "live blocks of whole pages"),
+        FIGURE(huge, BYTES, "huge", "in live blocks that are mappings of their own"),
+        FIGURE(huge_blocks, COUNT, "huge_blocks", "live blocks that are mappings of their own"),
+        FIGURE(segments, COUNT, "segments", "segments that heaps own"),
+        FIGURE(heaps, COUNT, "heaps", "heaps made"),
+        FIGURE(remote_frees, TOTAL, "remote_frees", "blocks freed by others than their heap's"),
+        FIGURE(reentrant, TOTAL, "reentrant_calls", "calls that found their heap busy"),
+        FIGURE(adopted, TOTAL, "adopted_heaps", "heaps taken over from dead threads"),
+        FIGURE(reserve_total, BYTES, "reserve", "the reserve"),
+        FIGURE(reserve_used, BYTES, "reserve_used", "of the reserve, in use"),
+        FIGURE(limit, LIMIT, "limit", "what blocks and free dirty pages may take"),
+        FIGURE(charged, LIMIT, "charged", "what counts against the limit"),
+        FIGURE(waits, TOTAL, "waits", "calls that waited for memory under the limit"),
 };
 const size_t lab_figure_count = sizeof lab_figures / sizeof *lab_figures;
 

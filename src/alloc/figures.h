@@ -34,8 +34,7 @@ enum lab_figure_kind {
 struct lab_figure {
 	size_t offset; /* in struct lab_stats */
 	enum lab_figure_kind kind;
-	const char *name; /* for programs, without the unit */
-	const char *text; /* for people */
+	const char *name; /* in each format, and in the command line tool; without the unit */
 	const char *help;
 };
 extern const struct lab_figure lab_figures[];

@@ -5,6 +5,7 @@
 #include "alloc/metrics.h"
 #include "alloc/reserve_api.h"
 #include "alloc/setting_show.h"
+#include "alloc/settings.h"
 
 enum { LINE = LAB_VALUE_MAX * 2 + 160 }; /* each byte of a value may be written as an escape of two */
 
@@ -140,6 +141,7 @@ static void
 json_classes(const struct lab_printer *printer, const struct lab_census *census)
 {
 	char line[256];
+	bool are_counted = lab_load_rlx(&lab_settings.count_allocations);
 
 	lab_print_line(printer, "  \"classes\": [");
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
@@ -149,8 +151,9 @@ json_classes(const struct lab_printer *printer, const struct lab_census *census)
 		put_number(&text, "size_bytes", class->size, false);
 		put_number(&text, "live", class->live, false);
 		put_number(&text, "carved", class->carved, false);
-		put_number(&text, "spans", class->spans, false);
-		put_number(&text, "allocations", class->allocations, true);
+		put_number(&text, "spans", class->spans, !are_counted);
+		if (are_counted)
+			put_number(&text, "allocations", class->allocations, true);
 		lab_text_string(&text, c + 1 == LAB_CLASS_COUNT ? "}" : "},");
 		lab_print(printer, &text);
 	}
@@ -287,8 +290,9 @@ metrics_classes(const struct lab_printer *printer, const struct lab_census *cens
 	family(printer, "class_spans", "gauge", NULL, "spans, by size class");
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
 		sample(printer, "class_spans", "", "size", census->classes[c].size, census->classes[c].spans);
-	family(printer, "class_allocations", "counter", NULL, "allocations, by size class, if they are counted");
-	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
+	if (lab_load_rlx(&lab_settings.count_allocations))
+		family(printer, "class_allocations", "counter", NULL, "allocations, by size class");
+	for (unsigned c = 0; lab_load_rlx(&lab_settings.count_allocations) && c < LAB_CLASS_COUNT; c++)
 		sample(printer, "class_allocations", "_total", "size", census->classes[c].size,
 		       census->classes[c].allocations);
 	family(printer, "segment_active", "gauge", "bytes", "bytes of pages in use, by size of segment");

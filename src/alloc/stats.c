@@ -6,6 +6,7 @@
 #include "alloc/objects.h"
 #include "alloc/reserve_api.h"
 #include "alloc/setting_show.h"
+#include "alloc/settings.h"
 
 _Static_assert(LAB_CLASS_COUNT < LAB_CLASSES_MAX, "as the public header promises");
 
@@ -50,7 +51,7 @@ lab_heap_stats_get(struct lab_heap_stats *heaps, size_t count, size_t size)
 /* ---- as text --------------------------------------------------------------------------------------------------- */
 
 /* A line of a table. */
-enum { COLUMNS = 5, VALUE_AT = 28 };
+enum { COLUMNS = 5, VALUE_AT = 18 };
 
 static void
 print_figure(const struct lab_printer *printer, const char *name, uint64_t value, bool is_bytes)
@@ -59,25 +60,23 @@ print_figure(const struct lab_printer *printer, const char *name, uint64_t value
 	struct lab_text text = lab_text_start(buffer, sizeof buffer);
 
 	lab_text_string(&text, name);
-	if (is_bytes)
-		lab_text_string(&text, " (bytes)");
 	while (text.length < VALUE_AT)
 		lab_text_string(&text, " ");
 	lab_text_column(&text, value, 16);
 	if (is_bytes) {
-		lab_text_string(&text, "  = ");
+		lab_text_string(&text, " bytes = ");
 		lab_text_bytes(&text, value);
 	}
 	printer->write_line(printer->context, buffer);
 }
 
 static void
-print_row(const struct lab_printer *printer, const uint64_t row[COLUMNS])
+print_row(const struct lab_printer *printer, const uint64_t *row, unsigned columns)
 {
 	char buffer[96];
 	struct lab_text text = lab_text_start(buffer, sizeof buffer);
 
-	for (unsigned i = 0; i < COLUMNS; i++)
+	for (unsigned i = 0; i < columns; i++)
 		lab_text_column(&text, row[i], 12);
 	printer->write_line(printer->context, buffer);
 }
@@ -98,16 +97,17 @@ print_reserve(const struct lab_printer *printer)
 		lab_text_string(&text, info.why);
 	}
 	printer->write_line(printer->context, buffer);
-	print_figure(printer, "reserve: grown", info.grown, true);
-	print_figure(printer, "reserve: limit", info.limit, true);
-	print_figure(printer, "reserve: shares", info.shares, true);
-	print_figure(printer, "reserve: failures", info.failures, false);
-	print_figure(printer, "reserve: lost races", info.lost_races, false);
+	print_figure(printer, "reserve_grown", info.grown, true);
+	print_figure(printer, "reserve_limit", info.limit, true);
+	print_figure(printer, "reserve_shares", info.shares, true);
+	print_figure(printer, "reserve_failures", info.failures, false);
+	print_figure(printer, "reserve_lost_races", info.lost_races, false);
 	if (info.mode == LAB_RESERVE_NONE)
 		return;
 	printer->write_line(printer->context, "reserve class       slots    overflow        used         low");
 	for (size_t i = 0; lab_reserve_class_get(i, &class); i++)
-		print_row(printer, (uint64_t[]){class.size, class.slots, class.overflow, class.used, class.low});
+		print_row(printer, (uint64_t[]){class.size, class.slots, class.overflow, class.used, class.low},
+		          COLUMNS);
 }
 
 static void
@@ -139,7 +139,8 @@ print_segments(const struct lab_printer *printer, const struct lab_census *censu
 		const struct lab_segment_census *sum = &census->segments[n];
 		if (sum->owned + sum->empty != 0)
 			print_row(printer,
-			          (uint64_t[]){LAB_SLOT_SIZE << n, sum->owned, sum->empty, sum->bytes, sum->taken});
+			          (uint64_t[]){LAB_SLOT_SIZE << n, sum->owned, sum->empty, sum->bytes, sum->taken},
+			          COLUMNS);
 	}
 }
 
@@ -181,12 +182,15 @@ print_heaps(const struct lab_printer *printer, const struct lab_census *census)
 static void
 print_classes(const struct lab_printer *printer, const struct lab_census *census)
 {
-	lab_print_line(printer, "  class size        live      carved       spans allocations");
+	bool are_counted = lab_load_rlx(&lab_settings.count_allocations);
+
+	lab_print_line(printer, are_counted ? "  class size        live      carved       spans allocations"
+	                                    : "  class size        live      carved       spans");
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
 		const struct lab_class_stats *class = &census->classes[c];
 		const uint64_t row[] = {class->size, class->live, class->carved, class->spans, class->allocations};
 		if (class->carved || class->allocations)
-			print_row(printer, row);
+			print_row(printer, row, are_counted ? COLUMNS : COLUMNS - 1);
 	}
 }
 
@@ -210,7 +214,7 @@ print_text(const struct lab_printer *printer, const struct lab_census *census)
 	for (size_t i = 0; i < lab_figure_count; i++) {
 		const struct lab_figure *figure = &lab_figures[i];
 		if (lab_figure_applies(figure, &census->stats))
-			print_figure(printer, figure->text, lab_figure_value(figure, &census->stats),
+			print_figure(printer, figure->name, lab_figure_value(figure, &census->stats),
 			             lab_figure_is_bytes(figure));
 	}
 	print_reserve(printer);

@@ -252,6 +252,9 @@ bool lab_os_has(const struct lab_os_file *file);
 
 void lab_os_append_to(const struct lab_os_file *file, const char *text, size_t length);
 
+/* Drops what is in it; of a terminal or a pipe, nothing. */
+void lab_os_empty(const struct lab_os_file *file);
+
 /* If it is still that file's. */
 void lab_os_close(struct lab_os_file *file);
 

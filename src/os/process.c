@@ -180,6 +180,12 @@ lab_os_append_to(const struct lab_os_file *file, const char *text, size_t length
 }
 
 void
+lab_os_empty(const struct lab_os_file *file)
+{
+	(void)lab_syscall(SYS_ftruncate, file->fd, 0, 0, 0, 0);
+}
+
+void
 lab_os_close(struct lab_os_file *file)
 {
 	if (lab_os_has(file))

@@ -90,7 +90,7 @@ def stats_stderr(library, program, module):
     with tempfile.TemporaryDirectory() as folder:
         for command in [["/bin/echo", "text"], ["/bin/ls", folder], ["/bin/bash", "-c", "exec 2>&-; echo text"]]:
             process = subprocess.run(command, env=environment(LD_PRELOAD=library, LABYRINTH_STATS=1), capture_output=True, text=True)
-            demand(process.returncode == 0 and process.stderr.count("labyrinth: in use") == 1, f"{command}: no figures", process.stderr)
+            demand(process.returncode == 0 and process.stderr.count("labyrinth: allocated") == 1, f"{command}: no figures", process.stderr)
         for keeps_2, expected in [(True, True), (False, False)]:
             file = Path(folder) / f"own-{keeps_2}"
             script = f"import os; os.closerange(2, 1024); os.open({str(file)!r}, os.O_CREAT | os.O_WRONLY); [os.dup2(2, n) for n in range(3, 400)]"
@@ -251,7 +251,16 @@ def figures(library):
         demand(sum(segment["active_bytes"] for segment in data["segments_by_size"]) + data["huge_bytes"] == data["active_bytes"], "sums", odd.read_text())
         run_python(library, "pass", {"LABYRINTH_STATS_FILE": folder / "metrics", "LABYRINTH_STATS_FORMAT": "openmetrics", "LABYRINTH_LIMIT": "1G"})
         check_openmetrics((folder / "metrics").read_text())
-        output = run_python(library, "import os, signal; [os.kill(os.getpid(), signal.SIGUSR2) for _ in range(3)]", {"LABYRINTH_STATS_SIGNAL": "USR2"})
+        thrice = "import os, signal; [os.kill(os.getpid(), signal.SIGUSR2) for _ in range(3)]"
+        for name, form, counted in ("lines", "json", "0"), ("counted", "json", "1"), ("last", "openmetrics", "0"):
+            run_python(library, thrice, {"LABYRINTH_STATS_FILE": folder / name, "LABYRINTH_STATS_FORMAT": form, "LABYRINTH_STATS_SIGNAL": "USR2",
+                                         "LABYRINTH_STATS": counted})
+        lines = [json.loads(line) for line in (folder / "lines").read_text().splitlines()]
+        demand(len(lines) == 4 and not any("allocations" in entry for entry in lines[0]["classes"]), "not an object a line", str(lines))
+        counts = [sum(entry["allocations"] for entry in json.loads(line)["classes"]) for line in (folder / "counted").read_text().splitlines()]
+        demand(len(counts) == 4 and 0 < counts[0] <= counts[3], "not counted", str(counts))
+        check_openmetrics((folder / "last").read_text())
+        output = run_python(library, thrice, {"LABYRINTH_STATS_SIGNAL": "USR2"})
         demand(output.count("labyrinth: version") == 3 and output.count("labyrinth: setting stats_signal: USR2") == 3, "not three times", output)
         text = "import time\nend = time.monotonic() + 20\n" \
                "while open('/proc/self/fd/2').read(100000).count('version') < 3 and time.monotonic() < end: x = [bytes(n) for n in range(3000)]"

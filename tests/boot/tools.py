@@ -79,7 +79,7 @@ def traced_by_gdb(library, program, commands):
         figures = Path(folder, "figures").read_text() if Path(folder, "figures").exists() else ""
     demand(re.search(r"Temporary breakpoint \d.*malloc", output), "no stop in malloc", output)
     demand(OURS in output and "exited normally" in output, "the program did not go on", output)
-    reentrant = re.search(r"re-entrant.* (\d+)$", figures, re.M)
+    reentrant = re.search(r"reentrant_calls +(\d+)$", figures, re.M)
     demand(reentrant and int(reentrant[1]) > 5, "no call from the prompt was inside a guard", figures)
     return output.count("owned: 1 1")
 
@@ -112,7 +112,7 @@ def gdb_stats(library, program):
     with tempfile.TemporaryDirectory() as folder:
         commands = ["tbreak thread", "run", "tbreak malloc", "continue", "stepi 4", *calls_, "continue"]
         output = run_gdb(program, workaround(program, folder) + commands, LD_PRELOAD=library)
-    demand(re.search(r"^live blocks +\d{3,}$", output, re.M) and re.search(r"^trim: [01]$", output, re.M), "no figures", output)
+    demand(re.search(r"^blocks +\d{3,}$", output, re.M) and re.search(r"^trim: [01]$", output, re.M), "no figures", output)
     demand(OURS in output and "exited normally" in output, "the program did not go on", output)
 
 

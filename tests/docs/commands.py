@@ -47,6 +47,7 @@ TABLE = {
     "labyrinth replay --peers FILE": Test("tool-trace"),
     "labyrinth profile labyrinth.PID.0.pb.gz": Test("insight-profile"),
     "labyrinth profile --svg flame.svg labyrinth.PID.0.pb.gz": Test("insight-profile"),
+    "go tool pprof -top labyrinth.PID.0.pb.gz": Test("insight-pprof"),
     "pkg-config --libs labyrinth": Test("install"),
     "pkg-config --libs labyrinth_core": Test("install"),
     "pkg-config --libs labyrinth_rcu labyrinth_core liburcu-memb": Test("install"),

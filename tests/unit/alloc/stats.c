@@ -126,8 +126,8 @@ take_line(void *context, const char *line)
 
 	lines->count++;
 	REQUIRE(strchr(line, '\n') == NULL);
-	if (strncmp(line, "in use (bytes)", 14) == 0)
-		lines->bytes_in_use = strtoull(line + 14, NULL, 10);
+	if (strncmp(line, "allocated ", 10) == 0)
+		lines->bytes_in_use = strtoull(line + 10, NULL, 10);
 	lines->saw_class |= strtoull(line, NULL, 10) == 112;
 }
 
