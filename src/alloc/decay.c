@@ -280,7 +280,7 @@ lab_trim(size_t keep)
 		while (!take_in_owned(guard.heap, UINT_MAX, SIZE_MAX, UINT_MAX, true))
 			;
 		lab_heap_rebuild_owned(guard.heap);
-		guard.heap->whole = 0; /* a frame is inside still */
+		guard.heap->whole = LAB_HEAP_TORN; /* a frame is inside still */
 		lab_compiler_barrier();
 		lab_thread_squeeze_owned(guard.heap);
 		lab_leave(&guard);

@@ -84,7 +84,7 @@ reclaim_owned(struct lab_heap *heap)
 		;
 	lab_huge_finish_frees();
 	lab_heap_rebuild_owned(heap);
-	heap->whole = 0; /* a frame is inside still */
+	heap->whole = LAB_HEAP_TORN; /* a frame is inside still */
 	lab_purge_all(lab_thread_purge_owned(heap));
 }
 

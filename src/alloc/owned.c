@@ -34,7 +34,8 @@ allocate_large(struct lab_heap *heap, struct lab_request request, bool *fresh)
 	size_t pages = (request.size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
 	size_t align = (request.align + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;
 
-	lab_remote_drain_owned(heap);
+	for (unsigned n = 0; n < LAB_DRAINS_A_CALL && lab_remote_drain_some_owned(heap); n++)
+		;
 	if (pages == 0)
 		pages = 1;
 	if (pages <= LAB_SEGMENT_PAGES && align <= LAB_SEGMENT_PAGES &&
@@ -52,7 +53,7 @@ lab_allocate_owned(struct lab_heap *heap, struct lab_request request, bool *fres
 
 	if (lab_load_rlx(&lab_settings.count_allocations))
 		heap->allocations[c]++;
-	heap->sampler.took = false;
+	heap->sampler.took = *fresh = false;
 	if (lab_unlikely(lab_sampler_step(&heap->sampler, request.size))) {
 		struct lab_request run = request;
 		size_t natural = c < LAB_CLASS_COUNT ? request.size & -request.size : 0;

@@ -10,6 +10,7 @@
 
 #include "alloc/allocate.h"
 #include "alloc/checks.h"
+#include "alloc/decay.h"
 #include "alloc/exclusive.h"
 #include "alloc/gfp.h"
 #include "alloc/release.h"
@@ -48,9 +49,13 @@ resize_run(struct lab_guard *guard, const struct lab_place *place, size_t size)
 
 	if (!lab_try_enter(guard))
 		return false;
+	size_t freed = guard->heap->freed_pages;
 	if (guard->heap->id == lab_place_heap(place))
 		done = lab_run_resize_owned(guard->heap, place->segment, place->run, pages_for(size));
+	freed = guard->heap->freed_pages - freed;
 	lab_leave(guard);
+	if (freed != 0)
+		lab_decay_note_freed(guard, freed);
 	return done;
 }
 

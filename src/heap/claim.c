@@ -294,13 +294,13 @@ repair_and_give_back(struct lab_heap *heap, struct lab_heap *into, bool thin)
 	uint64_t word = lab_registry_word(heap), before = lab_load_rlx(&heap->remote_frees);
 
 	lab_heap_rebuild_owned(heap); /* spans that are empty but current go as well */
-	heap->whole = 0;
+	heap->whole = LAB_HEAP_TORN;
 	lab_compiler_barrier();
 	if (thin)
 		lab_sparse_give_all_owned(heap);
 	lab_segments_release_empty_owned(heap);
 	lab_compiler_barrier();
-	heap->whole = 1;
+	heap->whole = LAB_HEAP_WHOLE;
 	heap->frame = 0;
 	lab_compiler_barrier();
 	if (into)

@@ -25,12 +25,12 @@ enum {
 static void
 take_in(struct lab_thread *t, struct lab_heap *heap)
 {
-	heap->whole = 0;
+	heap->whole = LAB_HEAP_TORN;
 	lab_compiler_barrier();
 	lab_remote_drain_owned(heap);
 	lab_finding_pass_owned(heap, t->heap);
 	lab_compiler_barrier();
-	heap->whole = 1;
+	heap->whole = LAB_HEAP_WHOLE;
 }
 
 static void
@@ -75,7 +75,7 @@ lab_thread_after_fork_owned(bool in_child)
 	for (uint32_t id = 0; (heap = lab_registry_next_of(t->tid, &id, &word)) != NULL;) {
 		if (lab_registry_state_in(word) != LAB_HEAP_HELD)
 			continue;
-		if (!heap->whole) /* a jump has left take_in */
+		if (heap->whole != LAB_HEAP_WHOLE) /* a jump has left take_in */
 			lab_heap_rebuild_owned(heap);
 		lab_registry_give_back(heap, word);
 	}

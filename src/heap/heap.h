@@ -17,9 +17,10 @@
  *             mark, and whose span the handler filled, leaves one free block in such a span: the next free there lists
  *             the span.) Every segment is in both indexes, by_order and by_run, where its greatest free order and its
  *             longest row of free pages, as last seen, put it.
- * INV-HEAP-4  whole == 0: a slow frame is inside, or was left inside by a jump or a death, or the heap is new: who
- *             enters next rebuilds the lists before it reads them. The fast paths read none: spans' freelist states
- *             are always whole.
+ * INV-HEAP-4  whole == LAB_HEAP_TORN: a slow frame is inside, or was left inside by a jump or a death, or the heap is
+ *             new: who enters next rebuilds the lists before it reads them, and until then the word of the heap's
+ *             thread sends every call there (LAB_WORD_SLOW). LAB_HEAP_VISITED: a visitor is inside, or was left inside;
+ *             who enters next rebuilds the lists, too, but what the fast paths use is sound.
  */
 #ifndef LAB_HEAP_HEAP_H
 #define LAB_HEAP_HEAP_H
@@ -91,6 +92,9 @@ struct lab_thinning {
 	bool waits;            /* the last look of decay was in its place */
 	uint8_t rest;          /* rounds that are left out, as the system has refused pages */
 };
+
+/* What struct lab_heap's `whole` is: INV-HEAP-4. */
+enum { LAB_HEAP_TORN = 0, LAB_HEAP_WHOLE, LAB_HEAP_VISITED };
 
 struct lab_bin {
 	struct lab_unit *current; /* the span that malloc takes from; lab_no_span if there is none */

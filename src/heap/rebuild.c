@@ -139,7 +139,7 @@ retire_empty_spans(struct lab_heap *heap)
 void
 lab_heap_rebuild_owned(struct lab_heap *heap)
 {
-	heap->whole = 0; /* it may be a dead thread's that was whole: cut short here, it is not */
+	heap->whole = LAB_HEAP_TORN; /* it may be a dead thread's that was whole: cut short here, it is not */
 	lab_compiler_barrier();
 	lab_purge_recover(&heap->purge);
 	lab_visit_recover(heap);
@@ -160,7 +160,7 @@ lab_heap_rebuild_owned(struct lab_heap *heap)
 	lab_segments_release_spare_owned(heap);
 	(void)lab_outbox_send_owned(heap);
 	lab_compiler_barrier();
-	heap->whole = 1;
+	heap->whole = LAB_HEAP_WHOLE;
 }
 
 void
@@ -168,9 +168,10 @@ lab_heap_absorb_owned(struct lab_heap *heap, struct lab_heap *dead)
 {
 	uint64_t word = lab_registry_word(dead);
 
-	lab_assert(!heap->whole); /* a slow frame is inside: cut short here, it is rebuilt, with what has come over */
+	lab_assert(heap->whole ==
+	           LAB_HEAP_TORN); /* a slow frame is inside: cut short here, it is rebuilt, with what has come over */
 	lab_heap_rebuild_owned(dead);
-	dead->whole = 0; /* its lists are void from here on */
+	dead->whole = LAB_HEAP_TORN; /* its lists are void from here on */
 	lab_compiler_barrier();
 	rebuild_segments(heap, dead->id);
 	lab_segments_release_spare_owned(heap);

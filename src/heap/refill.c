@@ -177,7 +177,7 @@ lab_span_refill_owned(struct lab_heap *heap, unsigned c)
 	struct lab_bin *bin = &heap->bins[c];
 
 	LAB_PROBE2(labyrinth, refill, heap->id, lab_class_size(c));
-	while (lab_remote_drain_some_owned(heap) && !has_free(bin))
+	for (unsigned n = 0; n < LAB_DRAINS_A_CALL && lab_remote_drain_some_owned(heap) && !has_free(bin); n++)
 		;
 	lab_collected_free_owned(heap, bin->current);
 	mend(heap, bin->current);

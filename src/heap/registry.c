@@ -117,7 +117,7 @@ take_dead(uint32_t id, uint64_t owner, uint32_t tid, enum lab_heap_state hold, l
 		return NULL;
 	}
 	if (heap->drain != 0) /* what a visitor has left */
-		heap->whole = 0;
+		heap->whole = LAB_HEAP_TORN;
 	heap->adopted++;
 	return heap;
 }
@@ -278,7 +278,7 @@ lab_registry_word(const struct lab_heap *heap)
 void
 lab_registry_give_back(struct lab_heap *heap, uint64_t word)
 {
-	lab_assert(heap->whole && heap->drain == 0);
+	lab_assert(heap->whole == LAB_HEAP_WHOLE && heap->drain == 0);
 	lab_assert(heap->frame == 0);
 	(void)lab_lease_release(&lab_registry_owners[heap->id], word, lab_lease_next(word, 0, LAB_HEAP_IDLE));
 }

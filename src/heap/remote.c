@@ -98,7 +98,8 @@ free_run(struct lab_heap *heap, const struct lab_place *place, struct lab_heap *
 }
 
 /* A block whose span has changed heap since it was pushed is sent on. Of one that is free already the link in the list
- * is gone. */
+ * is gone. Where visitors have collected blocks of the span the holder collects, too: a walk over what they have
+ * collected (collected.c) is made once, when blocks are taken from the span, and not in a call that meets many spans. */
 static void
 free_target(struct lab_heap *heap, const struct target *target, bool by_visitor)
 {
@@ -107,7 +108,7 @@ free_target(struct lab_heap *heap, const struct target *target, bool by_visitor)
 
 	if (!target->unit)
 		result = free_run(heap, &target->place, &holder);
-	else if (by_visitor)
+	else if (by_visitor || lab_unit_count_collected(target->unit) != 0)
 		result = lab_span_collect(heap, target->unit, target->block, &holder);
 	else
 		result = lab_span_free_owned(heap, target->unit, target->block, &holder);

@@ -59,8 +59,10 @@ void lab_remote_expect_visit(struct lab_heap *heap);
 /* Takes what others have freed into this heap, and frees it. Misuse that it meets is noted: INV-REM-3. */
 void lab_remote_drain_owned(struct lab_heap *heap);
 
-/* A share of that, so that a call is short. False: all was freed; true: there may be more. */
+/* A share of that, so that a call is short. False: all was freed; true: there may be more. A call may take so many
+ * shares: some 1,000 blocks, a millisecond where none of them is in a cache. */
 bool lab_remote_drain_some_owned(struct lab_heap *heap);
+enum { LAB_DRAINS_A_CALL = 4 };
 
 /* The same by a visitor (visit.h), which collects the blocks of spans; *most blocks at most, and *most is what is
  * left of that. False: a part of the list waits in `drain` for who comes next. */

@@ -247,7 +247,7 @@ lab_sparse_look_owned(struct lab_heap *heap, uint64_t now, uint64_t period)
 	struct lab_thinning *thinning = &heap->thinning;
 	struct walk walk = {.heap = heap, .work = LAB_SLICE_PAGES * WORK_OF_PAGE};
 
-	lab_assert(!heap->whole); /* cut short here, it is rebuilt: INV-HEAP-4 */
+	lab_assert(heap->whole == LAB_HEAP_TORN); /* cut short here, it is rebuilt: INV-HEAP-4 */
 	if (!thinning->is_on && now - thinning->begun_at >= period) {
 		lab_poke(&thinning->begun_at, now);
 		if (thinning->rest != 0) {
@@ -268,7 +268,7 @@ lab_sparse_give_all_owned(struct lab_heap *heap)
 {
 	struct walk walk = {.heap = heap, .young = true, .work = SIZE_MAX};
 
-	lab_assert(!heap->whole); /* cut short here, it is rebuilt: INV-HEAP-4 */
+	lab_assert(heap->whole == LAB_HEAP_TORN); /* cut short here, it is rebuilt: INV-HEAP-4 */
 	heap->thinning.hand = 0;
 	(void)go_on(&walk);
 }

@@ -189,9 +189,10 @@ make_run(struct lab_heap *heap, struct lab_pages pages, size_t count, bool *fres
 {
 	if (!pages.segment)
 		return NULL;
-	*fresh = lab_segment_is_fresh(pages.segment, pages.page, count);
+	bool is_fresh = lab_segment_is_fresh(pages.segment, pages.page, count);
 	if (lab_unlikely(!lab_pages_charge_owned(heap, pages, count, count)))
 		return NULL;
+	*fresh = is_fresh;
 	lab_run_forget_retired(pages, count);
 	struct lab_run *run = &pages.segment->runs[pages.page];
 	lab_store_rlx(&run->pages, count);

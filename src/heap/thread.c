@@ -26,9 +26,9 @@ enum {
 static void
 begin_slow(struct lab_heap *heap)
 {
-	if (lab_unlikely(!heap->whole))
+	if (lab_unlikely(heap->whole != LAB_HEAP_WHOLE))
 		lab_heap_rebuild_owned(heap);
-	heap->whole = 0;
+	heap->whole = LAB_HEAP_TORN;
 	heap->nowait = heap->over_limit = false; /* one that was left inside may have set them */
 	lab_compiler_barrier();
 }
@@ -37,7 +37,10 @@ begin_slow(struct lab_heap *heap)
 static uintptr_t
 idle_word(const struct lab_thread *t)
 {
-	return t->heap ? (uintptr_t)t->heap | lab_load_rlx(&lab_word_tag) : 0;
+	if (!t->heap)
+		return 0;
+	/* INV-HEAP-4: at birth a visitor may be in the way of the rebuild */
+	return (uintptr_t)t->heap | (t->heap->whole == LAB_HEAP_TORN ? LAB_WORD_SLOW : lab_load_rlx(&lab_word_tag));
 }
 
 /* Takes the word, which was idle, unborn, or proved stale: nobody borrows (INV-THREAD-2). False: there is no heap, and
@@ -132,7 +135,7 @@ lab_enter_nowait(struct lab_guard *guard)
 		lab_set_word(t, word);
 		return false;
 	}
-	if (!t->heap->whole) {
+	if (t->heap->whole != LAB_HEAP_WHOLE) {
 		lab_visit_unlock(t->heap);
 		lab_set_word(t, word);
 		return false;
@@ -277,7 +280,7 @@ lab_leave(struct lab_guard *guard)
 	bool found = lab_finding_take_owned(heap, &finding);
 	heap->nowait = false;
 	lab_compiler_barrier();
-	heap->whole = 1;
+	heap->whole = LAB_HEAP_WHOLE;
 	if (guard->word)
 		lab_give_back_borrowed(t, guard);
 	else

@@ -9,7 +9,7 @@
 #include "heap/sleeper.h"
 #include "os/os.h"
 
-enum { BLOCKS_A_CALL = 16384 }; /* some 2 ms */
+enum { BLOCKS_A_CALL = 2048 }; /* some 2 ms where none of them is in a cache */
 
 /* What heap->looked says: the parity of the stack and the outbox's position when they were seen, and that they were; or
  * that blocks are left. */
@@ -49,15 +49,15 @@ visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks, bool thoro
 	lab_compiler_barrier();
 	/* sc: INV-VISIT-2; pairs also with the release of who was inside before */
 	if (lab_registry_state_in(owner) == LAB_HEAP_CURRENT && lab_cas64(&target->visitor, 0, mine)) {
-		if (lab_registry_word(target) == owner && target->whole) {
-			target->whole = 0;
+		if (lab_registry_word(target) == owner && target->whole == LAB_HEAP_WHOLE) {
+			target->whole = LAB_HEAP_VISITED;
 			lab_compiler_barrier();
 			size_t freed = target->freed_pages;
 			work(target, blocks, thoroughly);
 			heap->freed_pages += target->freed_pages - freed;
 			lab_finding_pass_owned(target, heap);
 			lab_compiler_barrier();
-			target->whole = 1;
+			target->whole = LAB_HEAP_WHOLE;
 		}
 		(void)lab_lease_release(&target->visitor, mine, 0);
 	}

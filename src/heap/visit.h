@@ -29,7 +29,7 @@
 
 /*
  * Visits the heaps of living threads into which others have freed: `heap` is the one that the caller is inside. At most
- * some 16,000 blocks are freed; false: there are more, and another call goes on. In each: its outbox is sent, runs and
+ * some 2,000 blocks are freed; false: there are more, and another call goes on. In each: its outbox is sent, runs and
  * empty spans go, other blocks are collected. at_once: also heaps whose threads have taken in what was freed since this
  * was called last.
  */

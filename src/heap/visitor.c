@@ -16,7 +16,7 @@ take_over(struct lab_heap *heap, uint32_t tid, uint64_t mine)
 	if (lab_lease_tag(seen) == LAB_VISIT_ENDLESS ||
 	    !lab_lease_win(&heap->visitor, seen, mine, lab_os.thread_is_dead))
 		return false;
-	heap->whole = 0;
+	heap->whole = LAB_HEAP_TORN;
 	return true;
 }
 
@@ -70,7 +70,7 @@ lab_visit_is_inside(struct lab_heap *heap)
 		return true;
 	if (!lab_cas64(&heap->visitor, seen, 0)) /* pairs with the CAS of who comes next */
 		return true;
-	heap->whole = 0;
+	heap->whole = LAB_HEAP_TORN;
 	return false;
 }
 
@@ -81,7 +81,7 @@ lab_visit_recover(struct lab_heap *heap)
 
 	/* the load pairs with the CAS of the visitor */
 	if (target && lab_lease_is_same(lab_load_acq(&target->visitor), heap->visit.claim)) {
-		target->whole = 0; /* INV-VISIT-3 */
+		target->whole = LAB_HEAP_TORN; /* INV-VISIT-3 */
 		(void)lab_lease_release(&target->visitor, heap->visit.claim, 0);
 	}
 	lab_compiler_barrier();

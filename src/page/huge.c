@@ -385,10 +385,15 @@ lab_huge_give_back(struct lab_huge *huge, size_t most, size_t *refused)
 size_t
 lab_huge_purge(size_t enough)
 {
-	struct lab_huge *huge;
+	const struct lab_huge_part *part;
 	size_t given = 0;
 
-	for (size_t i = 0; given < enough && (huge = lab_huge_at(i)) != NULL; i++)
-		given += lab_huge_give_back(huge, SIZE_MAX, NULL);
+	for (size_t i = 0; (part = lab_huge_part_at(i)) != NULL; i++)
+		for (size_t word = 0; word < part->count / 64; word++)
+			/* pairs with lab_huge_cache */
+			for (uint64_t bits = lab_load_acq(&part->cached[word]); bits && given < enough;
+			     bits &= bits - 1)
+				given += lab_huge_give_back(&part->entries[word * 64 + lab_ctz(bits)], enough - given,
+				                            NULL);
 	return given;
 }

@@ -12,8 +12,14 @@ enum {
 	LIMIT_SHARE = 32, /* the window's table takes no more of RLIMIT_AS than half of one part of so many */
 	SPACE_SHARE = 8,  /* the window is no longer than one part of so many of the address space */
 	RANDOM_BITS = 12,
-	/* at least one part of so many, and at most three, lie between the window and where the kernel maps */
+/* At least one part of so many, and at most three, lie between the window and where the kernel maps: so what
+	 * others map does not soon come to the window, be it terabytes that they never touch. ThreadSanitizer wants
+	 * all mappings near the kernel's. */
+#ifdef LAB_THREAD_SANITIZER
 	DISTANCE_SHARE = 1024,
+#else
+	DISTANCE_SHARE = 16,
+#endif
 };
 
 _Static_assert(WINDOW_MIN > HEAPS_SIZE, "INV-SPACE-4");

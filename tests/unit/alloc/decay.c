@@ -737,6 +737,23 @@ Test(decay, what_is_free_is_bounded_when_it_is_freed_without_a_call_that_takes_l
 	}
 }
 
+Test(decay, what_a_realloc_frees_in_place_is_bounded_as_well)
+{
+	enum { COUNT = 100, LARGE = 2 << 20, SMALL = 48 << 10 };
+	char *p[COUNT];
+
+	start(1000);
+	for (int i = 0; i < COUNT; i++) {
+		p[i] = lab_malloc(LARGE);
+		memset(p[i], 1, LARGE);
+	}
+	for (int i = 0; i < COUNT; i++)
+		cr_assert_eq(lab_realloc(p[i], SMALL, LAB_GFP_KERNEL), p[i]);
+	cr_assert_leq(lab_purge_dirty_pages() * LAB_PAGE_SIZE, 36 * MIB);
+	for (int i = 0; i < COUNT; i++)
+		lab_free(p[i]);
+}
+
 Test(decay, what_is_free_may_be_a_quarter_of_what_is_in_use)
 {
 	start(10000);

@@ -160,6 +160,29 @@ Test(limit, reached_and_left_again)
 	(void)heap_check(lab_thread.heap);
 }
 
+/* A run that was refused was one of fresh pages; what comes in its place is not. */
+Test(limit, what_is_had_in_place_of_a_refused_run_is_cleared)
+{
+	enum { SIZE = 40000, SLOTS = 64 };
+	unsigned char *slots[SLOTS];
+	size_t count, have = 0;
+
+	world_install();
+	limit_to(32 * MIB);
+	while (have < SLOTS && (slots[have] = lab_alloc(SIZE, LAB_GFP_ATOMIC | LAB_GFP_MEMALLOC)) != NULL)
+		memset(slots[have++], 0xaa, SIZE);
+	cr_assert_gt(have, 0);
+	while (have > 0)
+		lab_free(slots[--have]);
+	void **all = take_all(SIZE, &count);
+	unsigned char *p = lab_alloc(SIZE, LAB_GFP_KERNEL | LAB_GFP_ZERO | LAB_GFP_HIGH);
+	cr_assert_not_null(p);
+	cr_assert(lab_reserve_contains(p));
+	cr_assert(trace_is_zero(p, SIZE));
+	lab_free(p);
+	free_list(all);
+}
+
 Test(limit, raised_lowered_taken_away)
 {
 	size_t count;

@@ -536,10 +536,15 @@ Test(huge, a_freed_mapping_goes_when_it_is_aged)
 	cr_assert_eq(sweep(SIZE_MAX / 8), 0, "it was used since");
 	p = lab_malloc(30 * MIB);
 	q = lab_malloc(9 * MIB);
+	memset(q, 1, 9 * MIB);
 	lab_free(p);
 	lab_free(q);
-	cr_assert_gt(lab_huge_purge(1), 0);
-	cr_assert_eq(count_of(LAB_HUGE_CACHED), 1, "enough is enough");
+	cr_assert_eq(count_of(LAB_HUGE_CACHED), 2);
+	cr_assert_eq(lab_huge_purge(2 * MIB_PAGES), 2 * MIB_PAGES, "enough is enough");
+	cr_assert_eq(count_of(LAB_HUGE_CACHED), 2);
+	size_t left = lab_purge_dirty_pages();
+	cr_assert_eq(lab_huge_purge(SIZE_MAX), left);
+	cr_assert_eq(count_of(LAB_HUGE_CACHED), 0);
 }
 
 Test(huge, a_large_mapping_goes_in_slices_from_its_end)

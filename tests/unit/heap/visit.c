@@ -10,6 +10,7 @@
 #include "alloc/config.h"
 #include "alloc/decay.h"
 #include "alloc/limit.h"
+#include "alloc/owned.h"
 #include "alloc/release.h"
 #include "alloc/settings.h"
 #include "heap/finding.h"
@@ -146,8 +147,9 @@ static struct heap_census
 wake(void)
 {
 	REQUIRE(lab_visit_lock(heap, TID, true));
-	if (!heap->whole)
+	if (heap->whole != LAB_HEAP_WHOLE)
 		lab_heap_rebuild_owned(heap);
+	lab_remote_drain_owned(heap); /* as many calls do it */
 	for (unsigned i = 0; i < CLASSES; i++)
 		REQUIRE(lab_span_refill_owned(heap, classes[i]));
 	lab_visit_unlock(heap);
@@ -274,10 +276,10 @@ Test(visit, one_call_does_its_share)
 	while (!lab_visit_all(own, true)) {
 		calls++;
 		cr_assert_neq(heap->drain, 0);
-		cr_assert(heap->whole);
+		cr_assert_eq(heap->whole, LAB_HEAP_WHOLE);
 		cr_assert_eq(lab_load_rlx(&heap->visitor), 0);
 	}
-	cr_assert_eq(calls, 3);
+	cr_assert_eq(calls, 20);
 	/* its thread goes on with what is left */
 	for (int i = 0; i < MANY; i++)
 		p[i] = block_of_class(3);
@@ -560,6 +562,31 @@ Test(visit, a_dead_threads_heap_in_which_a_visitor_is_goes_to_nobody)
 	cr_assert_eq(lab_load_rlx(&dead->visitor), 0);
 }
 
+/* What a newborn finds when a trimming thread has come to its heap before the first rebuild. */
+Test(visit, a_new_heap_in_which_a_visitor_is_is_not_used_before_it_is_built)
+{
+	start(10);
+	struct lab_thread *t = &lab_thread;
+	t->heap = lab_registry_make(lab_thread.tid, LAB_HEAP_CURRENT);
+	t->word = 0;
+	cr_assert_null(t->heap->direct[7], "nothing is built");
+	lab_store_rlx(&t->heap->visitor, lease_of(TID));
+	for (size_t size = 8; size < 300000; size *= 3) {
+		void *p = lab_malloc(size);
+		cr_assert_not_null(p);
+		cr_assert_eq(t->word, (uintptr_t)t->heap | LAB_WORD_SLOW);
+		cr_assert_neq(lab_owner_heap(lab_load_rlx(lab_segment_owner(lab_map_find(p).segment))), t->heap->id);
+		lab_free(p);
+		cr_assert_eq(t->word, (uintptr_t)t->heap | LAB_WORD_SLOW);
+	}
+	lab_store_rlx(&t->heap->visitor, 0);
+	lab_free(lab_malloc(100));
+	cr_assert_eq(t->word, (uintptr_t)t->heap | LAB_WORD_FAST);
+	(void)heap_check(t->heap);
+	t->heap = own;
+	t->word = (uintptr_t)own | LAB_WORD_FAST;
+}
+
 static bool
 nobody(uint32_t tid)
 {
@@ -648,6 +675,55 @@ Test(visit, collected_blocks_that_were_linked_and_not_committed_are_whole)
 	(void)lab_finding_take_owned(heap, &found);
 	cr_assert_eq(found.kind, LAB_FOUND_NOTHING);
 	check_live();
+	(void)wake();
+}
+
+/* Its own thread, which meets such a span in a drain, does not walk over them there. */
+Test(visit, a_drain_adds_to_what_visitors_have_collected)
+{
+	start(500);
+	for (size_t i = 0; i < 20; i++)
+		free_remotely(&blocks[i]);
+	visit_all(NULL);
+	struct lab_unit *unit = lab_map_find(blocks[0].p).unit;
+	uint32_t state = unit->freelist_state;
+	for (size_t i = 20; i < 30; i++)
+		free_remotely(&blocks[i]);
+	lab_remote_drain_owned(heap);
+	cr_assert_eq(lab_unit_count_collected(unit), 30);
+	cr_assert_eq(unit->freelist_state, state);
+	free_remotely(&blocks[30]);
+	free_remotely(&blocks[30]);
+	lab_remote_drain_owned(heap);
+	struct lab_finding found = {.kind = LAB_FOUND_NOTHING};
+	(void)lab_finding_take_owned(heap, &found);
+	cr_assert_neq(found.kind, LAB_FOUND_NOTHING); /* the link of the first one is gone */
+	check_live();
+	(void)wake();
+}
+
+/* A call takes in what it needs, and no more than its share, however much waits. */
+Test(visit, a_call_takes_in_its_share)
+{
+	enum { MANY = 20000 };
+	static unsigned char *p[MANY];
+	bool fresh;
+
+	start(1);
+	for (int i = 0; i < MANY; i++)
+		p[i] = block_of_class(3);
+	for (int i = 0; i < MANY; i++)
+		(void)lab_remote_push(heap, p[i], p[i], 0);
+	uint64_t before = lab_load_rlx(&heap->remote_frees);
+	struct lab_request large = {.size = 50000, .align = 1, .gfp = LAB_GFP_KERNEL};
+	cr_assert_not_null(lab_allocate_owned(heap, large, &fresh));
+	uint64_t drained = lab_load_rlx(&heap->remote_frees) - before;
+	cr_assert(drained > 0 && drained <= 1024, "%llu", (unsigned long long)drained);
+	cr_assert(lab_span_refill_owned(heap, 30));
+	drained = lab_load_rlx(&heap->remote_frees) - before - drained;
+	cr_assert(drained > 0 && drained <= 1024, "%llu", (unsigned long long)drained);
+	cr_assert(lab_heap_is_freed_into(heap) || heap->drain != 0);
+	lab_remote_drain_owned(heap);
 	(void)wake();
 }
 
