@@ -71,12 +71,26 @@ lab_queue_take(void)
 	lab_assert(!lab_queue_has_batch());
 	if (lab_queue_is_empty())
 		return false;
+	uintptr_t top = lab_load_rlx(&waiting.top);
+	do
+		lab_store_rlx(&batch.first, top); /* INV-RCU-2 */
 	/* pairs with the CAS of lab_queue_push: the heads are seen; before the counts, which a push makes first, so
 	 * that none stay that belong to what is taken */
-	lab_store_rlx(&batch.first, atomic_exchange(&waiting.top, 0));
+	while (!atomic_compare_exchange_weak(&waiting.top, &top, 0));
 	lab_store_rlx(&batch.blocks, atomic_exchange_explicit(&waiting.blocks, 0, memory_order_relaxed));
 	lab_store_rlx(&batch.bytes, atomic_exchange_explicit(&waiting.bytes, 0, memory_order_relaxed));
 	return true;
+}
+
+void
+lab_queue_settle_batch(void)
+{
+	uintptr_t link = atomic_load(&waiting.top), first = lab_load_rlx(&batch.first); /* pairs with lab_queue_push */
+
+	while (link && link != first)
+		link = (uintptr_t)head_of(link)->room[0];
+	if (link) /* it was about to be taken */
+		lab_store_rlx(&batch.first, 0);
 }
 
 void

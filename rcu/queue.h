@@ -6,8 +6,9 @@
  *
  * INV-RCU-1  `top` leads through the heads to 0; a head in the stack is written by nobody. Pushes only push, and the
  *            only one who pops takes all: so no link that was read can be that of another life (no ABA).
- * INV-RCU-2  The batch is what was taken and not yet freed: its first link is stored before a block is freed, so that a
- *            copy of this memory in fork's child holds no block that was freed, and lost one at most.
+ * INV-RCU-2  The batch is what was taken and not yet freed. Its first link is stored before the stack is taken, and the
+ *            next one before a block is freed, so that a copy of this memory in fork's child holds no block that was
+ *            freed, and has lost one at most. In a child the batch may be a part of the stack still.
  *
  * Source: Treiber's stack (1986) with a take-all, as liburcu's lfstack.
  */
@@ -29,6 +30,9 @@ size_t lab_queue_bytes(void);
 
 /* Whether a worker, in fork's child that of the parent, has left a batch. */
 bool lab_queue_has_batch(void);
+
+/* Forgets the batch of another worker if it is a part of the stack. O(blocks that wait). The worker, at its start. */
+void lab_queue_settle_batch(void);
 
 /* Makes all that waits the batch, where there is none; false: there is nothing. The worker, and nobody else. */
 bool lab_queue_take(void);

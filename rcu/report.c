@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -14,7 +15,8 @@ write_line(struct lab_text *text)
 	int saved = errno;
 
 	lab_text_string(text, "\n");
-	if (write(STDERR_FILENO, text->buffer, text->length) < 0)
+	/* libc's write is a cancellation point */
+	if (syscall(SYS_write, STDERR_FILENO, text->buffer, text->length) < 0)
 		errno = saved;
 }
 

@@ -122,6 +122,7 @@ lab_worker_run(void *flavour)
 {
 	unsigned naps = 0;
 
+	lab_queue_settle_batch();
 	if (lab_queue_has_batch()) { /* of the worker of fork's parent */
 		wait_for_grace(flavour);
 		lab_queue_free_batch();

@@ -98,8 +98,9 @@ draw(const struct picture *picture, const struct node *node, double x, int level
 		return;
 	fputs("<g><title>", picture->file);
 	print_escaped(picture->file, node->name, SIZE_MAX);
-	fprintf(picture->file, ": %" PRId64 " %s, %.2f %%</title>", node->value, picture->unit,
-	        100 * (double)node->value / (double)picture->total);
+	fprintf(picture->file, ": %" PRId64 " ", node->value);
+	print_escaped(picture->file, picture->unit, SIZE_MAX);
+	fprintf(picture->file, ", %.2f %%</title>", 100 * (double)node->value / (double)picture->total);
 	fprintf(picture->file, "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"#%06x\" rx=\"1\"/>", x, y,
 	        width, ROW - 1, colour_of(node->name));
 	size_t fits = width > 3 * LETTER ? (size_t)(width / LETTER) : 0, length = strlen(node->name);
@@ -146,7 +147,9 @@ flame_write(FILE *file, const struct profile *profile, size_t type, const char *
 	        "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n<text x=\"%d\" y=\"24\" font-size=\"16\">",
 	        WIDTH, picture.height, WIDTH, picture.height, MARGIN);
 	print_escaped(file, title, SIZE_MAX);
-	fprintf(file, ": %" PRId64 " %s</text>\n", root.value, unit);
+	fprintf(file, ": %" PRId64 " ", root.value);
+	print_escaped(file, unit, SIZE_MAX);
+	fputs("</text>\n", file);
 	draw(&picture, &root, MARGIN, 0);
 	fputs("</svg>\n", file);
 }

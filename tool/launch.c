@@ -1,5 +1,6 @@
 /* launch.c - see launch.h. */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,9 +51,19 @@ launch_preload(const char *library)
 	return true;
 }
 
+static bool children_were_ignored;
+
+void
+launch_watch_children(void)
+{
+	children_were_ignored = signal(SIGCHLD, SIG_DFL) == SIG_IGN;
+}
+
 int
 launch_execute(char **command)
 {
+	if (children_were_ignored)
+		signal(SIGCHLD, SIG_IGN);
 	execvp(command[0], command);
 	int error = errno;
 	(void)complain("%s: %s", command[0], strerror(error));

@@ -24,7 +24,10 @@ int launch_inspect(struct program *program, const char *name);
 /* Puts a library in front of what LD_PRELOAD has already. False, after a line: LD_PRELOAD cannot name it. */
 bool launch_preload(const char *library);
 
-/* Becomes the program. Does not return but to say why not: an exit code. */
+/* Whatever the parent of this process does of its own children, this one is told how its children end. At the start. */
+void launch_watch_children(void);
+
+/* Becomes the program, with what it inherits as this process did. Does not return but to say why not: an exit code. */
 int launch_execute(char **command);
 
 #endif

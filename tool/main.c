@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "labyrinth/labyrinth.h"
+#include "launch.h"
 #include "tool.h"
 
 static const struct command commands[] = {
@@ -94,6 +95,7 @@ main(int argc, char **argv)
 	};
 	int result = EXIT_OK;
 
+	launch_watch_children();
 	argp_err_exit_status = EXIT_USAGE;
 	argp_program_version_hook = print_version;
 	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &result);

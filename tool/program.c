@@ -2,9 +2,11 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -316,6 +318,22 @@ program_objection(const struct program *program)
 
 /* ---- all libraries ---- */
 
+/* Whether it is the one that has loaded this program: what a file names as its own may be anything. */
+static bool
+is_systems_loader(const char *interpreter)
+{
+	const ElfW(Phdr) *headers = (const ElfW(Phdr) *)getauxval(AT_PHDR);
+	unsigned long count = getauxval(AT_PHNUM), base = 0;
+
+	for (unsigned long i = 0; headers && i < count; i++)
+		if (headers[i].p_type == PT_PHDR)
+			base = (unsigned long)headers - headers[i].p_vaddr;
+	for (unsigned long i = 0; headers && i < count; i++)
+		if (headers[i].p_type == PT_INTERP)
+			return strcmp((const char *)(base + headers[i].p_vaddr), interpreter) == 0;
+	return false;
+}
+
 char **
 program_libraries(const struct program *program)
 {
@@ -325,7 +343,8 @@ program_libraries(const struct program *program)
 	pid_t child;
 
 	*list = NULL;
-	if (!program_is_glibc(program) || program->privileged || pipe2(ends, O_CLOEXEC) != 0)
+	if (!program_is_glibc(program) || program->privileged || !is_systems_loader(program->interpreter) ||
+	    pipe2(ends, O_CLOEXEC) != 0)
 		return list;
 	child = fork();
 	if (child == 0) {

@@ -8,6 +8,7 @@
 #include "alloc/release.h"
 #include "alloc/settings.h"
 #include "base/check.h"
+#include "insight/live.h"
 #include "insight/profile.h"
 
 LAB_EXPORT void *
@@ -109,13 +110,15 @@ lab_usable_size(const void *block)
 	if (!block)
 		return 0;
 	size_t size = lab_block_size(block, "malloc_usable_size");
-	size_t sampled = lab_unlikely(lab_profile_is_on()) ? lab_profile_size(block) : 0;
+	size_t sampled = lab_unlikely(lab_profile_is_on()) ? lab_live_size(block) : 0;
 	return sampled != 0 && sampled <= LAB_SMALL_MAX ? lab_class_size(lab_class_of(sampled)) : size;
 }
 
 LAB_EXPORT size_t
 lab_good_size(size_t size)
 {
+	if (lab_unlikely(lab_debug_is_on())) /* nobody may use more than was asked for */
+		return size;
 	if (size <= LAB_SMALL_MAX)
 		return lab_class_size(lab_class_of(size));
 	size_t pages = (size + LAB_PAGE_SIZE - 1) >> LAB_PAGE_SHIFT;

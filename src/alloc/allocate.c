@@ -111,13 +111,12 @@ lab_try_again(struct lab_request request, unsigned round)
 {
 	static const char text[] =
 	        "labyrinth: a call that may not fail (LAB_GFP_NOFAIL) has found no memory for a second\n";
-	static _Atomic uint32_t nobody_wakes;
 
 	if (!(request.gfp & LAB_GFP_NOFAIL) || !lab_gfp_is(request.gfp, LAB_GFP_KERNEL) || request.size > LAB_SIZE_MAX)
 		return false;
 	if (round == NOFAIL_ROUNDS_TOLD)
-		lab_os_write(NULL, text, sizeof text - 1);
-	lab_os.wait(&nobody_wakes, 0, NOFAIL_PAUSE_MS);
+		lab_os_write(text, sizeof text - 1);
+	lab_os_sleep_ms(NOFAIL_PAUSE_MS);
 	return true;
 }
 

@@ -166,7 +166,7 @@ lab_census_take(struct lab_census *census)
 	stats->purged = lab_purge_total_pages() << LAB_PAGE_SHIFT;
 	stats->limit = lab_charge_is_limited() ? lab_load_rlx(&lab_charge_limit) << LAB_PAGE_SHIFT : SIZE_MAX;
 	stats->charged = lab_charge_is_limited() ? lab_charge_count() << LAB_PAGE_SHIFT : 0;
-	stats->waits = lab_limit_waits();
+	stats->waits = lab_load_rlx(&lab_limit_wait_count);
 	struct lab_reserve_bytes reserve = lab_reserve_bytes();
 	stats->reserve_total = reserve.total;
 	stats->reserve_used = reserve.used;

@@ -14,6 +14,8 @@
 #include "debug/walk.h"
 #include "os/backtrace.h"
 #include "os/fault.h"
+#include "os/os.h"
+#include "page/pending.h"
 
 enum { NEW_BYTE = 0xce, FILL_MOST = 1 << 20 };
 #define ALIGN_MOST ((size_t)1 << 30)
@@ -57,8 +59,8 @@ natural_align(size_t size)
 	return divisor < most ? divisor : most;
 }
 
-static void *
-allocate_dressed(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, enum lab_maker maker)
+void *
+lab_checked_allocate(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, enum lab_maker maker)
 {
 	if (align < natural_align(size))
 		align = natural_align(size);
@@ -77,8 +79,12 @@ allocate_dressed(struct lab_guard *guard, size_t size, size_t align, unsigned gf
 			return p;
 		raw_size = lab_place_size(&place, p);
 	}
-	p = lab_dress_make(p, raw_size, size, align, maker, LAB_FRAME_HERE);
-	if (!(gfp & LAB_GFP_ZERO) && lab_debug_has(LAB_DEBUG_SITES) && !lab_load_rlx(&lab_settings.perturb))
+	struct lab_stack stack;
+	stack.depth = 0;
+	if (lab_debug_is_all())
+		lab_stack_take(&stack, guard->sp, guard->reentrant ? LAB_STACK_FRAMES : LAB_STACK_UNWIND);
+	p = lab_dress_make(p, raw_size, size, align, maker, &stack);
+	if (!(gfp & LAB_GFP_ZERO) && lab_debug_is_all() && !lab_load_rlx(&lab_settings.perturb))
 		memset(p, NEW_BYTE, size < FILL_MOST ? size : FILL_MOST);
 	return p;
 }
@@ -96,17 +102,20 @@ wrong_maker(const struct lab_dress *dress, const struct lab_release_how *how)
 	        [LAB_BY_ALIGNED_NEW_ARRAY] = "allocated by aligned operator new[], freed by another function",
 	};
 
-	return dress->maker != how->maker && lab_debug_has(LAB_DEBUG_MAKERS) ? made[dress->maker] : NULL;
+	return dress->maker != how->maker && lab_debug_is_all() ? made[dress->maker] : NULL;
 }
 
 static const char *
 wrong_claim(const struct lab_dress *dress, const struct lab_release_how *how)
 {
-	if (how->is_sized && how->size != dress->size)
-		return "wrong size";
-	if (how->align && (!lab_is_power_of_two(how->align) || (uintptr_t)lab_dress_start(dress) % how->align != 0))
-		return "wrong alignment";
-	return wrong_maker(dress, how);
+	const char *wrong = wrong_maker(dress, how); /* first: delete of what new[] made has another size as well */
+
+	if (!wrong && how->is_sized && how->size != dress->size)
+		wrong = "wrong size";
+	if (!wrong && how->align &&
+	    (!lab_is_power_of_two(how->align) || (uintptr_t)lab_dress_start(dress) % how->align != 0))
+		wrong = "wrong alignment";
+	return wrong;
 }
 
 static void
@@ -144,8 +153,8 @@ find(const void *p, const char *call, enum lab_dress_state *state)
 	return NULL;
 }
 
-static const struct lab_dress *
-find_live(const void *p, const char *call)
+const struct lab_dress *
+lab_checked_find(const void *p, const char *call)
 {
 	enum lab_dress_state state;
 	const struct lab_dress *dress = lab_reserve_contains(p) ? NULL : find(p, call, &state);
@@ -153,7 +162,7 @@ find_live(const void *p, const char *call)
 	if (!dress)
 		return NULL;
 	if (call && state != LAB_DRESS_LIVE)
-		lab_report_misuse(call, p, double_free);
+		lab_report_misuse(call, p, "the block was freed before");
 	if (call)
 		check_canaries(dress, call);
 	return state == LAB_DRESS_LIVE ? dress : NULL;
@@ -203,8 +212,8 @@ reclaim(unsigned gfp)
 	return freed;
 }
 
-static bool
-release_dressed(void *p, const struct lab_release_how *how)
+bool
+lab_checked_release(void *p, const struct lab_release_how *how)
 {
 	enum lab_dress_state state;
 	struct lab_dress *dress = lab_reserve_contains(p) ? NULL : find(p, how->call, &state);
@@ -223,8 +232,8 @@ release_dressed(void *p, const struct lab_release_how *how)
 	return true;
 }
 
-static void *
-resize_dressed(struct lab_guard *guard, const struct lab_dress *dress, struct lab_request request)
+void *
+lab_checked_realloc(struct lab_guard *guard, const struct lab_dress *dress, struct lab_request request)
 {
 	const struct lab_release_how how = {.call = "realloc"};
 	char *p = lab_dress_start(dress);
@@ -236,14 +245,23 @@ resize_dressed(struct lab_guard *guard, const struct lab_dress *dress, struct la
 	if (lab_unlikely(!lab_gfp_check(request.gfp)))
 		return NULL;
 	if (size == 0) {
-		(void)release_dressed(p, &how);
+		(void)lab_checked_release(p, &how);
 		return NULL;
 	}
-	void *moved = lab_allocate_any(guard, request);
+	/* a block that is to be no longer stays where moving it could fail, or would take from the reserve */
+	bool is_smaller = size <= old && ((uintptr_t)p & (request.align - 1)) == 0;
+	int saved = errno;
+	void *moved = is_smaller && request.gfp & LAB_GFP_KIND ? NULL : lab_allocate_any(guard, request);
+	if (!moved && is_smaller) {
+		check_canaries(dress, "realloc");
+		lab_dress_shorten((struct lab_dress *)(uintptr_t)dress, size);
+		errno = saved;
+		return p;
+	}
 	if (!moved)
 		return NULL;
 	memcpy(moved, p, old < size ? old : size);
-	(void)release_dressed(p, &how);
+	(void)lab_checked_release(p, &how);
 	return moved;
 }
 
@@ -292,6 +310,15 @@ look_at_freed(struct damage *found)
 	}
 }
 
+static bool
+look_at_all(struct damage *found)
+{
+	lab_dress_walk(look_live, found);
+	if (!found->reason)
+		look_at_freed(found);
+	return found->reason != NULL;
+}
+
 LAB_EXPORT void
 lab_check(const void *block)
 {
@@ -300,14 +327,27 @@ lab_check(const void *block)
 	if (!lab_debug_is_on())
 		return;
 	if (block) {
-		(void)find_live(block, "lab_check");
+		(void)lab_checked_find(block, "lab_check");
 		return;
 	}
-	lab_dress_walk(look_live, &found);
-	if (!found.reason)
-		look_at_freed(&found);
-	if (found.reason)
+	if (look_at_all(&found))
 		lab_report_misuse(found.call, found.p, found.reason);
+}
+
+void
+lab_checked_end(void)
+{
+	struct damage found = {0}, again = {0};
+
+	if (!lab_debug_is_all())
+		return;
+	lab_store_rlx(&lab_purge_is_held,
+	              true); /* other threads may run on: what they free from here on stays mapped */
+	if (!look_at_all(&found))
+		return;
+	lab_os_sleep_ms(1); /* one of them may just be making the block shorter */
+	if (look_at_all(&again))
+		lab_report_misuse("exit", again.p, again.reason);
 }
 
 /* ---- faults ----------------------------------------------------------------------------------------------------- */
@@ -327,20 +367,12 @@ on_fault(const struct lab_os_fault *fault)
 void
 lab_checked_start(void)
 {
-	static const struct lab_checks checks = {allocate_dressed, release_dressed, find_live, resize_dressed};
-
-	lab_checks_set(&checks);
-	if (lab_debug_is_on())
-		(void)lab_limit_on_reclaim(reclaim);
-	if (lab_debug_has(LAB_DEBUG_GUARDS))
-		lab_os_on_fault(on_fault);
-}
-
-void
-lab_checked_end(void)
-{
-	if (lab_settings.report_leaks && lab_debug_has(LAB_DEBUG_SITES))
-		lab_dress_list_leaks();
+	if (!lab_debug_is_on())
+		return;
+	(void)lab_limit_on_reclaim(reclaim);
+	lab_os_on_fault(on_fault);
+	if (lab_debug_is_all())
+		lab_stack_prepare();
 }
 
 /* ---- C++ -------------------------------------------------------------------------------------------------------- */
@@ -356,7 +388,7 @@ lab_new_checked(size_t size, size_t align, enum lab_maker maker)
 	}
 	if (size > LAB_SIZE_MAX)
 		return lab_or_enomem(NULL);
-	return lab_or_enomem(allocate_dressed(&guard, size, align, LAB_GFP_KERNEL, maker));
+	return lab_or_enomem(lab_checked_allocate(&guard, size, align, LAB_GFP_KERNEL, maker));
 }
 
 void
@@ -364,7 +396,7 @@ lab_delete_checked(void *p, const struct lab_release_how *how)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
-	if (p && !release_dressed(p, how))
+	if (p && !lab_checked_release(p, how))
 		lab_release(&guard, p, how->call);
 }
 

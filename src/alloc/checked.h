@@ -7,7 +7,7 @@
 /* A fault is reported if it is an access to a dressed block that is not to be made. When the library starts. */
 void lab_checked_start(void);
 
-/* What is left, if it is to be listed. When the library ends. */
+/* With `check:debug`, when the process ends: damage that no free has come to is reported. */
 void lab_checked_end(void);
 
 /* ---- for preload/cxx.c: operator new and delete where blocks are dressed ---- */

@@ -68,7 +68,7 @@ static void
 say(struct complaint *complaint)
 {
 	complaint->buffer[complaint->text.length++] = '\n';
-	lab_os_write(NULL, complaint->buffer, complaint->text.length);
+	lab_os_write(complaint->buffer, complaint->text.length);
 }
 
 /* A key as its source has it. */
@@ -256,13 +256,15 @@ read_variables(take_item *take)
 static void
 read_all(take_item *take)
 {
-	const char *in_one = lab_os_environment(IN_ONE);
+	size_t at = 0;
+	const char *in_one = lab_os_environment_next(IN_ONE "=", &at);
 
 	read_lines((struct origin){.name = LAB_CONFIG_FILE, .source = LAB_SOURCE_FILE}, file, take);
 	if (lab_conf)
 		read_list((struct origin){.name = "lab_conf", .source = LAB_SOURCE_PROGRAM}, lab_conf, take);
 	if (in_one)
-		read_list((struct origin){.name = IN_ONE, .source = LAB_SOURCE_ENVIRONMENT}, in_one, take);
+		read_list((struct origin){.name = IN_ONE, .source = LAB_SOURCE_ENVIRONMENT}, in_one + sizeof IN_ONE,
+		          take);
 	read_variables(take);
 }
 

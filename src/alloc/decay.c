@@ -291,7 +291,7 @@ lab_trim(size_t keep)
 		lab_purge_all(lab_thread_purge_owned(guard.heap));
 		lab_leave(&guard);
 	}
-	lab_limit_end_trim(lease);
+	lab_limit_end_reclaim(lease);
 	lab_limit_notify();
 	bool shrunk = lab_shares_shrink();
 	return shrunk || lab_purge_total_pages() != before;

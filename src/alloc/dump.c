@@ -60,7 +60,7 @@ complain(const char *path, int error)
 	if (buffer[text.length - 1] == ' ')
 		lab_text_number(&text, (uint64_t)error);
 	lab_text_string(&text, "; no figures are written\n");
-	lab_os_write(NULL, text.buffer, text.length);
+	lab_os_write(text.buffer, text.length);
 }
 
 static void

@@ -16,15 +16,6 @@
 static const char foreign[] = "exclusive block of another thread";
 
 void
-lab_exclusive_settle_fork(struct lab_guard *guard)
-{
-	struct lab_guard inner = {.sp = guard->sp};
-
-	if (lab_unlikely(lab_registry_is_forked()) && lab_enter(&inner))
-		lab_leave(&inner);
-}
-
-void
 lab_exclusive_refuse(const char *call, const void *p)
 {
 	if (!lab_load_rlx(&lab_settings.log_exclusive))
@@ -35,11 +26,11 @@ lab_exclusive_refuse(const char *call, const void *p)
 /* There is no advice that undoes MADV_NOHUGEPAGE: new pages in the place of the old undo all of it, and leave nothing
  * of the contents. */
 bool
-lab_exclusive_begin_release(struct lab_guard *guard, const struct lab_place *place, void *p, const char *call)
+lab_exclusive_begin_release(const struct lab_place *place, void *p, const char *call)
 {
 	uint64_t state;
 
-	lab_exclusive_settle_fork(guard);
+	lab_thread_settle_fork(false);
 	switch (lab_exclusive_begin_free(place->run, lab_thread_tid(), &state)) {
 	case LAB_EXCLUSIVE_FREEING:
 		return !(state & LAB_EXCLUSIVE_MARKS) ||
@@ -93,23 +84,20 @@ owner_of(const void *block)
 LAB_EXPORT int
 lab_owner(const void *block)
 {
-	struct lab_guard guard = LAB_GUARD_HERE;
-
 	if (!block)
 		return -1;
-	lab_exclusive_settle_fork(&guard);
+	lab_thread_settle_fork(false);
 	return owner_of(block);
 }
 
 LAB_EXPORT bool
 lab_transfer(void *block, int tid)
 {
-	struct lab_guard guard = LAB_GUARD_HERE;
 	struct lab_place place = lab_map_find_block(block);
 	struct lab_run *run = lab_exclusive_run(&place);
 
 	if (!run || tid <= 0 || !lab_os.has_thread((uint32_t)tid))
 		return false;
-	lab_exclusive_settle_fork(&guard);
+	lab_thread_settle_fork(false);
 	return lab_exclusive_give(run, lab_thread_tid(), (uint32_t)tid);
 }

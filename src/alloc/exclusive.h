@@ -32,13 +32,10 @@ lab_exclusive_gfp(uint64_t marks)
 
 /* LIVE→FREEING for a run that is not an ordinary live one: what its pages were marked for is undone. False: it stays,
  * as its owner is another thread, or is lost, as the marks stay. Reports what it refuses, a double free included. */
-bool lab_exclusive_begin_release(struct lab_guard *guard, const struct lab_place *place, void *p, const char *call);
+bool lab_exclusive_begin_release(const struct lab_place *place, void *p, const char *call);
 
 /* The run of an exclusive block, if that is its place; else NULL. */
 struct lab_run *lab_exclusive_run(const struct lab_place *place);
-
-/* In a child of fork the first guard makes the leader the owner of what was the forking thread's: this is that. */
-void lab_exclusive_settle_fork(struct lab_guard *guard);
 
 /* Says that p is an exclusive block of another thread, as a misuse or, with LABYRINTH_EXCLUSIVE=log, as what was
  * refused. */

@@ -31,5 +31,5 @@ lab_tell_atomic_failure(void)
 	lab_text_string(&text, "labyrinth: atomic allocation of ");
 	lab_text_number(&text, noted - 1);
 	lab_text_string(&text, " bytes failed; the reserve had no slot for it (LABYRINTH_RESERVE)\n");
-	lab_os_write(NULL, buffer, text.length);
+	lab_os_write(buffer, text.length);
 }

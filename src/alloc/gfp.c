@@ -100,22 +100,15 @@ lab_allocate_any(struct lab_guard *guard, struct lab_request request)
 {
 	if (lab_unlikely(!lab_gfp_check(request.gfp)))
 		return NULL;
-	switch (request.gfp & LAB_GFP_KIND) {
-	case KIND_ATOMIC:
+	if (lab_gfp_is(request.gfp, LAB_GFP_ATOMIC))
 		return allocate_atomic(request);
-	case LAB_GFP_NOWAIT:
-		if (lab_unlikely(lab_debug_is_on()))
-			return lab_or_enomem(
-			        lab_checked_allocate(guard, request.size, request.align, request.gfp, LAB_BY_MALLOC));
-		return lab_or_enomem(lab_allocate_nowait(guard, request));
-	default:
-		if (request.gfp & LAB_GFP_EXCLUSIVE)
-			return lab_or_enomem(allocate_exclusive(guard, request));
+	if (request.gfp & LAB_GFP_EXCLUSIVE)
+		return lab_or_enomem(allocate_exclusive(guard, request));
+	if (lab_unlikely(lab_debug_is_on()))
 		return lab_or_enomem(
-		        lab_unlikely(lab_debug_is_on())
-		                ? lab_checked_allocate(guard, request.size, request.align, request.gfp, LAB_BY_MALLOC)
-		                : lab_allocate_sure(guard, request));
-	}
+		        lab_checked_allocate(guard, request.size, request.align, request.gfp, LAB_BY_MALLOC));
+	return lab_or_enomem(
+	        (lab_gfp_is(request.gfp, LAB_GFP_NOWAIT) ? lab_allocate_nowait : lab_allocate_sure)(guard, request));
 }
 
 static LAB_NOINLINE void *

@@ -115,9 +115,8 @@ start(void)
 __attribute__((destructor)) static void
 end(void)
 {
-	if (lab_space()) { /* else core under the drop-in: the heap is the drop-in's */
+	if (lab_space()) /* else core under the drop-in: the heap is the drop-in's */
 		lab_checked_end();
-		lab_profiling_end();
-	}
+	lab_profiling_end();
 	lab_dump_at_exit();
 }

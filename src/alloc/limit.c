@@ -57,12 +57,6 @@ lab_limit_on_reclaim(size_t (*hook)(unsigned gfp))
 	return false;
 }
 
-size_t
-lab_limit_waits(void)
-{
-	return lab_load_rlx(&lab_limit_wait_count);
-}
-
 void
 lab_limit_wake(void)
 {
@@ -136,8 +130,8 @@ wait_to_reclaim(unsigned gfp, uint64_t start)
 	return mine;
 }
 
-static void
-end_to_reclaim(uint64_t mine)
+void
+lab_limit_end_reclaim(uint64_t mine)
 {
 	if (mine != 0)
 		(void)lab_lease_release(&reclaimer, mine, 0);
@@ -156,12 +150,6 @@ lab_limit_begin_trim(void)
 	if (lab_lease_tid(lab_load_rlx(&reclaimer)) == lab_lease_tid(mine))
 		return 0;
 	return begin_to_reclaim(mine, &seen) ? mine : 0;
-}
-
-void
-lab_limit_end_trim(uint64_t lease)
-{
-	end_to_reclaim(lease);
 }
 
 static size_t
@@ -211,7 +199,7 @@ tell_of_limit(void)
 	lab_text_string(&text, "labyrinth: the limit of ");
 	lab_text_bytes(&text, lab_load_rlx(&lab_charge_limit) << LAB_PAGE_SHIFT);
 	lab_text_string(&text, " is reached: calls reclaim, wait or fail from here on (LABYRINTH_LIMIT)\n");
-	lab_os_write(NULL, text.buffer, text.length);
+	lab_os_write(text.buffer, text.length);
 }
 
 static void
@@ -241,7 +229,6 @@ static bool
 wait_for_others(unsigned *naps)
 {
 	static _Atomic uint64_t in_vain; /* when, in ms */
-	static _Atomic uint32_t nobody_wakes;
 	uint32_t tid = lab_thread_tid();
 	uint64_t now = lab_os.clock_ms(), last = lab_load_rlx(&in_vain);
 
@@ -253,7 +240,7 @@ wait_for_others(unsigned *naps)
 		return false;
 	}
 	(*naps)--;
-	lab_os.wait(&nobody_wakes, 0, 1);
+	lab_os_sleep_ms(1);
 	return true;
 }
 
@@ -275,19 +262,18 @@ allocate_in_time(struct lab_guard *guard, struct lab_request request, bool *fres
 		void *p = try_again(guard->sp, request, fresh, &over_limit, sampled);
 		if (!p && over_limit && freed == 0 && may_retry && round < HOOK_ROUNDS)
 			freed = call_hooks(request.gfp); /* others have freed something between the two */
-		end_to_reclaim(lease);
+		lab_limit_end_reclaim(lease);
 		if (p || !over_limit)
 			return p;
 		if (may_retry && ((freed != 0 && round < HOOK_ROUNDS) || wait_for_others(&naps)))
 			continue;
 		passed = lab_os.clock_ms() - start;
 		if (passed >= wait)
-			return p;
+			return NULL;
 		if (!waited)
 			lab_add_rlx(&lab_limit_wait_count, 1);
 		waited = true;
 		wait_for_frees(seen, wait - passed);
-		passed = lab_os.clock_ms() - start;
 	}
 }
 

@@ -31,13 +31,12 @@ bool lab_limit_on_reclaim(size_t (*hook)(unsigned gfp));
 /* Around a trim: calls that the limit stops wait for its end, as for another's reclaim. It does not wait itself. Pass
  * what the first returns to the second. */
 uint64_t lab_limit_begin_trim(void);
-void lab_limit_end_trim(uint64_t lease);
+void lab_limit_end_reclaim(uint64_t lease);
 
 /* See lab_lease_kind. */
 void lab_limit_settle(const struct lab_lease_fork *fork);
 
 /* Calls that have waited so far. */
-size_t lab_limit_waits(void);
 extern _Atomic size_t lab_limit_wait_count LAB_HIDDEN;
 
 #endif

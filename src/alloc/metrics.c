@@ -9,17 +9,41 @@
 
 enum { LINE = LAB_VALUE_MAX * 2 + 160 }; /* each byte of a value may be written as an escape of two */
 
-/* A text between quotes, as both formats want it: with escapes, and what is no printable ASCII left as it is but for
- * control characters, which OpenMetrics has no escape for, and which become blanks. */
+/* Bytes of the character that begins here, in UTF-8 (RFC 3629); 0: none does. */
+static unsigned
+character_length(const char *string)
+{
+	const unsigned char *byte = (const unsigned char *)string;
+	unsigned length = *byte < 0x80   ? 1
+	                  : *byte < 0xc2 ? 0
+	                  : *byte < 0xe0 ? 2
+	                  : *byte < 0xf0 ? 3
+	                  : *byte < 0xf5 ? 4
+	                                 : 0;
+
+	for (unsigned i = 1; i < length; i++)
+		if ((byte[i] & 0xc0) != 0x80)
+			return 0;
+	bool is_long = (*byte == 0xe0 && byte[1] < 0xa0) || (*byte == 0xf0 && byte[1] < 0x90);
+	bool is_none = (*byte == 0xed && byte[1] > 0x9f) || (*byte == 0xf4 && byte[1] > 0x8f);
+	return is_long || is_none ? 0 : length;
+}
+
+/* A text between quotes, as both formats want it: with escapes; control characters, which OpenMetrics has no escape for,
+ * become blanks, and what is no UTF-8 question marks. */
 static void
 put_quoted(struct lab_text *text, const char *string)
 {
 	lab_text_string(text, "\"");
-	for (; *string; string++) {
-		char letter[2] = {(unsigned char)*string < ' ' ? ' ' : *string, 0};
+	while (*string) {
+		unsigned length = character_length(string);
+		char letters[5] = {(unsigned char)*string < ' ' ? ' ' : length == 0 ? '?' : *string};
+		for (unsigned i = 1; i < length; i++)
+			letters[i] = string[i];
 		if (*string == '"' || *string == '\\')
 			lab_text_string(text, "\\");
-		lab_text_string(text, letter);
+		lab_text_string(text, letters);
+		string += length > 1 ? length : 1;
 	}
 	lab_text_string(text, "\"");
 }

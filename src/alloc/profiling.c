@@ -5,7 +5,7 @@
 #include "alloc/profiling.h"
 #include "alloc/settings.h"
 #include "base/format.h"
-#include "debug/dress.h"
+#include "debug/walk.h"
 #include "heap/thread.h"
 #include "insight/leaks.h"
 #include "insight/profile.h"
@@ -60,7 +60,7 @@ lab_profiling_start(void)
 	size_t distance = lab_settings.profile_distance;
 
 	/* where only leaks are asked for, and not every block is known, what is in use is sampled as well */
-	if (distance == 0 && lab_settings.report_leaks && !lab_debug_has(LAB_DEBUG_SITES))
+	if (distance == 0 && lab_settings.report_leaks && !lab_debug_is_all())
 		distance = PROFILE_DISTANCE_DEFAULT;
 	if (distance != 0 && lab_debug_is_on()) { /* its blocks have a way of their own */
 		lab_os_append(NULL, refused, sizeof refused - 1);
@@ -92,10 +92,10 @@ write_leak_line(void *unused, const char *line)
 void
 lab_profiling_end(void)
 {
-	if (!lab_profile_is_on())
-		return;
-	if (lab_settings.profile_distance != 0)
+	bool is_exact = lab_debug_is_all(); /* then there is no profile */
+
+	if (lab_profile_is_on() && lab_settings.profile_distance != 0)
 		dump_by_default();
-	if (lab_settings.report_leaks && !lab_debug_has(LAB_DEBUG_SITES))
+	if (lab_settings.report_leaks && (is_exact ? lab_dress_count_left() : lab_profile_is_on()))
 		lab_leaks_report(write_leak_line, NULL);
 }

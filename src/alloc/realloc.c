@@ -18,6 +18,7 @@
 #include "heap/huge.h"
 #include "heap/leases.h"
 #include "heap/run.h"
+#include "insight/live.h"
 #include "insight/profile.h"
 
 static size_t
@@ -127,7 +128,7 @@ try_resize_block(struct lab_guard *guard, const struct block *block, struct lab_
 static bool
 stays_sample(const struct block *block, struct lab_request request)
 {
-	size_t sampled = lab_profile_size(block->p);
+	size_t sampled = lab_live_size(block->p);
 
 	return sampled != 0 && sampled <= LAB_SMALL_MAX && is_aligned(block, request) &&
 	       stays_in_span(lab_class_size(lab_class_of(sampled)), request.size);
@@ -228,7 +229,7 @@ resize_exclusive(struct lab_guard *guard, const struct block *block, struct lab_
 	struct lab_guard inner = {.sp = guard->sp};
 	bool is_smaller = request.size <= block->size && is_aligned(block, request);
 
-	lab_exclusive_settle_fork(guard);
+	lab_thread_settle_fork(false);
 	const struct lab_run *run = lab_exclusive_run(&block->place);
 	uint64_t state = run ? lab_load_acq(&run->state) : 0; /* pairs with the CAS of who made or gave the run */
 	if (run && !lab_exclusive_permits(state, lab_thread_tid())) {
@@ -254,14 +255,14 @@ resize_exclusive(struct lab_guard *guard, const struct block *block, struct lab_
 }
 
 /*
- * Clears what the block q, which was not copied, has behind `kept` bytes, so that it is zero when the block grows into
- * it. A huge one reads as zero from some page on.
+ * Clears what the block or object q, which was not copied, has behind `kept` bytes, so that it is zero when the block
+ * grows into it. A huge one reads as zero from some page on.
  */
 static void
 clear_behind(char *q, size_t kept)
 {
-	struct lab_place place = lab_map_find_block(q);
-	size_t end = lab_place_size(&place, q);
+	size_t end;
+	struct lab_place place = lab_block_find(q, &end, "realloc");
 
 	if (place.kind == LAB_PLACE_HUGE) {
 		size_t dirty = lab_load_rlx(&place.huge->dirty) << LAB_PAGE_SHIFT;

@@ -128,11 +128,11 @@ release_run(struct lab_guard *guard, const struct lab_place *place, void *p)
 
 /* LIVE→FREEING for a run or a huge block, which p starts. False: it is to stay as it is, which was reported. */
 static bool
-begin_release(struct lab_guard *guard, const struct lab_place *place, void *p, const char *call)
+begin_release(const struct lab_place *place, void *p, const char *call)
 {
 	size_t bytes = lab_load_rlx(&place->run->pages) << LAB_PAGE_SHIFT;
 
-	if (!lab_run_begin_free(place->run, lab_thread_tid()) && !lab_exclusive_begin_release(guard, place, p, call))
+	if (!lab_run_begin_free(place->run, lab_thread_tid()) && !lab_exclusive_begin_release(place, p, call))
 		return false;
 	if (lab_unlikely(lab_profile_is_on()))
 		lab_profile_remove(p);
@@ -165,11 +165,11 @@ lab_release_place(struct lab_guard *guard, const struct lab_place *place, void *
 			lab_release_object(p, call, lab_place_fault(place, p));
 		break;
 	case LAB_PLACE_RUN:
-		if (begin_release(guard, place, p, call))
+		if (begin_release(place, p, call))
 			release_run(guard, place, p);
 		break;
 	case LAB_PLACE_HUGE:
-		if (!begin_release(guard, place, p, call))
+		if (!begin_release(place, p, call))
 			break;
 		size_t pages = lab_load_rlx(&place->run->pages);
 		lab_huge_free(place->huge);

@@ -59,7 +59,7 @@ lab_reserve_report(void)
 	lab_text_string(&text, ": ");
 	lab_text_string(&text, why);
 	buffer[text.length++] = '\n';
-	lab_os_write(NULL, buffer, text.length);
+	lab_os_write(buffer, text.length);
 }
 
 LAB_EXPORT bool

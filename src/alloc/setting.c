@@ -27,69 +27,6 @@
 
 /* ---- what each setting does ------------------------------------------------------------------------------------ */
 
-static void
-set_background_thread(size_t on)
-{
-	lab_settings.background = on;
-}
-
-static void
-set_check(size_t word)
-{
-	static const unsigned features[] = {0, LAB_DEBUG_SECURE, LAB_DEBUG_ALL};
-
-	if (features[word] != 0)
-		lab_quarantine_start();
-	lab_debug_start(features[word]);
-	lab_config_apply();
-}
-
-static void
-set_decay_ms(size_t ms)
-{
-	lab_store_rlx(&lab_settings.decay_ms, ms);
-}
-
-static void
-set_dirty_max(size_t bytes)
-{
-	lab_store_rlx(&lab_settings.dirty_max, bytes);
-}
-
-static void
-set_exclusive(size_t word)
-{
-	lab_store_rlx(&lab_settings.log_exclusive, word != 0);
-}
-
-static bool
-set_faults(const char *text)
-{
-	return lab_faults_set_text(text);
-}
-
-static void
-set_heap_profile(size_t distance)
-{
-	lab_settings.profile_distance = distance;
-}
-
-/* Copies a path: programs that change their title overwrite the environment. NULL: it is empty, or too long. */
-static const char *
-keep(char copy[LAB_VALUE_MAX + 1], const char *path)
-{
-	return *path && strlen(path) <= LAB_VALUE_MAX ? memcpy(copy, path, strlen(path) + 1) : NULL;
-}
-
-static bool
-set_heap_profile_file(const char *text)
-{
-	static char path[LAB_VALUE_MAX + 1];
-
-	lab_profile_set_file(keep(path, text));
-	return *text != 0;
-}
-
 /* The signal with a number in the list of words that such a setting has. */
 static int
 signal_of(size_t word)
@@ -99,10 +36,40 @@ signal_of(size_t word)
 	return signals[word];
 }
 
+/* One that stores a number, or hands it on. */
+#define SETTER(key, statement)                                                                                         \
+	static void set_##key(size_t value)                                                                            \
+	{                                                                                                              \
+		statement;                                                                                             \
+	}
+
+SETTER(background_thread, lab_settings.background = value != 0)
+SETTER(decay_ms, lab_store_rlx(&lab_settings.decay_ms, value))
+SETTER(dirty_max, lab_store_rlx(&lab_settings.dirty_max, value))
+SETTER(exclusive, lab_store_rlx(&lab_settings.log_exclusive, value != 0))
+SETTER(heap_profile, lab_settings.profile_distance = value)
+SETTER(heap_profile_signal, lab_settings.profile_signal = signal_of(value))
+SETTER(leaks, lab_settings.report_leaks = value != 0)
+SETTER(lock_memory, lab_space_hold_pages(LAB_HOLD_LOCKED, value != 0))
+SETTER(name_mappings, lab_os_name_mappings(value != 0))
+SETTER(os_calls, lab_os_use_libc(value != 0))
+SETTER(prefault, lab_space_hold_pages(LAB_HOLD_RESIDENT, value != 0))
+SETTER(profile, lab_store_rlx(&lab_settings.profile, (uint32_t)value))
+SETTER(report_reentrant, lab_store_rlx(&lab_reentrant_is_told, value != 0))
+SETTER(reserve, lab_backing_set_size(value))
+SETTER(reserve_max, lab_backing_settings.plan.limit = value)
+SETTER(stats_format, lab_store_rlx(&lab_settings.stats_format, (uint32_t)value))
+SETTER(stats_interval, lab_store_rlx(&lab_settings.stats_interval, value))
+SETTER(stats_signal, lab_store_rlx(&lab_settings.stats_signal, (uint32_t)signal_of(value)))
+SETTER(wait_ms, lab_store_rlx(&lab_settings.wait_ms, value))
+
 static void
-set_heap_profile_signal(size_t word)
+set_check(size_t word)
 {
-	lab_settings.profile_signal = signal_of(word);
+	if (word != LAB_DEBUG_OFF)
+		lab_quarantine_start();
+	lab_debug_start((enum lab_debug_mode)word);
+	lab_config_apply();
 }
 
 static void
@@ -114,12 +81,6 @@ set_huge_threshold(size_t bytes)
 }
 
 static void
-set_leaks(size_t on)
-{
-	lab_settings.report_leaks = on != 0;
-}
-
-static void
 set_limit(size_t bytes)
 {
 	lab_charge_set_limit(bytes == SIZE_MAX ? LAB_CHARGE_UNLIMITED : bytes >> LAB_PAGE_SHIFT);
@@ -127,69 +88,10 @@ set_limit(size_t bytes)
 }
 
 static void
-set_lock_memory(size_t on)
-{
-	lab_space_hold_pages(LAB_HOLD_LOCKED, on != 0);
-}
-
-static void
-set_name_mappings(size_t on)
-{
-	lab_os_name_mappings(on != 0);
-}
-
-static void
-set_os_calls(size_t word)
-{
-	lab_os_use_libc(word != 0);
-}
-
-static void
 set_perturb(size_t byte)
 {
 	lab_store_rlx(&lab_settings.perturb, (uint8_t)byte);
 	lab_config_apply();
-}
-
-static void
-set_prefault(size_t on)
-{
-	lab_space_hold_pages(LAB_HOLD_RESIDENT, on != 0);
-}
-
-static void
-set_profile(size_t profile)
-{
-	lab_store_rlx(&lab_settings.profile, (uint32_t)profile);
-}
-
-static bool
-set_report_file(const char *text)
-{
-	static char path[LAB_VALUE_MAX + 1];
-	const char *kept = keep(path, text);
-
-	if (kept)
-		lab_report_set_file(kept);
-	return kept != NULL;
-}
-
-static void
-set_report_reentrant(size_t on)
-{
-	lab_store_rlx(&lab_reentrant_is_told, on != 0);
-}
-
-static void
-set_reserve(size_t bytes)
-{
-	lab_backing_set_size(bytes);
-}
-
-static bool
-set_reserve_classes(const char *text)
-{
-	return lab_backing_set_classes(text);
 }
 
 static void
@@ -201,12 +103,6 @@ set_reserve_lock(size_t word)
 }
 
 static void
-set_reserve_max(size_t bytes)
-{
-	lab_backing_settings.plan.limit = bytes;
-}
-
-static void
 set_stats(size_t on)
 {
 	const char *file = lab_load_rlx(&lab_settings.stats_file);
@@ -214,35 +110,6 @@ set_stats(size_t on)
 	lab_store_rlx(&lab_settings.count_allocations, on != 0);
 	if (!file || !*file)
 		lab_store_rlx(&lab_settings.stats_file, on ? "" : NULL);
-}
-
-static bool
-set_stats_file(const char *text)
-{
-	static char path[LAB_VALUE_MAX + 1];
-	const char *kept = keep(path, text);
-
-	if (kept)
-		lab_store_rlx(&lab_settings.stats_file, kept);
-	return kept != NULL;
-}
-
-static void
-set_stats_format(size_t format)
-{
-	lab_store_rlx(&lab_settings.stats_format, (uint32_t)format);
-}
-
-static void
-set_stats_interval(size_t ms)
-{
-	lab_store_rlx(&lab_settings.stats_interval, ms);
-}
-
-static void
-set_stats_signal(size_t word)
-{
-	lab_store_rlx(&lab_settings.stats_signal, (uint32_t)signal_of(word));
 }
 
 static void
@@ -259,10 +126,38 @@ set_trim_threshold(size_t bytes)
 	lab_store_rlx(&lab_purge_is_held, bytes == LAB_TRIM_NEVER);
 }
 
-static void
-set_wait_ms(size_t ms)
+static bool
+set_faults(const char *text)
 {
-	lab_store_rlx(&lab_settings.wait_ms, ms);
+	return lab_faults_set_text(text);
+}
+
+static bool
+set_reserve_classes(const char *text)
+{
+	return lab_backing_set_classes(text);
+}
+
+/* Paths: the table's own copy, as programs that change their title overwrite the environment. */
+static bool
+set_heap_profile_file(const char *path)
+{
+	lab_profile_set_file(path);
+	return true;
+}
+
+static bool
+set_report_file(const char *path)
+{
+	lab_report_set_file(path);
+	return true;
+}
+
+static bool
+set_stats_file(const char *path)
+{
+	lab_store_rlx(&lab_settings.stats_file, path);
+	return true;
 }
 
 /* ---- the table ------------------------------------------------------------------------------------------------- */
@@ -283,7 +178,7 @@ static const struct lab_setting settings[] = {
 #undef LAB_PRESET
 };
 
-/* In the order of the words of the setting `profile`, and of enum lab_preset_name. */
+/* In the order of the words of the setting `profile`. */
 static const struct lab_preset profiles[] = {
 #define LAB_SETTING(key, kind, param, by_default, least, most, words, doc)
 #define LAB_PRESET(name, settings, doc) {#name, settings},
@@ -352,16 +247,21 @@ note(const struct lab_setting *setting, size_t number, enum lab_source source)
 bool
 lab_setting_take(const struct lab_setting *setting, const char *value, enum lab_source source)
 {
+	char *text = setting->kind == LAB_SETTING_TEXT ? lab_setting_text(setting) : NULL, before[LAB_VALUE_MAX + 1];
 	size_t number;
 
 	if (!lab_value_parse(setting, value, &number))
 		return false;
-	if (setting->kind == LAB_SETTING_TEXT && !setting->set.text(value))
-		return false;
-	if (setting->kind == LAB_SETTING_TEXT)
-		memcpy(lab_setting_text(setting), value, strlen(value) + 1);
-	else
+	if (text) {
+		memcpy(before, text, sizeof before);
+		memcpy(text, value, strlen(value) + 1);
+	} else {
 		setting->set.number(number);
+	}
+	if (text && !setting->set.text(text)) {
+		memcpy(text, before, sizeof before);
+		return false;
+	}
 	note(setting, number, source);
 	return true;
 }

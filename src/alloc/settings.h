@@ -13,15 +13,6 @@
 #define LAB_TRIM_BY_DECAY (SIZE_MAX - 1)
 #define LAB_TRIM_NEVER    SIZE_MAX
 
-/* The profiles of settings.def, in its order. */
-enum lab_preset_name {
-	LAB_PRESET_DEFAULT,
-	LAB_PRESET_SMALL,
-	LAB_PRESET_RT,
-	LAB_PRESET_SECURE,
-	LAB_PRESET_DEBUG,
-};
-
 /* Settings in force; see settings.def. */
 struct lab_settings {
 	_Atomic size_t decay_ms;
@@ -37,7 +28,7 @@ struct lab_settings {
 	int profile_signal;               /* at which the profile is dumped; 0: none */
 	bool report_leaks;                /* what is in use at exit is told by who asked for it; read at start */
 	_Atomic bool log_exclusive;       /* a foreign free of an exclusive block is logged, and does not abort */
-	_Atomic uint32_t profile;         /* an enum lab_preset_name; what it stands for has been taken as well */
+	_Atomic uint32_t profile;         /* its number in settings.def; what it stands for has been taken as well */
 	_Atomic size_t stats_interval;    /* ms; 0: never */
 	_Atomic uint32_t stats_format;    /* an enum lab_stats_format */
 	_Atomic uint32_t stats_signal;    /* 0: none; read at start */

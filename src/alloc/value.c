@@ -43,17 +43,28 @@ lab_value_find_word(const char *words, const char *value)
 	return -1;
 }
 
-/* "80%" of the cgroup's limit; of none, none. */
+/* The rest is for what a program has beside blocks: code, stacks, the kernel's tables of pages. */
+enum { PERCENT_FOR_BLOCKS = 90 };
+
+/* Of none, none. */
+static size_t
+share_of_cgroup(size_t percent)
+{
+	size_t limit = lab_cgroup_limit();
+
+	return limit == SIZE_MAX ? limit : limit / 100 * percent + limit % 100 * percent / 100;
+}
+
+/* "80%" of the cgroup's limit. */
 static bool
 parse_share(const char *value, size_t *number)
 {
-	size_t percent, limit;
+	size_t percent;
 	const char *end = lab_parse_number(value, &percent);
 
 	if (!end || strcmp(end, "%") != 0 || percent == 0 || percent > 100)
 		return false;
-	limit = lab_cgroup_limit();
-	*number = limit == SIZE_MAX ? limit : limit / 100 * percent + limit % 100 * percent / 100;
+	*number = share_of_cgroup(percent);
 	return true;
 }
 
@@ -70,7 +81,7 @@ parse_number(const struct lab_setting *setting, const char *value, size_t *numbe
 	bool has_shares = lab_value_find_word(setting->words, "cgroup") >= 0;
 
 	if (lab_value_find_word(setting->words, value) >= 0) {
-		*number = strcmp(value, "cgroup") == 0 ? lab_cgroup_limit() : SIZE_MAX;
+		*number = strcmp(value, "cgroup") == 0 ? share_of_cgroup(PERCENT_FOR_BLOCKS) : SIZE_MAX;
 		return true;
 	}
 	return (has_shares && parse_share(value, number)) ||
@@ -152,7 +163,7 @@ lab_value_expect(struct lab_text *text, const struct lab_setting *setting, const
 {
 	switch (setting->kind) {
 	case LAB_SETTING_BYTES:
-		lab_text_string(text, "bytes, with K, M, G or T");
+		lab_text_string(text, "bytes, with K, M, G or T (or Ki, Mi, Gi, Ti)");
 		if (setting->least > 1) {
 			lab_text_string(text, ", from ");
 			lab_text_number(text, setting->least >> 10);

@@ -19,17 +19,17 @@ lab_parse_number(const char *text, size_t *value)
 const char *
 lab_parse_size(const char *text, size_t *value)
 {
-	static const char suffixes[] = "KMGT";
+	static const char suffixes[] = "KMGTkmgt";
 	size_t number;
 
 	text = lab_parse_number(text, &number);
 	for (unsigned i = 0; text && suffixes[i]; i++)
 		if (*text == suffixes[i]) {
-			unsigned shift = 10 * (i + 1);
+			unsigned shift = 10 * (i % 4 + 1);
 			if (number > SIZE_MAX >> shift)
 				return NULL;
 			number <<= shift;
-			text++;
+			text += text[1] == 'i' ? 2 : 1;
 			break;
 		}
 	if (text)
@@ -46,14 +46,5 @@ lab_parse_whole_size(const char *text, size_t *value)
 	if (!end || *end != 0)
 		return false;
 	*value = number;
-	return true;
-}
-
-bool
-lab_parse_flag(const char *text, bool *flag)
-{
-	if ((*text != '0' && *text != '1') || text[1] != 0)
-		return false;
-	*flag = *text == '1';
 	return true;
 }

@@ -13,7 +13,4 @@ const char *lab_parse_size(const char *text, size_t *value);
 /* The same, and then the end: false if anything else. */
 bool lab_parse_whole_size(const char *text, size_t *value);
 
-/* "0" or "1". */
-bool lab_parse_flag(const char *text, bool *flag);
-
 #endif

@@ -22,12 +22,12 @@ enum {
 /* Sizes and alignments above this are nobody's. */
 #define SIZE_LIMIT ((size_t)1 << 46)
 
-_Atomic unsigned lab_debug_features;
+_Atomic unsigned lab_debug_mode;
 static uint64_t secret;
 static _Atomic int32_t guards;
 
 void
-lab_debug_start(unsigned features)
+lab_debug_start(enum lab_debug_mode mode)
 {
 	uint64_t random[2] = {0};
 	uintptr_t bytes = lab_os_main_stack_top(); /* AT_RANDOM */
@@ -36,7 +36,7 @@ lab_debug_start(unsigned features)
 		memcpy(random, (const void *)bytes, sizeof random);
 	/* not what libc makes its own secrets of */
 	secret = (random[0] * UINT64_C(0x9e3779b97f4a7c15) ^ random[1]) * UINT64_C(0xf1de83e19937733d) & ~UINT64_C(3);
-	lab_store_rlx(&lab_debug_features, features);
+	lab_store_rlx(&lab_debug_mode, mode);
 }
 
 unsigned
@@ -52,15 +52,15 @@ lab_dress_shuffle(uint64_t n)
 static size_t
 record_size(void)
 {
-	return sizeof(struct lab_dress) + (lab_debug_has(LAB_DEBUG_SITES) ? sizeof(struct lab_sites) : 0);
+	return sizeof(struct lab_dress) + (lab_debug_is_all() ? sizeof(struct lab_sites) : 0);
 }
 
 static bool
 is_to_be_guarded(size_t size)
 {
-	size_t least = lab_debug_has(LAB_DEBUG_SITES) ? GUARDED_FROM : GUARDED_FROM_FEW;
+	size_t least = lab_debug_is_all() ? GUARDED_FROM : GUARDED_FROM_FEW;
 
-	return size >= least && lab_debug_has(LAB_DEBUG_GUARDS);
+	return size >= least;
 }
 
 /* Bytes in front of what the program gets, at least. */
@@ -124,7 +124,7 @@ behind(const struct lab_dress *dress)
 {
 	size_t size = (size_t)(end_of(dress) - (lab_dress_start(dress) + dress->size));
 
-	size_t most = lab_debug_has(LAB_DEBUG_SITES) ? BEHIND_MOST : BEHIND_FEW;
+	size_t most = lab_debug_is_all() ? BEHIND_MOST : BEHIND_FEW;
 
 	return size < most ? size : most;
 }
@@ -227,20 +227,22 @@ guard(char *page, size_t size)
 }
 
 static void
-note_maker(struct lab_dress *dress, const void *frame)
+note_maker(struct lab_dress *dress, const struct lab_stack *stack)
 {
 	dress->made_frames = dress->freed_frames = 0;
 	dress->freed_by = 0;
-	if (!lab_debug_has(LAB_DEBUG_SITES)) {
+	if (!lab_debug_is_all()) {
 		dress->made_by = 0;
 		return;
 	}
 	dress->made_by = lab_os_tid();
-	dress->made_frames = (uint8_t)lab_os_backtrace(frame, dress->sites->made, LAB_DRESS_FRAMES, NULL);
+	dress->made_frames = (uint8_t)(stack->depth < LAB_DRESS_FRAMES ? stack->depth : LAB_DRESS_FRAMES);
+	memcpy(dress->sites->made, stack->addresses, dress->made_frames * sizeof *stack->addresses);
 }
 
 void *
-lab_dress_make(void *raw, size_t raw_size, size_t size, size_t align, enum lab_maker maker, const void *frame)
+lab_dress_make(void *raw, size_t raw_size, size_t size, size_t align, enum lab_maker maker,
+               const struct lab_stack *stack)
 {
 	struct lab_dress *dress = raw;
 	char *last = (char *)raw + raw_size - LAB_PAGE_SIZE, *start = (char *)raw + front(size, align);
@@ -252,10 +254,17 @@ lab_dress_make(void *raw, size_t raw_size, size_t size, size_t align, enum lab_m
 	if (dress->is_guarded) /* so that it ends where the guard begins, as far as its alignment allows */
 		start = (char *)((uintptr_t)(last - size) & ~(uintptr_t)(align - 1));
 	dress->offset = (uint32_t)(start - (char *)raw);
-	note_maker(dress, frame);
+	note_maker(dress, stack);
 	put_canaries(dress);
 	lab_store_rel(&dress->mark, mark_for(dress, LAB_DRESS_LIVE)); /* pairs with lab_dress_state */
 	return start;
+}
+
+void
+lab_dress_shorten(struct lab_dress *dress, size_t size)
+{
+	dress->size = size;
+	put_canaries(dress);
 }
 
 struct lab_dress *
@@ -274,7 +283,7 @@ lab_dress_find(const void *p, enum lab_dress_state *state)
 static size_t
 filled(const struct lab_dress *dress)
 {
-	size_t most = lab_debug_has(LAB_DEBUG_SITES) ? FILL_MOST : FILL_FEW;
+	size_t most = lab_debug_is_all() ? FILL_MOST : FILL_FEW;
 
 	return dress->size < most ? dress->size : most;
 }
@@ -282,7 +291,7 @@ filled(const struct lab_dress *dress)
 static void
 note_free(struct lab_dress *dress, const void *frame)
 {
-	if (!lab_debug_has(LAB_DEBUG_SITES))
+	if (!lab_debug_is_all())
 		return;
 	dress->freed_by = lab_os_tid();
 	dress->freed_frames = (uint8_t)lab_os_backtrace(frame, dress->sites->freed, LAB_DRESS_FRAMES, NULL);

@@ -20,6 +20,7 @@
 
 #include "base/atomic.h"
 #include "base/check.h"
+#include "insight/stack.h"
 
 /* Which function made a block, and so which is to free it. */
 enum lab_maker {
@@ -31,34 +32,31 @@ enum lab_maker {
 };
 
 /* What is done. */
-enum lab_debug_feature {
-	LAB_DEBUG_CANARIES = 1, /* on both sides of each block; what is freed waits, and is looked at before it goes */
-	LAB_DEBUG_SITES = 2,    /* who allocated a block, and who freed it; new blocks are filled */
-	LAB_DEBUG_GUARDS = 4,   /* a page without access behind large blocks, and in the place of freed ones */
-	LAB_DEBUG_MAKERS = 8,   /* delete of what malloc made, and the like */
-	LAB_DEBUG_ALL = 15,
-	LAB_DEBUG_SECURE = LAB_DEBUG_CANARIES | LAB_DEBUG_GUARDS,
+enum lab_debug_mode {
+	LAB_DEBUG_OFF,
+	LAB_DEBUG_SECURE, /* canaries on both sides; what is freed waits; a page without access behind large blocks */
+	LAB_DEBUG_ALL, /* and who allocated a block, and who freed it; new blocks are filled; delete of what malloc made */
 };
-extern _Atomic unsigned lab_debug_features;
+extern _Atomic unsigned lab_debug_mode;
 
 static inline bool
 lab_debug_is_on(void)
 {
-	return lab_load_rlx(&lab_debug_features) != 0;
+	return lab_load_rlx(&lab_debug_mode) != 0;
 }
 
 static inline bool
-lab_debug_has(enum lab_debug_feature feature)
+lab_debug_is_all(void)
 {
-	return (lab_load_rlx(&lab_debug_features) & feature) != 0;
+	return lab_load_rlx(&lab_debug_mode) == LAB_DEBUG_ALL;
 }
 
 /* Blocks are dressed from here on. By one thread, before others allocate. */
-void lab_debug_start(unsigned features);
+void lab_debug_start(enum lab_debug_mode mode);
 
-enum { LAB_DRESS_FRAMES = 7 };
+enum { LAB_DRESS_FRAMES = 10 };
 
-/* Kept with LAB_DEBUG_SITES only. */
+/* Kept with LAB_DEBUG_ALL only. */
 struct lab_sites {
 	uintptr_t made[LAB_DRESS_FRAMES], freed[LAB_DRESS_FRAMES];
 };
@@ -91,9 +89,12 @@ unsigned lab_dress_shuffle(uint64_t n);
  * for. */
 size_t lab_dress_raw_size(size_t size, size_t align);
 
-/* Dresses a raw block, for `size` bytes at a multiple of `align`; what the program gets. frame: LAB_FRAME_HERE of a
- * function below the one that the program called. */
-void *lab_dress_make(void *raw, size_t raw_size, size_t size, size_t align, enum lab_maker maker, const void *frame);
+/* Dresses a raw block, for `size` bytes at a multiple of `align`; what the program gets. stack: of who asked for it. */
+void *lab_dress_make(void *raw, size_t raw_size, size_t size, size_t align, enum lab_maker maker,
+                     const struct lab_stack *stack);
+
+/* Makes a live block shorter, by the frame that it belongs to (INV-DRESS-1). */
+void lab_dress_shorten(struct lab_dress *dress, size_t size);
 
 /* The state of the block that begins at raw, which can be read. */
 enum lab_dress_state lab_dress_state(const struct lab_dress *raw);

@@ -20,13 +20,13 @@ lab_quarantine_start(void)
 static size_t
 places(void)
 {
-	return lab_debug_has(LAB_DEBUG_SITES) ? PLACES : FEW_PLACES;
+	return lab_debug_is_all() ? PLACES : FEW_PLACES;
 }
 
 static int64_t
 bytes_most(void)
 {
-	return lab_debug_has(LAB_DEBUG_SITES) ? BYTES_MOST : FEW_BYTES_MOST;
+	return lab_debug_is_all() ? BYTES_MOST : FEW_BYTES_MOST;
 }
 
 /* What a block counts. Where few wait: those of less than UNCOUNTED bytes are 8 MiB at the most, and are not counted;
@@ -36,7 +36,7 @@ weight(const struct lab_dress *dress)
 {
 	int64_t size = (int64_t)dress->raw_size;
 
-	if (lab_debug_has(LAB_DEBUG_SITES))
+	if (lab_debug_is_all())
 		return size;
 	if (size < UNCOUNTED)
 		return 0;
@@ -66,7 +66,7 @@ exchange(size_t place, struct lab_dress *dress)
 static size_t
 next_place(const struct lab_dress *dress)
 {
-	if (lab_debug_has(LAB_DEBUG_SITES))
+	if (lab_debug_is_all())
 		return lab_add_rlx(&head, 1u) % PLACES;
 	uint64_t turn = lab_load_rlx(&head);
 	lab_store_rlx(&head, turn + 1);
@@ -87,7 +87,7 @@ lab_quarantine_push(struct lab_dress *dress)
 static bool
 next_oldest(size_t *place)
 {
-	bool in_order = lab_debug_has(LAB_DEBUG_SITES);
+	bool in_order = lab_debug_is_all();
 	uint64_t first, oldest, end;
 
 	do {

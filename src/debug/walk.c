@@ -1,10 +1,8 @@
 /* walk.c - see walk.h. */
 #include <string.h>
 
-#include "base/format.h"
 #include "debug/walk.h"
-#include "os/backtrace.h"
-#include "os/os.h"
+#include "insight/sites.h"
 #include "page/map.h"
 
 struct walk {
@@ -16,8 +14,13 @@ static bool
 visit_raw(const struct walk *walk, char *raw, size_t size)
 {
 	struct lab_dress *dress = (struct lab_dress *)raw;
-	enum lab_dress_state state = size >= sizeof *dress ? lab_dress_state(dress) : LAB_DRESS_NONE;
+	enum lab_dress_state state;
 
+	/* pages may be gone: another thread has freed them, and they were given back before a leak list held that */
+	if (size < sizeof *dress ||
+	    (size > LAB_UNIT_SIZE && !lab_os.is_readable((uintptr_t)raw, (uintptr_t)(dress + 1))))
+		return true;
+	state = lab_dress_state(dress);
 	return (state != LAB_DRESS_LIVE && state != LAB_DRESS_FREED) || walk->visit(dress, walk->context);
 }
 
@@ -75,116 +78,27 @@ lab_dress_walk(bool (*visit)(struct lab_dress *dress, void *context), void *cont
 
 /* ---- what is left ----------------------------------------------------------------------------------------------- */
 
-/* Blocks that were allocated in one place. */
-struct group {
-	const struct lab_dress *first;
-	size_t blocks, bytes;
-};
-enum { GROUPS = 1024, LISTED = 20 };
-static struct group groups[GROUPS];
-static struct group all;
-
 static bool
-are_of_one_place(const struct lab_dress *a, const struct lab_dress *b)
+count(struct lab_dress *dress, void *any)
 {
-	return a->made_frames == b->made_frames &&
-	       memcmp(a->sites->made, b->sites->made, a->made_frames * sizeof *a->sites->made) == 0;
-}
+	size_t size = dress->size;
+	struct lab_stack stack = {.depth = dress->made_frames};
 
-static uint64_t
-hash_place(const struct lab_dress *dress)
-{
-	uint64_t hash = 0;
-
-	for (unsigned i = 0; i < dress->made_frames; i++)
-		hash = (hash ^ dress->sites->made[i]) * UINT64_C(0x9e3779b97f4a7c15);
-	return hash >> 32;
-}
-
-static void
-add(struct group *group, const struct lab_dress *dress)
-{
-	if (!group->first)
-		group->first = dress;
-	group->blocks++;
-	group->bytes += dress->size;
-}
-
-/* What finds no room in the table counts in the sum alone. */
-static bool
-add_left(struct lab_dress *dress, void *context)
-{
-	(void)context;
-	if (lab_dress_state(dress) != LAB_DRESS_LIVE)
+	memcpy(stack.addresses, dress->sites->made, LAB_DRESS_FRAMES * sizeof *stack.addresses);
+	/* pairs with the CAS of lab_dress_free: where another thread frees the block meanwhile, what was read is void */
+	atomic_thread_fence(memory_order_acquire);
+	if (lab_dress_state(dress) != LAB_DRESS_LIVE || stack.depth > LAB_DRESS_FRAMES)
 		return true;
-	add(&all, dress);
-	for (uint64_t at = hash_place(dress), tries = 0; tries < GROUPS; at++, tries++) {
-		struct group *group = &groups[at % GROUPS];
-		if (!group->first || are_of_one_place(group->first, dress)) {
-			add(group, dress);
-			break;
-		}
-	}
-	return true;
+	lab_site_add(lab_site_of(&stack), size);
+	return *(bool *)any = true;
 }
 
-static void
-write_line(struct lab_text *text)
+bool
+lab_dress_count_left(void)
 {
-	lab_text_string(text, "\n");
-	lab_os_append(NULL, text->buffer, text->length);
-	*text = lab_text_start(text->buffer, text->size);
-	lab_text_string(text, "labyrinth: ");
-}
+	bool any = false;
 
-static void
-text_group(struct lab_text *text, const struct group *group)
-{
-	lab_text_number(text, group->blocks);
-	lab_text_string(text, group->blocks == 1 ? " block, " : " blocks, ");
-	lab_text_number(text, group->bytes);
-	lab_text_string(text, " bytes");
-}
-
-static struct group *
-largest(void)
-{
-	struct group *found = &groups[0];
-
-	for (unsigned i = 1; i < GROUPS; i++)
-		if (groups[i].bytes > found->bytes || (groups[i].first && !found->first))
-			found = &groups[i];
-	return found->first ? found : NULL;
-}
-
-void
-lab_dress_list_leaks(void)
-{
-	static char buffer[1200], room[LAB_OS_NAME_ROOM];
-	struct lab_text text = lab_text_start(buffer, sizeof buffer);
-	struct group *group;
-
-	lab_dress_walk(add_left, NULL);
-	if (all.blocks == 0)
-		return;
-	lab_text_string(&text, "labyrinth: not freed: ");
-	text_group(&text, &all);
-	write_line(&text);
-	for (unsigned i = 0; i < LISTED && (group = largest()) != NULL; i++) {
-		const struct lab_dress *first = group->first;
-		lab_text_string(&text, "  ");
-		text_group(&text, group);
-		lab_text_string(&text, ", as at ");
-		lab_text_hex(&text, (uintptr_t)lab_dress_start(first));
-		lab_text_string(&text, ", allocated by");
-		write_line(&text);
-		for (unsigned frame = 0; frame < first->made_frames; frame++) {
-			lab_text_string(&text, "    #");
-			lab_text_number(&text, frame);
-			lab_text_string(&text, " ");
-			lab_os_text_address(&text, first->sites->made[frame] - 1, room);
-			write_line(&text);
-		}
-		*group = (struct group){0};
-	}
+	if (lab_sites_start())
+		lab_dress_walk(count, &any);
+	return any;
 }

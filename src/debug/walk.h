@@ -8,7 +8,8 @@
  * meanwhile may be missed. */
 void lab_dress_walk(bool (*visit)(struct lab_dress *dress, void *context), void *context);
 
-/* Writes the list of LIVE blocks, by who allocated them, to stderr. By one thread, once. */
-void lab_dress_list_leaks(void);
+/* Counts LIVE blocks at the sites that allocated them (insight/sites.h), for lab_leaks_report. By one thread, once,
+ * where there is no heap profile. Whether there are any. */
+bool lab_dress_count_left(void);
 
 #endif

@@ -116,7 +116,7 @@ adopt_at_birth(uint32_t tid)
 {
 	static _Atomic unsigned worth = 1;
 	unsigned probes = lab_load_rlx(&worth);
-	struct lab_heap *heap = with_frees_finished(lab_registry_adopt(tid, LAB_HEAP_CURRENT, probes));
+	struct lab_heap *heap = with_frees_finished(lab_registry_adopt(tid, LAB_HEAP_CURRENT, probes, false));
 
 	if (heap && 2 * probes <= PROBES_AT_BIRTH)
 		lab_store_rlx(&worth, 2 * probes);
@@ -218,7 +218,7 @@ win_heap(struct lab_thread *t, uintptr_t sp)
 	if (!heap)
 		heap = lab_registry_take_idle(t->tid, LAB_HEAP_BORROWED);
 	if (!heap)
-		heap = with_frees_finished(lab_registry_adopt(t->tid, LAB_HEAP_BORROWED, PROBES_TO_BORROW));
+		heap = with_frees_finished(lab_registry_adopt(t->tid, LAB_HEAP_BORROWED, PROBES_TO_BORROW, false));
 	if (!heap)
 		heap = lab_registry_make(t->tid, LAB_HEAP_BORROWED);
 	return heap;
@@ -298,7 +298,7 @@ repair_and_give_back(struct lab_heap *heap, struct lab_heap *into, bool thin)
 	lab_compiler_barrier();
 	if (thin)
 		lab_sparse_give_all_owned(heap);
-	lab_segments_release_empty_owned(heap);
+	lab_segments_release_owned(heap, false);
 	lab_compiler_barrier();
 	heap->whole = LAB_HEAP_WHOLE;
 	heap->frame = 0;
@@ -340,7 +340,8 @@ lab_thread_absorb_dead_owned(struct lab_heap *heap, unsigned probes)
 {
 	lab_thread.may_have_left = true;
 	lab_compiler_barrier();
-	struct lab_heap *dead = with_frees_finished(lab_registry_adopt(lab_current_tid(), LAB_HEAP_ABSORBING, probes));
+	struct lab_heap *dead =
+	        with_frees_finished(lab_registry_adopt(lab_current_tid(), LAB_HEAP_ABSORBING, probes, false));
 	if (!dead)
 		return false;
 	dead->frame = LAB_ENTRY_STACK_POINTER;
@@ -380,7 +381,8 @@ lab_thread_clear_one_owned(struct lab_heap *into, unsigned probes, size_t *block
 {
 	lab_thread.may_have_left = true;
 	lab_compiler_barrier();
-	struct lab_heap *heap = with_frees_finished(lab_registry_adopt_to_clear(lab_current_tid(), probes));
+	struct lab_heap *heap =
+	        with_frees_finished(lab_registry_adopt(lab_current_tid(), LAB_HEAP_ABSORBING, probes, true));
 	if (!heap)
 		return false;
 	heap->frame = LAB_ENTRY_STACK_POINTER;

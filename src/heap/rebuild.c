@@ -26,13 +26,6 @@
 
 enum { ABSORBED_PAGES = 256, PART_OF_USED = 8 };
 
-/* What a pass over segments carries along. */
-struct scan {
-	struct lab_heap *heap; /* gets what is found */
-	uint32_t from_id;      /* the heap whose segments are looked at: its own, or one that it absorbs */
-	struct lab_segment *segment;
-};
-
 static void
 take_span(struct lab_heap *heap, struct lab_unit *unit)
 {
@@ -51,10 +44,9 @@ covers_any(const struct lab_cover *cover)
 }
 
 static void
-rebuild_segment(struct scan *scan)
+rebuild_segment(struct lab_heap *heap, struct lab_segment *segment)
 {
-	struct lab_segment *segment = scan->segment;
-	struct lab_cover cover = {.segment = segment, .take_span = take_span, .heap = scan->heap};
+	struct lab_cover cover = {.segment = segment, .take_span = take_span, .heap = heap};
 
 	lab_segment_cover_owned(&cover);
 	if (!covers_any(&cover)) /* perhaps claimed just now, by a frame that was cut short: INV-PAGE-3 */
@@ -62,8 +54,8 @@ rebuild_segment(struct scan *scan)
 	lab_segment_free_orphans_owned(segment, cover.covered);
 	lab_segment_refresh_owned(segment, 0, lab_segment_pages(segment));
 	lab_segment_forget_index(segment);
-	lab_segment_index_owned(scan->heap, segment);
-	scan->heap->slots += lab_segment_pages(segment) / LAB_SLOT_PAGES;
+	lab_segment_index_owned(heap, segment);
+	heap->slots += lab_segment_pages(segment) / LAB_SLOT_PAGES;
 }
 
 /*
@@ -72,12 +64,12 @@ rebuild_segment(struct scan *scan)
  * before it is rebuilt.
  */
 static void
-name_new_heap(const struct scan *scan)
+name_new_heap(const struct lab_heap *heap, const struct lab_segment *segment)
 {
-	for (size_t page = 0; page < lab_segment_pages(scan->segment); page += LAB_UNIT_PAGES) {
-		struct lab_unit *unit = lab_map_unit(scan->segment->base + page * LAB_PAGE_SIZE);
+	for (size_t page = 0; page < lab_segment_pages(segment); page += LAB_UNIT_PAGES) {
+		struct lab_unit *unit = lab_map_unit(segment->base + page * LAB_PAGE_SIZE);
 		if (lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN)
-			lab_poke(&unit->owner_key, lab_owner_key_make(scan->heap, unit->base) | LAB_UNIT_CLOSED);
+			lab_poke(&unit->owner_key, lab_owner_key_make(heap, unit->base) | LAB_UNIT_CLOSED);
 	}
 	atomic_thread_fence(
 	        memory_order_release); /* pairs with the acq of lab_space_find, after the CAS that follows */
@@ -93,34 +85,34 @@ most_absorbed(void)
 	return part > ABSORBED_PAGES ? part : ABSORBED_PAGES;
 }
 
-/* One segment of the heap that is scanned. */
+/* A segment of a dead thread's heap. */
 static void
-rebuild_at(struct scan *scan, uint64_t owner)
+absorb_segment(struct lab_heap *heap, struct lab_segment *segment, uint64_t owner)
 {
-	if (scan->from_id == scan->heap->id) {
-		rebuild_segment(scan);
-		return;
-	}
-	name_new_heap(scan);
+	name_new_heap(heap, segment);
 	/* pairs with the acq of lab_space_find */
-	(void)lab_cas64(
-	        lab_segment_owner(scan->segment), owner,
-	        lab_owner_make(lab_owner_seq(owner) + 1, scan->heap->id, lab_owner_slots_log(owner), LAB_SLOT_OWNED));
-	rebuild_segment(scan);
-	if (!lab_load_rlx(&lab_purge_is_held) && lab_count_dirty(&scan->heap->counts) > most_absorbed())
-		(void)lab_purge_segment(scan->segment, lab_thread_purge_owned(scan->heap), &lab_purge_everything);
+	(void)lab_cas64(lab_segment_owner(segment), owner,
+	                lab_owner_make(lab_owner_seq(owner) + 1, heap->id, lab_owner_slots_log(owner), LAB_SLOT_OWNED));
+	rebuild_segment(heap, segment);
+	if (!lab_load_rlx(&lab_purge_is_held) && lab_count_dirty(&heap->counts) > most_absorbed())
+		(void)lab_purge_segment(segment, lab_thread_purge_owned(heap), &lab_purge_everything);
 }
 
 /* Everything of heap from_id goes into the lists of `heap`. */
 static void
 rebuild_segments(struct lab_heap *heap, uint32_t from_id)
 {
-	struct scan scan = {.heap = heap, .from_id = from_id};
+	struct lab_segment *segment;
 	uint64_t owner;
 
-	for (size_t index = 0; (scan.segment = lab_space_next(&index, &owner)) != NULL;)
-		if (lab_owner_state(owner) == LAB_SLOT_OWNED && lab_owner_heap(owner) == from_id)
-			rebuild_at(&scan, owner);
+	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;) {
+		if (lab_owner_state(owner) != LAB_SLOT_OWNED || lab_owner_heap(owner) != from_id)
+			continue;
+		if (from_id == heap->id)
+			rebuild_segment(heap, segment);
+		else
+			absorb_segment(heap, segment, owner);
+	}
 }
 
 static void
@@ -157,7 +149,7 @@ lab_heap_rebuild_owned(struct lab_heap *heap)
 	lab_remote_resume_owned(heap);
 	lab_remote_drain_owned(heap);
 	retire_empty_spans(heap);
-	lab_segments_release_spare_owned(heap);
+	lab_segments_release_owned(heap, true);
 	(void)lab_outbox_send_owned(heap);
 	lab_compiler_barrier();
 	heap->whole = LAB_HEAP_WHOLE;
@@ -174,7 +166,7 @@ lab_heap_absorb_owned(struct lab_heap *heap, struct lab_heap *dead)
 	dead->whole = LAB_HEAP_TORN; /* its lists are void from here on */
 	lab_compiler_barrier();
 	rebuild_segments(heap, dead->id);
-	lab_segments_release_spare_owned(heap);
+	lab_segments_release_owned(heap, true);
 	lab_heap_rebuild_owned(dead); /* now empty */
 	lab_finding_pass_owned(dead, heap);
 	dead->frame = 0;

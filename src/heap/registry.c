@@ -134,8 +134,8 @@ is_idle_with_frees(uint32_t id, uint64_t owner)
 	return lab_registry_state_in(owner) == LAB_HEAP_IDLE && lab_heap_is_freed_into(lab_registry_heap(id));
 }
 
-static struct lab_heap *
-adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool idle_too)
+struct lab_heap *
+lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool idle_too)
 {
 	uint32_t end = lab_registry_count();
 
@@ -159,12 +159,6 @@ adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool idle_too)
 }
 
 struct lab_heap *
-lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes)
-{
-	return adopt(tid, hold, probes, false);
-}
-
-struct lab_heap *
 lab_registry_succeed(uint32_t tid, uint32_t id)
 {
 	uint64_t owner = owner_of(id);
@@ -176,12 +170,6 @@ lab_registry_succeed(uint32_t tid, uint32_t id)
 	return lab_registry_state_in(owner) == LAB_HEAP_CURRENT
 	               ? take_dead(id, owner, tid, LAB_HEAP_CURRENT, lab_os_is_dead_predecessor)
 	               : NULL;
-}
-
-struct lab_heap *
-lab_registry_adopt_to_clear(uint32_t tid, unsigned probes)
-{
-	return adopt(tid, LAB_HEAP_ABSORBING, probes, true);
 }
 
 bool

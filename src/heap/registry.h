@@ -54,18 +54,15 @@ uint32_t lab_registry_count(void);
 enum lab_heap_state lab_registry_state(uint32_t id);
 uint32_t lab_registry_tid(uint32_t id);
 
-/* The heap of a dead thread, found by up to `probes` questions to the kernel; perhaps not whole. NULL if none was
- * found. */
-struct lab_heap *lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes);
+/* The heap of a dead thread, or if `idle_too` an idle one that blocks were freed into, found by up to `probes` questions
+ * to the kernel; perhaps not whole. NULL if none was found. */
+struct lab_heap *lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool idle_too);
 
 /* The heap with this id, for life, if it is idle, or a thread had it for life that lay where the calling one lies, and
  * is dead: without a question to the kernel. Perhaps not whole. */
 struct lab_heap *lab_registry_succeed(uint32_t tid, uint32_t id);
 
-/* As lab_registry_adopt, or an idle heap that blocks were freed into, to be ABSORBING. */
-struct lab_heap *lab_registry_adopt_to_clear(uint32_t tid, unsigned probes);
-
-/* Whether there may be one some time: a heap is another thread's, or is such an idle one. */
+/* Whether `idle_too` may find one some time: a heap is another thread's, or is such an idle one. */
 bool lab_registry_has_to_clear(uint32_t tid);
 
 /* An idle heap; whole. NULL if there is none. For life (CURRENT) from the other end, so that what is borrowed often

@@ -63,9 +63,8 @@ lab_pages_count_taken_owned(struct lab_heap *heap, const struct lab_segment *seg
 	lab_count_owned(&heap->counts, (int64_t)count, -(int64_t)dirty);
 }
 
-/* All that are whole; `keep`: but one. */
-static void
-release_whole(struct lab_heap *heap, bool keep)
+void
+lab_segments_release_owned(struct lab_heap *heap, bool keep)
 {
 	heap->kept = NULL; /* so that what keep_one releases was visited before */
 	for (unsigned bin = LAB_SLOT_ORDER + 1; bin < LAB_ORDER_MAX + 2; bin++) {
@@ -81,21 +80,9 @@ release_whole(struct lab_heap *heap, bool keep)
 }
 
 void
-lab_segments_release_spare_owned(struct lab_heap *heap)
-{
-	release_whole(heap, true);
-}
-
-void
-lab_segments_release_empty_owned(struct lab_heap *heap)
-{
-	release_whole(heap, false);
-}
-
-void
 lab_heap_make_room_owned(struct lab_heap *heap)
 {
-	lab_segments_release_empty_owned(heap);
+	lab_segments_release_owned(heap, false);
 	(void)lab_huge_purge(SIZE_MAX);
 	(void)lab_space_unmap_empty();
 }

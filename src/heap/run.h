@@ -18,12 +18,10 @@ void lab_pages_count_taken_owned(struct lab_heap *heap, const struct lab_segment
 /* Gives pages back; the first `dirty` of them may have been written to. */
 void lab_pages_give_owned(struct lab_heap *heap, struct lab_segment *segment, size_t page, size_t count, size_t dirty);
 
-/* Gives the heap's empty segments to whoever wants one, all but the largest. */
-void lab_segments_release_spare_owned(struct lab_heap *heap);
+/* Gives the heap's empty segments to whoever wants one; `keep`: all but the largest. */
+void lab_segments_release_owned(struct lab_heap *heap, bool keep);
 /* In need: what the heap keeps free, and all that is nobody's, is unmapped. It counts for the limits of the process. */
 void lab_heap_make_room_owned(struct lab_heap *heap);
-/* All of them: for a heap that nobody is going to use soon. */
-void lab_segments_release_empty_owned(struct lab_heap *heap);
 
 /* Units that were retired spans are plain pages once a run lies over them, or over a part of them. */
 void lab_run_forget_retired(struct lab_pages pages, size_t count);

@@ -132,7 +132,7 @@ take_pages(struct lab_heap *heap, size_t count, size_t align)
 		return pages;
 	if (refresh_stale(heap)) {
 		pages = take_from_index(heap, &demand);
-		lab_segments_release_spare_owned(heap);
+		lab_segments_release_owned(heap, true);
 	}
 	/* A heap that has nothing gets a segment of its own: what the dead have goes to those who lie where they
 	 * lay. */

@@ -80,7 +80,7 @@ read_headers(struct lab_code_map *map, const struct image *image)
 
 	if (size < LAB_OS_PAGE_SIZE || !lab_os.is_readable(image->start, image->start + LAB_OS_PAGE_SIZE) ||
 	    memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_ident[EI_CLASS] != ELFCLASS64 ||
-	    header->e_phentsize != sizeof(Elf64_Phdr) ||
+	    header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phoff > LAB_OS_PAGE_SIZE ||
 	    header->e_phoff + header->e_phnum * sizeof(Elf64_Phdr) > LAB_OS_PAGE_SIZE)
 		return;
 	map->base = header->e_type == ET_EXEC ? 0 : image->start;

@@ -74,12 +74,6 @@ lab_profile_end_move(const void *block, struct lab_profile_sample sample, bool r
 	LAB_PROBE1(otel_memory, free, block);
 }
 
-size_t
-lab_profile_size(const void *block)
-{
-	return lab_live_size(block);
-}
-
 void
 lab_profile_remove(const void *block)
 {

@@ -41,10 +41,6 @@ struct lab_profile_sample {
 struct lab_profile_sample lab_profile_begin_move(const void *block);
 void lab_profile_end_move(const void *block, struct lab_profile_sample sample, bool resized);
 
-/* What was asked for a block that is a sample; 0: it is none. A sample that would lie in a span if it were none is to
- * the program as large as it would be there, so that it is resized where others are: else the sums would be biased. */
-size_t lab_profile_size(const void *block);
-
 /* A sample could not be kept. */
 void lab_profile_lose(void);
 uint64_t lab_profile_lost(void);

@@ -1,5 +1,6 @@
 /* stack.c - see stack.h. */
 #include <gnu/libc-version.h>
+#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ enum {
 extern int backtrace(void **addresses, int count) __attribute__((weak));
 
 static _Atomic bool can_unwind;
+static uintptr_t unwinder_start, unwinder_end; /* before can_unwind is set */
 
 static bool
 is_libc_of_2_35(void)
@@ -26,14 +28,38 @@ is_libc_of_2_35(void)
 	return version[0] > '2' || (version[0] == '2' && strlen(version) >= 4 && atoi(version + 2) >= 35);
 }
 
+static int
+find_unwinder(struct dl_phdr_info *object, size_t size, void *unused)
+{
+	(void)size;
+	(void)unused;
+	if (!strstr(object->dlpi_name, "/libgcc_s.so"))
+		return 0;
+	for (unsigned i = 0; i < object->dlpi_phnum; i++)
+		if (object->dlpi_phdr[i].p_type == PT_LOAD && object->dlpi_phdr[i].p_flags & PF_X) {
+			unwinder_start = object->dlpi_addr + object->dlpi_phdr[i].p_vaddr;
+			unwinder_end = unwinder_start + object->dlpi_phdr[i].p_memsz;
+		}
+	return 1;
+}
+
 void
 lab_stack_prepare(void)
 {
 	void *address;
 
 	/* from glibc 2.35 on the unwinder finds its tables without a lock (_dl_find_object) */
-	if (backtrace && is_libc_of_2_35() && backtrace(&address, 1) > 0)
-		lab_store_rlx(&can_unwind, true);
+	if (!backtrace || !is_libc_of_2_35() || backtrace(&address, 1) <= 0)
+		return;
+	(void)dl_iterate_phdr(find_unwinder, NULL);
+	lab_store_rel(&can_unwind, true); /* pairs with the acq of lab_stack_take */
+}
+
+/* The unwinder itself asks for memory: under a lock of its own, where a program has registered tables, as JITs do. */
+static bool
+is_unwinder(uintptr_t caller)
+{
+	return caller - unwinder_start < unwinder_end - unwinder_start;
 }
 
 /* What a walk that began in this library has found, from the caller of the library on. */
@@ -80,7 +106,9 @@ lab_stack_take(struct lab_stack *stack, uintptr_t sp, enum lab_stack_effort effo
 	stack->addresses[0] = *(const uintptr_t *)sp;
 	if (effort == LAB_STACK_CALLER)
 		return;
-	if (!walk_frames(stack) && effort == LAB_STACK_UNWIND && lab_load_rlx(&can_unwind) &&
+	uintptr_t caller = stack->addresses[0];
+	/* pairs with the rel of lab_stack_prepare */
+	if (!walk_frames(stack) && effort == LAB_STACK_UNWIND && lab_load_acq(&can_unwind) && !is_unwinder(caller) &&
 	    lab_os_is_on_own_stack(sp))
 		unwind(stack);
 }

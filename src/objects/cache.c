@@ -40,7 +40,7 @@ take_from_reserve(struct lab_cache *cache, unsigned gfp, bool reentrant)
 {
 	struct lab_slabs *slabs = &cache->slabs;
 	const unsigned as_atomic = LAB_GFP_ATOMIC | LAB_GFP_NOWARN | (gfp & LAB_GFP_MEMALLOC);
-	size_t size = slabs->first + slabs->size;
+	size_t size = slabs->first + slabs->stride; /* one of size 0 has an address of its own, too */
 	struct lab_slab_head *head = NULL;
 
 	if (lab_gfp_is(gfp, LAB_GFP_ATOMIC) || gfp & (LAB_GFP_HIGH | LAB_GFP_MEMALLOC))
@@ -265,7 +265,7 @@ warn(const struct lab_cache *cache, size_t number, const char *what)
 	if (number)
 		lab_text_number(&text, number);
 	lab_text_string(&text, what);
-	lab_os_write(NULL, buffer, text.length);
+	lab_os_write(buffer, text.length);
 }
 
 static bool

@@ -10,6 +10,8 @@
 #include "os/os.h"
 #include "os/syscall.h"
 
+enum { NAPS = 100 }; /* of a millisecond each, until somebody reads the pipe */
+
 #ifndef PR_SET_VMA /* of Linux 5.17; older headers do not have it */
 #define PR_SET_VMA           0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
@@ -38,11 +40,16 @@ int
 lab_os_write_file(int file, const void *bytes, size_t length)
 {
 	const char *at = bytes;
+	unsigned naps = 0;
 
 	while (length > 0) {
 		long done = lab_syscall(SYS_write, file, (long)at, (long)length, 0, 0);
 		if (done == -EINTR)
 			continue;
+		if (done == -EAGAIN && naps++ < NAPS) { /* a pipe that does not block, and is full */
+			lab_os_sleep_ms(1);
+			continue;
+		}
 		if (done <= 0)
 			return done == 0 ? EIO : (int)-done;
 		at += done;

@@ -1,6 +1,5 @@
 /* linux.c - the os layer on Linux: see os.h. */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/mman.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -278,15 +277,13 @@ linux_extend(void *start, size_t old_size, size_t size)
 static size_t
 linux_read_file(const char *path, char *buffer, size_t size)
 {
-	long fd = lab_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0), part = 1;
+	int file = lab_os_open_file(path, false);
 	size_t length = 0;
 
-	while (!lab_syscall_failed(fd) && length + 1 < size && part > 0) {
-		part = lab_syscall(SYS_read, fd, (long)(buffer + length), (long)(size - 1 - length), 0, 0);
-		length += part > 0 ? (size_t)part : 0;
-	}
-	if (!lab_syscall_failed(fd))
-		(void)lab_syscall(SYS_close, fd, 0, 0, 0, 0);
+	for (long part = 1; file >= 0 && length + 1 < size && part > 0; length += part > 0 ? (size_t)part : 0)
+		part = lab_os_read(file, buffer + length, size - 1 - length);
+	if (file >= 0)
+		lab_os_close_file(file);
 	buffer[length] = 0;
 	return length;
 }

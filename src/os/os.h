@@ -217,12 +217,8 @@ bool lab_os_is_program(const void *elf_header);
 
 void lab_os_sleep_ms(unsigned milliseconds);
 
-/* The value of an environment variable; NULL if there is none, if the program runs set-user-ID, or if it is too
- * early. */
-const char *lab_os_environment(const char *name);
-
 /* The next entry of the environment, NAME=VALUE, that begins with `prefix`, from the one numbered *at on; *at is then
- * behind it. NULL: there is none. */
+ * behind it. NULL: there is none, the program runs set-user-ID, or it is too early. */
 const char *lab_os_environment_next(const char *prefix, size_t *at);
 
 /* Whether there is an environment: it can be too early. */
@@ -231,10 +227,11 @@ bool lab_os_has_environment(void);
 /* Whether the program has more rights than who started it: it runs set-user-ID or the like. */
 bool lab_os_is_privileged(void);
 
-/* Writes to stderr, or to `path` (created, truncated) if it is not NULL. */
-void lab_os_write(const char *path, const char *text, size_t length);
+/* Writes to stderr. */
+void lab_os_write(const char *text, size_t length);
 
-/* The same, behind what is in the file. Where the program has closed its stderr, to that of lab_os_keep_stderr. */
+/* The same behind what is in the file, which is created; NULL: to stderr, or if the program has closed that, to what
+ * lab_os_keep_stderr keeps. */
 void lab_os_append(const char *path, const char *text, size_t length);
 
 /* A file that is kept open, out of the way of the program's descriptors, and closed on exec. All zero: none. */

@@ -56,9 +56,9 @@ lab_os_is_program(const void *elf_header)
 void
 lab_os_sleep_ms(unsigned milliseconds)
 {
-	struct timespec time = {.tv_sec = milliseconds / 1000, .tv_nsec = (long)(milliseconds % 1000) * 1000000};
+	static _Atomic uint32_t nobody_wakes;
 
-	(void)lab_syscall(SYS_nanosleep, (long)&time, 0, 0, 0, 0);
+	lab_os.wait(&nobody_wakes, 0, milliseconds);
 }
 
 bool
@@ -73,20 +73,6 @@ bool
 lab_os_is_privileged(void)
 {
 	return getauxval(AT_SECURE) != 0;
-}
-
-const char *
-lab_os_environment(const char *name)
-{
-	extern char **environ;
-	size_t length = strlen(name);
-
-	if (!environ || lab_os_is_privileged())
-		return NULL;
-	for (char **entry = environ; *entry; entry++)
-		if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=')
-			return *entry + length + 1;
-	return NULL;
 }
 
 const char *
@@ -202,30 +188,23 @@ stderr_at_end(void)
 	return !stat_descriptor(2, &now) && lab_os_has(&kept_stderr) ? kept_stderr.fd : 2;
 }
 
-static void
-write_to(const char *path, int flags, const char *text, size_t length)
-{
-	if (!path) {
-		(void)lab_os_write_file(flags == O_APPEND ? stderr_at_end() : 2, text, length);
-		return;
-	}
-	long fd = lab_syscall(SYS_openat, AT_FDCWD, (long)path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644, 0);
-	if (lab_syscall_failed(fd))
-		return;
-	(void)lab_os_write_file((int)fd, text, length);
-	(void)lab_syscall(SYS_close, fd, 0, 0, 0, 0);
-}
-
 void
-lab_os_write(const char *path, const char *text, size_t length)
+lab_os_write(const char *text, size_t length)
 {
-	write_to(path, O_TRUNC, text, length);
+	(void)lab_os_write_file(2, text, length);
 }
 
 void
 lab_os_append(const char *path, const char *text, size_t length)
 {
-	write_to(path, O_APPEND, text, length);
+	const int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
+	long fd = path ? lab_syscall(SYS_openat, AT_FDCWD, (long)path, flags, 0644, 0) : stderr_at_end();
+
+	if (lab_syscall_failed(fd))
+		return;
+	(void)lab_os_write_file((int)fd, text, length);
+	if (path)
+		lab_os_close_file((int)fd);
 }
 
 /* A signal's action, as the kernel has it; `rest` differs between architectures. All zero: the default action, with

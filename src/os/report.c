@@ -116,7 +116,7 @@ write_out(struct making *making)
 
 	if (length == 0)
 		return;
-	lab_os_write(NULL, from, length);
+	lab_os_write(from, length);
 	if (pattern) {
 		struct lab_text path = lab_text_start(making->room->name, sizeof making->room->name);
 		lab_text_path(&path, pattern, lab_os_pid(), NULL);

@@ -27,7 +27,6 @@
 #define LAB_SEGMENT_PAGES (LAB_SEGMENT_SIZE / LAB_PAGE_SIZE) /* 1024 */
 #define LAB_SEGMENT_WORDS (LAB_SEGMENT_PAGES / 64)           /* 16 bitmap words */
 
-#define LAB_ORDER_UNIT    (LAB_UNIT_SHIFT - LAB_PAGE_SHIFT)    /* 4 */
 #define LAB_ORDER_MAX     (LAB_SEGMENT_SHIFT - LAB_PAGE_SHIFT) /* 10: a whole segment of the largest */
 #define LAB_SLOT_ORDER    (LAB_SLOT_SHIFT - LAB_PAGE_SHIFT)    /* 5: the same of the smallest */
 #define LAB_SLOTS_LOG_MAX (LAB_SEGMENT_SHIFT - LAB_SLOT_SHIFT) /* 5: a segment has up to 32 slots */

@@ -22,9 +22,7 @@ set_bits(_Atomic uint64_t *word, uint64_t mask)
 static void
 clear_bits(struct lab_segment *segment, size_t page, size_t count)
 {
-	size_t end = page + count;
-
-	for (size_t word = page / 64; word * 64 < end; word++) {
+	for (size_t word = page / 64; word * 64 < page + count; word++) {
 		uint64_t mask = lab_segment_range_mask(word, page, count);
 		uint64_t before = lab_and_rel(&segment->taken[word], ~mask); /* pairs with the acq of set_bits */
 		lab_assert((before & mask) == mask);                         /* INV-PAGE-1 */
@@ -128,8 +126,8 @@ lab_segment_take_owned(struct lab_segment *segment, unsigned order, size_t count
 	return take_found(segment, page, count);
 }
 
-void
-lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t mask)
+static void
+soil_word(struct lab_segment *segment, size_t word, uint64_t mask)
 {
 	if ((lab_load_rlx(&segment->dirty[word]) & mask) != mask)
 		atomic_fetch_or_explicit(&segment->dirty[word], mask, memory_order_relaxed);
@@ -140,10 +138,8 @@ lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t mask)
 void
 lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t count)
 {
-	size_t end = page + count;
-
-	for (size_t word = page / 64; word * 64 < end; word++)
-		lab_segment_soil_word(segment, word, lab_segment_range_mask(word, page, count));
+	for (size_t word = page / 64; word * 64 < page + count; word++)
+		soil_word(segment, word, lab_segment_range_mask(word, page, count));
 }
 
 size_t
@@ -155,7 +151,7 @@ lab_segment_soil(struct lab_segment *segment, size_t page, size_t count, uint64_
 		uint64_t mask = lab_segment_range_mask(word, page, count);
 		were_clean[word] = mask & ~lab_load_rlx(&segment->dirty[word]);
 		clean += (size_t)__builtin_popcountll(were_clean[word]);
-		lab_segment_soil_word(segment, word, mask);
+		soil_word(segment, word, mask);
 	}
 	return clean;
 }
@@ -163,18 +159,14 @@ lab_segment_soil(struct lab_segment *segment, size_t page, size_t count, uint64_
 void
 lab_segment_unsoil(struct lab_segment *segment, size_t page, size_t count, const uint64_t clean[LAB_SEGMENT_WORDS])
 {
-	size_t end = page + count;
-
-	for (size_t word = page / 64; word * 64 < end; word++)
+	for (size_t word = page / 64; word * 64 < page + count; word++)
 		atomic_fetch_and_explicit(&segment->dirty[word], ~clean[word], memory_order_relaxed);
 }
 
 void
 lab_segment_mark_fresh(struct lab_segment *segment, size_t page, size_t count)
 {
-	size_t end = page + count;
-
-	for (size_t word = page / 64; word * 64 < end; word++)
+	for (size_t word = page / 64; word * 64 < page + count; word++)
 		atomic_fetch_and_explicit(&segment->dirty[word], ~lab_segment_range_mask(word, page, count),
 		                          memory_order_relaxed);
 }
@@ -193,9 +185,7 @@ lab_segment_give(struct lab_segment *segment, size_t page, size_t count, size_t 
 bool
 lab_segment_are_taken(const struct lab_segment *segment, size_t page, size_t count)
 {
-	size_t end = page + count;
-
-	for (size_t word = page / 64; word * 64 < end; word++)
+	for (size_t word = page / 64; word * 64 < page + count; word++)
 		if (~lab_load_rlx(&segment->taken[word]) & lab_segment_range_mask(word, page, count))
 			return false;
 	return true;
@@ -204,9 +194,7 @@ lab_segment_are_taken(const struct lab_segment *segment, size_t page, size_t cou
 bool
 lab_segment_is_fresh(const struct lab_segment *segment, size_t page, size_t count)
 {
-	size_t end = page + count;
-
-	for (size_t word = page / 64; word * 64 < end; word++)
+	for (size_t word = page / 64; word * 64 < page + count; word++)
 		if (lab_load_rlx(&segment->dirty[word]) & lab_segment_range_mask(word, page, count))
 			return false;
 	return true;
@@ -249,9 +237,7 @@ sum_up(struct lab_segment *segment)
 void
 lab_segment_refresh_owned(struct lab_segment *segment, size_t page, size_t count)
 {
-	size_t end = page + count;
-
-	for (size_t word = page / 64; word * 64 < end; word++)
+	for (size_t word = page / 64; word * 64 < page + count; word++)
 		segment->words[word] = view_of(lab_load_rlx(&segment->taken[word]));
 	sum_up(segment);
 }

@@ -188,9 +188,6 @@ bool lab_segment_is_empty(const struct lab_segment *segment);
 /* Marks pages dirty whose bits the caller has set. */
 void lab_segment_mark_dirty(struct lab_segment *segment, size_t page, size_t count);
 
-/* The same for pages of one word. */
-void lab_segment_soil_word(struct lab_segment *segment, size_t word, uint64_t mask);
-
 /* The same, and which of them were clean, by word; how many those are. */
 size_t lab_segment_soil(struct lab_segment *segment, size_t page, size_t count, uint64_t were_clean[LAB_SEGMENT_WORDS]);
 /* Undoes it before anything was written to them. */

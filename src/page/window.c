@@ -169,7 +169,7 @@ tell_refusal(void)
 	static _Atomic bool is_told;
 
 	if (!lab_load_rlx(&is_told) && !atomic_exchange_explicit(&is_told, true, memory_order_relaxed))
-		lab_os_write(NULL, line, sizeof line - 1);
+		lab_os_write(line, sizeof line - 1);
 }
 
 void

@@ -6,6 +6,7 @@ usage: boot.py LIBRARY CASE PROGRAM [MODULE]
 Clauses: G12.4.
 """
 
+import fcntl
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 NOBODY = 65534
@@ -260,6 +262,18 @@ def figures(library):
         counts = [sum(entry["allocations"] for entry in json.loads(line)["classes"]) for line in (folder / "counted").read_text().splitlines()]
         demand(len(counts) == 4 and 0 < counts[0] <= counts[3], "not counted", str(counts))
         check_openmetrics((folder / "last").read_text())
+        name = os.fsencode(folder) + b"/a\xff\xc3\xa4"
+        shutil.copy("/bin/true", name)
+        subprocess.run([name], env=environment(LD_PRELOAD=library, LABYRINTH_STATS_FILE=folder / "odd", LABYRINTH_STATS_FORMAT="json"), check=True)
+        demand(json.loads((folder / "odd").read_bytes())["program"] == "a?\u00e4", "not UTF-8", str((folder / "odd").read_bytes()[:200]))
+        slow = subprocess.Popen(["/usr/bin/python3", "-c", "import os; os.set_blocking(2, False)"], stderr=subprocess.PIPE, text=True,
+                                env=environment(LD_PRELOAD=library, LABYRINTH_STATS=1, LABYRINTH_STATS_FORMAT="json"))
+        fcntl.fcntl(slow.stderr, fcntl.F_SETPIPE_SZ, 4096)
+        output = ""
+        while data := os.read(slow.stderr.fileno(), 500):  # a little at a time
+            output += data.decode()
+            time.sleep(0.002)
+        demand(slow.wait() == 0 and json.loads(output)["classes"], "a pipe that does not block: cut off", output[-200:])
         output = run_python(library, thrice, {"LABYRINTH_STATS_SIGNAL": "USR2"})
         demand(output.count("labyrinth: version") == 3 and output.count("labyrinth: setting stats_signal: USR2") == 3, "not three times", output)
         text = "import time\nend = time.monotonic() + 20\n" \

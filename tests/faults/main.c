@@ -57,7 +57,7 @@ find(const char *group, const char *workload)
 __attribute__((constructor(101))) static void
 begin_spawned(void)
 {
-	if (!lab_os_environment("FAULT_SPAWNED"))
+	if (!getenv("FAULT_SPAWNED"))
 		return;
 	fault_share(SHARED_FD);
 	fault_install();

@@ -471,6 +471,16 @@ struct kind {
 	bool ours; /* only Labyrinth has what it takes */
 };
 
+/* No free comes to it: it is found when the program ends. */
+void
+write_behind_kept(size_t size)
+{
+	static char *volatile kept;
+
+	kept = block(size);
+	kept[size] = 0x55;
+}
+
 void
 check_by_call(size_t size)
 {
@@ -604,6 +614,7 @@ const kind kinds[] = {
         {"double-free-object", free_object_twice, SMALL, true},
         {"told", tell_the_program, SMALL, true},
         {"write-one-behind-check", check_by_call, SMALL, true},
+        {"write-one-behind-kept", write_behind_kept, SMALL - 3, true},
         {"free-foreign-exclusive", free_foreign_exclusive, 10000, true},
 };
 

@@ -30,10 +30,10 @@ OPERATORS = {"free-of-new", "delete-of-malloc", "delete-of-new-array", "delete-a
 NOT_SEEN = {
     "default": OPERATORS | {
         "write-one-behind", "write-one-behind-full", "write-one-behind-run", "write-one-behind-huge", "write-one-behind-realloc",
-        "write-one-behind-check", "write-before", "write-before-run", "write-far-behind-run", "write-far-behind-huge", "read-behind-run",
+        "write-one-behind-check", "write-one-behind-kept", "write-before", "write-before-run", "write-far-behind-run", "write-far-behind-huge", "read-behind-run",
         "read-behind-huge", "write-freed", "write-freed-run", "write-freed-huge", "read-freed-run", "size-of-freed", "delete-larger-size",
         "delete-smaller-size", "leak"},
-    "secure": OPERATORS | {"free-uninitialised", "leak", "write-far-behind-run", "read-behind-run", "read-freed-run", "write-freed-run"},
+    "secure": OPERATORS | {"write-one-behind-kept", "free-uninitialised", "leak", "write-far-behind-run", "read-behind-run", "read-freed-run", "write-freed-run"},
     "debug": set(),
 }
 
@@ -50,7 +50,7 @@ def run(program, kind, environment):
     if done.returncode == CAUGHT_BY_STATUS:
         return "yes"
     if kind == "leak":
-        return "yes" if re.search(r"\b3 blocks, 12963 bytes", done.stderr) else "no"
+        return "yes" if re.search(r"\b12963 bytes in 3 blocks", done.stderr) else "no"
     if done.returncode == 0:
         return "no"
     reported = done.stderr.strip() if "labyrinth" not in environment.get("LD_PRELOAD", "") else re.search(r"^labyrinth: \w", done.stderr, re.M)

@@ -157,6 +157,8 @@ def report(tool):
     # malloc's place and those of the two frees, each but once
     expect(told == [str(fixture)] * 3 and result.stderr.count("#0") == 3, result.stderr)
     has(rf"^labyrinth: {words[1]} calls .* came from signal handlers .*; 0 atomic calls .* \(1 process\)$", result.stderr)
+    ignored = subprocess.run(["bash", "-c", 'trap "" CHLD; "$0" run --report sh -c "exit 3"', tool.path], capture_output=True, text=True, check=False)
+    expect(ignored.returncode == 3, f"a parent that ignores SIGCHLD: {ignored}")
     result = tool.run("run", "-a", "sh", "-c", "kill -SEGV $$", status=128 + signal.SIGSEGV)
     has("^labyrinth: no figures: ", result.stderr)
     process = subprocess.Popen([tool.path, "run", "-a", "sleep", "60"], stderr=subprocess.PIPE, text=True)

@@ -258,7 +258,7 @@ Test(config, a_later_source_goes_before_an_earlier_one)
 	cr_assert_eq(source_of("decay_ms"), LAB_SOURCE_FILE);
 	cr_assert_eq(lab_load_rlx(&lab_settings.dirty_max), 4 << 20, "the profile's, and no comment");
 	cr_assert_eq(source_of("dirty_max"), LAB_SOURCE_PROFILE);
-	cr_assert_eq(lab_load_rlx(&lab_settings.profile), LAB_PRESET_SMALL);
+	cr_assert_eq(lab_load_rlx(&lab_settings.profile), 1);
 	cr_assert_eq(lab_load_rlx(&lab_settings.wait_ms), 77, "lab_conf goes before the file");
 	cr_assert_str_empty(complaint("LABYRINTH_CONF", "wait_ms:78,decay_ms:never,,thp:always"));
 	cr_assert_eq(lab_load_rlx(&lab_settings.wait_ms), 78);

@@ -30,17 +30,12 @@ Test(parse, sizes_may_have_a_suffix)
 	cr_assert(lab_parse_whole_size("16777215T", &value) && value == (size_t)16777215 << 40);
 	value = 7;
 	cr_assert(!lab_parse_size("16777216T", &value) && value == 7, "too great");
-	cr_assert(!lab_parse_whole_size("5MB", &value) && !lab_parse_whole_size("5k", &value) && value == 7);
+	cr_assert(!lab_parse_whole_size("5MB", &value) && !lab_parse_whole_size("5kK", &value) && value == 7);
+	cr_assert(!lab_parse_whole_size("5i", &value) && !lab_parse_whole_size("5iM", &value) && value == 7);
+	cr_assert(lab_parse_whole_size("5k", &value) && value == 5 << 10, "in small letters");
+	cr_assert(lab_parse_whole_size("512Mi", &value) && value == (size_t)512 << 20,
+	          "as IEC and Kubernetes write it");
+	cr_assert_str_eq(lab_parse_size("3Ki:4", &value), ":4");
+	value = 7;
 	cr_assert(!lab_parse_whole_size("", &value) && !lab_parse_whole_size("K", &value) && value == 7);
-}
-
-Test(parse, flags_are_one_digit)
-{
-	static const char *const none[] = {"", "2", "yes", "01", "1 ", "on"};
-	bool flag = true;
-
-	for (unsigned i = 0; i < sizeof none / sizeof *none; i++)
-		cr_assert(!lab_parse_flag(none[i], &flag) && flag, "%s", none[i]);
-	cr_assert(lab_parse_flag("0", &flag) && !flag);
-	cr_assert(lab_parse_flag("1", &flag) && flag);
 }

@@ -13,13 +13,15 @@ enum { SMALL = 100, SMALL_SIZE = 256, LARGE = 200, LARGE_SIZE = 900 << 10 };
 static size_t pulled;
 
 /* A block that the program had, and has freed. */
+static const struct lab_stack nobody;
+
 static void
 free_one(size_t size)
 {
 	struct lab_dress *dress = lab_os.map(size, LAB_ACCESS_WRITE), *old;
 
 	cr_assert(dress);
-	(void)lab_dress_make(dress, size, size / 2, 16, LAB_BY_MALLOC, NULL);
+	(void)lab_dress_make(dress, size, size / 2, 16, LAB_BY_MALLOC, &nobody);
 	cr_assert(lab_dress_free(dress, NULL));
 	old = lab_quarantine_push(dress);
 	pulled += old != NULL;

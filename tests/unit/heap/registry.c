@@ -145,7 +145,7 @@ Test(registry, who_has_no_id_finds_no_heap_and_is_not_found_dead)
 	struct lab_heap *heap = make_whole(LAB_OS_TID_UNKNOWN);
 	cr_assert_null(lab_registry_next_of(LAB_OS_TID_UNKNOWN, &id, &word));
 	cr_assert_not(lab_os.thread_is_dead(LAB_OS_TID_UNKNOWN));
-	cr_assert_null(lab_registry_adopt((uint32_t)getpid(), LAB_HEAP_CURRENT, 10));
+	cr_assert_null(lab_registry_adopt((uint32_t)getpid(), LAB_HEAP_CURRENT, 10, false));
 	check_owned(heap, LAB_OS_TID_UNKNOWN);
 	lab_registry_give_back(heap, lab_registry_word(heap));
 	cr_assert_eq(lab_registry_take_idle(LAB_OS_TID_UNKNOWN, LAB_HEAP_BORROWED), heap);
@@ -158,20 +158,21 @@ Test(registry, only_the_dead_are_adopted_and_only_so_many_are_asked_about)
 		(void)make_whole(ANN);
 	struct lab_heap *bobs = make_whole(BOB), *mine = make_whole(CAT);
 
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 4));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 4, false));
 	cr_assert_eq(world.probes, 4);
 	world.probes = 0;
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1000));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1000, false));
 	cr_assert_leq(world.probes, 11, "not about the caller's own, and each once");
 	world.dead_tid = BOB;
-	struct lab_heap *adopted = lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 11);
+	struct lab_heap *adopted = lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 11, false);
 	cr_assert_eq(adopted, bobs);
 	check_owned(bobs, CAT);
 	cr_assert_eq(lab_registry_state(bobs->id), LAB_HEAP_CURRENT);
 	cr_assert_eq(bobs->adopted, 1);
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1000));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1000, false));
 	world.dead_tid = CAT;
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1000), "its own id says nothing about the caller");
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1000, false),
+	               "its own id says nothing about the caller");
 	check_owned(mine, CAT);
 }
 
@@ -184,7 +185,7 @@ Test(registry, probing_goes_round)
 	world.dead_tid = ANN + 17;
 	struct lab_heap *adopted = NULL;
 	for (int i = 0; i < 30 / 4 + 2 && !adopted; i++)
-		adopted = lab_registry_adopt(1, LAB_HEAP_CURRENT, 4);
+		adopted = lab_registry_adopt(1, LAB_HEAP_CURRENT, 4, false);
 	cr_assert(adopted && adopted->id == 17);
 }
 
@@ -210,10 +211,10 @@ Test(registry, an_old_word_wins_nothing)
 
 	world.dead_tid = BOB;
 	world.on_probe = change_hands;
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1 + 1));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 1 + 1, false));
 	check_owned(bobs, BOB);
 	world.on_probe = NULL;
-	cr_assert_eq(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 2), bobs, "but the next probe does");
+	cr_assert_eq(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 2, false), bobs, "but the next probe does");
 }
 
 /* The same with a newborn that finds its own id on the heap of a dead namesake. */
@@ -237,7 +238,7 @@ Test(registry, the_heap_of_a_dead_namesake_has_one_holder)
 
 	world.dead_tid = mine; /* as the kernel said just before we were born */
 	world.on_probe = be_born;
-	cr_assert_null(lab_registry_adopt(ANN, LAB_HEAP_CURRENT, 4), "we live in it");
+	cr_assert_null(lab_registry_adopt(ANN, LAB_HEAP_CURRENT, 4, false), "we live in it");
 	cr_assert_eq(lab_thread.heap, heap);
 	check_owned(heap, mine);
 }
@@ -287,7 +288,7 @@ Test(registry, fork_freezes_all_heaps_but_the_leaders)
 	lab_registry_note_fork();
 	cr_assert(lab_registry_is_forked());
 	world.dead_tid = BOB;
-	cr_assert_null(lab_registry_adopt(ANN, LAB_HEAP_CURRENT, 100),
+	cr_assert_null(lab_registry_adopt(ANN, LAB_HEAP_CURRENT, 100, false),
 	               "until the leader has been through, all are alive");
 	cr_assert_null(lab_registry_take_idle(ANN, LAB_HEAP_BORROWED));
 	settle(ANN, CAT, 0);
@@ -296,7 +297,7 @@ Test(registry, fork_freezes_all_heaps_but_the_leaders)
 	check_owned(also, CAT);
 	cr_assert_eq(lab_registry_state(bobs->id), LAB_HEAP_FROZEN);
 	cr_assert_eq(lab_registry_state(idle->id), LAB_HEAP_FROZEN);
-	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 100));
+	cr_assert_null(lab_registry_adopt(CAT, LAB_HEAP_CURRENT, 100, false));
 	cr_assert_null(lab_registry_take_if_idle(CAT, LAB_HEAP_BORROWED, idle->id));
 	cr_assert_eq(make_whole(CAT)->id, 4, "new ones can be made");
 }
@@ -462,7 +463,7 @@ Test(registry, the_heaps_of_threads_that_ended_are_adopted_soon_those_of_living_
 		pthread_join(dead[i], NULL);
 	void *mine = lab_malloc(10);
 	for (int i = 0; i < 10000; i++) {
-		struct lab_heap *heap = lab_registry_adopt(lab_thread_tid(), LAB_HEAP_CURRENT, 4);
+		struct lab_heap *heap = lab_registry_adopt(lab_thread_tid(), LAB_HEAP_CURRENT, 4, false);
 		cr_assert_neq(heap, living);
 		adopted += heap != NULL;
 		if (i > 1000 && lab_registry_count() <= adopted + 2)

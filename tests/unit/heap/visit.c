@@ -553,11 +553,11 @@ Test(visit, a_dead_threads_heap_in_which_a_visitor_is_goes_to_nobody)
 	struct lab_heap *dead = lab_registry_make(GONE, LAB_HEAP_CURRENT);
 	lab_heap_rebuild_owned(dead);
 	lab_store_rlx(&dead->visitor, lease_of(TID));
-	cr_assert_null(lab_registry_adopt(lab_thread.tid, LAB_HEAP_ABSORBING, 100));
+	cr_assert_null(lab_registry_adopt(lab_thread.tid, LAB_HEAP_ABSORBING, 100, false));
 	cr_assert_eq(lab_registry_state(dead->id), LAB_HEAP_CURRENT);
 	cr_assert_eq(lab_registry_tid(dead->id), GONE);
 	lab_store_rlx(&dead->visitor, lease_of(GONE));
-	cr_assert_eq(lab_registry_adopt(lab_thread.tid, LAB_HEAP_ABSORBING, 100), dead);
+	cr_assert_eq(lab_registry_adopt(lab_thread.tid, LAB_HEAP_ABSORBING, 100, false), dead);
 	cr_assert_eq(dead->whole, 0);
 	cr_assert_eq(lab_load_rlx(&dead->visitor), 0);
 }

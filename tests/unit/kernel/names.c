@@ -124,6 +124,34 @@ Test(gfp_alignment, of_krealloc)
 }
 
 /* "If __GFP_ZERO is requested … bytes beyond are zero", each call of the block's having it. */
+/* It stays where it is if moving it could fail; with checks in front of blocks, too. */
+Test(gfp_alignment, of_what_shrinks)
+{
+	enum { BLOCKS = 300 };
+	static unsigned char *p[BLOCKS];
+	unsigned char *large = kmalloc(200000, GFP_KERNEL), *before = large;
+
+	memset(large, 7, 200000);
+	large = krealloc(large, 100000, GFP_ATOMIC);
+	cr_assert_eq(large, before);
+	cr_assert(large[0] == 7 && large[99999] == 7);
+	for (int i = 0; i < BLOCKS; i++)
+		p[i] = memset(kmalloc(2048, GFP_KERNEL), i, 2048);
+	for (int i = 0; i < BLOCKS; i++) {
+		unsigned char *shorter = krealloc(p[i], 1500, i & 1 ? GFP_ATOMIC : GFP_NOWAIT);
+		cr_assert_eq(shorter, p[i]);
+		cr_assert(shorter[0] == (unsigned char)i && shorter[1499] == (unsigned char)i);
+	}
+	for (size_t size = 1; size < 300000; size = size * 5 / 4 + 1) {
+		void *q = kmalloc(size, GFP_KERNEL);
+		cr_assert_eq(kmalloc_size_roundup(size), ksize(q));
+		kfree(q);
+	}
+	for (int i = 0; i < BLOCKS; i++)
+		kfree(p[i]); /* what is behind them is whole */
+	kfree(large);
+}
+
 Test(gfp_alignment, what_grows_zeroed_is_zero)
 {
 	for (size_t size = 1; size < 1200; size += 7) {

@@ -285,6 +285,41 @@ Test(cache, atomic_goes_on_in_the_reserve)
 	cr_assert(lab_cache_destroy(cache));
 }
 
+/* An object without a byte has an address that is nobody else's. */
+Test(cache, objects_of_no_size_in_the_reserve_are_distinct)
+{
+	enum { COUNT = 16 };
+	struct lab_cache *cache = lab_cache_create("nothing", 0, 32, NULL);
+	char *objects[COUNT], *blocks[COUNT];
+
+	for (int i = 0; i < COUNT; i++) {
+		objects[i] = lab_cache_alloc(cache, LAB_GFP_ATOMIC);
+		blocks[i] = lab_alloc(64, LAB_GFP_ATOMIC | LAB_GFP_NOWARN);
+	}
+	for (int i = 0; i < COUNT; i++) {
+		cr_assert(objects[i] && lab_reserve_contains(objects[i]));
+		for (int j = 0; j < COUNT; j++)
+			cr_assert(blocks[j] == NULL || objects[i] < blocks[j] || objects[i] >= blocks[j] + 64);
+		lab_cache_free(cache, objects[i]);
+	}
+	for (int i = 0; i < COUNT; i++)
+		lab_free(blocks[i]);
+	cr_assert(lab_cache_destroy(cache));
+}
+
+Test(cache, an_object_that_grows_in_place_is_cleared)
+{
+	struct lab_cache *cache = lab_cache_create("zeroed", 64, 0, NULL);
+	unsigned char *p = lab_cache_alloc(cache, LAB_GFP_KERNEL);
+
+	memset(p, 0xaa, 64);
+	cr_assert_eq(lab_realloc(p, 10, LAB_GFP_KERNEL | LAB_GFP_ZERO), p);
+	cr_assert_eq(lab_realloc(p, 40, LAB_GFP_KERNEL | LAB_GFP_ZERO), p);
+	cr_assert(p[9] == 0xaa && p[10] == 0 && p[39] == 0 && p[63] == 0);
+	lab_cache_free(cache, p);
+	cr_assert(lab_cache_destroy(cache));
+}
+
 Test(cache, atomic_fails_at_once_and_silently)
 {
 	struct lab_cache *cache = new_cache();

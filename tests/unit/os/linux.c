@@ -356,8 +356,11 @@ Test(os, limits_clock_stack_and_environment)
 	cr_assert(after - before >= 15 && after - before < 1000000);
 
 	cr_assert_eq(setenv("LABYRINTH_TEST_X", "y=z", 1), 0);
-	cr_assert_str_eq(lab_os_environment("LABYRINTH_TEST_X"), "y=z");
-	cr_assert_null(lab_os_environment("LABYRINTH_TEST"), "a prefix is another name");
+	size_t at = 0;
+	cr_assert_str_eq(lab_os_environment_next("LABYRINTH_TEST_X=", &at), "LABYRINTH_TEST_X=y=z");
+	cr_assert_null(lab_os_environment_next("LABYRINTH_TEST_X=", &at));
+	at = 0;
+	cr_assert_null(lab_os_environment_next("LABYRINTH_TEST=", &at), "a prefix is another name");
 #if !defined(__SANITIZE_ADDRESS__) /* its shadow needs more */
 	cr_assert_eq(lab_os_address_space_limit(), SIZE_MAX);
 	setrlimit(RLIMIT_AS, &limit);
@@ -367,16 +370,23 @@ Test(os, limits_clock_stack_and_environment)
 #endif
 }
 
-Test(os, files_are_written_and_appended_to)
+static void
+write_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	REQUIRE(file && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+Test(os, files_are_appended_to)
 {
 	char path[] = "/tmp/labyrinth-os-XXXXXX", text[32] = "";
 	int fd = mkstemp(path);
 
 	cr_assert_geq(fd, 0);
-	lab_os_write(path, "first line\n", 11);
-	lab_os_write(path, "one\n", 4);
+	write_file(path, "one\n");
 	lab_os_append(path, "two\n", 4);
-	lab_os_write("/no/such/folder/file", "x", 1);
+	lab_os_append("/no/such/folder/file", "x", 1);
 	cr_assert_eq(pread(fd, text, sizeof text - 1, 0), 8);
 	cr_assert_str_eq(text, "one\ntwo\n");
 	unlink(path);
@@ -420,10 +430,10 @@ Test(os, files_are_read_as_text)
 	char path[] = "/tmp/labyrinth-os-XXXXXX", text[8];
 
 	close(mkstemp(path));
-	lab_os_write(path, "0123456789", 10);
+	write_file(path, "0123456789");
 	cr_assert_eq(lab_os.read_file(path, text, sizeof text), 7);
 	cr_assert_str_eq(text, "0123456");
-	lab_os_write(path, "abc", 3);
+	write_file(path, "abc");
 	cr_assert_eq(lab_os.read_file(path, text, sizeof text), 3);
 	cr_assert_str_eq(text, "abc");
 	cr_assert_eq(lab_os.read_file("/no/such/file", text, sizeof text), 0);

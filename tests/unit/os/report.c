@@ -181,7 +181,7 @@ tell(const struct lab_report *report)
 	lab_text_number(&text, report->block.size);
 	lab_text_string(&text,
 	                report->frames > 0 && report->thread != 0 && lab_abort_message == report->text ? "\n" : "?");
-	lab_os_write(NULL, buffer, text.length);
+	lab_os_write(buffer, text.length);
 }
 
 static const struct lab_report_hooks hooks = {describe, tell};
