@@ -11,11 +11,8 @@
 #include "base/check.h"
 #include "base/program.h"
 #include "debug/quarantine.h"
-#include "debug/walk.h"
 #include "os/backtrace.h"
 #include "os/fault.h"
-#include "os/os.h"
-#include "page/pending.h"
 
 enum { NEW_BYTE = 0xce, FILL_MOST = 1 << 20 };
 #define ALIGN_MOST ((size_t)1 << 30)
@@ -59,8 +56,8 @@ natural_align(size_t size)
 	return divisor < most ? divisor : most;
 }
 
-void *
-lab_checked_allocate(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, enum lab_maker maker)
+static void *
+allocate_dressed(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, enum lab_maker maker)
 {
 	if (align < natural_align(size))
 		align = natural_align(size);
@@ -82,7 +79,8 @@ lab_checked_allocate(struct lab_guard *guard, size_t size, size_t align, unsigne
 	struct lab_stack stack;
 	stack.depth = 0;
 	if (lab_debug_is_all())
-		lab_stack_take(&stack, guard->sp, guard->reentrant ? LAB_STACK_FRAMES : LAB_STACK_UNWIND);
+		lab_stack_take(&stack, guard->sp, guard->reentrant ? LAB_STACK_FRAMES : LAB_STACK_UNWIND,
+		               LAB_DRESS_FRAMES);
 	p = lab_dress_make(p, raw_size, size, align, maker, &stack);
 	if (!(gfp & LAB_GFP_ZERO) && lab_debug_is_all() && !lab_load_rlx(&lab_settings.perturb))
 		memset(p, NEW_BYTE, size < FILL_MOST ? size : FILL_MOST);
@@ -153,8 +151,8 @@ find(const void *p, const char *call, enum lab_dress_state *state)
 	return NULL;
 }
 
-const struct lab_dress *
-lab_checked_find(const void *p, const char *call)
+static const struct lab_dress *
+find_live(const void *p, const char *call)
 {
 	enum lab_dress_state state;
 	const struct lab_dress *dress = lab_reserve_contains(p) ? NULL : find(p, call, &state);
@@ -212,8 +210,8 @@ reclaim(unsigned gfp)
 	return freed;
 }
 
-bool
-lab_checked_release(void *p, const struct lab_release_how *how)
+static bool
+release_dressed(void *p, const struct lab_release_how *how)
 {
 	enum lab_dress_state state;
 	struct lab_dress *dress = lab_reserve_contains(p) ? NULL : find(p, how->call, &state);
@@ -232,8 +230,8 @@ lab_checked_release(void *p, const struct lab_release_how *how)
 	return true;
 }
 
-void *
-lab_checked_realloc(struct lab_guard *guard, const struct lab_dress *dress, struct lab_request request)
+static void *
+resize_dressed(struct lab_guard *guard, const struct lab_dress *dress, struct lab_request request)
 {
 	const struct lab_release_how how = {.call = "realloc"};
 	char *p = lab_dress_start(dress);
@@ -245,7 +243,7 @@ lab_checked_realloc(struct lab_guard *guard, const struct lab_dress *dress, stru
 	if (lab_unlikely(!lab_gfp_check(request.gfp)))
 		return NULL;
 	if (size == 0) {
-		(void)lab_checked_release(p, &how);
+		(void)release_dressed(p, &how);
 		return NULL;
 	}
 	/* a block that is to be no longer stays where moving it could fail, or would take from the reserve */
@@ -261,93 +259,8 @@ lab_checked_realloc(struct lab_guard *guard, const struct lab_dress *dress, stru
 	if (!moved)
 		return NULL;
 	memcpy(moved, p, old < size ? old : size);
-	(void)lab_checked_release(p, &how);
+	(void)release_dressed(p, &how);
 	return moved;
-}
-
-/* ---- looking at all of them ------------------------------------------------------------------------------------- */
-
-struct damage {
-	const char *call, *reason;
-	const void *p;
-};
-
-/* Twice, as another thread may be freeing the block. */
-static bool
-look(struct lab_dress *dress, void *context)
-{
-	struct damage *found = context;
-	const void *at = NULL;
-	enum lab_dress_state state = lab_dress_state(dress);
-	const char *reason = NULL;
-
-	if (state == LAB_DRESS_LIVE)
-		reason = lab_dress_damage(dress, &at);
-	else if (state == LAB_DRESS_FREED && (at = lab_dress_written(dress)) != NULL)
-		reason = "the block was freed before";
-	if (!reason || lab_dress_state(dress) != state)
-		return true;
-	*found = (struct damage){state == LAB_DRESS_LIVE ? "lab_check" : "write", reason, at};
-	return false;
-}
-
-/* What a frame that frees a block has not filled yet is not in the ring: so of freed ones those that wait there. */
-static bool
-look_live(struct lab_dress *dress, void *context)
-{
-	return lab_dress_state(dress) != LAB_DRESS_LIVE || look(dress, context);
-}
-
-static void
-look_at_freed(struct damage *found)
-{
-	bool end = false;
-
-	for (size_t i = 0; !end && !found->reason; i++) {
-		struct lab_dress *dress = lab_quarantine_at(i, &end);
-		if (dress)
-			(void)look(dress, found);
-	}
-}
-
-static bool
-look_at_all(struct damage *found)
-{
-	lab_dress_walk(look_live, found);
-	if (!found->reason)
-		look_at_freed(found);
-	return found->reason != NULL;
-}
-
-LAB_EXPORT void
-lab_check(const void *block)
-{
-	struct damage found = {0};
-
-	if (!lab_debug_is_on())
-		return;
-	if (block) {
-		(void)lab_checked_find(block, "lab_check");
-		return;
-	}
-	if (look_at_all(&found))
-		lab_report_misuse(found.call, found.p, found.reason);
-}
-
-void
-lab_checked_end(void)
-{
-	struct damage found = {0}, again = {0};
-
-	if (!lab_debug_is_all())
-		return;
-	lab_store_rlx(&lab_purge_is_held,
-	              true); /* other threads may run on: what they free from here on stays mapped */
-	if (!look_at_all(&found))
-		return;
-	lab_os_sleep_ms(1); /* one of them may just be making the block shorter */
-	if (look_at_all(&again))
-		lab_report_misuse("exit", again.p, again.reason);
 }
 
 /* ---- faults ----------------------------------------------------------------------------------------------------- */
@@ -367,6 +280,9 @@ on_fault(const struct lab_os_fault *fault)
 void
 lab_checked_start(void)
 {
+	static const struct lab_checks checks = {allocate_dressed, release_dressed, find_live, resize_dressed};
+
+	lab_checks_set(&checks);
 	if (!lab_debug_is_on())
 		return;
 	(void)lab_limit_on_reclaim(reclaim);
@@ -388,7 +304,7 @@ lab_new_checked(size_t size, size_t align, enum lab_maker maker)
 	}
 	if (size > LAB_SIZE_MAX)
 		return lab_or_enomem(NULL);
-	return lab_or_enomem(lab_checked_allocate(&guard, size, align, LAB_GFP_KERNEL, maker));
+	return lab_or_enomem(allocate_dressed(&guard, size, align, LAB_GFP_KERNEL, maker));
 }
 
 void
@@ -396,16 +312,15 @@ lab_delete_checked(void *p, const struct lab_release_how *how)
 {
 	struct lab_guard guard = LAB_GUARD_HERE;
 
-	if (p && !lab_checked_release(p, how))
+	if (p && !release_dressed(p, how))
 		lab_release(&guard, p, how->call);
 }
 
 void
 lab_new_note(void *p, enum lab_maker maker)
 {
-	enum lab_dress_state state;
-	struct lab_dress *dress = lab_debug_is_on() ? find(p, NULL, &state) : NULL;
+	const struct lab_dress *dress = lab_debug_is_on() ? find_live(p, NULL) : NULL;
 
-	if (dress && state == LAB_DRESS_LIVE)
-		dress->maker = (uint8_t)maker;
+	if (dress)
+		((struct lab_dress *)(uintptr_t)dress)->maker = (uint8_t)maker;
 }

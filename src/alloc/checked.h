@@ -7,9 +7,6 @@
 /* A fault is reported if it is an access to a dressed block that is not to be made. When the library starts. */
 void lab_checked_start(void);
 
-/* With `check:debug`, when the process ends: damage that no free has come to is reported. */
-void lab_checked_end(void);
-
 /* ---- for preload/cxx.c: operator new and delete where blocks are dressed ---- */
 
 void *lab_new_checked(size_t size, size_t align, enum lab_maker maker) LAB_HIDDEN;

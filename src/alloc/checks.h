@@ -46,7 +46,17 @@ lab_release_if_dressed(void *p, const char *call)
  * live, and damage, is a misuse of `call`. */
 const struct lab_dress *lab_checked_find(const void *p, const char *call);
 
-/* lab_realloc of a dressed block: to another one, always. */
+/* lab_realloc of a dressed block: to another one, but where it is to be no longer and none can be had. */
 void *lab_checked_realloc(struct lab_guard *guard, const struct lab_dress *dress, struct lab_request request);
+
+/* What does all this, once it can: a layer in front of frees and of realloc, which call it. Until then blocks are not
+ * dressed. By the first thread. */
+struct lab_checks {
+	void *(*allocate)(struct lab_guard *guard, size_t size, size_t align, unsigned gfp, enum lab_maker maker);
+	bool (*release)(void *p, const struct lab_release_how *how);
+	const struct lab_dress *(*find)(const void *p, const char *call);
+	void *(*resize)(struct lab_guard *guard, const struct lab_dress *dress, struct lab_request request);
+};
+void lab_checks_set(const struct lab_checks *checks);
 
 #endif

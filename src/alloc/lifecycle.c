@@ -7,6 +7,7 @@
 #include "alloc/background.h"
 #include "alloc/checked.h"
 #include "alloc/config.h"
+#include "alloc/damage.h"
 #include "alloc/dump.h"
 #include "alloc/inspect.h"
 #include "alloc/lifecycle.h"
@@ -116,7 +117,7 @@ __attribute__((destructor)) static void
 end(void)
 {
 	if (lab_space()) /* else core under the drop-in: the heap is the drop-in's */
-		lab_checked_end();
+		lab_damage_look_at_end();
 	lab_profiling_end();
 	lab_dump_at_exit();
 }

@@ -29,8 +29,8 @@ character_length(const char *string)
 	return is_long || is_none ? 0 : length;
 }
 
-/* A text between quotes, as both formats want it: with escapes; control characters, which OpenMetrics has no escape for,
- * become blanks, and what is no UTF-8 question marks. */
+/* A text between quotes, as both formats want it: with escapes; control characters, which OpenMetrics has no escape
+ * for, become blanks, and what is no UTF-8 question marks. */
 static void
 put_quoted(struct lab_text *text, const char *string)
 {

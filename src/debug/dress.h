@@ -35,7 +35,7 @@ enum lab_maker {
 enum lab_debug_mode {
 	LAB_DEBUG_OFF,
 	LAB_DEBUG_SECURE, /* canaries on both sides; what is freed waits; a page without access behind large blocks */
-	LAB_DEBUG_ALL, /* and who allocated a block, and who freed it; new blocks are filled; delete of what malloc made */
+	LAB_DEBUG_ALL,    /* and who allocated and freed a block; new ones are filled; delete of what malloc made */
 };
 extern _Atomic unsigned lab_debug_mode;
 

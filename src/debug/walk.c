@@ -85,7 +85,7 @@ count(struct lab_dress *dress, void *any)
 	struct lab_stack stack = {.depth = dress->made_frames};
 
 	memcpy(stack.addresses, dress->sites->made, LAB_DRESS_FRAMES * sizeof *stack.addresses);
-	/* pairs with the CAS of lab_dress_free: where another thread frees the block meanwhile, what was read is void */
+	/* pairs with the CAS of lab_dress_free: where another thread frees the block now, what was read is void */
 	atomic_thread_fence(memory_order_acquire);
 	if (lab_dress_state(dress) != LAB_DRESS_LIVE || stack.depth > LAB_DRESS_FRAMES)
 		return true;

@@ -54,8 +54,8 @@ uint32_t lab_registry_count(void);
 enum lab_heap_state lab_registry_state(uint32_t id);
 uint32_t lab_registry_tid(uint32_t id);
 
-/* The heap of a dead thread, or if `idle_too` an idle one that blocks were freed into, found by up to `probes` questions
- * to the kernel; perhaps not whole. NULL if none was found. */
+/* The heap of a dead thread, or if `idle_too` an idle one that blocks were freed into, found by up to `probes`
+ * questions to the kernel; perhaps not whole. NULL if none was found. */
 struct lab_heap *lab_registry_adopt(uint32_t tid, enum lab_heap_state hold, unsigned probes, bool idle_too);
 
 /* The heap with this id, for life, if it is idle, or a thread had it for life that lay where the calling one lies, and

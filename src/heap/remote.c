@@ -98,8 +98,8 @@ free_run(struct lab_heap *heap, const struct lab_place *place, struct lab_heap *
 }
 
 /* A block whose span has changed heap since it was pushed is sent on. Of one that is free already the link in the list
- * is gone. Where visitors have collected blocks of the span the holder collects, too: a walk over what they have
- * collected (collected.c) is made once, when blocks are taken from the span, and not in a call that meets many spans. */
+ * is gone. Where visitors have collected blocks of the span the holder collects, too: the walk over these
+ * (collected.c) is made when blocks are taken from the span, and not in a call that meets many spans. */
 static void
 free_target(struct lab_heap *heap, const struct target *target, bool by_visitor)
 {

@@ -38,7 +38,7 @@ lab_profile_add(const void *block, size_t size, uintptr_t sp, enum lab_stack_eff
 	uint32_t old_site;
 	size_t old_size;
 
-	lab_stack_take(&stack, sp, effort);
+	lab_stack_take(&stack, sp, effort, LAB_STACK_MAX);
 	uint32_t site = lab_site_of(&stack);
 	if (!lab_live_put(block, site, size, &old_site, &old_size)) {
 		lab_profile_lose();

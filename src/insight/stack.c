@@ -1,10 +1,10 @@
 /* stack.c - see stack.h. */
 #include <gnu/libc-version.h>
-#include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/atomic.h"
+#include "insight/maps.h"
 #include "insight/stack.h"
 #include "os/backtrace.h"
 #include "os/os.h"
@@ -28,19 +28,17 @@ is_libc_of_2_35(void)
 	return version[0] > '2' || (version[0] == '2' && strlen(version) >= 4 && atoi(version + 2) >= 35);
 }
 
-static int
-find_unwinder(struct dl_phdr_info *object, size_t size, void *unused)
+static void
+find_unwinder(void)
 {
-	(void)size;
-	(void)unused;
-	if (!strstr(object->dlpi_name, "/libgcc_s.so"))
-		return 0;
-	for (unsigned i = 0; i < object->dlpi_phnum; i++)
-		if (object->dlpi_phdr[i].p_type == PT_LOAD && object->dlpi_phdr[i].p_flags & PF_X) {
-			unwinder_start = object->dlpi_addr + object->dlpi_phdr[i].p_vaddr;
-			unwinder_end = unwinder_start + object->dlpi_phdr[i].p_memsz;
+	struct lab_maps *maps = lab_maps_read();
+
+	for (uint32_t i = 0; maps && i < maps->count; i++)
+		if (strstr(maps->names + maps->maps[i].name, "/libgcc_s.so")) {
+			unwinder_start = maps->maps[i].start;
+			unwinder_end = maps->maps[i].end;
 		}
-	return 1;
+	lab_maps_drop(maps);
 }
 
 void
@@ -51,7 +49,7 @@ lab_stack_prepare(void)
 	/* from glibc 2.35 on the unwinder finds its tables without a lock (_dl_find_object) */
 	if (!backtrace || !is_libc_of_2_35() || backtrace(&address, 1) <= 0)
 		return;
-	(void)dl_iterate_phdr(find_unwinder, NULL);
+	find_unwinder();
 	lab_store_rel(&can_unwind, true); /* pairs with the acq of lab_stack_take */
 }
 
@@ -79,10 +77,10 @@ keep_callers(struct lab_stack *stack, const uintptr_t *found, unsigned count)
 }
 
 static LAB_NOINLINE void
-unwind(struct lab_stack *stack)
+unwind(struct lab_stack *stack, unsigned most)
 {
 	uintptr_t found[LAB_STACK_MAX + OWN_FRAMES];
-	int count = backtrace((void **)found, LAB_STACK_MAX + OWN_FRAMES);
+	int count = backtrace((void **)found, (int)(most + OWN_FRAMES));
 
 	keep_callers(stack, found, count > 0 ? (unsigned)count : 0);
 }
@@ -100,7 +98,7 @@ walk_frames(struct lab_stack *stack)
 }
 
 LAB_NOINLINE void
-lab_stack_take(struct lab_stack *stack, uintptr_t sp, enum lab_stack_effort effort)
+lab_stack_take(struct lab_stack *stack, uintptr_t sp, enum lab_stack_effort effort, unsigned most)
 {
 	stack->depth = 1;
 	stack->addresses[0] = *(const uintptr_t *)sp;
@@ -110,5 +108,5 @@ lab_stack_take(struct lab_stack *stack, uintptr_t sp, enum lab_stack_effort effo
 	/* pairs with the rel of lab_stack_prepare */
 	if (!walk_frames(stack) && effort == LAB_STACK_UNWIND && lab_load_acq(&can_unwind) && !is_unwinder(caller) &&
 	    lab_os_is_on_own_stack(sp))
-		unwind(stack);
+		unwind(stack, most);
 }

@@ -37,8 +37,9 @@ void lab_stack_prepare(void);
 
 /*
  * The stack above the function whose entry's stack pointer is sp (LAB_ENTRY_STACK_POINTER): that called the library.
+ * The unwinder, which takes some 3,000 instructions a call, is asked for the first `most`.
  * Outside of every heap. Any context; O(depth), a system call for each page of it.
  */
-void lab_stack_take(struct lab_stack *stack, uintptr_t sp, enum lab_stack_effort effort);
+void lab_stack_take(struct lab_stack *stack, uintptr_t sp, enum lab_stack_effort effort, unsigned most);
 
 #endif
