@@ -9,8 +9,11 @@
 /* By who has the heap's lease (visit.h). False: a double free; nothing was changed. */
 bool lab_collected_add(struct lab_unit *unit, uint16_t number, void *block);
 
-/* Puts them on the free list. If their links are not to be trusted they are lost until the span is empty; that is
- * noted. By the holder. */
+/* What the span's lists are with its collected blocks on the free list, whose last link this writes. If links are not to
+ * be trusted these blocks are lost until the span is empty; that is noted. */
+uint64_t lab_collected_join(struct lab_heap *heap, const struct lab_unit *unit, union lab_unit_lists lists);
+
+/* Puts them on the free list. By the holder. */
 void lab_collected_free_owned(struct lab_heap *heap, struct lab_unit *unit);
 
 #endif

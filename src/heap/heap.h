@@ -96,6 +96,13 @@ struct lab_thinning {
 /* What struct lab_heap's `whole` is: INV-HEAP-4. */
 enum { LAB_HEAP_TORN = 0, LAB_HEAP_WHOLE, LAB_HEAP_VISITED };
 
+/* A span that a visitor holds, and its lists. */
+struct lab_held {
+	struct lab_unit *unit;
+	union lab_unit_lists lists;
+};
+enum { LAB_HELD_MAX = 64 };
+
 struct lab_bin {
 	struct lab_unit *current; /* the span that malloc takes from; lab_no_span if there is none */
 	struct lab_unit *partial; /* spans with free blocks: the warm ones, then the cold ones (bin.h) */
@@ -121,6 +128,7 @@ struct lab_heap {
 	const uintptr_t *thread_word; /* lab_thread.word of the thread whose heap it is: INV-SLEEP-4 */
 	uint32_t id;
 	uint32_t whole;
+	uint32_t holds;           /* spans in `held` */
 	_Atomic uint64_t visitor; /* a lease: who is inside in a slow frame (visit.h) */
 	bool forks;               /* the lease is kept over a fork */
 	_Atomic uint32_t looked;  /* what visitors have seen of the remote stack */
@@ -150,6 +158,7 @@ struct lab_heap {
 
 	/* A counter as those above; the last: larger blocks. Kept with LABYRINTH_STATS=1 only. */
 	LAB_ALIGNED(4096) uint64_t allocations[LAB_CLASS_COUNT + 1];
+	struct lab_held held[LAB_HELD_MAX]; /* the first `holds` of them are: hold.h */
 };
 _Static_assert(offsetof(struct lab_heap, allocations) == LAB_PAGE_SIZE,
                "a heap is a page, and one that is seldom used");

@@ -10,6 +10,7 @@
 #include "heap/current.h"
 #include "heap/finding.h"
 #include "heap/heap.h"
+#include "heap/hold.h"
 #include "heap/orphans.h"
 #include "heap/outbox.h"
 #include "heap/rebuild.h"
@@ -135,6 +136,7 @@ lab_heap_rebuild_owned(struct lab_heap *heap)
 	lab_compiler_barrier();
 	lab_purge_recover(&heap->purge);
 	lab_visit_recover(heap);
+	lab_hold_repair_owned(heap);
 	lab_sparse_repair_owned(heap);
 	lab_span_repair_owned(heap);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {

@@ -1,7 +1,10 @@
 /* sleeper.c - see sleeper.h. Any context. */
 #include "heap/sleeper.h"
 #include "heap/bin.h"
+#include "heap/collected.h"
+#include "heap/hold.h"
 #include "heap/span.h"
+#include "heap/sparse.h"
 #include "os/os.h"
 #include "page/map.h"
 
@@ -63,31 +66,94 @@ exclude(const struct lab_heap *target)
 	return lab_os.fence() && is_idle(target) && lab_os.fence();
 }
 
-/* Spans that were taken away when a visit was cut short are found by the heap's rebuild, as all are. */
-static void
+/* Spans that were taken away when a visit was cut short are found by the heap's rebuild, as all are. False: the thread
+ * was found inside, or it cannot be told. */
+static bool
 give_current_spans(struct lab_heap *target)
 {
 	struct lab_unit *taken[LAB_CLASS_COUNT];
 
 	if (!take_away(target, taken))
-		return;
+		return true;
 	bool is_excluded = exclude(target);
 	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++)
 		if (taken[c])
 			put_back(target, c, taken[c], is_excluded);
+	return is_excluded;
 }
 
-/* Where the last span of it goes the segment may, too: then it is another owner's. */
+/* ---- pages of spans that are used ------------------------------------------------------------------------------- */
+
+/* A quarter of what the span has touched is free, and a page at least. What is read while the thread runs is a guess. */
+static bool
+is_worth_holding(const struct lab_unit *unit)
+{
+	size_t touched = lab_unit_touched(unit), used = lab_unit_used(unit) - lab_unit_count_collected(unit);
+	size_t free = used <= unit->carved && used * unit->size < touched ? touched - used * unit->size : 0;
+
+	return free >= LAB_PAGE_SIZE && free >= touched / 4;
+}
+
+/* Nobody else reads its lists: INV-HOLD-3. Pages. */
 static size_t
-give_tails(const struct lab_segment *segment, uint64_t owner)
+thin_held(struct lab_heap *target, struct lab_held *held)
+{
+	size_t tried;
+
+	if (held->lists.collected != 0) {
+		held->lists.both = lab_collected_join(target, held->unit, held->lists);
+		lab_compiler_barrier();
+	}
+	return lab_sparse_thin_owned(target, held->unit, &held->lists.freelist_state, &tried);
+}
+
+/* One of which blocks were collected was closed, and may be unused now. */
+static void
+list_again(struct lab_heap *target, struct lab_unit *unit)
+{
+	if (unit->current || !unit->listed || !(lab_peek(&unit->owner_key) & LAB_UNIT_CLOSED))
+		return;
+	lab_bin_remove(&target->bins[unit->size_class], unit);
+	lab_span_list_owned(target, unit);
+	if (lab_unit_used(unit) == 0)
+		(void)lab_span_emptied_owned(target, unit);
+}
+
+/* Pages. *is_outside: false if the thread was found inside. */
+static size_t
+give_held(struct lab_heap *target, bool *is_outside)
+{
+	size_t given = 0;
+
+	if (target->holds != 0)
+		*is_outside = exclude(target);
+	for (uint32_t i = 0; *is_outside && i < target->holds; i++)
+		if (lab_hold_is_held(&target->held[i]))
+			given += thin_held(target, &target->held[i]);
+	while (target->holds != 0) {
+		struct lab_unit *unit = lab_hold_release(target);
+		if (*is_outside)
+			list_again(target, unit);
+	}
+	return given;
+}
+
+/* Where the last span of it goes the segment may, too: then it is another owner's. Pages. */
+static size_t
+give_pages(struct lab_heap *target, const struct lab_segment *segment, uint64_t owner, bool *is_outside)
 {
 	size_t given = 0;
 
 	for (size_t page = 0; page < lab_segment_pages(segment) && lab_load_rlx(lab_segment_owner(segment)) == owner;
 	     page += LAB_UNIT_PAGES) {
 		struct lab_unit *unit = lab_map_unit(segment->base + page * LAB_PAGE_SIZE);
-		if (lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN)
-			given += lab_span_purge_tail_owned(unit);
+		if (lab_unit_kind_of(unit) != LAB_UNIT_IS_SPAN)
+			continue;
+		given += lab_span_purge_tail_owned(unit);
+		if (target->holds == LAB_HELD_MAX)
+			given += give_held(target, is_outside);
+		if (*is_outside && lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN && is_worth_holding(unit))
+			lab_hold(target, unit);
 	}
 	return given;
 }
@@ -101,9 +167,10 @@ lab_sleeper_give_back(struct lab_heap *target)
 
 	if (!lab_peek(&target->thread_word))
 		return;
-	give_current_spans(target);
+	bool is_outside = give_current_spans(target);
 	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
 		if (lab_owner_state(owner) == LAB_SLOT_OWNED && lab_owner_heap(owner) == target->id)
-			given += give_tails(segment, owner);
+			given += give_pages(target, segment, owner, &is_outside);
+	given += give_held(target, &is_outside);
 	lab_count_given_back_in_use(given);
 }

@@ -1,6 +1,7 @@
 /*
  * sleeper.h - what the heap of a thread that sleeps keeps for the thread alone, given back by a visitor (visit.h):
- * current spans of which no block is used, and pages of spans that are dirty from before and not carved.
+ * current spans of which no block is used, free pages of spans of which some are (hold.h), and pages of spans that are
+ * dirty from before and not carved.
  *
  * The fast paths of the heap's thread take blocks from its current spans without a lease. So a visitor first puts
  * lab_no_span in their place, and then asks the system to make every thread that runs pass a memory barrier

@@ -33,7 +33,7 @@ blocks_in(const struct lab_unit *unit, uint32_t page)
 /* The blocks that are free, listed or in purged pages, as bits. False: they are not as many as the span's count says.
  * The list is damaged then, and may lead to blocks in use, or a tear has lost blocks. */
 static bool
-find_free_blocks(const struct lab_unit *unit, uint64_t is_free[BLOCKS_MAX / 64])
+find_free_blocks(const struct lab_unit *unit, uint32_t freelist_state, uint64_t is_free[BLOCKS_MAX / 64])
 {
 	size_t found = 0;
 
@@ -41,7 +41,7 @@ find_free_blocks(const struct lab_unit *unit, uint64_t is_free[BLOCKS_MAX / 64])
 		is_free[word] = 0;
 	for (uint32_t i = 0; lab_unit_purged(unit) && i < unit->carved; i++)
 		is_free[i / 64] |= (uint64_t)lab_unit_is_purged(unit, i) << (i % 64);
-	for (uint32_t at = lab_freelist_head(unit->freelist_state); at != LAB_FREELIST_NIL;
+	for (uint32_t at = lab_freelist_head(freelist_state); at != LAB_FREELIST_NIL;
 	     at = lab_block_link(lab_unit_block(unit, at))) {
 		uint64_t bit = UINT64_C(1) << (at % 64);
 		if (at >= unit->carved || is_free[at / 64] & bit)
@@ -50,7 +50,7 @@ find_free_blocks(const struct lab_unit *unit, uint64_t is_free[BLOCKS_MAX / 64])
 	}
 	for (size_t word = 0; word < (unit->carved + 63) / 64; word++)
 		found += (size_t)__builtin_popcountll(is_free[word]);
-	return found == unit->carved - lab_unit_used(unit);
+	return found == unit->carved - lab_unit_used_in(unit, freelist_state);
 }
 
 static bool
@@ -68,7 +68,7 @@ are_free(const uint64_t is_free[BLOCKS_MAX / 64], struct range range)
 
 /* The pages that have carved blocks and no others, and not one that is used; 0 if the list is damaged. */
 static uint32_t
-find_free_pages(const struct lab_unit *unit)
+find_free_pages(const struct lab_unit *unit, uint32_t freelist_state)
 {
 	uint64_t is_free[BLOCKS_MAX / 64];
 	size_t bytes = unit->carved * unit->size;
@@ -76,7 +76,7 @@ find_free_pages(const struct lab_unit *unit)
 	size_t end = unit->carved == lab_unit_capacity(unit) ? lab_round_up(bytes, LAB_PAGE_SIZE) : bytes;
 	uint32_t pages = 0;
 
-	if (!find_free_blocks(unit, is_free))
+	if (!find_free_blocks(unit, freelist_state, is_free))
 		return 0;
 	for (uint32_t page = 0; page < end / LAB_PAGE_SIZE; page++)
 		if (are_free(is_free, blocks_in(unit, page)))
@@ -85,19 +85,19 @@ find_free_pages(const struct lab_unit *unit)
 }
 
 static void
-set_link(struct lab_unit *unit, uint32_t from, uint16_t to)
+set_link(const struct lab_unit *unit, uint32_t *freelist_state, uint32_t from, uint16_t to)
 {
 	if (from == LAB_FREELIST_NIL)
-		lab_poke(&unit->freelist_state, lab_insert16(unit->freelist_state, to));
+		lab_poke(freelist_state, lab_insert16(*freelist_state, to));
 	else
 		lab_poke((uint16_t *)lab_unit_block(unit, from), to);
 }
 
 /* Takes the blocks of purged pages off the list. Each store leaves a list that is right; repeatable. */
 static void
-unlink_purged(struct lab_unit *unit)
+unlink_purged(const struct lab_unit *unit, uint32_t *freelist_state)
 {
-	uint32_t kept = LAB_FREELIST_NIL, at = lab_freelist_head(unit->freelist_state);
+	uint32_t kept = LAB_FREELIST_NIL, at = lab_freelist_head(*freelist_state);
 	bool has_passed = false;
 
 	for (size_t n = 0; at < unit->carved && n < unit->carved; n++) {
@@ -105,23 +105,49 @@ unlink_purged(struct lab_unit *unit)
 			has_passed = true;
 		} else {
 			if (has_passed)
-				set_link(unit, kept, (uint16_t)at);
+				set_link(unit, freelist_state, kept, (uint16_t)at);
 			has_passed = false;
 			kept = at;
 		}
 		at = lab_block_link(lab_unit_block(unit, at));
 	}
 	if (has_passed)
-		set_link(unit, kept, (uint16_t)at);
+		set_link(unit, freelist_state, kept, (uint16_t)at);
 }
 
 void
 lab_sparse_repair_owned(struct lab_heap *heap)
 {
 	if (heap->thinning.unit)
-		unlink_purged(heap->thinning.unit);
+		unlink_purged(heap->thinning.unit, &heap->thinning.unit->freelist_state);
 	lab_compiler_barrier();
 	heap->thinning.unit = NULL;
+}
+
+/* Cut short after `unit` is cleared: the pages are carved again without having been purged. */
+size_t
+lab_sparse_thin_owned(struct lab_heap *heap, struct lab_unit *unit, uint32_t *freelist_state, size_t *tried)
+{
+	uint32_t pages = find_free_pages(unit, *freelist_state) & ~lab_unit_purged(unit);
+	bool is_listed = unit->listed;
+
+	*tried = (size_t)__builtin_popcount(pages);
+	if (!pages)
+		return 0;
+	heap->thinning.unit = unit;
+	lab_compiler_barrier();
+	if (is_listed)
+		lab_bin_remove(&heap->bins[unit->size_class], unit);
+	lab_unit_set_purged(unit, lab_unit_purged(unit) | pages);
+	if (is_listed)
+		lab_bin_push(&heap->bins[unit->size_class], unit); /* cold */
+	lab_compiler_barrier();
+	unlink_purged(unit, freelist_state);
+	lab_compiler_barrier();
+	heap->thinning.unit = NULL;
+	lab_compiler_barrier();
+	/* what the system refuses stays as it is: it counts as purged all the same */
+	return lab_span_purge(unit, pages);
 }
 
 /* A walk over the heap's spans: what it is to take, and how far it may go. */
@@ -138,29 +164,15 @@ spend(struct walk *walk, size_t work)
 	walk->work -= work < walk->work ? work : walk->work;
 }
 
-/* Cut short after `unit` is cleared: the pages are carved again without having been purged. */
 static void
 thin(struct walk *walk, struct lab_unit *unit)
 {
-	uint32_t pages = find_free_pages(unit) & ~lab_unit_purged(unit);
-	struct lab_heap *heap = walk->heap;
+	size_t tried, given = lab_sparse_thin_owned(walk->heap, unit, &unit->freelist_state, &tried);
 
-	if (!pages)
-		return;
-	heap->thinning.unit = unit;
-	lab_compiler_barrier();
-	lab_bin_remove(&heap->bins[unit->size_class], unit);
-	lab_unit_set_purged(unit, lab_unit_purged(unit) | pages);
-	lab_bin_push(&heap->bins[unit->size_class], unit); /* cold */
-	lab_compiler_barrier();
-	lab_sparse_repair_owned(heap);
-	lab_compiler_barrier();
-	/* what the system refuses stays as it is: it counts as purged all the same */
-	size_t tried = (size_t)__builtin_popcount(pages), given = lab_span_purge(unit, pages);
 	walk->given += given;
 	spend(walk, tried * WORK_OF_PAGE);
 	if (given != tried)
-		heap->thinning.rest = REST;
+		walk->heap->thinning.rest = REST;
 }
 
 /* How many times the blocks could be quartered before there are fewer than are used. */

@@ -5,7 +5,7 @@
  * One block that survives keeps a span of 64 KiB from being retired. In a sparse span, of whose blocks at most a fourth
  * is used, the blocks of pages that are free as a whole are taken out of the free list, and the pages go back to the
  * system; they are carved again when the list is used up (INV-SPAN-4). That writes what the fast paths write, so the
- * holder alone does it, and no visitor.
+ * holder does it, or a visitor that holds the span (hold.h).
  *
  * A round is a walk over the heap's spans, at most once in two decay times. A span is looked at when it has been
  * sparse, and not current, from one round to the next; then again when a fourth of the blocks that were used is left.
@@ -39,6 +39,10 @@ lab_sparse_is_timely(const struct lab_heap *heap, uint64_t now, uint64_t period)
 /* Goes on with the heap's round, if one is under way or it is time for one. At most a slice's work (page/sweep.h), or a
  * segment's. Whether pages went back. */
 bool lab_sparse_look_owned(struct lab_heap *heap, uint64_t now, uint64_t period);
+
+/* Takes the blocks of free pages out of the list that begins at *freelist_state, the span's own or what is kept of a held
+ * one (hold.h), and gives the pages back. How many; *tried: how many there were. */
+size_t lab_sparse_thin_owned(struct lab_heap *heap, struct lab_unit *unit, uint32_t *freelist_state, size_t *tried);
 
 /* Looks at all spans of the heap, and takes sparse ones as they come. */
 void lab_sparse_give_all_owned(struct lab_heap *heap);

@@ -40,7 +40,8 @@ idle_word(const struct lab_thread *t)
 	if (!t->heap)
 		return 0;
 	/* INV-HEAP-4: at birth a visitor may be in the way of the rebuild */
-	return (uintptr_t)t->heap | (t->heap->whole == LAB_HEAP_TORN ? LAB_WORD_SLOW : lab_load_rlx(&lab_word_tag));
+	return (uintptr_t)t->heap |
+	       (lab_peek(&t->heap->whole) == LAB_HEAP_TORN ? LAB_WORD_SLOW : lab_load_rlx(&lab_word_tag));
 }
 
 /* Takes the word, which was idle, unborn, or proved stale: nobody borrows (INV-THREAD-2). False: there is no heap, and

@@ -50,14 +50,14 @@ visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks, bool thoro
 	/* sc: INV-VISIT-2; pairs also with the release of who was inside before */
 	if (lab_registry_state_in(owner) == LAB_HEAP_CURRENT && lab_cas64(&target->visitor, 0, mine)) {
 		if (lab_registry_word(target) == owner && target->whole == LAB_HEAP_WHOLE) {
-			target->whole = LAB_HEAP_VISITED;
+			lab_poke(&target->whole, LAB_HEAP_VISITED); /* its thread may look: idle_word */
 			lab_compiler_barrier();
 			size_t freed = target->freed_pages;
 			work(target, blocks, thoroughly);
 			heap->freed_pages += target->freed_pages - freed;
 			lab_finding_pass_owned(target, heap);
 			lab_compiler_barrier();
-			target->whole = LAB_HEAP_WHOLE;
+			lab_poke(&target->whole, LAB_HEAP_WHOLE);
 		}
 		(void)lab_lease_release(&target->visitor, mine, 0);
 	}

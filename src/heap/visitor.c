@@ -80,7 +80,7 @@ lab_visit_recover(struct lab_heap *heap)
 
 	/* the load pairs with the CAS of the visitor */
 	if (target && lab_lease_is_same(lab_load_acq(&target->visitor), heap->visit.claim)) {
-		target->whole = LAB_HEAP_TORN; /* INV-VISIT-3 */
+		lab_poke(&target->whole, LAB_HEAP_TORN); /* INV-VISIT-3 */
 		(void)lab_lease_release(&target->visitor, heap->visit.claim, 0);
 	}
 	lab_compiler_barrier();

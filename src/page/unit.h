@@ -31,6 +31,7 @@
  *             as free ones are. They count as used, are in no other list, and no fast path touches them or the word. A
  *             span with such blocks is current, or is listed and closed: so its holder meets them in a slow frame,
  *             which puts them on the free list by one store to both words.
+ *             A held span (heap/hold.h) has LAB_UNIT_HELD there instead, and nobody but a visitor meets it.
  * INV-SPAN-4  A block that lies in a page of `purged`, even in part, is free and in no list, whatever its memory says;
  *             its number is below `carved`, and it counts as a member of the free list. Each such page has such a
  *             block.
@@ -50,6 +51,15 @@ enum lab_unit_kind {
 	LAB_UNIT_IS_PAGES = 0,
 	LAB_UNIT_IS_SPAN,
 	LAB_UNIT_IS_RETIRED, /* was a span; its pages are free. It tells a double free from a wild one. */
+};
+
+/* A span's two lists, as one word. */
+union lab_unit_lists {
+	struct {
+		uint32_t freelist_state;
+		uint32_t collected;
+	};
+	uint64_t both;
 };
 
 struct LAB_ALIGNED(64) lab_unit {
@@ -84,6 +94,7 @@ _Static_assert(sizeof(struct lab_unit) == 64, "a descriptor is a cache line");
 
 #define LAB_FREELIST_NIL      0xffffu /* head: no free block. No span has so many. */
 #define LAB_FREELIST_USED_ONE 0x10000u
+#define LAB_UNIT_HELD         UINT64_C(0xfffe) /* `both` of a held span: the head is no block, used' is 0 */
 #define LAB_UNIT_PURGED_SHIFT 48
 #define LAB_UNIT_CLOSED       (UINT64_C(1) << 63) /* in owner_key: no pointer of user space passes the check */
 #define LAB_UNIT_OPEN         1u                  /* the low bits of an idle heap's word: LAB_WORD_FAST */
@@ -104,11 +115,18 @@ lab_freelist_make(uint32_t head, uint32_t used)
 	return head | used << 16;
 }
 
-/* Blocks that are not free, those that were collected among them. By who may read the state: heap.h. */
+/* Blocks that are not free, those that were collected among them, if the span's state is this. */
+static inline uint32_t
+lab_unit_used_in(const struct lab_unit *unit, uint32_t freelist_state)
+{
+	return ((freelist_state >> 16) + !unit->current) & 0xffff;
+}
+
+/* By who may read the state: heap.h. */
 static inline uint32_t
 lab_unit_used(const struct lab_unit *unit)
 {
-	return ((lab_peek(&unit->freelist_state) >> 16) + !unit->current) & 0xffff;
+	return lab_unit_used_in(unit, lab_peek(&unit->freelist_state));
 }
 
 static inline uint32_t

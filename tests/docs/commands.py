@@ -48,6 +48,7 @@ TABLE = {
     "labyrinth profile labyrinth.PID.0.pb.gz": Test("insight-profile"),
     "labyrinth profile --svg flame.svg labyrinth.PID.0.pb.gz": Test("insight-profile"),
     "go tool pprof -top labyrinth.PID.0.pb.gz": Test("insight-pprof"),
+    "meson install -C build/release": Test("install"),
     "pkg-config --libs labyrinth": Test("install"),
     "pkg-config --libs labyrinth_core": Test("install"),
     "pkg-config --libs labyrinth_rcu labyrinth_core liburcu-memb": Test("install"),

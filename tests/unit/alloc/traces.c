@@ -173,6 +173,41 @@ use_and_free_all(size_t number)
 		burst(&random, (uint64_t)(number + 1) << 48 | i * BURST);
 }
 
+/* ---- holders: and holds spans of which some blocks stay, while their thread frees others and takes them again ---- */
+
+enum { KEPT = 60, WORDS_MAX = 500 };
+
+struct kept {
+	uint64_t *p, mark;
+	size_t words;
+};
+
+static void
+replace(struct kept *kept, struct trace_random *random, uint64_t mark)
+{
+	if (kept->p) {
+		REQUIRE(kept->p[0] == kept->mark && kept->p[kept->words - 1] == kept->mark);
+		lab_free(kept->p);
+	}
+	kept->words = 2 + trace_below(random, 3) * WORDS_MAX / 2;
+	kept->mark = mark;
+	kept->p = trace_below(random, 4) == 0 ? lab_malloc(kept->words * sizeof(uint64_t)) : NULL;
+	if (kept->p)
+		kept->p[0] = kept->p[kept->words - 1] = mark;
+}
+
+static void
+use_and_keep_some(size_t number)
+{
+	struct trace_random random = {number + 1};
+	struct kept kept[KEPT] = {{0}};
+
+	for (uint64_t i = 1; i <= 2000000 * SCALE; i++)
+		replace(&kept[trace_below(&random, KEPT)], &random, (uint64_t)(number + 1) << 48 | i);
+	for (size_t i = 0; i < KEPT; i++)
+		lab_free(kept[i].p);
+}
+
 static void
 visit_all_the_time(size_t number)
 {
@@ -191,12 +226,18 @@ run_sleepers(void)
 	run_beside(visit_all_the_time, use_and_free_all);
 }
 
+static void
+run_holders(void)
+{
+	run_beside(visit_all_the_time, use_and_keep_some);
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct threads_pattern patterns[] = {
 	        {"private", run_private}, {"churn", run_churn},       {"hand_over", run_hand_over},
-	        {"trim", run_trim},       {"sleepers", run_sleepers},
+	        {"trim", run_trim},       {"sleepers", run_sleepers}, {"holders", run_holders},
 	};
 
 	return threads_main(argc, argv, patterns, sizeof patterns / sizeof *patterns);

@@ -14,6 +14,7 @@
 #include "alloc/release.h"
 #include "alloc/settings.h"
 #include "heap/finding.h"
+#include "heap/hold.h"
 #include "heap/outbox.h"
 #include "heap/rebuild.h"
 #include "heap/refill.h"
@@ -725,6 +726,191 @@ Test(visit, a_call_takes_in_its_share)
 	cr_assert(lab_heap_is_freed_into(heap) || heap->drain != 0);
 	lab_remote_drain_owned(heap);
 	(void)wake();
+}
+
+/* ---- spans that are held ---- */
+
+/* Of each class one block in so many stays; the others were freed by the thread itself, or if `by_others` by others. */
+static void
+leave_one_in(size_t one_in, bool by_others)
+{
+	for (size_t i = 0; i < block_count; i++)
+		if (blocks[i].is_run || i % one_in != 0)
+			(by_others ? free_remotely : free_by_owner)(&blocks[i]);
+}
+
+static void
+start_with_sparse_spans(size_t per_class, size_t one_in, bool by_others)
+{
+	start(per_class);
+	leave_one_in(one_in, by_others);
+	thread_word = (uintptr_t)heap | LAB_WORD_FAST;
+	heap->thread_word = &thread_word;
+	lab_os.fence = no_fence_is_needed;
+}
+
+static size_t
+count_purged_pages(void)
+{
+	struct lab_unit *unit, *before = NULL;
+	size_t pages = 0;
+
+	for (size_t i = 0; i < block_count; i++, before = unit) { /* in the order in which they were made */
+		unit = lab_map_unit(blocks[i].p);
+		if (unit != before && lab_unit_kind_of(unit) == LAB_UNIT_IS_SPAN)
+			pages += (size_t)__builtin_popcount(lab_unit_purged(unit));
+	}
+	return pages;
+}
+
+Test(visit, free_pages_of_spans_that_are_used_go_and_come_again)
+{
+	for (int by_others = 0; by_others < 2; by_others++) {
+		start_with_sparse_spans(400, 50, by_others);
+		size_t charged = lab_charge_count();
+		visit_thoroughly(NULL);
+		cr_assert_eq(heap->holds, 0);
+		cr_assert_gt(count_purged_pages(), 100);
+		cr_assert_leq(lab_charge_count() + count_purged_pages(), charged);
+		check_live();
+		struct heap_census census = heap_check(heap);
+		cr_assert_eq(census.collected, 0);
+		size_t live = block_count;
+		make_blocks(400); /* the thread wakes */
+		cr_assert_eq(block_count, live);
+		check_live();
+		(void)heap_check(heap);
+	}
+}
+
+Test(visit, spans_are_as_they_were_where_the_thread_may_be_inside)
+{
+	start_with_sparse_spans(400, 50, false);
+	thread_word = 0x7ffd12345678;
+	struct lab_unit *unit = lab_map_find(blocks[0].p).unit;
+	uint64_t before = unit->both;
+	visit_thoroughly(NULL);
+	cr_assert_eq(unit->both, before);
+	cr_assert_eq(heap->holds, 0);
+	cr_assert_eq(count_purged_pages(), 0);
+	thread_word = (uintptr_t)heap | LAB_WORD_FAST;
+	lab_os.fence = no_fence;
+	visit_thoroughly(NULL);
+	cr_assert_eq(unit->both, before);
+	cr_assert_eq(count_purged_pages(), 0);
+	check_live();
+	(void)heap_check(heap);
+}
+
+/* A fast path that had read the state before the span was held stores what it makes of it, and leaves. */
+static bool
+free_before_fence(void)
+{
+	struct lab_unit *unit = lab_map_find(blocks[0].p).unit;
+	struct lab_held *held = heap->held;
+
+	while (held < heap->held + heap->holds && held->unit != unit)
+		held++;
+	if (held == heap->held + heap->holds || !blocks[0].is_live)
+		return true;
+	cr_assert_eq(unit->both, LAB_UNIT_HELD);
+	uint64_t number =
+	        lab_unit_block_number((uint64_t)((char *)blocks[0].p - unit->base), unit->inverse, unit->shift);
+	uint32_t state = held->lists.freelist_state;
+	cr_assert_geq(state >> 16, 1);
+	*(uint16_t *)blocks[0].p = lab_freelist_head(state);
+	unit->freelist_state = lab_insert16(state - LAB_FREELIST_USED_ONE, (uint16_t)number);
+	blocks[0].is_live = false;
+	return true;
+}
+
+Test(visit, a_span_into_which_a_block_was_just_freed_is_held_no_more)
+{
+	for (int by_others = 0; by_others < 2; by_others++) {
+		start_with_sparse_spans(400, 50, false);
+		if (by_others) { /* some of its blocks are collected */
+			free_remotely(&blocks[50]);
+			free_remotely(&blocks[100]);
+		}
+		lab_os.fence = free_before_fence;
+		size_t used = heap_check(heap).used;
+		visit_thoroughly(NULL);
+		cr_assert(!blocks[0].is_live);
+		cr_assert_eq(heap->holds, 0);
+		check_live();
+		struct heap_census census = heap_check(heap);
+		cr_assert_eq(census.used - census.collected, used - 1 - 2 * (size_t)by_others);
+		make_blocks(400);
+		(void)heap_check(heap);
+	}
+}
+
+/* While a span is held its thread's calls go elsewhere: nothing is changed, nothing reported, nothing lost. */
+Test(visit, calls_of_the_thread_go_elsewhere_while_a_span_is_held)
+{
+	start(10);
+	struct lab_unit *unit;
+	void *p[40];
+
+	for (int i = 0; i < 40; i++)
+		p[i] = lab_malloc(1000);
+	unit = lab_map_find(p[0]).unit;
+	cr_assert_eq(unit, own->bins[lab_class_of(1000)].current);
+	lab_store_rlx(&own->visitor, lease_of(TID));
+	own->whole = LAB_HEAP_VISITED;
+	lab_hold(own, unit);
+	lab_free(p[0]);
+	void *other = lab_malloc(1000);
+	cr_assert_neq(lab_map_find(other).unit, unit);
+	cr_assert_eq(unit->both, LAB_UNIT_HELD);
+	cr_assert(lab_heap_is_freed_into(own));
+	cr_assert_eq(lab_hold_release(own), unit);
+	own->whole = LAB_HEAP_WHOLE;
+	lab_store_rlx(&own->visitor, 0);
+	for (int i = 1; i < 40; i++)
+		lab_free(p[i]);
+	lab_free(other);
+	(void)lab_trim(0);
+	cr_assert_eq(heap_check(own).used, 0);
+}
+
+static bool
+visit_of_sparse_spans_torn(long steps, bool by_others)
+{
+	static size_t lost_before;
+
+	if (steps == 0)
+		lost_before = 0;
+	make_blocks(14);
+	leave_one_in(5, by_others);
+	bool torn = tear(steps, visit_thoroughly, NULL);
+	visit_all(NULL); /* the repair of the frame's own heap */
+	REQUIRE(lab_load_rlx(&heap->visitor) == 0 && own->visit.target == NULL);
+	check_live();
+	(void)wake();
+	REQUIRE(heap->holds == 0);
+	check_live();
+	for (size_t i = 0; i < block_count; i++)
+		if (blocks[i].is_live)
+			free_by_owner(&blocks[i]);
+	/* what others have freed is off the list before it is collected: one block may be lost */
+	size_t lost = heap_check(heap).used;
+	cr_assert_leq(lost, lost_before + by_others, "after %ld steps", steps);
+	lost_before = lost;
+	return torn;
+}
+
+Test(visit, that_holds_spans_left_at_any_instruction)
+{
+	for (int by_others = 0; by_others < 2; by_others++) {
+		long steps = 0;
+		start_with_sparse_spans(0, 1, false);
+		while (visit_of_sparse_spans_torn(steps, by_others))
+			steps += 1501 * TEAR_COARSER;
+#ifdef __x86_64__
+		cr_assert_gt(steps, 2000);
+#endif
+	}
 }
 
 static bool
