@@ -144,9 +144,19 @@ take_in_owned(struct lab_heap *heap, unsigned heaps, size_t most_blocks, unsigne
 	return false;
 }
 
+/* Seldom: a page of a sparse span is wanted again sooner than one that no class has, and to give it back costs more, as
+ * such pages do not lie in long rows. */
+static size_t
+period_to_thin(size_t decay)
+{
+	if (decay > SIZE_MAX / 2)
+		return SIZE_MAX;
+	return 2 * decay > THIN_MS_LEAST ? 2 * decay : THIN_MS_LEAST;
+}
+
 /* False: the next slow call is to go on; no sweep has begun. */
 static bool
-look_owned(struct lab_heap *heap, bool is_late)
+look_owned(struct lab_heap *heap, uint64_t now, bool is_late)
 {
 	bool every_free_looks = lab_load_rlx(&lab_settings.decay_ms) == 0;
 	bool all = take_in_owned(heap, HEAPS_A_CALL, BLOCKS_A_CALL,
@@ -154,8 +164,11 @@ look_owned(struct lab_heap *heap, bool is_late)
 
 	if (!all && !every_free_looks)
 		return false;
+	/* where a background thread was asked for: a filter may kill at what it takes (ADR 26) */
+	bool all_rest = !lab_settings.background || every_free_looks || lab_load_rlx(&lab_settings.purge_in_whole) ||
+	                lab_visit_resting(heap, now, period_to_thin(lab_load_rlx(&lab_settings.decay_ms)));
 	lab_sweep_begin(is_late);
-	if (lab_registry_has_to_clear(lab_thread_tid()))
+	if (!all_rest || lab_registry_has_to_clear(lab_thread_tid()))
 		lab_sweep_leave_something();
 	return true;
 }
@@ -213,21 +226,11 @@ look(struct lab_guard *guard)
 	if (!is_on &&
 	    atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed,
 	                                            memory_order_relaxed) &&
-	    !look_owned(guard->heap, passed >= decay))
+	    !look_owned(guard->heap, now, passed >= decay))
 		lab_store_rlx(&last_look, last);
 	sweep_owned(guard->heap);
 	lab_leave(guard);
 	return true;
-}
-
-/* Seldom: a page of a sparse span is wanted again sooner than one that no class has, and to give it back costs more, as
- * such pages do not lie in long rows. */
-static size_t
-period_to_thin(size_t decay)
-{
-	if (decay > SIZE_MAX / 2)
-		return SIZE_MAX;
-	return 2 * decay > THIN_MS_LEAST ? 2 * decay : THIN_MS_LEAST;
 }
 
 /* At the own heap's sparse spans. Whether pages went back. */

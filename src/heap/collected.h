@@ -9,8 +9,8 @@
 /* By who has the heap's lease (visit.h). False: a double free; nothing was changed. */
 bool lab_collected_add(struct lab_unit *unit, uint16_t number, void *block);
 
-/* What the span's lists are with its collected blocks on the free list, whose last link this writes. If links are not to
- * be trusted these blocks are lost until the span is empty; that is noted. */
+/* What the span's lists are with its collected blocks on the free list, whose last link this writes. If links are not
+ * to be trusted these blocks are lost until the span is empty; that is noted. */
 uint64_t lab_collected_join(struct lab_heap *heap, const struct lab_unit *unit, union lab_unit_lists lists);
 
 /* Puts them on the free list. By the holder. */

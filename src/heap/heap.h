@@ -109,6 +109,14 @@ struct lab_bin {
 	struct lab_unit *cold;    /* the first of these; NULL: there is none */
 };
 
+/* What looks of decay have seen of the thread (visit.h). Written by whoever looks; a lost value costs a few looks. */
+struct lab_rest {
+	uint32_t current; /* which spans were current, and their states, as a number */
+	bool is_done;     /* since then its pages have gone */
+	uint64_t since;   /* milliseconds */
+	size_t hand;      /* the slot from which its pages go on to be given back; its visitor's */
+};
+
 struct lab_heap {
 	/* The holder's alone, but for what a visitor uses (INV-VISIT-1). direct: the current span by (size + 15) / 16,
 	 * what malloc reads. */
@@ -144,6 +152,7 @@ struct lab_heap {
 	/* The span that is becoming current or ceasing to be: `current` and used' may disagree in it alone. */
 	struct lab_unit *changing;
 	struct lab_thinning thinning;
+	struct lab_rest rest;
 	struct lab_finding found; /* to be reported when the heap is left */
 
 	/* Counters; written by the holder, read by anyone as figures. */

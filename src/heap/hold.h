@@ -12,9 +12,9 @@
  * INV-HOLD-3  A fast path marks the word before it reads the state. With the fence between the visitor's swap and its
  *             look at the word: if the word is idle then, each fast path that marks it later reads LAB_UNIT_HELD, and
  *             each one that marked it before has left, and what it stored is seen. So if the state is LAB_UNIT_HELD
- *             still, the list in heap->held is the visitor's alone. A fast path that was inside meanwhile may store over
- *             LAB_UNIT_HELD the state that it makes of the one that it had read, which is the right one: then the span
- *             is held no more. Source: as INV-SLEEP-1.
+ *             still, the list in heap->held is the visitor's alone. A fast path that was inside meanwhile may store
+ *             over LAB_UNIT_HELD the state that it makes of the one that it had read, which is the right one: then the
+ *             span is held no more. Source: as INV-SLEEP-1.
  */
 #ifndef LAB_HEAP_HOLD_H
 #define LAB_HEAP_HOLD_H

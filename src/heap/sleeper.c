@@ -84,7 +84,7 @@ give_current_spans(struct lab_heap *target)
 
 /* ---- pages of spans that are used ------------------------------------------------------------------------------- */
 
-/* A quarter of what the span has touched is free, and a page at least. What is read while the thread runs is a guess. */
+/* A quarter of what the span has touched is free, a page at least. What is read while the thread runs is a guess. */
 static bool
 is_worth_holding(const struct lab_unit *unit)
 {
@@ -159,18 +159,23 @@ give_pages(struct lab_heap *target, const struct lab_segment *segment, uint64_t 
 }
 
 void
-lab_sleeper_give_back(struct lab_heap *target)
+lab_sleeper_give_back(struct lab_heap *target, size_t *hand, size_t most)
 {
-	const struct lab_segment *segment;
-	size_t given = 0;
+	const struct lab_segment *segment = NULL;
+	size_t given = 0, looked_at = 0;
 	uint64_t owner;
 
 	if (!lab_peek(&target->thread_word))
 		return;
 	bool is_outside = give_current_spans(target);
-	for (size_t index = 0; (segment = lab_space_next(&index, &owner)) != NULL;)
-		if (lab_owner_state(owner) == LAB_SLOT_OWNED && lab_owner_heap(owner) == target->id)
-			given += give_pages(target, segment, owner, &is_outside);
+	while (given < most && looked_at < most && (segment = lab_space_next(hand, &owner)) != NULL) {
+		if (lab_owner_state(owner) != LAB_SLOT_OWNED || lab_owner_heap(owner) != target->id)
+			continue;
+		looked_at += lab_segment_pages(segment) / LAB_UNIT_PAGES;
+		given += give_pages(target, segment, owner, &is_outside);
+	}
+	if (!segment)
+		*hand = 0;
 	given += give_held(target, &is_outside);
 	lab_count_given_back_in_use(given);
 }

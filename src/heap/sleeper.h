@@ -33,7 +33,8 @@ lab_sleeper_name_thread(struct lab_heap *heap, const struct lab_thread *t)
 	lab_poke(&heap->thread_word, lab_unlikely(t->scope & LAB_SCOPE_OWN) ? NULL : &t->word);
 }
 
-/* By a visitor who has the lease of `target` and has made it not whole. O(spans of the heap). */
-void lab_sleeper_give_back(struct lab_heap *target);
+/* By a visitor who has the lease of `target` and has made it not whole. From the slot *hand on, until so many pages
+ * have gone or so many spans were looked at; *hand is then where to go on, 0 at the end. O(spans of the heap). */
+void lab_sleeper_give_back(struct lab_heap *target, size_t *hand, size_t most);
 
 #endif

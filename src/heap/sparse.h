@@ -40,8 +40,8 @@ lab_sparse_is_timely(const struct lab_heap *heap, uint64_t now, uint64_t period)
  * segment's. Whether pages went back. */
 bool lab_sparse_look_owned(struct lab_heap *heap, uint64_t now, uint64_t period);
 
-/* Takes the blocks of free pages out of the list that begins at *freelist_state, the span's own or what is kept of a held
- * one (hold.h), and gives the pages back. How many; *tried: how many there were. */
+/* Takes the blocks of free pages out of the list that begins at *freelist_state, the span's own or what is kept of a
+ * held one (hold.h), and gives the pages back. How many; *tried: how many there were. */
 size_t lab_sparse_thin_owned(struct lab_heap *heap, struct lab_unit *unit, uint32_t *freelist_state, size_t *tried);
 
 /* Looks at all spans of the heap, and takes sparse ones as they come. */

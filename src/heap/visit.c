@@ -9,7 +9,12 @@
 #include "heap/sleeper.h"
 #include "os/os.h"
 
-enum { BLOCKS_A_CALL = 2048 }; /* some 2 ms where none of them is in a cache */
+enum {
+	BLOCKS_A_CALL = 2048, /* some 2 ms where none of them is in a cache */
+	HEAPS_A_LOOK = 64,    /* whose rest is looked at */
+	VISITS_A_LOOK = 8,
+	PAGES_A_VISIT = 256,
+};
 
 /* What heap->looked says: the parity of the stack and the outbox's position when they were seen, and that they were; or
  * that blocks are left. */
@@ -28,19 +33,20 @@ look_at(const struct lab_heap *target, bool *waits)
 
 /* What is left is to be taken up by the next visit, or by the holder. */
 static void
-work(struct lab_heap *target, size_t *blocks, bool thoroughly)
+work(struct lab_heap *target, size_t *blocks, size_t pages)
 {
 	bool waits;
 
 	(void)lab_outbox_send_owned(target);
 	bool finished = lab_remote_collect(target, blocks);
 	lab_store_rlx(&target->looked, finished ? look_at(target, &waits) : UNFINISHED);
-	if (thoroughly)
-		lab_sleeper_give_back(target);
+	if (pages != 0)
+		lab_sleeper_give_back(target, &target->rest.hand, pages);
 }
 
+/* pages: that are given back of what the thread keeps for itself, about; 0: none. */
 static void
-visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks, bool thoroughly)
+visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks, size_t pages)
 {
 	uint64_t owner = lab_registry_word(target), mine = lab_lease_new(lab_thread.tid, LAB_VISIT_BY_OTHER);
 
@@ -53,7 +59,7 @@ visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks, bool thoro
 			lab_poke(&target->whole, LAB_HEAP_VISITED); /* its thread may look: idle_word */
 			lab_compiler_barrier();
 			size_t freed = target->freed_pages;
-			work(target, blocks, thoroughly);
+			work(target, blocks, pages);
 			heap->freed_pages += target->freed_pages - freed;
 			lab_finding_pass_owned(target, heap);
 			lab_compiler_barrier();
@@ -94,7 +100,7 @@ lab_visit_one(struct lab_heap *heap, struct lab_heap *target)
 	size_t blocks = BLOCKS_A_CALL;
 
 	if (target != heap && lab_registry_tid(target->id) != lab_thread.tid && may_visit())
-		visit(heap, target, &blocks, false);
+		visit(heap, target, &blocks, 0);
 	if (blocks == 0)
 		lab_remote_expect_visit(target);
 }
@@ -124,7 +130,7 @@ lab_visit_all(struct lab_heap *heap, bool at_once)
 	for (uint32_t id = 0; (target = next_of_another(heap, &id)) != NULL;) {
 		if (!is_to_be_visited(target, at_once))
 			continue;
-		visit(heap, target, &blocks, false);
+		visit(heap, target, &blocks, 0);
 		if (blocks == 0)
 			return false;
 	}
@@ -138,8 +144,73 @@ lab_visit_all_thoroughly(struct lab_heap *heap)
 
 	for (uint32_t id = 0; may_visit() && (target = next_of_another(heap, &id)) != NULL;) {
 		size_t blocks = BLOCKS_A_CALL;
-		visit(heap, target, &blocks, true);
+		target->rest.hand = 0;
+		visit(heap, target, &blocks, SIZE_MAX);
 	}
+}
+
+/* It stays the same while the thread allocates nothing, and frees nothing that has gone into a current span. */
+static uint32_t
+number_of_current(const struct lab_heap *target)
+{
+	uint64_t number = 0;
+
+	for (unsigned c = 0; c < LAB_CLASS_COUNT; c++) {
+		const struct lab_unit *unit = lab_peek(&target->bins[c].current);
+		uint64_t state = unit ? lab_peek(&unit->freelist_state) : 0;
+		number = (number ^ (uintptr_t)unit ^ state) * UINT64_C(0x9e3779b97f4a7c15);
+	}
+	return (uint32_t)(number >> 32);
+}
+
+static void
+note_rest(struct lab_rest *rest, uint32_t current, bool is_done, uint64_t since)
+{
+	lab_poke(&rest->current, current);
+	lab_poke(&rest->is_done, is_done);
+	lab_poke(&rest->since, since);
+}
+
+/* Gives back a slice if its thread has rested for so long. False: there is something left to do, or may come to be. *n:
+ * the work. */
+static bool
+look_at_rest(struct lab_heap *heap, struct lab_heap *target, uint64_t now, uint64_t period, unsigned *n)
+{
+	struct lab_rest *rest = &target->rest;
+	uint32_t current = number_of_current(target);
+	size_t blocks = BLOCKS_A_CALL;
+
+	if (!lab_peek(&target->thread_word)) /* a real-time thread's pages stay */
+		return true;
+	if (current != lab_peek(&rest->current))
+		note_rest(rest, current, false, now);
+	if (lab_peek(&rest->is_done) || now - lab_peek(&rest->since) < period)
+		return lab_peek(&rest->is_done);
+	visit(heap, target, &blocks, PAGES_A_VISIT);
+	*n += HEAPS_A_LOOK / VISITS_A_LOOK;
+	/* where the visit was not possible the next look tries again */
+	note_rest(rest, number_of_current(target), lab_peek(&rest->hand) == 0, lab_peek(&rest->since));
+	return false;
+}
+
+bool
+lab_visit_resting(struct lab_heap *heap, uint64_t now, uint64_t period)
+{
+	static _Atomic uint32_t hand;
+	uint32_t id = lab_load_rlx(&hand);
+	bool all = true;
+
+	if (!may_visit())
+		return true;
+	for (unsigned n = 0; n < HEAPS_A_LOOK; n++) {
+		struct lab_heap *target = next_of_another(heap, &id);
+		if (!target)
+			break;
+		all = look_at_rest(heap, target, now, period, &n) && all;
+	}
+	bool is_end = id >= lab_registry_count();
+	lab_store_rlx(&hand, is_end ? 0 : id);
+	return all && is_end;
 }
 
 bool

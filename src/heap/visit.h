@@ -39,6 +39,10 @@ bool lab_visit_all(struct lab_heap *heap, bool at_once);
  * trimming and where memory is short. */
 void lab_visit_all_thoroughly(struct lab_heap *heap);
 
+/* For a look of decay, now: pages that threads keep for themselves, of a few threads that have not called for a period
+ * (milliseconds both). False: there are more such threads, or ones that may come to be such. */
+bool lab_visit_resting(struct lab_heap *heap, uint64_t now, uint64_t period);
+
 /* The same of one heap in which much waits (remote.h). If blocks are left, the next free into `target` visits it again;
  * if its thread is inside, a free after another 4 MiB. */
 void lab_visit_one(struct lab_heap *heap, struct lab_heap *target);

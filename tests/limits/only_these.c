@@ -21,9 +21,9 @@
 
 /* The last one is the background thread's alone. */
 static const int listed[] = {
-        SYS_mmap,   SYS_munmap,  SYS_mprotect,    SYS_madvise, SYS_mremap,         SYS_gettid, SYS_getpid,    SYS_tkill,
-        SYS_tgkill, SYS_mincore, SYS_sigaltstack, SYS_prctl,   SYS_prlimit64,      SYS_mlock,  SYS_munlock,   SYS_futex,
-        SYS_write,  SYS_openat,  SYS_close,       SYS_statx,   SYS_rt_sigprocmask, SYS_read,   SYS_nanosleep,
+        SYS_mmap,   SYS_munmap,  SYS_mprotect,    SYS_madvise, SYS_mremap,         SYS_gettid, SYS_getpid,  SYS_tkill,
+        SYS_tgkill, SYS_mincore, SYS_sigaltstack, SYS_prctl,   SYS_prlimit64,      SYS_mlock,  SYS_munlock, SYS_futex,
+        SYS_write,  SYS_openat,  SYS_close,       SYS_statx,   SYS_rt_sigprocmask, SYS_read,
 };
 
 static bool has_thread;
