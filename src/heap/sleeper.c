@@ -8,6 +8,9 @@
 #include "os/os.h"
 #include "page/map.h"
 
+/* So many pages are given back in the time that a look at a span takes. */
+enum { PAGES_A_SPAN = 4 };
+
 /* No block of it is used, but those that visitors have found. What is read while the thread runs is a guess. */
 static bool
 is_unused(const struct lab_unit *unit)
@@ -162,20 +165,19 @@ void
 lab_sleeper_give_back(struct lab_heap *target, size_t *hand, size_t most)
 {
 	const struct lab_segment *segment = NULL;
-	size_t given = 0, looked_at = 0;
+	size_t given = 0, looked_at = 0, index = lab_peek(hand);
 	uint64_t owner;
 
 	if (!lab_peek(&target->thread_word))
 		return;
 	bool is_outside = give_current_spans(target);
-	while (given < most && looked_at < most && (segment = lab_space_next(hand, &owner)) != NULL) {
+	while (given < most && looked_at < most / PAGES_A_SPAN && (segment = lab_space_next(&index, &owner)) != NULL) {
 		if (lab_owner_state(owner) != LAB_SLOT_OWNED || lab_owner_heap(owner) != target->id)
 			continue;
 		looked_at += lab_segment_pages(segment) / LAB_UNIT_PAGES;
 		given += give_pages(target, segment, owner, &is_outside);
 	}
-	if (!segment)
-		*hand = 0;
+	lab_poke(hand, segment ? index : 0);
 	given += give_held(target, &is_outside);
 	lab_count_given_back_in_use(given);
 }

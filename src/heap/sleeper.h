@@ -34,7 +34,8 @@ lab_sleeper_name_thread(struct lab_heap *heap, const struct lab_thread *t)
 }
 
 /* By a visitor who has the lease of `target` and has made it not whole. From the slot *hand on, until so many pages
- * have gone or so many spans were looked at; *hand is then where to go on, 0 at the end. O(spans of the heap). */
+ * have gone, or a fourth as many spans were looked at; *hand is then where to go on, 0 at the end. O(spans of the
+ * heap). */
 void lab_sleeper_give_back(struct lab_heap *target, size_t *hand, size_t most);
 
 #endif

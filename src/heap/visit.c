@@ -12,7 +12,7 @@
 enum {
 	BLOCKS_A_CALL = 2048, /* some 2 ms where none of them is in a cache */
 	HEAPS_A_LOOK = 64,    /* whose rest is looked at */
-	VISITS_A_LOOK = 8,
+	VISITS_A_LOOK = 4,
 	PAGES_A_VISIT = 256,
 };
 
@@ -40,15 +40,18 @@ work(struct lab_heap *target, size_t *blocks, size_t pages)
 	(void)lab_outbox_send_owned(target);
 	bool finished = lab_remote_collect(target, blocks);
 	lab_store_rlx(&target->looked, finished ? look_at(target, &waits) : UNFINISHED);
+	size_t all = 0;
 	if (pages != 0)
-		lab_sleeper_give_back(target, &target->rest.hand, pages);
+		lab_sleeper_give_back(target, pages == SIZE_MAX ? &all : &target->rest.hand, pages);
 }
 
-/* pages: that are given back of what the thread keeps for itself, about; 0: none. */
-static void
+/* pages: that are given back of what the thread keeps for itself, about; 0: none. False: somebody is inside, or it is
+ * not whole. */
+static bool
 visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks, size_t pages)
 {
 	uint64_t owner = lab_registry_word(target), mine = lab_lease_new(lab_thread.tid, LAB_VISIT_BY_OTHER);
+	bool was_inside = false;
 
 	heap->visit.claim = mine;
 	heap->visit.target = target;
@@ -64,11 +67,13 @@ visit(struct lab_heap *heap, struct lab_heap *target, size_t *blocks, size_t pag
 			lab_finding_pass_owned(target, heap);
 			lab_compiler_barrier();
 			lab_poke(&target->whole, LAB_HEAP_WHOLE);
+			was_inside = true;
 		}
 		(void)lab_lease_release(&target->visitor, mine, 0);
 	}
 	lab_compiler_barrier();
 	heap->visit.target = NULL;
+	return was_inside;
 }
 
 /* Whether blocks wait there, and have since the last look: else the thread is about, and takes them in, or sends them,
@@ -100,7 +105,7 @@ lab_visit_one(struct lab_heap *heap, struct lab_heap *target)
 	size_t blocks = BLOCKS_A_CALL;
 
 	if (target != heap && lab_registry_tid(target->id) != lab_thread.tid && may_visit())
-		visit(heap, target, &blocks, 0);
+		(void)visit(heap, target, &blocks, 0);
 	if (blocks == 0)
 		lab_remote_expect_visit(target);
 }
@@ -130,7 +135,7 @@ lab_visit_all(struct lab_heap *heap, bool at_once)
 	for (uint32_t id = 0; (target = next_of_another(heap, &id)) != NULL;) {
 		if (!is_to_be_visited(target, at_once))
 			continue;
-		visit(heap, target, &blocks, 0);
+		(void)visit(heap, target, &blocks, 0);
 		if (blocks == 0)
 			return false;
 	}
@@ -144,8 +149,7 @@ lab_visit_all_thoroughly(struct lab_heap *heap)
 
 	for (uint32_t id = 0; may_visit() && (target = next_of_another(heap, &id)) != NULL;) {
 		size_t blocks = BLOCKS_A_CALL;
-		target->rest.hand = 0;
-		visit(heap, target, &blocks, SIZE_MAX);
+		(void)visit(heap, target, &blocks, SIZE_MAX);
 	}
 }
 
@@ -186,10 +190,9 @@ look_at_rest(struct lab_heap *heap, struct lab_heap *target, uint64_t now, uint6
 		note_rest(rest, current, false, now);
 	if (lab_peek(&rest->is_done) || now - lab_peek(&rest->since) < period)
 		return lab_peek(&rest->is_done);
-	visit(heap, target, &blocks, PAGES_A_VISIT);
 	*n += HEAPS_A_LOOK / VISITS_A_LOOK;
-	/* where the visit was not possible the next look tries again */
-	note_rest(rest, number_of_current(target), lab_peek(&rest->hand) == 0, lab_peek(&rest->since));
+	if (visit(heap, target, &blocks, PAGES_A_VISIT))
+		note_rest(rest, number_of_current(target), lab_peek(&rest->hand) == 0, lab_peek(&rest->since));
 	return false;
 }
 
