@@ -17,7 +17,7 @@
 #include "os/os.h"
 #include "page/pending.h"
 
-enum { POLL_MS = 10, POLLS_TO_SHRINK = 100, STACK_SIZE = 128 * 1024 };
+enum { POLL_MS = 10, POLLS_TO_SHRINK = 100, POLLS_TO_REST = 50, STACK_SIZE = 128 * 1024 };
 
 static void *
 watch(void *unused)
@@ -30,6 +30,8 @@ watch(void *unused)
 		lab_dump_poll();
 		if (poll % POLLS_TO_SHRINK == 0 && !lab_load_rlx(&lab_purge_is_held))
 			(void)lab_shares_shrink();
+		if (poll % POLLS_TO_REST == 0)
+			lab_decay_rest(&guard);
 		lab_os_sleep_ms(lab_sweep_is_on() ? 1 : POLL_MS);
 	}
 	return NULL;

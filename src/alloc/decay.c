@@ -156,7 +156,7 @@ period_to_thin(size_t decay)
 
 /* False: the next slow call is to go on; no sweep has begun. */
 static bool
-look_owned(struct lab_heap *heap, uint64_t now, bool is_late)
+look_owned(struct lab_heap *heap, bool is_late)
 {
 	bool every_free_looks = lab_load_rlx(&lab_settings.decay_ms) == 0;
 	bool all = take_in_owned(heap, HEAPS_A_CALL, BLOCKS_A_CALL,
@@ -164,11 +164,8 @@ look_owned(struct lab_heap *heap, uint64_t now, bool is_late)
 
 	if (!all && !every_free_looks)
 		return false;
-	/* where a background thread was asked for: a filter may kill at what it takes (ADR 26) */
-	bool all_rest = !lab_settings.background || every_free_looks || lab_load_rlx(&lab_settings.purge_in_whole) ||
-	                lab_visit_resting(heap, now, period_to_thin(lab_load_rlx(&lab_settings.decay_ms)));
 	lab_sweep_begin(is_late);
-	if (!all_rest || lab_registry_has_to_clear(lab_thread_tid()))
+	if (lab_registry_has_to_clear(lab_thread_tid()))
 		lab_sweep_leave_something();
 	return true;
 }
@@ -226,7 +223,7 @@ look(struct lab_guard *guard)
 	if (!is_on &&
 	    atomic_compare_exchange_strong_explicit(&last_look, &last, now, memory_order_relaxed,
 	                                            memory_order_relaxed) &&
-	    !look_owned(guard->heap, now, passed >= decay))
+	    !look_owned(guard->heap, passed >= decay))
 		lab_store_rlx(&last_look, last);
 	sweep_owned(guard->heap);
 	lab_leave(guard);
@@ -248,6 +245,18 @@ thin(struct lab_guard *guard)
 	bool has_given = lab_sparse_look_owned(guard->heap, now, period);
 	lab_leave(guard);
 	return has_given;
+}
+
+void
+lab_decay_rest(struct lab_guard *guard)
+{
+	size_t period = period_to_thin(lab_load_rlx(&lab_settings.decay_ms));
+
+	if (period == SIZE_MAX || lab_load_rlx(&lab_purge_is_held) || lab_load_rlx(&lab_settings.purge_in_whole) ||
+	    !enter(guard))
+		return;
+	lab_visit_resting(guard->heap, lab_os.clock_ms(), period);
+	lab_leave(guard);
 }
 
 /* One of the two in a call, by turns where both have work, so that neither waits for ever. */

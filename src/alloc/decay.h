@@ -30,4 +30,8 @@ void lab_decay_note_freed(struct lab_guard *guard, size_t pages);
 /* By who has freed blocks into another's heap, in which much waits now: its thread sleeps, perhaps. */
 void lab_decay_visit(struct lab_guard *guard, struct lab_heap *heap);
 
+/* Pages that threads which rest keep for themselves (heap/visit.h). By the background thread: a filter may kill at what
+ * it takes to learn that a thread rests (ADR 26). */
+void lab_decay_rest(struct lab_guard *guard);
+
 #endif

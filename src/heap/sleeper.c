@@ -110,11 +110,13 @@ thin_held(struct lab_heap *target, struct lab_held *held)
 	return lab_sparse_thin_owned(target, held->unit, &held->lists.freelist_state, &tried);
 }
 
-/* One of which blocks were collected was closed, and may be unused now. */
+/* One of which blocks were collected was closed, and may be unused now. If they are collected still it was not held,
+ * and a free that had found it open may be under way. */
 static void
 list_again(struct lab_heap *target, struct lab_unit *unit)
 {
-	if (unit->current || !unit->listed || !(lab_peek(&unit->owner_key) & LAB_UNIT_CLOSED))
+	if (unit->current || !unit->listed || lab_unit_count_collected(unit) != 0 ||
+	    !(lab_peek(&unit->owner_key) & LAB_UNIT_CLOSED))
 		return;
 	lab_bin_remove(&target->bins[unit->size_class], unit);
 	lab_span_list_owned(target, unit);
@@ -171,7 +173,8 @@ lab_sleeper_give_back(struct lab_heap *target, size_t *hand, size_t most)
 	if (!lab_peek(&target->thread_word))
 		return;
 	bool is_outside = give_current_spans(target);
-	while (given < most && looked_at < most / PAGES_A_SPAN && (segment = lab_space_next(&index, &owner)) != NULL) {
+	while (!lab_load_rlx(&target->is_wanted) && given < most && looked_at < most / PAGES_A_SPAN &&
+	       (segment = lab_space_next(&index, &owner)) != NULL) {
 		if (lab_owner_state(owner) != LAB_SLOT_OWNED || lab_owner_heap(owner) != target->id)
 			continue;
 		looked_at += lab_segment_pages(segment) / LAB_UNIT_PAGES;

@@ -12,7 +12,7 @@
 enum {
 	BLOCKS_A_CALL = 2048, /* some 2 ms where none of them is in a cache */
 	HEAPS_A_LOOK = 64,    /* whose rest is looked at */
-	VISITS_A_LOOK = 4,
+	VISITS_A_LOOK = 8,
 	PAGES_A_VISIT = 256,
 };
 
@@ -37,8 +37,12 @@ work(struct lab_heap *target, size_t *blocks, size_t pages)
 {
 	bool waits;
 
+	size_t before = *blocks;
+
 	(void)lab_outbox_send_owned(target);
 	bool finished = lab_remote_collect(target, blocks);
+	if (*blocks != before) /* pages may be free now that were not when its thread was found at rest */
+		lab_poke(&target->rest.is_done, false);
 	lab_store_rlx(&target->looked, finished ? look_at(target, &waits) : UNFINISHED);
 	size_t all = 0;
 	if (pages != 0)
@@ -175,45 +179,35 @@ note_rest(struct lab_rest *rest, uint32_t current, bool is_done, uint64_t since)
 	lab_poke(&rest->since, since);
 }
 
-/* Gives back a slice if its thread has rested for so long. False: there is something left to do, or may come to be. *n:
- * the work. */
-static bool
+/* Gives back a slice if its thread has rested for so long. *n: the work. */
+static void
 look_at_rest(struct lab_heap *heap, struct lab_heap *target, uint64_t now, uint64_t period, unsigned *n)
 {
 	struct lab_rest *rest = &target->rest;
 	uint32_t current = number_of_current(target);
 	size_t blocks = BLOCKS_A_CALL;
 
-	if (!lab_peek(&target->thread_word)) /* a real-time thread's pages stay */
-		return true;
 	if (current != lab_peek(&rest->current))
 		note_rest(rest, current, false, now);
 	if (lab_peek(&rest->is_done) || now - lab_peek(&rest->since) < period)
-		return lab_peek(&rest->is_done);
+		return;
 	*n += HEAPS_A_LOOK / VISITS_A_LOOK;
 	if (visit(heap, target, &blocks, PAGES_A_VISIT))
 		note_rest(rest, number_of_current(target), lab_peek(&rest->hand) == 0, lab_peek(&rest->since));
-	return false;
 }
 
-bool
+void
 lab_visit_resting(struct lab_heap *heap, uint64_t now, uint64_t period)
 {
 	static _Atomic uint32_t hand;
 	uint32_t id = lab_load_rlx(&hand);
-	bool all = true;
+	struct lab_heap *target;
 
 	if (!may_visit())
-		return true;
-	for (unsigned n = 0; n < HEAPS_A_LOOK; n++) {
-		struct lab_heap *target = next_of_another(heap, &id);
-		if (!target)
-			break;
-		all = look_at_rest(heap, target, now, period, &n) && all;
-	}
-	bool is_end = id >= lab_registry_count();
-	lab_store_rlx(&hand, is_end ? 0 : id);
-	return all && is_end;
+		return;
+	for (unsigned n = 0; n < HEAPS_A_LOOK && (target = next_of_another(heap, &id)) != NULL; n++)
+		look_at_rest(heap, target, now, period, &n);
+	lab_store_rlx(&hand, id < lab_registry_count() ? id : 0);
 }
 
 bool

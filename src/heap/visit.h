@@ -10,7 +10,7 @@
  *              a visitor leaves alone what they write: free list states, `put` of the outbox (outbox.h), and blocks
  *              that are in use or on a free list. Of a span that is not current the fast paths free blocks in use; of
  *              one whose used blocks are all collected there are none, and the span is the visitor's (INV-SPAN-3). How
- *              a current span becomes the visitor's stands in sleeper.h.
+ *              a current span becomes the visitor's stands in sleeper.h, and how a free list does in hold.h.
  * INV-VISIT-2  A heap is visited while its owner word is CURRENT; its thread may have ended. A visitor takes the lease
  *              and then reads the owner word; who takes the heap of a dead thread changes the owner word and then reads
  *              the lease (all sc): a Dekker handshake, at least one sees the other and lets go.
@@ -18,7 +18,8 @@
  *              The lease of a dead visitor is taken over by the heap's thread, and by whoever takes the heap; that of a
  *              frame that was left by a jump is released by the repair of the heap that the frame was in (`visit`).
  * INV-VISIT-4  In a child of fork the forking thread's heap in which another thread was a visitor stays leased for
- *              ever: what a visitor writes was copied while it was written, what the fast paths use was not. That
+ *              ever: what a visitor writes was copied while it was written. What the fast paths use is sound, but spans
+ *              that were held stay so. That
  *              thread's slow calls borrow. Around libc's fork it holds its heap's lease itself, after the visitor has
  *              left (which is waited for, 50 ms at most).
  */
@@ -39,9 +40,9 @@ bool lab_visit_all(struct lab_heap *heap, bool at_once);
  * trimming and where memory is short. */
 void lab_visit_all_thoroughly(struct lab_heap *heap);
 
-/* For a look of decay, now: pages that threads keep for themselves, of a few threads that have not called for a period
- * (milliseconds both). False: there are more such threads, or ones that may come to be such. */
-bool lab_visit_resting(struct lab_heap *heap, uint64_t now, uint64_t period);
+/* For a look at time `now`: pages that threads keep for themselves go, of a few threads whose current spans have been
+ * the same for a period (milliseconds both). By a thread for which nobody waits: a visit may take some milliseconds. */
+void lab_visit_resting(struct lab_heap *heap, uint64_t now, uint64_t period);
 
 /* The same of one heap in which much waits (remote.h). If blocks are left, the next free into `target` visits it again;
  * if its thread is inside, a free after another 4 MiB. */

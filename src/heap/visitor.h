@@ -18,10 +18,10 @@ enum lab_visit_tag {
  * system, whether that is dead. */
 bool lab_visit_lock(struct lab_heap *heap, uint32_t tid, bool may_ask);
 
-/* Waits, outside of the heap, until the visitor that is inside has left, which takes some milliseconds at most. One
+/* Waits, outside of the heap, until the visitor that is inside has left, which it is asked to, within milliseconds. One
  * that was stopped, or has left its visit by a jump, is waited for once, and not for long. False: it is inside
  * still. */
-bool lab_visit_wait_for_end(const struct lab_heap *heap);
+bool lab_visit_wait_for_end(struct lab_heap *heap);
 
 /* Before the word is idle again. */
 void lab_visit_unlock(struct lab_heap *heap);
