@@ -52,7 +52,7 @@ lab_fast_leave(struct lab_thread *t, uintptr_t word)
 static inline void *
 lab_pop(struct lab_unit *span)
 {
-	uint32_t freelist_state = lab_peek(&span->freelist_state);
+	uint32_t freelist_state = lab_peek_dependent(&span->freelist_state);
 	uint32_t head = lab_freelist_head(freelist_state);
 	char *block = NULL;
 
@@ -151,7 +151,7 @@ lab_free_try_tagged(void *p, uintptr_t tag)
 		return LAB_FREED_NOT_OWN;
 	lab_fast_enter(t);
 
-	uint32_t freelist_state = lab_peek(&span->freelist_state);
+	uint32_t freelist_state = lab_peek_dependent(&span->freelist_state);
 	bool is_head = lab_freelist_head(freelist_state) == (uint16_t)number; /* freed just before */
 	if (lab_unlikely(is_head) ||
 	    lab_unlikely(__builtin_sub_overflow(freelist_state, LAB_FREELIST_USED_ONE, &freelist_state))) {

@@ -48,6 +48,14 @@ lab_cas64(_Atomic uint64_t *word, uint64_t from, uint64_t to)
 #define lab_poke(p, v) (*(p) = (v))
 #endif
 
+/* A field that another thread may have written after it has read what this thread writes next (heap/hold.h). What is
+ * read from there on depends on it, which orders the processor; ThreadSanitizer is shown an acquire. */
+#if defined(LAB_THREAD_SANITIZER)
+#define lab_peek_dependent(p) __atomic_load_n((p), __ATOMIC_ACQUIRE) /* pairs with the swap of heap/hold.c */
+#else
+#define lab_peek_dependent(p) (*(p))
+#endif
+
 /*
  * A plain store that a fence of the system (lab_os.fence), called by the thread that looks for it, orders after what
  * was written before. ThreadSanitizer, which knows nothing of such fences, is shown a release and an acquire; the

@@ -567,25 +567,25 @@ Test(visit, a_dead_threads_heap_in_which_a_visitor_is_goes_to_nobody)
 Test(visit, a_new_heap_in_which_a_visitor_is_is_not_used_before_it_is_built)
 {
 	start(10);
-	struct lab_thread *t = &lab_thread;
-	t->heap = lab_registry_make(lab_thread.tid, LAB_HEAP_CURRENT);
-	t->word = 0;
-	cr_assert_null(t->heap->direct[7], "nothing is built");
-	lab_store_rlx(&t->heap->visitor, lease_of(TID));
+	lab_thread.heap = lab_registry_make(lab_thread.tid, LAB_HEAP_CURRENT);
+	lab_thread.word = 0;
+	cr_assert_null(lab_thread.heap->direct[7], "nothing is built");
+	lab_store_rlx(&lab_thread.heap->visitor, lease_of(TID));
 	for (size_t size = 8; size < 300000; size *= 3) {
 		void *p = lab_malloc(size);
 		cr_assert_not_null(p);
-		cr_assert_eq(t->word, (uintptr_t)t->heap | LAB_WORD_SLOW);
-		cr_assert_neq(lab_owner_heap(lab_load_rlx(lab_segment_owner(lab_map_find(p).segment))), t->heap->id);
+		cr_assert_eq(lab_thread.word, (uintptr_t)lab_thread.heap | LAB_WORD_SLOW);
+		cr_assert_neq(lab_owner_heap(lab_load_rlx(lab_segment_owner(lab_map_find(p).segment))),
+		              lab_thread.heap->id);
 		lab_free(p);
-		cr_assert_eq(t->word, (uintptr_t)t->heap | LAB_WORD_SLOW);
+		cr_assert_eq(lab_thread.word, (uintptr_t)lab_thread.heap | LAB_WORD_SLOW);
 	}
-	lab_store_rlx(&t->heap->visitor, 0);
+	lab_store_rlx(&lab_thread.heap->visitor, 0);
 	lab_free(lab_malloc(100));
-	cr_assert_eq(t->word, (uintptr_t)t->heap | LAB_WORD_FAST);
-	(void)heap_check(t->heap);
-	t->heap = own;
-	t->word = (uintptr_t)own | LAB_WORD_FAST;
+	cr_assert_eq(lab_thread.word, (uintptr_t)lab_thread.heap | LAB_WORD_FAST);
+	(void)heap_check(lab_thread.heap);
+	lab_thread.heap = own;
+	lab_thread.word = (uintptr_t)own | LAB_WORD_FAST;
 }
 
 static bool
