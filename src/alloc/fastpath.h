@@ -58,8 +58,8 @@ lab_pop(struct lab_unit *span)
 
 	if (lab_likely(lab_unit_has_free(span, head))) {
 		block = lab_unit_block(span, head);
-		lab_poke(&span->freelist_state,
-		         lab_insert16(freelist_state, lab_block_link(block)) + LAB_FREELIST_USED_ONE); /* commit */
+		lab_poke_commit(&span->freelist_state, lab_insert16(freelist_state, lab_block_link(block)) +
+		                                               LAB_FREELIST_USED_ONE); /* commit */
 	}
 	return block;
 }
@@ -160,7 +160,7 @@ lab_free_try_tagged(void *p, uintptr_t tag)
 	}
 	lab_poke((uint16_t *)p, lab_freelist_head(freelist_state)); /* the subtraction has left the head alone */
 	lab_compiler_barrier();
-	lab_poke(&span->freelist_state, lab_insert16(freelist_state, (uint16_t)number)); /* commit */
+	lab_poke_commit(&span->freelist_state, lab_insert16(freelist_state, (uint16_t)number)); /* commit */
 
 	lab_fast_leave(t, word);
 	return LAB_FREED_FAST;

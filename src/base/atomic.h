@@ -56,6 +56,14 @@ lab_cas64(_Atomic uint64_t *word, uint64_t from, uint64_t to)
 #define lab_peek_dependent(p) (*(p))
 #endif
 
+/* The store that commits a change of a fast path: what was written before it is seen by who sees it, as each store of
+ * x86-64 has it. */
+#if defined(__x86_64__) && !defined(LAB_THREAD_SANITIZER)
+#define lab_poke_commit(p, v) (*(p) = (v))
+#else
+#define lab_poke_commit(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE) /* pairs with put_back of heap/sleeper.c */
+#endif
+
 /*
  * A plain store that a fence of the system (lab_os.fence), called by the thread that looks for it, orders after what
  * was written before. ThreadSanitizer, which knows nothing of such fences, is shown a release and an acquire; the

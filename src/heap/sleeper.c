@@ -58,6 +58,8 @@ put_back(struct lab_heap *target, unsigned c, struct lab_unit *unit, bool is_exc
 		lab_bin_set_current(target, c, unit);
 		return;
 	}
+	/* pairs with lab_poke_commit: the last block may have been freed after the look at the word; that is over */
+	(void)__atomic_load_n(&unit->freelist_state, __ATOMIC_ACQUIRE);
 	lab_span_demote_owned(target, unit);
 	(void)lab_span_emptied_owned(target, unit);
 }
