@@ -136,8 +136,6 @@ make_json(const struct snapshot *snapshot, const struct census *census)
 		snprintf(base, sizeof base, "0x%lx", (unsigned long)segment->base);
 		for (size_t unit = 0; unit < segment->pages / LAB_UNIT_PAGES; unit++) {
 			struct cell cell = picture_cell(segment, unit);
-			if (unit > 0 && unit % ROW == 0)
-				printf("\n%25s ", "");
 			json_array_append_new(units, json_pack("{s:s, s:i, s:i, s:i}", "kind", kinds[cell.kind], "size",
 			                                       (int)cell.size, "live", (int)cell.live, "kept",
 			                                       (int)cell.kept));

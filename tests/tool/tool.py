@@ -434,6 +434,12 @@ def map_(tool):
     rows = re.findall(r"^ *0x[0-9a-f]+ (?:heap \d+|empty) +([.~0-8]+)$", text, re.M)
     expect(sum(map(len, rows)) == len(units), text)
     has(r"^ +2048 B +\d+\.\d KiB in +\d+ spans, +\d+% live +#+$", text)
+    # segments of 4 MiB are two rows, and JSON has nothing of that
+    many = "x = [bytes(1000) for _ in range(9000)]; print('ready', flush=True); input()"
+    with tool.process("/usr/bin/python3", "-c", many, PYTHONMALLOC="malloc") as (process, _):
+        text, raw = tool.run("map", process.pid, env=dict(os.environ, LC_ALL="C")).stdout, tool.run("map", "--json", process.pid).stdout
+    has(r"^ {26}[.~0-8]{32}$", text)
+    expect(all(len(line) <= 80 for line in text.splitlines()) and raw.startswith("{"), (text, raw[:100]))
     expect("\033[31m" in colored and "▁" in colored, colored)
     root = xml.etree.ElementTree.fromstring(picture)
     space = "{http://www.w3.org/2000/svg}"
