@@ -138,7 +138,7 @@ struct lab_heap {
 	uint32_t whole;
 	uint32_t holds;           /* spans in `held` */
 	_Atomic uint64_t visitor; /* a lease: who is inside in a slow frame (visit.h) */
-	_Atomic bool is_wanted;   /* its thread waits for the visitor to leave */
+	_Atomic bool is_wanted;   /* its thread waits for the visitor to leave, who has come since this was cleared */
 	bool forks;               /* the lease is kept over a fork */
 	_Atomic uint32_t looked;  /* what visitors have seen of the remote stack */
 	bool nowait;         /* the frame inside makes no system call: no segment, no purge word, no probe, no clock */

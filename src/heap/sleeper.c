@@ -174,6 +174,7 @@ lab_sleeper_give_back(struct lab_heap *target, size_t *hand, size_t most)
 
 	if (!lab_peek(&target->thread_word))
 		return;
+	lab_store_rlx(&target->is_wanted, false); /* of a visitor before */
 	bool is_outside = give_current_spans(target);
 	while (!lab_load_rlx(&target->is_wanted) && given < most && looked_at < most / PAGES_A_SPAN &&
 	       (segment = lab_space_next(&index, &owner)) != NULL) {

@@ -30,8 +30,8 @@ lab_visit_lock(struct lab_heap *heap, uint32_t tid, bool may_ask)
 	       (may_ask && take_over(heap, tid, lab_lease_new(tid, LAB_VISIT_BY_OWNER)));
 }
 
-static bool
-wait_for_end(const struct lab_heap *heap)
+bool
+lab_visit_wait_for_end(struct lab_heap *heap)
 {
 	static _Atomic uint64_t in_vain;
 
@@ -45,17 +45,9 @@ wait_for_end(const struct lab_heap *heap)
 			lab_store_rlx(&in_vain, seen);
 			return false;
 		}
+		lab_store_rlx(&heap->is_wanted, true);
 		lab_os_sleep_ms(1);
 	}
-}
-
-bool
-lab_visit_wait_for_end(struct lab_heap *heap)
-{
-	lab_store_rlx(&heap->is_wanted, true);
-	bool has_ended = wait_for_end(heap);
-	lab_store_rlx(&heap->is_wanted, false);
-	return has_ended;
 }
 
 void

@@ -356,6 +356,7 @@ struct sleeper {
 	pthread_t thread;
 	pthread_barrier_t made, end;
 	size_t least, most; /* sizes */
+	int one_in;         /* 0: all are kept; else the thread frees all but one in so many */
 	void *blocks[DEAD_BLOCKS];
 };
 
@@ -370,6 +371,11 @@ make_and_sleep(void *of)
 		memset(s->blocks[i], 1, size);
 		size = size + 400 > s->most ? s->least : size + 400;
 	}
+	for (int i = 0; s->one_in && i < DEAD_BLOCKS; i++)
+		if (i % s->one_in != 0) {
+			lab_free(s->blocks[i]);
+			s->blocks[i] = NULL;
+		}
 	pthread_barrier_wait(&s->made);
 	pthread_barrier_wait(&s->end);
 	return NULL;
@@ -431,6 +437,45 @@ Test(decay, blocks_freed_into_the_heap_of_a_thread_that_sleeps_go_back)
 			end_sleeper(&sleeper);
 			(void)lab_trim(0);
 		}
+}
+
+/* The background thread's look. */
+static void
+look_for_rest(uint64_t later)
+{
+	struct lab_guard guard = LAB_GUARD_HERE;
+
+	world.now += later;
+	lab_decay_rest(&guard);
+}
+
+Test(decay, pages_among_the_blocks_of_a_thread_that_rests_go_back)
+{
+	static struct sleeper sleeper = {.one_in = 20};
+
+	start(10000);
+	if (!lab_os.fence())
+		cr_skip_test("the system has no membarrier, or a filter");
+	lab_free(lab_malloc(1));
+	begin_sleeper(&sleeper, 16, 3000);
+	(void)lab_set_param(LAB_PARAM_TRIM_THRESHOLD, SIZE_MAX);
+	look_for_rest(0);
+	look_for_rest(3000);
+	cr_assert_eq(given_back(), 0, "nothing is to go back");
+	(void)lab_set_param(LAB_PARAM_TRIM_THRESHOLD, SIZE_MAX - 1);
+	look_for_rest(0);
+	look_for_rest(1999);
+	size_t before = given_back();
+	for (int i = 0; i < 20; i++)
+		look_for_rest(i == 0 ? 3000 : 1);
+	cr_assert_gt(given_back(), before + 20);
+	before = given_back();
+	look_for_rest(10000);
+	cr_assert_eq(given_back(), before, "once");
+	for (int i = 0; i < DEAD_BLOCKS; i += 20)
+		cr_assert_eq(*(char *)sleeper.blocks[i], 1);
+	free_blocks(&sleeper, 1);
+	end_sleeper(&sleeper);
 }
 
 static void *

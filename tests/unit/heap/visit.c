@@ -845,6 +845,60 @@ Test(visit, a_span_into_which_a_block_was_just_freed_is_held_no_more)
 	}
 }
 
+/* It is not listed anew: a free that had found it open may be under way, and adds to the list that a join would
+ * replace. */
+Test(visit, collected_blocks_of_a_span_that_was_not_held_stay_collected)
+{
+	start_with_sparse_spans(400, 3, false);
+	unsigned large = 801; /* of the first span of the third class */
+	struct lab_unit *unit = lab_map_find(blocks[large].p).unit;
+	cr_assert(unit->listed && !unit->current);
+	struct block first = blocks[0];
+	blocks[0] = blocks[large]; /* what free_before_fence frees */
+	blocks[large] = first;
+	blocks[0].p[sizeof(uint64_t)] = 0;
+	blocks[large].p[sizeof(uint64_t)] = (unsigned char)large;
+	free_remotely(&blocks[large + 3]);
+	cr_assert_eq(lab_map_find(blocks[large + 3].p).unit, unit);
+	lab_os.fence = free_before_fence;
+	visit_thoroughly(NULL);
+	cr_assert(!blocks[0].is_live);
+	cr_assert_eq(lab_unit_count_collected(unit), 1);
+	cr_assert(unit->owner_key & LAB_UNIT_CLOSED);
+	check_live();
+	(void)wake();
+}
+
+/* The thread forks, say: it does not wait for all that a trim has to do. */
+static bool
+want_heap(void)
+{
+	lab_store_rlx(&heap->is_wanted, true);
+	return true;
+}
+
+Test(visit, a_visitor_leaves_soon_that_the_thread_waits_for)
+{
+	start_with_sparse_spans(400, 50, false);
+	visit_thoroughly(NULL);
+	size_t all = count_purged_pages();
+	for (size_t i = 0; i < block_count; i++)
+		if (blocks[i].is_live)
+			free_by_owner(&blocks[i]);
+	make_blocks(400);
+	leave_one_in(50, false);
+	lab_os.fence = want_heap;
+	visit_thoroughly(NULL);
+	size_t some = count_purged_pages();
+	cr_assert_lt(some, all / 2);
+	cr_assert_eq(heap->holds, 0);
+	lab_os.fence = no_fence_is_needed;
+	visit_thoroughly(NULL); /* the next one is not sent away */
+	cr_assert_gt(count_purged_pages(), some);
+	check_live();
+	(void)heap_check(heap);
+}
+
 /* While a span is held its thread's calls go elsewhere: nothing is changed, nothing reported, nothing lost. */
 Test(visit, calls_of_the_thread_go_elsewhere_while_a_span_is_held)
 {
@@ -897,6 +951,12 @@ Test(visit, pages_of_a_thread_that_rests_go_after_a_period)
 	cr_assert_gt(count_purged_pages(), 100);
 	check_live();
 	(void)heap_check(heap);
+	/* what others free meanwhile goes as well */
+	free_remotely(&blocks[100]);
+	visit_all(NULL);
+	cr_assert(!heap->rest.is_done);
+	look_at_rest(3002);
+	cr_assert_eq(heap_check(heap).collected, 0);
 	/* it wakes, and rests again; a real-time thread's pages stay */
 	make_blocks(400);
 	leave_one_in(50, false);
