@@ -72,11 +72,11 @@ lab_queue_take(void)
 	if (lab_queue_is_empty())
 		return false;
 	uintptr_t top = lab_load_rlx(&waiting.top);
-	do
+	do {
 		lab_store_rlx(&batch.first, top); /* INV-RCU-2 */
-	/* pairs with the CAS of lab_queue_push: the heads are seen; before the counts, which a push makes first, so
-	 * that none stay that belong to what is taken */
-	while (!atomic_compare_exchange_weak(&waiting.top, &top, 0));
+		/* pairs with the CAS of lab_queue_push: the heads are seen; before the counts, which a push makes
+		 * first, so that none stay that belong to what is taken */
+	} while (!atomic_compare_exchange_weak(&waiting.top, &top, 0));
 	lab_store_rlx(&batch.blocks, atomic_exchange_explicit(&waiting.blocks, 0, memory_order_relaxed));
 	lab_store_rlx(&batch.bytes, atomic_exchange_explicit(&waiting.bytes, 0, memory_order_relaxed));
 	return true;
@@ -87,6 +87,8 @@ lab_queue_settle_batch(void)
 {
 	uintptr_t link = atomic_load(&waiting.top), first = lab_load_rlx(&batch.first); /* pairs with lab_queue_push */
 
+	if (!first)
+		return;
 	while (link && link != first)
 		link = (uintptr_t)head_of(link)->room[0];
 	if (link) /* it was about to be taken */

@@ -81,8 +81,8 @@ lab_damage_look_at_end(void)
 
 	if (!lab_debug_is_all())
 		return;
-	lab_store_rlx(&lab_purge_is_held,
-	              true); /* other threads may run on: what they free from here on stays mapped */
+	/* Other threads may run on: what they free from here on stays mapped, also for the list of leaks. */
+	lab_store_rlx(&lab_purge_is_held, true);
 	if (!look_at_all(&found))
 		return;
 	lab_os_sleep_ms(1); /* one of them may just be making the block shorter */

@@ -144,16 +144,6 @@ take_in_owned(struct lab_heap *heap, unsigned heaps, size_t most_blocks, unsigne
 	return false;
 }
 
-/* Seldom: a page of a sparse span is wanted again sooner than one that no class has, and to give it back costs more, as
- * such pages do not lie in long rows. */
-static size_t
-period_to_thin(size_t decay)
-{
-	if (decay > SIZE_MAX / 2)
-		return SIZE_MAX;
-	return 2 * decay > THIN_MS_LEAST ? 2 * decay : THIN_MS_LEAST;
-}
-
 /* False: the next slow call is to go on; no sweep has begun. */
 static bool
 look_owned(struct lab_heap *heap, bool is_late)
@@ -228,6 +218,16 @@ look(struct lab_guard *guard)
 	sweep_owned(guard->heap);
 	lab_leave(guard);
 	return true;
+}
+
+/* Seldom: a page of a sparse span is wanted again sooner than one that no class has, and to give it back costs more, as
+ * such pages do not lie in long rows. */
+static size_t
+period_to_thin(size_t decay)
+{
+	if (decay > SIZE_MAX / 2)
+		return SIZE_MAX;
+	return 2 * decay > THIN_MS_LEAST ? 2 * decay : THIN_MS_LEAST;
 }
 
 /* At the own heap's sparse spans. Whether pages went back. */

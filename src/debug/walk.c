@@ -16,7 +16,7 @@ visit_raw(const struct walk *walk, char *raw, size_t size)
 	struct lab_dress *dress = (struct lab_dress *)raw;
 	enum lab_dress_state state;
 
-	/* pages may be gone: another thread has freed them, and they were given back before a leak list held that */
+	/* pages that another thread has freed since may be gone */
 	if (size < sizeof *dress ||
 	    (size > LAB_UNIT_SIZE && !lab_os.is_readable((uintptr_t)raw, (uintptr_t)(dress + 1))))
 		return true;

@@ -14,7 +14,7 @@ void
 lab_hold(struct lab_heap *heap, struct lab_unit *unit)
 {
 	struct lab_held *held = &heap->held[heap->holds];
-	*held = (struct lab_held){unit, {.both = __atomic_load_n(&unit->both, __ATOMIC_RELAXED)}};
+	*held = (struct lab_held){unit, {.both = lab_peek(&unit->both)}};
 	lab_compiler_barrier();
 	heap->holds++; /* INV-HOLD-1 */
 	lab_compiler_barrier();

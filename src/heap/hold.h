@@ -27,7 +27,7 @@ void lab_hold(struct lab_heap *heap, struct lab_unit *unit);
 static inline bool
 lab_hold_is_held(const struct lab_held *held)
 {
-	return __atomic_load_n(&held->unit->both, __ATOMIC_RELAXED) == LAB_UNIT_HELD;
+	return lab_peek(&held->unit->both) == LAB_UNIT_HELD;
 }
 
 /* Puts the last one's lists back, as they are in heap->held. Its span. */

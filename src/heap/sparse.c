@@ -115,13 +115,19 @@ unlink_purged(const struct lab_unit *unit, uint32_t *freelist_state)
 		set_link(unit, freelist_state, kept, (uint16_t)at);
 }
 
+static void
+end_thinning(struct lab_heap *heap, uint32_t *freelist_state)
+{
+	unlink_purged(heap->thinning.unit, freelist_state);
+	lab_compiler_barrier();
+	heap->thinning.unit = NULL;
+}
+
 void
 lab_sparse_repair_owned(struct lab_heap *heap)
 {
 	if (heap->thinning.unit)
-		unlink_purged(heap->thinning.unit, &heap->thinning.unit->freelist_state);
-	lab_compiler_barrier();
-	heap->thinning.unit = NULL;
+		end_thinning(heap, &heap->thinning.unit->freelist_state);
 }
 
 /* Cut short after `unit` is cleared: the pages are carved again without having been purged. */
@@ -142,9 +148,7 @@ lab_sparse_thin_owned(struct lab_heap *heap, struct lab_unit *unit, uint32_t *fr
 	if (is_listed)
 		lab_bin_push(&heap->bins[unit->size_class], unit); /* cold */
 	lab_compiler_barrier();
-	unlink_purged(unit, freelist_state);
-	lab_compiler_barrier();
-	heap->thinning.unit = NULL;
+	end_thinning(heap, freelist_state);
 	lab_compiler_barrier();
 	/* what the system refuses stays as it is: it counts as purged all the same */
 	return lab_span_purge(unit, pages);

@@ -35,16 +35,14 @@ look_at(const struct lab_heap *target, bool *waits)
 static void
 work(struct lab_heap *target, size_t *blocks, size_t pages)
 {
+	size_t before = *blocks, all = 0;
 	bool waits;
-
-	size_t before = *blocks;
 
 	(void)lab_outbox_send_owned(target);
 	bool finished = lab_remote_collect(target, blocks);
 	if (*blocks != before) /* pages may be free now that were not when its thread was found at rest */
 		lab_poke(&target->rest.is_done, false);
 	lab_store_rlx(&target->looked, finished ? look_at(target, &waits) : UNFINISHED);
-	size_t all = 0;
 	if (pages != 0)
 		lab_sleeper_give_back(target, pages == SIZE_MAX ? &all : &target->rest.hand, pages);
 }

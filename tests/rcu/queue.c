@@ -9,20 +9,11 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../rcu/report.h"
-
-#define REQUIRE(condition)                                                                                             \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "queue.c:%d: failed: %s\n", __LINE__, #condition);                             \
-			_exit(1);                                                                                      \
-		}                                                                                                      \
-	} while (0)
+#include "../unit/require.h"
 
 enum { BLOCKS = 50 };
 
