@@ -534,12 +534,15 @@ Test(huge, a_freed_mapping_goes_when_it_is_aged)
 	cr_assert_eq(lab_malloc(9 * MIB), q);
 	lab_free(q);
 	cr_assert_eq(sweep(SIZE_MAX / 8), 0, "it was used since");
+	cr_assert(lab_set_param(LAB_PARAM_DIRTY_MAX, SIZE_MAX));
 	p = lab_malloc(30 * MIB);
 	q = lab_malloc(9 * MIB);
+	memset(p, 1, 30 * MIB);
 	memset(q, 1, 9 * MIB);
 	lab_free(p);
 	lab_free(q);
 	cr_assert_eq(count_of(LAB_HUGE_CACHED), 2);
+	cr_assert_eq(lab_purge_dirty_pages(), 39 * MIB_PAGES);
 	cr_assert_eq(lab_huge_purge(2 * MIB_PAGES), 2 * MIB_PAGES, "enough is enough");
 	size_t left = lab_purge_dirty_pages();
 	cr_assert_eq(lab_huge_purge(SIZE_MAX), left);
