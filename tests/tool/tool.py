@@ -259,6 +259,14 @@ def doctor(tool):
         expect("reserve is locked" not in text, text)
     with tool.process(tool.fixtures["plain"], "blocks", preload=False) as (process, _):
         has(r"^problem +process +.*does not run on Labyrinth", tool.run("doctor", process.pid, status=1).stdout)
+    # what a file names as its loader is not run, whatever its name is
+    with tempfile.TemporaryDirectory() as folder:
+        loader, program, made = f"{folder}/ld-linux-other", f"{folder}/program", f"{folder}/made"
+        touch = f'#include <fcntl.h>\nint main(void) {{ return open("{made}", O_CREAT, 0600) < 0; }}'  # static: as the program it would only be traced
+        subprocess.run(["cc", "-x", "c", "-", "-static", "-o", loader], input=touch, text=True, check=True)
+        subprocess.run(["cc", "-x", "c", "-", "-o", program, f"-Wl,-dynamic-linker,{loader}"], input="int main(void) { return 0; }", text=True, check=True)
+        subprocess.run([tool.path, "doctor", program], capture_output=True, timeout=TIMEOUT, check=False)
+        expect(not os.path.exists(made), "doctor has run it")
 
 
 def limit(name, value):
